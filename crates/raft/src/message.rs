@@ -1,0 +1,222 @@
+//! What members say to one another: an enum, and a struct for each variant.
+//!
+//! A message may be lost, repeated, delayed and overtaken. Each is therefore either idempotent or
+//! carries what makes a stale one recognisable: the term, and for answers the position or the round
+//! they answer.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::membership::Membership;
+use crate::types::{EntryId, Index, NodeId, Term};
+
+/// One entry of the replicated log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub id: EntryId,
+    /// What it does.
+    pub payload: Payload,
+}
+
+/// What an entry does once it is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Nothing. A new leader appends one at the start of its term, because it may count
+    /// acknowledgements only for entries of its own term (Raft §5.4.2, §8).
+    Noop,
+    /// A command for the state machine, opaque to Raft.
+    Command(Bytes),
+}
+
+impl Entry {
+    /// A fixed price for the bookkeeping of an entry, in bytes.
+    const OVERHEAD: usize = 32;
+
+    /// What the entry costs in memory and on the wire, in bytes, for flow control.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        Self::OVERHEAD
+            + match &self.payload {
+                Payload::Noop => 0,
+                Payload::Command(command) => command.len(),
+            }
+    }
+}
+
+/// An envelope: who speaks to whom, in which term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The speaker. Never the receiver.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// The speaker's term; for [`Body::PreVote`] the term it *would* campaign in, which is one more.
+    pub term: Term,
+    /// What is said.
+    pub body: Body,
+}
+
+/// What is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// "Would you vote for me?" Nobody's term changes (thesis §9.6).
+    PreVote(RequestVote),
+    /// An answer to [`Body::PreVote`].
+    PreVoteReply(VoteReply),
+    /// "Vote for me" (Raft §5.2).
+    Vote(RequestVote),
+    /// An answer to [`Body::Vote`].
+    VoteReply(VoteReply),
+    /// Entries for a follower's log (Raft §5.3).
+    Append(Append),
+    /// An answer to [`Body::Append`].
+    AppendReply(AppendReply),
+    /// "I still lead" (Raft §5.2), and the carrier of read rounds.
+    Heartbeat(Heartbeat),
+    /// An answer to [`Body::Heartbeat`].
+    HeartbeatReply(HeartbeatReply),
+    /// A piece of the state machine, for a follower whose next entry is compacted (Raft §7).
+    Snapshot(SnapshotChunk),
+    /// An answer to [`Body::Snapshot`].
+    SnapshotReply(SnapshotReply),
+    /// A follower asks the leader for a read index (thesis §6.4).
+    ReadIndex(ReadIndex),
+    /// An answer to [`Body::ReadIndex`].
+    ReadIndexReply(ReadIndexReply),
+    /// "Campaign now": the leader hands over (thesis §3.10).
+    TimeoutNow,
+}
+
+/// A request for a vote, real or preliminary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestVote {
+    /// The last entry of the candidate's log.
+    pub last: EntryId,
+    /// The leader itself asked for this election, so voters don't hold their loyalty to it against
+    /// the candidate (thesis §4.2.3).
+    pub transfer: bool,
+}
+
+/// An answer to a request for a vote. The envelope's term tells which campaign it answers: a granted
+/// preliminary vote carries the term that was asked for, every other answer the voter's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoteReply {
+    /// Whether the vote is given.
+    pub granted: bool,
+}
+
+/// Entries that follow `previous` in the leader's log. May be empty, to probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The entry that the first of `entries` follows.
+    pub previous: EntryId,
+    /// Consecutive entries, the first at `previous.index + 1`; terms never descend.
+    pub entries: Vec<Entry>,
+    /// The leader's commit index. May lie beyond the entries sent.
+    pub commit: Index,
+}
+
+/// An answer to [`Append`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendReply {
+    /// The follower's log equals the leader's up to `durable`, and is on its disk up to there.
+    Accepted {
+        /// The last position that is both known to match and durable.
+        durable: Index,
+    },
+    /// The follower does not have the entry `previous` of the append.
+    Rejected {
+        /// The position of `previous` in the append that this answers; tells a stale answer.
+        previous: Index,
+        /// The largest entry that may still match: at or before `previous`, and of a term not above
+        /// its. The leader continues from here, which skips whole terms (Raft §5.3, end).
+        hint: EntryId,
+    },
+}
+
+/// "I still lead."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The leader's commit index, cut to what this follower is known to have.
+    pub commit: Index,
+    /// The newest round of leadership confirmation; see `read.rs`.
+    pub round: u64,
+}
+
+/// "You still lead."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeartbeatReply {
+    /// The round of the heartbeat that this answers.
+    pub round: u64,
+}
+
+/// What a snapshot stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotMeta {
+    /// The last entry whose effect it contains.
+    pub last: EntryId,
+    /// The membership in force at that entry.
+    pub membership: Membership,
+}
+
+/// A piece of a snapshot. Pieces are asked for in order by an opaque cursor, so a transfer resumes
+/// after any loss where the receiver says it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotChunk {
+    /// The snapshot that this is a piece of.
+    pub meta: SnapshotMeta,
+    /// Where the piece begins; empty for the first. The bytes mean something to the sender's
+    /// machine only.
+    pub cursor: Bytes,
+    /// The piece.
+    pub data: Bytes,
+    /// Where the next piece begins; `None` if this is the last.
+    pub next: Option<Bytes>,
+}
+
+/// An answer to [`SnapshotChunk`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotReply {
+    /// "Go on at this cursor." An empty cursor asks for the beginning.
+    Continue {
+        /// The last entry of the snapshot meant.
+        last: EntryId,
+        /// Where the receiver stands.
+        cursor: Bytes,
+    },
+    /// The snapshot is installed and durable (or the receiver had more than it already).
+    Installed {
+        /// The last position that matches the leader's log and is durable.
+        durable: Index,
+    },
+}
+
+/// Names one linearizable read for ever: the process that asked, and its count. Never reused, not
+/// even by a retry, so a late answer can't be taken for a fresh one (etcd issue 20418).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadId {
+    /// Drawn at random when the asking process starts.
+    pub incarnation: u64,
+    /// Counts up within the incarnation.
+    pub counter: u64,
+}
+
+/// A follower asks for a read index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadIndex {
+    /// The read.
+    pub id: ReadId,
+}
+
+/// The leader's answer to [`ReadIndex`], given only after a quorum confirmed its leadership in a
+/// round that began after the request arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadIndexReply {
+    /// The read.
+    pub id: ReadId,
+    /// The position that a state machine must have applied to answer the read; `None` if the asked
+    /// member can't confirm it (it does not lead, or stopped leading).
+    pub index: Option<Index>,
+}
