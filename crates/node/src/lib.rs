@@ -1,3 +1,8 @@
-//! Placeholder while the crate is being written.
+//! Many Raft groups on one node, as a pure state machine.
 #![no_std]
+
 extern crate alloc;
+
+pub mod machine;
+
+pub use machine::*;

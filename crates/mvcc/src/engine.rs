@@ -1,0 +1,147 @@
+//! The ordered key-value engine beneath the data model: what is asked of a disk, and nothing more.
+//!
+//! Rows live in a few [`Table`]s. One writer changes them; what it wrote is visible to itself at
+//! once and to everybody else from [`Engine::commit`] on, all of a batch together. Readers hold a
+//! [`View`]: a state that never changes, that costs nothing to take, and that keeps no writer
+//! waiting.
+//!
+//! Durability is *lazy*. The Raft log has every command on disk before it is applied, so an engine
+//! may collect many batches and write them in bulk. What it may not do is to write a part of a
+//! batch: after a crash it holds exactly the batches up to [`Engine::durable`].
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+use core::ops::Bound;
+
+use bytes::Bytes;
+use quorate_raft::EntryId;
+
+/// A family of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// Facts about the store as a whole.
+    Meta = 0,
+    /// Keys, and for each its revisions, newest first.
+    Key = 1,
+    /// Revisions in order, for history.
+    Revision = 2,
+    /// Leases.
+    Lease = 3,
+    /// The keys attached to each lease.
+    LeaseKey = 4,
+}
+
+/// The bounds of a scan, bytewise.
+pub type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// A row of a scan: key and value.
+pub type Row = Result<(Bytes, Bytes), EngineError>;
+
+/// Rows in ascending order of their keys, or descending from the other end.
+pub type Rows<'a> = Box<dyn DoubleEndedIterator<Item = Row> + 'a>;
+
+/// Reads rows.
+pub trait Reader {
+    /// The value of a row.
+    ///
+    /// # Errors
+    /// If the disk can't be read, or what it holds is not what was written.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
+
+    /// The rows of a table within bounds. Lazy: costs what is consumed.
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>) -> Rows<'a>;
+}
+
+/// A committed state that never changes. Shared among threads.
+pub type View = alloc::sync::Arc<dyn Reader + Send + Sync>;
+
+/// The writer's side. Reading through it sees what it wrote, committed or not.
+pub trait Engine: Reader + Send {
+    /// Writes a row.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), EngineError>;
+
+    /// Removes a row, if it is there.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), EngineError>;
+
+    /// Ends a batch: what was written since the last one becomes visible to new views, together
+    /// with `applied`, up to where the log is now reflected in the rows.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    fn commit(&mut self, applied: EntryId) -> Result<(), EngineError>;
+
+    /// The position of the last commit.
+    fn applied(&self) -> EntryId;
+
+    /// The position of the last commit that a crash would leave. Grows by itself.
+    fn durable(&self) -> EntryId;
+
+    /// Makes everything committed durable before it returns.
+    ///
+    /// # Errors
+    /// If the disk refuses; the engine must not be used after that.
+    fn flush(&mut self) -> Result<(), EngineError>;
+
+    /// The last committed state.
+    fn view(&self) -> View;
+
+    /// Begins to collect a new content, and drops one that was begun before.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    fn replace_begin(&mut self) -> Result<(), EngineError>;
+
+    /// Adds a row to the new content. Rows come in ascending order of table and key.
+    ///
+    /// # Errors
+    /// If the disk refuses, or the row is out of order.
+    fn replace_put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), EngineError>;
+
+    /// Puts the new content in the place of the old, atomically and durably. Views taken before keep
+    /// the old one.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn replace_finish(&mut self, applied: EntryId) -> Result<(), EngineError>;
+
+    /// How much the content takes.
+    fn size(&self) -> EngineSize;
+}
+
+/// How much an engine's content takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineSize {
+    /// Bytes on disk, garbage included.
+    pub disk_bytes: u64,
+    /// Bytes in memory that are not yet on disk.
+    pub memory_bytes: u64,
+}
+
+/// Why an engine can't go on. Every one is fatal for the member: nothing here depends on what a
+/// client asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineError {
+    /// The disk returned other bytes than were written.
+    Corrupt(String),
+    /// The disk refused.
+    Io(String),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt(what) => write!(f, "the store is damaged: {what}"),
+            Self::Io(what) => write!(f, "the store's disk failed: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for EngineError {}

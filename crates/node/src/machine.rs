@@ -1,0 +1,128 @@
+//! The state machine that a group replicates: what a user of Quorate writes.
+//!
+//! A machine is driven by one caller, in log order. Its answers are *outcomes*: whatever the
+//! proposer wants back. Two machines that applied the same commands from the same state must hold
+//! the same state and give the same outcomes: **apply is a function of the state and the entry
+//! alone**. No clock, no randomness, no local configuration, no order of a hash map, no local error
+//! that another member might not have. What a machine can't do without (a full disk, a damaged
+//! page) is a [`Fault`]: the member stops, and the others go on.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+use bytes::Bytes;
+use quorate_raft::EntryId;
+
+/// A deterministic, snapshottable state.
+pub trait Machine: Send {
+    /// What the proposer of a command gets back.
+    type Outcome: Send + 'static;
+
+    /// Up to where the state reaches, [`EntryId::ZERO`] when new. Counts what was applied in this
+    /// process, durable or not.
+    fn applied(&self) -> EntryId;
+
+    /// Up to where the state would reach if the process were killed now. Never beyond
+    /// [`Machine::applied`]; the log keeps everything after it. Stored in the same atomic write as
+    /// the data, so that no command is ever applied twice to the same state.
+    fn durable(&self) -> EntryId;
+
+    /// Applies one command. Called in log order, each entry once.
+    ///
+    /// # Errors
+    /// A [`Fault`] only for what is wrong with this member. A command that can't be carried out is
+    /// an outcome.
+    fn apply(&mut self, entry: EntryId, command: &Bytes) -> Result<Self::Outcome, Fault>;
+
+    /// Ends a batch: what was applied since the last call, and the position `through`, become
+    /// visible to readers together (and, sooner or later, durable together). `through` may lie
+    /// beyond the last applied command, where entries carried none.
+    ///
+    /// # Errors
+    /// As for [`Machine::apply`].
+    fn commit(&mut self, through: EntryId) -> Result<(), Fault>;
+
+    /// Makes everything committed durable, as before an orderly end.
+    ///
+    /// # Errors
+    /// As for [`Machine::apply`].
+    fn flush(&mut self) -> Result<(), Fault>;
+
+    /// Freezes the committed state for a transfer. Cheap: must not copy the state.
+    ///
+    /// # Errors
+    /// As for [`Machine::apply`].
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault>;
+
+    /// Takes one piece of a snapshot that another member's machine read. Pieces come in order; one
+    /// with [`Piece::first`] begins anew and drops what a transfer before it left. The present state
+    /// stays visible until the last piece, which replaces it atomically and durably.
+    ///
+    /// # Errors
+    /// [`RestoreError::Rejected`] for a piece that is not what this machine can read: the transfer
+    /// is given up and the present state stays.
+    fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError>;
+}
+
+/// A frozen state, read in pieces.
+pub trait Snapshot: Send {
+    /// The last entry whose effect it contains.
+    fn last(&self) -> EntryId;
+
+    /// Reads the piece that begins at `cursor`, of about `bytes_max` bytes. Empty is the beginning;
+    /// any other cursor is one that an earlier call returned as [`SnapshotBytes::next`].
+    ///
+    /// # Errors
+    /// A [`Fault`] if the state can't be read, or the cursor is none of this snapshot's.
+    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, Fault>;
+}
+
+/// What [`Snapshot::read`] read.
+#[derive(Clone, Debug)]
+pub struct SnapshotBytes {
+    /// The bytes, meant for [`Machine::restore`].
+    pub data: Bytes,
+    /// Where the next piece begins; `None` after the last.
+    pub next: Option<Bytes>,
+}
+
+/// A piece of another member's state.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The last entry whose effect the whole snapshot contains.
+    pub last: EntryId,
+    /// Whether this is the first piece.
+    pub first: bool,
+    /// The bytes.
+    pub data: Bytes,
+    /// Whether this is the last piece.
+    pub end: bool,
+}
+
+/// Something is wrong with this member: it must stop, say so, and not guess.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault(pub String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// Why a piece of a snapshot was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreError {
+    /// The piece can't be right. It came from a peer, so this is no reason to stop.
+    Rejected(String),
+    /// Something is wrong with this member.
+    Fault(Fault),
+}
+
+impl From<Fault> for RestoreError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
