@@ -3,6 +3,8 @@
 
 extern crate alloc;
 
+pub mod effects;
 pub mod machine;
 
+pub use effects::*;
 pub use machine::*;

@@ -1,0 +1,217 @@
+//! The boundary of a node: [`Raft`](quorate_raft)'s three rules for many groups, with the callers'
+//! waiters carried along.
+//!
+//! A host gives what happened to `Node::step`, as many inputs as it has at hand, then calls
+//! `Node::flush` once, which proposes and confirms in batches, and then does what the
+//! [`Effects`] say:
+//!
+//! 1. Everything in [`Effects::send`] may leave now, in any order, be lost or be repeated.
+//! 2. Everything in [`Effects::persist`] goes to the log in order; when it is durable, the last number
+//!    of each group comes back as [`Input::Durable`].
+//! 3. Everything in [`Effects::apply`] goes to the applier of its group in order, and what the
+//!    applier says comes back as input.
+//!
+//! `W` is the waiter: whatever the host wants back when a request ends. Each one that goes in comes
+//! out exactly once: with an [`ApplyJob`] (the request took effect) or in [`Effects::failed`].
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use quorate_raft::{
+    Entry, Event, GroupId, Index, Message, NodeId, Persist, Seq, SnapshotPiece, SnapshotRequest,
+    Term,
+};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<W> {
+    /// Something from another node arrived.
+    Peer(Envelope),
+    /// Replicate this command. Sent on to the leader if that is another node, and kept for the next
+    /// leader if there is none.
+    Propose {
+        /// The group.
+        group: GroupId,
+        /// The command, opaque here.
+        command: Bytes,
+        /// Comes back with the outcome.
+        waiter: W,
+    },
+    /// Tell when the local state machine reflects everything that was acknowledged anywhere before
+    /// now (a linearizable read's precondition, thesis §6.4).
+    Read {
+        /// The group.
+        group: GroupId,
+        /// Comes back when the local state may be read.
+        waiter: W,
+    },
+    /// Every record of this group up to this number is durable.
+    Durable {
+        /// The group.
+        group: GroupId,
+        /// The last durable number.
+        seq: Seq,
+    },
+    /// What an applier reports.
+    Applied {
+        /// The group.
+        group: GroupId,
+        /// The report.
+        feedback: Feedback,
+    },
+    /// Hand leadership over: to this member, or to the most up-to-date one.
+    Transfer {
+        /// The group.
+        group: GroupId,
+        /// To whom.
+        to: Option<NodeId>,
+    },
+    /// The deadline has passed. (Every step looks at the clock; this one does nothing else.)
+    Timeout,
+}
+
+/// What an applier reports to its group.
+#[derive(Debug)]
+pub enum Feedback {
+    /// The machine has applied up to `applied`, and would keep up to `durable` through a crash.
+    Progress {
+        /// Visible in the machine.
+        applied: Index,
+        /// Durable in the machine.
+        durable: Index,
+    },
+    /// A piece of a snapshot was read.
+    SnapshotReady(SnapshotPiece),
+    /// A snapshot was installed, durably.
+    SnapshotInstalled {
+        /// The last entry it contains.
+        last: quorate_raft::EntryId,
+    },
+    /// A piece of a snapshot was refused by the machine.
+    SnapshotFailed {
+        /// The last entry of the snapshot meant.
+        last: quorate_raft::EntryId,
+    },
+}
+
+/// What one node says to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The group it is about.
+    pub group: GroupId,
+    /// The speaker.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// What is said.
+    pub body: EnvelopeBody,
+}
+
+/// What is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvelopeBody {
+    /// A message of the algorithm. Its own sender and receiver equal the envelope's.
+    Raft(Message),
+    /// Commands for the leader to propose.
+    Forward(Forward),
+    /// The answer to a [`Forward`] that was *not* proposed and never will be.
+    Refused(Refused),
+}
+
+/// Commands that a follower's clients gave it, for the leader of a term to propose, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Only the leader of this term may propose them, so that they can't be proposed twice.
+    pub term: Term,
+    /// The sender's process.
+    pub incarnation: u64,
+    /// The commands with their numbers, ascending.
+    pub commands: Vec<(u64, Bytes)>,
+}
+
+/// "I did not propose these, and won't."
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The asking process.
+    pub incarnation: u64,
+    /// The numbers of the commands.
+    pub numbers: Vec<u64>,
+    /// Whether another try may help at once, since the asked member does not lead that term; if
+    /// not, it is overloaded.
+    pub retry: bool,
+}
+
+/// What must be done. Cleared by the host after it is done; steps append.
+#[derive(Debug)]
+pub struct Effects<W> {
+    /// Envelopes that may leave now.
+    pub send: Vec<Envelope>,
+    /// Records for the log, in order.
+    pub persist: Vec<(GroupId, Persist)>,
+    /// Work for the appliers, in order for each group.
+    pub apply: Vec<(GroupId, ApplyJob<W>)>,
+    /// Requests that ended without an outcome.
+    pub failed: Vec<(W, RequestError)>,
+    /// Notable facts.
+    pub events: Vec<(GroupId, Event)>,
+}
+
+impl<W> Default for Effects<W> {
+    fn default() -> Self {
+        Self {
+            send: Vec::new(),
+            persist: Vec::new(),
+            apply: Vec::new(),
+            failed: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+}
+
+impl<W> Effects<W> {
+    /// Empties every list and keeps its memory.
+    ///
+    /// # Panics
+    /// If a waiter would be forgotten.
+    pub fn clear(&mut self) {
+        let Self { send, persist, apply, failed, events } = self;
+        assert!(apply.is_empty() && failed.is_empty(), "a host takes jobs and failures out");
+        send.clear();
+        persist.clear();
+        events.clear();
+    }
+}
+
+/// A piece of work for the applier of a group.
+#[derive(Debug)]
+pub enum ApplyJob<W> {
+    /// Apply these committed entries.
+    Entries {
+        /// The entries.
+        entries: Vec<Entry>,
+        /// Who waits for which of them, ascending.
+        waiters: Vec<(Index, W)>,
+    },
+    /// The state reflects all that these readers must see.
+    Reads(Vec<W>),
+    /// Read, write or release a snapshot.
+    Snapshot(SnapshotRequest),
+}
+
+/// Why a request ended without an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// No answer in time. A command may still take effect later.
+    Timeout,
+    /// No answer in time, and no leader was known at the end. A command was never proposed.
+    NoLeader,
+    /// Another entry was committed in the command's place; it never takes effect. Or leadership
+    /// moved while a read was being confirmed.
+    LeaderChanged,
+    /// Too much waits already. A command was never proposed.
+    Overloaded,
+    /// The command is larger than may be replicated.
+    TooLarge,
+    /// There is no such group here.
+    NoSuchGroup,
+}
