@@ -6,6 +6,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
 
 mod codegen;
+mod manifest;
+mod source;
+mod tidy;
+mod tree;
 mod workspace;
 
 use std::process::ExitCode;
@@ -18,11 +22,18 @@ struct Chore {
     run: fn() -> io::Result<()>,
 }
 
-const CHORES: [Chore; 1] = [Chore {
-    name: "codegen",
-    help: "rewrite crates/proto/src/generated from crates/proto/proto",
-    run: codegen::rewrite,
-}];
+const CHORES: [Chore; 2] = [
+    Chore {
+        name: "codegen",
+        help: "rewrite crates/proto/src/generated from crates/proto/proto",
+        run: codegen::rewrite,
+    },
+    Chore {
+        name: "tidy",
+        help: "print what breaks a rule of the architecture; `cargo test` checks the same",
+        run: tidy::run,
+    },
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -9,7 +9,7 @@ pub(crate) fn root() -> PathBuf {
     manifest.ancestors().nth(2).expect("this crate lies two folders below the root").to_owned()
 }
 
-/// All files below `folder` whose name ends with `suffix`, sorted by path, without what cargo builds.
+/// All files below `folder` whose name ends with `suffix`, sorted by path, without what cargo builds and git keeps.
 ///
 /// # Errors
 ///
@@ -21,10 +21,11 @@ pub(crate) fn files(folder: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
         for entry in fs::read_dir(&folder).map_err(|error| at(&folder, &error))? {
             let entry = entry?;
             let (path, name) = (entry.path(), entry.file_name());
+            if name == "target" || name == ".git" {
+                continue;
+            }
             if entry.file_type()?.is_dir() {
-                if name != "target" && name != ".git" {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if name.to_string_lossy().ends_with(suffix) {
                 found.push(path);
             }
