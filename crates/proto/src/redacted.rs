@@ -1,7 +1,8 @@
 //! `Debug` for the messages that carry a secret.
 //!
-//! Requests end up in logs, in panics and in the output of failed tests. Passwords, their hashes and tokens must not.
-//! Only whether a secret was given is shown, since that is what one wants to know when a login fails.
+//! Requests end up in logs, in panics and in the output of failed tests. Passwords, their hashes
+//! and tokens must not. Only whether a secret was given is shown, since that is what one wants to
+//! know when a login fails.
 
 use std::fmt;
 
@@ -81,7 +82,8 @@ impl fmt::Debug for AuthUserChangePasswordRequest {
 mod tests {
     use super::*;
 
-    /// Each message is filled with the same secret in every place that can hold one; none of them shows it.
+    /// Each message is filled with the same secret in every place that can hold one; none of them
+    /// shows it.
     #[test]
     fn secrets_are_not_shown() {
         let secret = || String::from("hunter2");

@@ -1,8 +1,8 @@
 //! The path of every call, as a client puts it on the wire.
 //!
-//! The names of packages, services and calls are spelled in the `.proto` files and nowhere else; a typing mistake there
-//! would suit our own client and nobody else's. Each call is made through the generated client to a service that writes
-//! down the path, and answers that it cannot help.
+//! The names of packages, services and calls are spelled in the `.proto` files and nowhere else; a
+//! typing mistake there would suit our own client and nobody else's. Each call is made through the
+//! generated client to a service that writes down the path, and answers that it cannot help.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -41,8 +41,8 @@ impl<B: Body> Service<http::Request<B>> for Scribe {
     }
 }
 
-/// Makes the calls with empty requests, and returns the paths that were asked for. The calls marked `stream` send a
-/// stream of requests.
+/// Makes the calls with empty requests, and returns the paths that were asked for. The calls marked
+/// `stream` send a stream of requests.
 macro_rules! paths {
     ($client:ident: $($call:ident $($stream:ident)?),* $(,)?) => {{
         let scribe = Scribe::default();
@@ -85,7 +85,10 @@ fn watch() {
 #[test]
 fn lease() {
     check(
-        &paths!(LeaseClient: lease_grant, lease_revoke, lease_keep_alive stream, lease_time_to_live, lease_leases),
+        &paths!(
+            LeaseClient: lease_grant, lease_revoke, lease_keep_alive stream, lease_time_to_live,
+            lease_leases
+        ),
         "etcdserverpb.Lease",
         &["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"],
     );
@@ -94,7 +97,9 @@ fn lease() {
 #[test]
 fn cluster() {
     check(
-        &paths!(ClusterClient: member_add, member_remove, member_update, member_list, member_promote),
+        &paths!(
+            ClusterClient: member_add, member_remove, member_update, member_list, member_promote
+        ),
         "etcdserverpb.Cluster",
         &["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList", "MemberPromote"],
     );
@@ -104,7 +109,8 @@ fn cluster() {
 fn maintenance() {
     check(
         &paths!(
-            MaintenanceClient: alarm, status, defragment, hash, hash_kv, snapshot, move_leader, downgrade
+            MaintenanceClient: alarm, status, defragment, hash, hash_kv, snapshot, move_leader,
+            downgrade
         ),
         "etcdserverpb.Maintenance",
         &["Alarm", "Status", "Defragment", "Hash", "HashKV", "Snapshot", "MoveLeader", "Downgrade"],

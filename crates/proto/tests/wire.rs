@@ -1,18 +1,23 @@
-//! The bytes of the messages, written by hand: for every message with fields, each field holds a value of its own.
+//! The bytes of the messages, written by hand: for every message with fields, each field holds a
+//! value of its own.
 //!
-//! A wrong number or type in a `.proto` file compiles, passes every test that uses our own client on our own server, and
-//! breaks with the first real client. Here the expected bytes do not come from the `.proto` files. The structs are
-//! written out without `..Default::default()`, so that a new field has to be added here before this compiles.
+//! A wrong number or type in a `.proto` file compiles, passes every test that uses our own client
+//! on our own server, and breaks with the first real client. Here the expected bytes do not come
+//! from the `.proto` files. The structs are written out without `..Default::default()`, so that a
+//! new field has to be added here before this compiles.
 //!
-//! To read the bytes: each field begins with its number times 8, plus 0 for a number or 2 for a length and so many bytes.
-//! Thus `08` is the number in field 1, `0a 01 6b` the text `k` in field 1, and `5a` the length of field 11.
+//! To read the bytes: each field begins with its number times 8, plus 0 for a number or 2 for a
+//! length and so many bytes. Thus `08` is the number in field 1, `0a 01 6b` the text `k` in field
+//! 1, and `5a` the length of field 11.
 
 use std::fmt::Debug;
 
+use bytes::Bytes;
 use prost::Message;
 use quorate_proto::{authpb, etcdserverpb::*, mvccpb, v3electionpb, v3lockpb};
 
-/// The header of all responses below, and its bytes as their field 1: the revision 9, which is field 3.
+/// The header of all responses below, and its bytes as their field 1: the revision 9, which is
+/// field 3.
 const HEADER: &str = "0a 02 18 09";
 
 fn header() -> Option<ResponseHeader> {
@@ -95,7 +100,8 @@ fn ranges() {
             min_create_revision: 12,
             max_create_revision: 13,
         },
-        "0a 01 6b  12 01 7a  18 03  20 04  28 02  30 04  38 01  40 01  48 01  50 0a  58 0b  60 0c  68 0d",
+        "0a 01 6b  12 01 7a  18 03  20 04  28 02  30 04  38 01  40 01  48 01  \
+         50 0a  58 0b  60 0c  68 0d",
     );
     let response = RangeResponse { header: header(), kvs: vec![key()], more: true, count: 4 };
     check_headed(response.clone(), "12 03 0a 01 6b  18 01  20 04");
@@ -164,7 +170,8 @@ fn comparisons() {
     );
 }
 
-/// Inside a oneof a zero is written, which is how `version = 0`, "the key does not exist", is told from no comparison.
+/// Inside a oneof a zero is written, which is how `version = 0`, "the key does not exist", is told
+/// from no comparison.
 #[test]
 fn a_zero_that_was_given_is_written() {
     let absent = Compare {
@@ -358,7 +365,8 @@ fn alarms_and_status() {
             db_size_quota: 12,
             downgrade_info: Some(downgrade),
         },
-        "12 01 76  18 03  20 04  28 05  30 06  38 07  42 01 65  48 09  50 01  5a 01 73  60 0c  6a 05 08 01 12 01 74",
+        "12 01 76  18 03  20 04  28 05  30 06  38 07  42 01 65  48 09  50 01  \
+         5a 01 73  60 0c  6a 05 08 01 12 01 74",
     );
 }
 
@@ -547,8 +555,8 @@ fn enumerations() {
     macro_rules! check_names {
         ($($enumeration:path: $($name:literal),*;)*) => { $({
             use $enumeration as Enumeration;
-            let names: Vec<&str> =
-                (0..).map_while(|n| Enumeration::try_from(n).ok()).map(|e| e.as_str_name()).collect();
+            let values = (0..).map_while(|number| Enumeration::try_from(number).ok());
+            let names: Vec<&str> = values.map(|value| value.as_str_name()).collect();
             assert_eq!(names, [$($name),*]);
         })* };
     }
@@ -571,6 +579,24 @@ fn enumerations() {
 fn unknown_fields_are_passed_over() {
     let request = PutRequest::decode([0x0a, 0x01, 0x6b, 0xa0, 0x06, 0x01].as_slice());
     assert_eq!(request.expect("readable").key, "k");
+}
+
+/// What is read from a buffer points into it.
+#[test]
+fn values_are_not_copied() {
+    let bytes = Bytes::from(
+        PutRequest { value: "v".repeat(64).into(), ..Default::default() }.encode_to_vec(),
+    );
+    let request = PutRequest::decode(bytes.clone()).expect("readable");
+    assert!(bytes.as_ptr_range().contains(&request.value.as_ptr()), "the value was copied");
+}
+
+/// A number that no enumeration knows is kept, for the server to refuse it in its own words.
+#[test]
+fn unknown_numbers_are_kept() {
+    let request = RangeRequest::decode([0x28, 0x07].as_slice()).expect("readable");
+    assert_eq!(request.sort_order, 7);
+    assert!(range_request::SortOrder::try_from(request.sort_order).is_err());
 }
 
 /// A transaction nested a hundred thousand times is an error, and not the end of the stack.
@@ -599,7 +625,8 @@ fn truncated_messages_are_refused() {
     for length in 1..whole.len() {
         WatchResponse::decode(&whole[..length]).expect_err("a part is not a message");
     }
-    // Field 1 of a PutRequest, which claims 2^63 bytes and has none: refused without an allocation of that size.
+    // Field 1 of a PutRequest, which claims 2^63 bytes and has none: refused without an allocation
+    // of that size.
     let claim = [0x0a, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01];
     PutRequest::decode(claim.as_slice()).expect_err("the claim is not fulfilled");
 }

@@ -1,9 +1,10 @@
 //! Turns `crates/proto/proto/*.proto` into `crates/proto/src/generated/*.rs`.
 //!
-//! The generated files are checked in, so that building Quorate needs neither a protobuf compiler nor a build script,
-//! and a reviewer sees what a change of a message does to the code. A test compares them with what the `.proto` files
-//! give now, byte for byte. The compiler is `protox`, which is a library; the code is laid out by `prettyplease`, whose
-//! output depends on its version in `Cargo.lock` and not on the toolchain. That is why rustfmt leaves these files alone.
+//! The generated files are checked in, so that building Quorate needs neither a protobuf compiler
+//! nor a build script, and a reviewer sees what a change of a message does to the code. A test
+//! compares them with what the `.proto` files give now, byte for byte. The compiler is `protox`,
+//! which is a library; the code is laid out by `prettyplease`, whose output depends on its version
+//! in `Cargo.lock` and not on the toolchain. That is why rustfmt leaves these files alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ pub(crate) fn folder() -> PathBuf {
 ///
 /// # Errors
 ///
-/// A `.proto` file that cannot be read or does not compile. The message names the file and the line.
+/// A `.proto` file that cannot be read or does not compile. The message names the file and the
+/// line.
 pub(crate) fn generate() -> io::Result<BTreeMap<String, String>> {
     let protos = workspace::root().join("crates/proto/proto");
     let sources = workspace::files(&protos, ".proto")?;
@@ -107,7 +109,8 @@ mod tests {
             let differs = text.lines().zip(checked_in[name].lines()).find(|(a, b)| a != b);
             assert!(
                 *text == checked_in[name],
-                "{name} is stale: run `cargo xtask codegen`. First difference, generated and checked in: {differs:?}"
+                "{name} is stale: run `cargo xtask codegen`. First difference, generated and \
+                 checked in: {differs:?}"
             );
         }
     }

@@ -1,7 +1,7 @@
 //! Chores of the project, run as `cargo xtask NAME`.
 //!
-//! Whatever a chore would find wrong is also a test of this crate, so that `cargo test --workspace` is the one gate and
-//! no contributor has to know these commands to keep the rules.
+//! Whatever a chore would find wrong is also a test of this crate, so that `cargo test --workspace`
+//! is the one gate and no contributor has to know these commands to keep the rules.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
 

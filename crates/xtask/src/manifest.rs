@@ -1,7 +1,8 @@
 //! The dependencies that a `Cargo.toml` names.
 //!
-//! Cargo knows them better, but tells them only in JSON and only with all of the workspace resolved. The manifests of
-//! the crates keep to a small part of TOML; what is beyond it is reported and not guessed at.
+//! Cargo knows them better, but tells them only in JSON and only with all of the workspace
+//! resolved. The manifests of the crates keep to a small part of TOML; what is beyond it is
+//! reported and not guessed at.
 
 /// A dependency that a manifest names.
 #[derive(Debug, PartialEq, Eq)]

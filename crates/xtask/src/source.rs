@@ -1,7 +1,8 @@
 //! A Rust file as a flat list of words and signs, which is what the checks search.
 //!
-//! Searching the text would find a word in a comment, in a message or in a test. Searching the syntax tree would miss
-//! the arguments of macros. Tokens have neither fault: comments and literals fall away, and macros are seen through.
+//! Searching the text would find a word in a comment, in a message or in a test. Searching the
+//! syntax tree would miss the arguments of macros. Tokens have neither fault: comments and literals
+//! fall away, and macros are seen through.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
@@ -27,7 +28,8 @@ impl<'a> Source<'a> {
     ///
     /// # Panics
     ///
-    /// When the text is not made of Rust's tokens. Such a file does not compile, and the checks run after the compiler.
+    /// When the text is not made of Rust's tokens. Such a file does not compile, and the checks run
+    /// after the compiler.
     pub(crate) fn parse(path: &'a str, text: &str) -> Self {
         let stream: TokenStream = text
             .parse()
@@ -47,7 +49,8 @@ impl<'a> Source<'a> {
         windows.filter(|(_, window)| here(window)).map(|(position, _)| position).collect()
     }
 
-    /// Where the function or method of this name is called or handed on, and not declared or imported: the lines.
+    /// Where the function or method of this name is called or handed on, and not declared or
+    /// imported: the lines.
     pub(crate) fn uses_of(&self, function: &str) -> Vec<usize> {
         let declared = |at: usize| at > 0 && self.tokens[at - 1].text == "fn";
         self.find(function)
@@ -92,8 +95,9 @@ fn flatten(stream: TokenStream, imported: bool, tokens: &mut Vec<Token>) {
                 if !in_test {
                     tokens.push(Token { text: text.clone(), line, imported: in_import });
                 }
-                // The comma ends a field or an arm. It also ends the attribute's reach inside `<A, B>`: rather that a
-                // test is searched in vain than that what follows a field goes unseen.
+                // The comma ends a field or an arm. It also ends the attribute's reach inside `<A,
+                // B>`: rather that a test is searched in vain than that what follows a field goes
+                // unseen.
                 if text == ";" || text == "," {
                     in_test = false;
                 }
@@ -112,7 +116,8 @@ fn sign(tree: &TokenTree) -> String {
     }
 }
 
-/// Whether the inside of an attribute says that an item is for tests: `test`, or `cfg` of something with `test`.
+/// Whether the inside of an attribute says that an item is for tests: `test`, or `cfg` of something
+/// with `test`.
 fn is_for_tests(attribute: &TokenStream) -> bool {
     let mut words = attribute.to_string();
     words.retain(|c| !c.is_whitespace());

@@ -1,7 +1,8 @@
 //! Rules of the architecture that the compiler does not know.
 //!
-//! One rule, one file. Each looks at a [`Tree`] and returns what breaks the rule, with the place and the way to mend it;
-//! each has a test that plants the fault, since a check that never fired proves nothing.
+//! One rule, one file. Each looks at a [`Tree`] and returns what breaks the rule, with the place
+//! and the way to mend it; each has a test that plants the fault, since a check that never fired
+//! proves nothing.
 
 mod clock;
 mod machine;

@@ -1,6 +1,7 @@
 //! The text files of the workspace, as the checks of [`tidy`](crate::tidy) see them.
 //!
-//! The checks take a value and no folder, so that their tests can plant a fault in a tree of two lines and see it found.
+//! The checks take a value and no folder, so that their tests can plant a fault in a tree of two
+//! lines and see it found.
 
 use std::collections::BTreeMap;
 use std::{fs, io};
@@ -57,7 +58,8 @@ impl Tree {
         self.files.contains_key(path) || self.files.keys().any(|file| file.starts_with(&folder))
     }
 
-    /// The Rust files of the product: those of the crates, without integration tests, benchmarks and examples.
+    /// The Rust files of the product: those of the crates, without integration tests, benchmarks
+    /// and examples.
     pub(crate) fn product_sources(&self) -> impl Iterator<Item = Source<'_>> {
         const ASIDE: [&str; 3] = ["/tests/", "/benches/", "/examples/"];
         self.files()

@@ -9,7 +9,8 @@ pub(crate) fn root() -> PathBuf {
     manifest.ancestors().nth(2).expect("this crate lies two folders below the root").to_owned()
 }
 
-/// All files below `folder` whose name ends with `suffix`, sorted by path, without what cargo builds and git keeps.
+/// All files below `folder` whose name ends with `suffix`, sorted by path, without what cargo
+/// builds and git keeps.
 ///
 /// # Errors
 ///

@@ -34,7 +34,8 @@ pub struct Permission {
     /// The key, or the first key of the range.
     #[prost(bytes = "bytes", tag = "2")]
     pub key: ::prost::bytes::Bytes,
-    /// Empty for the one key; a single zero byte for every key from `key` on; else the first key after the range.
+    /// Empty for the one key; a single zero byte for every key from `key` on; else the first key after
+    /// the range.
     #[prost(bytes = "bytes", tag = "3")]
     pub range_end: ::prost::bytes::Bytes,
 }

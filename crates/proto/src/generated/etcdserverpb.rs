@@ -578,10 +578,12 @@ pub struct WatchProgressRequest {}
 /// News for one watcher, or for all of the stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchResponse {
-    /// The state of the store. Every event of the watcher up to this revision has been sent when no events are here.
+    /// The state of the store. Every event of the watcher up to this revision has been sent when no
+    /// events are here.
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<ResponseHeader>,
-    /// The watcher; -1 when the response is about all of the stream, or answers a request that made no watcher.
+    /// The watcher; -1 when the response is about all of the stream, or answers a request that made no
+    /// watcher.
     #[prost(int64, tag = "2")]
     pub watch_id: i64,
     /// The watcher begins. Answers come in the order of the requests.
@@ -590,7 +592,8 @@ pub struct WatchResponse {
     /// The watcher has ended, and nothing follows for it.
     #[prost(bool, tag = "4")]
     pub canceled: bool,
-    /// The oldest revision that can be watched, when the watcher ended because it asked for an older one.
+    /// The oldest revision that can be watched, when the watcher ended because it asked for an older
+    /// one.
     #[prost(int64, tag = "5")]
     pub compact_revision: i64,
     /// Why the watcher ended.
@@ -913,7 +916,8 @@ pub struct StatusResponse {
     /// The state of the store at the answer.
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<ResponseHeader>,
-    /// The version of the etcd API that the member speaks, as a semantic version. Clients switch features by it.
+    /// The version of the etcd API that the member speaks, as a semantic version. Clients switch
+    /// features by it.
     #[prost(string, tag = "2")]
     pub version: ::prost::alloc::string::String,
     /// The size of the database on disk, in bytes. Clients divide by it: it must not be 0.

@@ -7,7 +7,8 @@ pub struct KeyValue {
     /// The key. Never empty in stored data.
     #[prost(bytes = "bytes", tag = "1")]
     pub key: ::prost::bytes::Bytes,
-    /// The revision of the put that began the current life of the key, that is, the first put since its last deletion.
+    /// The revision of the put that began the current life of the key, that is, the first put since
+    /// its last deletion.
     #[prost(int64, tag = "2")]
     pub create_revision: i64,
     /// The revision of the newest put. In a delete event: the revision of the deletion.
@@ -32,7 +33,8 @@ pub struct Event {
     /// The key after the change. A deletion fills only the key and mod_revision.
     #[prost(message, optional, tag = "2")]
     pub kv: ::core::option::Option<KeyValue>,
-    /// The key before the change, for watchers that asked for it, unless that revision has been compacted.
+    /// The key before the change, for watchers that asked for it, unless that revision has been
+    /// compacted.
     #[prost(message, optional, tag = "3")]
     pub prev_kv: ::core::option::Option<KeyValue>,
 }

@@ -33,7 +33,8 @@ pub struct LeaderKey {
     /// The key that exists as long as the leader leads.
     #[prost(bytes = "bytes", tag = "2")]
     pub key: ::prost::bytes::Bytes,
-    /// The revision that created the key. A key of the same name with another one belongs to a later candidacy.
+    /// The revision that created the key. A key of the same name with another one belongs to a later
+    /// candidacy.
     #[prost(int64, tag = "3")]
     pub rev: i64,
     /// The lease of the leader.

@@ -1,7 +1,8 @@
 //! One file reads the clock.
 //!
-//! Whatever asks for the time by itself cannot be replayed: the simulator runs on a time of its own, and a decision that
-//! hangs on the real one is a bug that no seed brings back. Time is an argument everywhere else.
+//! Whatever asks for the time by itself cannot be replayed: the simulator runs on a time of its
+//! own, and a decision that hangs on the real one is a bug that no seed brings back. Time is an
+//! argument everywhere else.
 
 use super::Finding;
 use crate::tree::Tree;
@@ -34,7 +35,7 @@ pub(super) fn one_file_reads_the_clock(tree: &Tree) -> Vec<Finding> {
         };
         report(
             &READS,
-            "reads the clock. Take the time as an argument, and let crates/host/src/clock.rs read it",
+            "reads the clock. Take the time as an argument; crates/host/src/clock.rs reads it",
         );
         report(&DISGUISES, "gives a clock another name, so that reading it would go unseen");
     }

@@ -28,7 +28,8 @@ fn findings(path: &str, text: &str, prefixes: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         if prefixes.iter().any(|prefix| names_path(line, prefix)) {
-            let message = "names a path of one machine. Take it from an argument, or from the folder of the manifest";
+            let message = "names a path of one machine. Take it from an argument, \
+                or from the folder of the manifest";
             findings.push(Finding::new(path, number, message));
         }
     }

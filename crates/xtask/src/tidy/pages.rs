@@ -1,8 +1,9 @@
 //! The files that the pages name exist.
 //!
-//! A map that names a room that has moved is worse than none. A path in a page is either the target of a link, relative
-//! to the page, or stands between backticks, and then begins at the root, in `crates/`, or with the name of a crate whose
-//! folder `src/` is meant. A page at the root is named by its name alone.
+//! A map that names a room that has moved is worse than none. A path in a page is either the target
+//! of a link, relative to the page, or stands between backticks, and then begins at the root, in
+//! `crates/`, or with the name of a crate whose folder `src/` is meant. A page at the root is named
+//! by its name alone.
 
 use super::Finding;
 use crate::tree::Tree;

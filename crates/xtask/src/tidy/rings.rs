@@ -1,7 +1,8 @@
 //! The rings: who may depend on whom, and a core without the standard library.
 //!
-//! The product and the simulator are two hosts of the same inner rings, so nothing that matters for safety may live in a
-//! host. That holds as long as the arrows between the crates point inward and the core cannot reach the world.
+//! The product and the simulator are two hosts of the same inner rings, so nothing that matters for
+//! safety may live in a host. That holds as long as the arrows between the crates point inward and
+//! the core cannot reach the world.
 
 use super::Finding;
 use crate::manifest::{self, Kind};
@@ -11,7 +12,8 @@ use crate::tree::Tree;
 struct Room {
     /// Its folder below `crates/`.
     name: &'static str,
-    /// The crates of the workspace that it may depend on. Their own dependencies may be named as well.
+    /// The crates of the workspace that it may depend on. Their own dependencies may be named as
+    /// well.
     may_use: &'static [&'static str],
     /// For the core: all other packages that it may depend on. `None` leaves them to review.
     packages: Option<&'static [&'static str]>,
@@ -36,10 +38,12 @@ const ROOMS: [Room; 11] = [
     Room { name: "xtask", may_use: &[], packages: None },
 ];
 
-/// What the simulator may not depend on even in its tests: it has to be sure that nothing of a host is needed.
+/// What the simulator may not depend on even in its tests: it has to be sure that nothing of a host
+/// is needed.
 const NEVER_IN_SIM: [&str; 3] = ["host", "server", "proto"];
 
-/// Dependencies point inward, and the core depends on next to nothing. Tests may lean on anything, the simulator's excepted.
+/// Dependencies point inward, and the core depends on next to nothing. Tests may lean on anything,
+/// the simulator's excepted.
 pub(super) fn arrows_point_inward(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in tree.crates() {
@@ -75,7 +79,8 @@ pub(super) fn arrows_point_inward(tree: &Tree) -> Vec<Finding> {
                 report(
                     dependency.line,
                     format!(
-                        "{name} may not depend on {}: move what is needed inward, or take it as an argument or a trait",
+                        "{name} may not depend on {}: move what is needed inward, \
+                         or take it as an argument or a trait",
                         dependency.name
                     ),
                 );
@@ -99,7 +104,8 @@ pub(super) fn the_core_has_no_std(tree: &Tree) -> Vec<Finding> {
             findings.push(Finding::new(source.path, 0, message));
         }
         for at in source.find("extern crate std") {
-            let message = "brings the standard library into the core: outside of tests, core and alloc are all there is";
+            let message = "brings the standard library into the core, which has core and alloc, \
+                and more in tests only";
             findings.push(Finding::new(source.path, source.tokens[at].line, message));
         }
     }

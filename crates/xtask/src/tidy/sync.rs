@@ -1,9 +1,9 @@
 //! One call makes data durable.
 //!
-//! "Is it on disk?" has to have one answer in one place: `FileDisk` in `crates/wal/src/disk.rs`. A second call somewhere
-//! else is either needless, and costs a write every time, or needed, and then misses the batching, the fault injection
-//! and the reasoning of the first. The engine behind `crates/store` is a dependency with files of its own; that is
-//! reviewed when the dependency is.
+//! "Is it on disk?" has to have one answer in one place: `FileDisk` in `crates/wal/src/disk.rs`. A
+//! second call somewhere else is either needless, and costs a write every time, or needed, and then
+//! misses the batching, the fault injection and the reasoning of the first. The engine behind
+//! `crates/store` is a dependency with files of its own; that is reviewed when the dependency is.
 
 use super::Finding;
 use crate::tree::Tree;
@@ -13,7 +13,8 @@ const DISK: &str = "crates/wal/src/disk.rs";
 
 /// Makes the data of a file durable.
 const DATA: [&str; 2] = ["sync_data", "fdatasync"];
-/// Makes more than that durable. The disk needs it for folders, whose entries are no data of a file.
+/// Makes more than that durable. The disk needs it for folders, whose entries are no data of a
+/// file.
 const MORE: [&str; 5] = ["sync_all", "fsync", "syncfs", "sync_file_range", "msync"];
 
 pub(super) fn one_call_syncs(tree: &Tree) -> Vec<Finding> {
@@ -45,8 +46,8 @@ pub(super) fn one_call_syncs(tree: &Tree) -> Vec<Finding> {
     }
     for (path, line) in calls.into_iter().filter(|(path, _)| *path != DISK) {
         let message = format!(
-            "syncs data. Only {DISK} may: go through the trait `Disk`, whose own call has another name than the \
-             system's, so that the two can be told apart"
+            "syncs data. Only {DISK} may: go through the trait `Disk`, whose own call has another name than \
+             the system's, so that the two can be told apart"
         );
         findings.push(Finding::new(path, line, message));
     }
