@@ -27,8 +27,8 @@ pub(crate) enum Kind {
 ///
 /// # Errors
 ///
-/// The line of a table of dependencies that is written in a way this reader does not know, such as
-/// `[dependencies.name]` or a table for one target.
+/// The line of what is written in a way this reader does not know: `[dependencies.name]`, a table for
+/// one target, or a dependency under another name than its package's.
 pub(crate) fn dependencies(manifest: &str) -> Result<Vec<Dependency>, usize> {
     let mut found = Vec::new();
     let mut kind = None;
@@ -45,6 +45,9 @@ pub(crate) fn dependencies(manifest: &str) -> Result<Vec<Dependency>, usize> {
             && let Some((name, _)) = text.split_once('=')
             && !text.starts_with('#')
         {
+            if text.contains("package =") {
+                return Err(line);
+            }
             let name = name.trim().trim_end_matches(".workspace").to_owned();
             found.push(Dependency { kind, name, line });
         }
@@ -69,5 +72,9 @@ mod tests {
     fn other_tables_of_dependencies_are_reported() {
         assert_eq!(dependencies("[package]\n[dependencies.a]\nversion = \"1\""), Err(2));
         assert_eq!(dependencies("[target.'cfg(unix)'.dependencies]\na = \"1\""), Err(1));
+        assert_eq!(
+            dependencies("[dependencies]\na = { package = \"b\", path = \"../b\" }"),
+            Err(2)
+        );
     }
 }
