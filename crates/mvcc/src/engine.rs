@@ -17,15 +17,18 @@ use core::ops::Bound;
 use bytes::Bytes;
 use quorate_raft::EntryId;
 
+#[cfg(feature = "suite")]
+pub mod suite;
+
 /// A family of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
     /// Facts about the store as a whole.
     Meta = 0,
-    /// Keys, and for each its revisions, newest first.
+    /// Keys, and for each its revisions, newest first, with the values.
     Key = 1,
-    /// Revisions in order, for history.
+    /// Revisions in order, each with its key, for history.
     Revision = 2,
     /// Leases.
     Lease = 3,
@@ -33,8 +36,41 @@ pub enum Table {
     LeaseKey = 4,
 }
 
-/// The bounds of a scan, bytewise.
+impl Table {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+
+    /// All of them, in order.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Meta, Self::Key, Self::Revision, Self::Lease, Self::LeaseKey];
+}
+
+impl TryFrom<u8> for Table {
+    type Error = u8;
+
+    fn try_from(number: u8) -> Result<Self, u8> {
+        Self::ALL.into_iter().find(|table| *table as u8 == number).ok_or(number)
+    }
+}
+
+/// The bounds of a scan, bytewise. Bounds that contain nothing give no rows, also where the lower
+/// is above the upper.
 pub type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// The bounds around every key.
+pub const ALL_KEYS: KeyBounds<'static> = (Bound::Unbounded, Bound::Unbounded);
+
+/// Whether bounds can't contain a key because they are crossed; such bounds make the ranges of the
+/// standard library panic.
+#[must_use]
+pub fn bounds_are_empty(bounds: KeyBounds<'_>) -> bool {
+    match bounds {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+    }
+}
 
 /// A row of a scan: key and value.
 pub type Row = Result<(Bytes, Bytes), EngineError>;

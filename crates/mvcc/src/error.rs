@@ -1,0 +1,99 @@
+//! What the data model refuses, and why.
+
+use core::fmt;
+
+use crate::engine::EngineError;
+
+/// Why a request was refused. Every one follows from the request and the replicated state alone, so
+/// all members refuse alike. The texts here are for logs; what a client reads is the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Error {
+    /// A key is empty.
+    EmptyKey,
+    /// `ignore_value` or `ignore_lease` of a key that does not exist; also an operation of a
+    /// transaction that says nothing (etcd answers both alike).
+    KeyNotFound,
+    /// `ignore_value` together with a value.
+    ValueProvided,
+    /// `ignore_lease` together with a lease.
+    LeaseProvided,
+    /// More operations in a transaction than are allowed.
+    TooManyOps,
+    /// A transaction would write one key twice.
+    DuplicateKey,
+    /// An unknown order or target of sorting.
+    InvalidSort,
+    /// The revision's history is gone.
+    Compacted,
+    /// The revision is yet to come.
+    FutureRevision,
+    /// No such lease.
+    LeaseNotFound,
+    /// The lease id is in use.
+    LeaseExists,
+    /// A time to live above the limit.
+    LeaseTtlTooLarge,
+    /// A watch of a range that can't contain a key.
+    WatchRangeEmpty,
+    /// A watch with an id that is in use on its stream.
+    WatchIdInUse,
+    /// A replicated command that this version can't read. It changes nothing.
+    UnknownCommand,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EmptyKey => "a key is empty",
+            Self::KeyNotFound => "the key does not exist",
+            Self::ValueProvided => "a value is given together with ignore_value",
+            Self::LeaseProvided => "a lease is given together with ignore_lease",
+            Self::TooManyOps => "too many operations in a transaction",
+            Self::DuplicateKey => "a key is written twice in a transaction",
+            Self::InvalidSort => "unknown sort option",
+            Self::Compacted => "the revision has been compacted",
+            Self::FutureRevision => "the revision is a future one",
+            Self::LeaseNotFound => "the lease does not exist",
+            Self::LeaseExists => "the lease exists",
+            Self::LeaseTtlTooLarge => "the time to live is too large",
+            Self::WatchRangeEmpty => "the range of the watch is empty",
+            Self::WatchIdInUse => "the id of the watch is in use",
+            Self::UnknownCommand => "the command can't be read by this version",
+        })
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Why a read gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The request was refused.
+    Refused(Error),
+    /// The engine failed: nothing the client asked, and fatal for the member.
+    Engine(EngineError),
+}
+
+impl From<Error> for ReadError {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<EngineError> for ReadError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Engine(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ReadError {}
