@@ -1,0 +1,25 @@
+//! The thread that merges tables: it keeps seeks short and gives space back, a step at a time.
+
+use crate::shared::Shared;
+use quorate_mvcc::engine::EngineError;
+use std::sync::Arc;
+
+/// Compacts after each flush until nothing is left to do, until the engine stops.
+///
+/// # Errors
+/// If a table is damaged or the disk refuses.
+pub(crate) fn run(shared: &Shared) -> Result<(), EngineError> {
+    loop {
+        let mut head = shared.wait_until(|head| head.stopping || head.compaction_due)?;
+        if head.stopping {
+            return Ok(());
+        }
+        head.compaction_due = false;
+        let (generation, bound) = (Arc::clone(&head.generation), head.bound);
+        drop(head);
+
+        if generation.compact(bound)? {
+            shared.change(|shared| shared.head().compaction_due = true);
+        }
+    }
+}

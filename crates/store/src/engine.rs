@@ -1,0 +1,247 @@
+//! The writer's side: batches go into the active memtable and become visible by one number.
+
+use crate::{
+    compaction,
+    files::Files,
+    flush,
+    generation::Generation,
+    restore::Replacement,
+    row::tagged,
+    shared::{Sealed, Shared},
+    view::Snapshot,
+};
+use bytes::Bytes;
+use lsm_tree::{Cache, InternalValue, Memtable, SeqNo, Slice, ValueType};
+use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
+use quorate_raft::EntryId;
+use std::{
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+/// Commits wait while this many runs of tables are not merged: reads would look at each of them.
+/// A healthy store stays below ten.
+const UNMERGED_RUNS_MAX: usize = 32;
+
+/// How much memory the engine may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// A memtable is sealed when it holds this many bytes. Larger ones make fewer, larger flushes
+    /// and a longer log to replay after a crash.
+    pub memtable_bytes: u64,
+    /// How many memtables there may be, the active one included. A commit that would exceed it
+    /// waits for one flush. At least two.
+    pub memtables_max: usize,
+    /// Blocks of tables that are kept in memory, in bytes.
+    pub cache_bytes: u64,
+}
+
+impl Default for Options {
+    /// 64 MiB of memtables and as much cache.
+    fn default() -> Self {
+        Self { memtable_bytes: 16 << 20, memtables_max: 4, cache_bytes: 64 << 20 }
+    }
+}
+
+/// The engine on disk. See the crate's introduction.
+///
+/// Dropping it ends its threads and unlocks the directory. What was committed since the last flush
+/// is forgotten, as in a crash; the log has it.
+pub struct DiskEngine {
+    pub(crate) options: Options,
+    pub(crate) files: Files,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) shared: Arc<Shared>,
+    /// The tree that is written to; the same as in `shared`.
+    pub(crate) generation: Arc<Generation>,
+    /// The memtable that takes writes; the same as in `shared`.
+    pub(crate) memtable: Arc<Memtable>,
+    /// The sequence number of the open batch, if a row was written since the last commit.
+    pub(crate) batch: Option<SeqNo>,
+    /// The position of the last commit.
+    pub(crate) applied: EntryId,
+    /// A new content that is being collected.
+    pub(crate) replacement: Option<Replacement>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl DiskEngine {
+    /// Opens the store in a directory, or creates it there.
+    ///
+    /// # Errors
+    /// If another process has it open, it is damaged, or the disk refuses.
+    ///
+    /// # Panics
+    /// If the options leave no memtable to write to while another one is flushed.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, EngineError> {
+        assert!(options.memtables_max >= 2, "one memtable takes writes while another is flushed");
+        let files = Files::lock(dir)?;
+        let cache = Arc::new(Cache::with_capacity_bytes(options.cache_bytes));
+        let (number, new) = files.generation()?.map_or((1, true), |number| (number, false));
+        let tree = files.tree(number);
+        if !new && !tree.is_dir() {
+            return Err(EngineError::Corrupt(format!("{} is missing", tree.display())));
+        }
+        let generation = Arc::new(Generation::open(&files, number, Arc::clone(&cache), new)?);
+        if new {
+            files.switch_to(number)?;
+        }
+        files.remove_all_but(number)?;
+        let applied = generation.applied()?;
+        let shared = Arc::new(Shared::new(Arc::clone(&generation), applied));
+        let mut engine = Self {
+            memtable: generation.active(),
+            options,
+            files,
+            cache,
+            generation,
+            batch: None,
+            applied,
+            replacement: None,
+            threads: Vec::with_capacity(2),
+            shared,
+        };
+        engine.start("flush", flush::run)?;
+        engine.start("compaction", compaction::run)?;
+        Ok(engine)
+    }
+
+    fn start(
+        &mut self,
+        name: &'static str,
+        body: fn(&Shared) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new()
+            .name(format!("store-{name}"))
+            .spawn(move || shared.run(name, body))
+            .map_err(|error| EngineError::Io(format!("starting the {name} thread: {error}")))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    fn write(&mut self, table: Table, key: &[u8], value: Slice, kind: ValueType) {
+        let sequence = *self.batch.get_or_insert_with(|| self.generation.next_sequence());
+        let row = InternalValue::from_components(tagged(table, key), value, sequence, kind);
+        self.memtable.insert(row);
+    }
+
+    /// Hands the active memtable to the flush and begins a new one.
+    fn seal(&mut self) {
+        assert!(self.batch.is_none(), "a memtable is sealed between two batches");
+        let applied = self.applied;
+        self.memtable = self.shared.change(|shared| {
+            let next = self.generation.seal(applied);
+            let mut head = shared.head();
+            let memtable = std::mem::replace(&mut head.active, Arc::clone(&next));
+            head.sealed.push_back(Sealed { memtable, applied });
+            next
+        });
+    }
+
+    /// What the writer sees: all that it wrote.
+    fn latest(&self) -> Snapshot {
+        let mut snapshot = self.shared.snapshot();
+        if let Some(batch) = self.batch {
+            snapshot.bound = batch + 1;
+        }
+        snapshot
+    }
+}
+
+impl Reader for DiskEngine {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.latest().get(table, key)
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>) -> Rows<'a> {
+        self.latest().walk(table, bounds)
+    }
+}
+
+impl Engine for DiskEngine {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
+        self.shared.check()?;
+        self.write(table, key, value.into(), ValueType::Value);
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), EngineError> {
+        self.shared.check()?;
+        self.write(table, key, Slice::empty(), ValueType::Tombstone);
+        Ok(())
+    }
+
+    fn commit(&mut self, applied: EntryId) -> Result<(), EngineError> {
+        self.shared.check()?;
+        assert!(applied >= self.applied, "applied went back from {} to {applied}", self.applied);
+        if let Some(batch) = self.batch.take() {
+            self.shared.head().bound = batch + 1;
+        }
+        self.applied = applied;
+        if self.memtable.size() >= self.options.memtable_bytes {
+            self.seal();
+            let sealed_max = self.options.memtables_max - 1;
+            drop(self.shared.wait_until(|head| {
+                head.sealed.len() <= sealed_max && head.unmerged_runs <= UNMERGED_RUNS_MAX
+            })?);
+        }
+        Ok(())
+    }
+
+    fn applied(&self) -> EntryId {
+        self.applied
+    }
+
+    fn durable(&self) -> EntryId {
+        self.shared.head().durable
+    }
+
+    fn flush(&mut self) -> Result<(), EngineError> {
+        self.shared.check()?;
+        assert!(self.batch.is_none(), "a flush comes between two batches");
+        let last_sealed = self.shared.head().sealed.back().map(|sealed| sealed.applied);
+        let reached = last_sealed.unwrap_or_else(|| self.durable());
+        if !self.memtable.is_empty() || reached != self.applied {
+            self.seal();
+        }
+        drop(self.shared.wait_until(|head| head.sealed.is_empty())?);
+        Ok(())
+    }
+
+    fn view(&self) -> View {
+        Arc::new(self.shared.snapshot())
+    }
+
+    fn replace_begin(&mut self) -> Result<(), EngineError> {
+        self.begin_replacement()
+    }
+
+    fn replace_put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
+        self.shared.check()?;
+        let memtable_bytes = self.options.memtable_bytes;
+        let replacement = self.replacement.as_mut().expect("a replacement was begun");
+        let result = replacement.put(table, key, value, memtable_bytes);
+        result.map_err(|error| self.shared.fail(error))
+    }
+
+    fn replace_finish(&mut self, applied: EntryId) -> Result<(), EngineError> {
+        self.finish_replacement(applied)
+    }
+
+    fn size(&self) -> EngineSize {
+        self.shared.size()
+    }
+}
+
+impl Drop for DiskEngine {
+    fn drop(&mut self) {
+        self.shared.head().stopping = true;
+        self.shared.notify();
+        for thread in self.threads.drain(..) {
+            // A panic there has failed the engine and been printed already.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Errors of the tree and of the file system, as the data model knows them.
+
+use quorate_mvcc::engine::EngineError;
+use std::{fmt::Display, io, path::Path};
+
+/// Sorts an error of the tree into "the disk refused" and "the disk lied".
+pub(crate) fn of_tree(doing: impl Display, error: lsm_tree::Error) -> EngineError {
+    match error {
+        lsm_tree::Error::Io(error) => of_io(doing, &error),
+        other => EngineError::Corrupt(format!("{doing}: {other:?}")),
+    }
+}
+
+/// Sorts an error of the file system: a file that is missing or too short is damage, the rest is
+/// the disk's refusal.
+pub(crate) fn of_io(doing: impl Display, error: &io::Error) -> EngineError {
+    let text = format!("{doing}: {error}");
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+            EngineError::Corrupt(text)
+        }
+        _ => EngineError::Io(text),
+    }
+}
+
+/// The bytes of a file are not what was written.
+pub(crate) fn damaged(path: &Path, what: impl Display) -> EngineError {
+    EngineError::Corrupt(format!("{}: {what}", path.display()))
+}
