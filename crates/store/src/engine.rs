@@ -219,11 +219,7 @@ impl Engine for DiskEngine {
     }
 
     fn replace_put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
-        self.shared.check()?;
-        let memtable_bytes = self.options.memtable_bytes;
-        let replacement = self.replacement.as_mut().expect("a replacement was begun");
-        let result = replacement.put(table, key, value, memtable_bytes);
-        result.map_err(|error| self.shared.fail(error))
+        self.add_to_replacement(table, key, value)
     }
 
     fn replace_finish(&mut self, applied: EntryId) -> Result<(), EngineError> {

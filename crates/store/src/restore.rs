@@ -28,21 +28,21 @@ impl Replacement {
         Ok(Self { generation: Arc::new(generation), last_key: Vec::new() })
     }
 
-    /// Adds a row.
+    /// The key of the next row in the tree.
     ///
     /// # Errors
-    /// If it is out of order, or the disk refuses.
-    pub(crate) fn put(
-        &mut self,
-        table: Table,
-        key: &[u8],
-        value: &[u8],
-        memtable_bytes: u64,
-    ) -> Result<(), EngineError> {
+    /// If it does not come after the last one. That is the snapshot's fault and not the disk's, so
+    /// the engine lives on.
+    fn next_key(&self, table: Table, key: &[u8]) -> Result<Vec<u8>, EngineError> {
         let key = tagged(table, key);
         if key <= self.last_key {
             return Err(EngineError::Corrupt("a snapshot's rows are out of order".to_owned()));
         }
+        Ok(key)
+    }
+
+    /// Adds a row, and writes out what has been collected when it fills a memtable.
+    fn put(&mut self, key: Vec<u8>, value: &[u8], memtable_bytes: u64) -> Result<(), EngineError> {
         let sequence = self.generation.next_sequence();
         let row = InternalValue::from_components(&key, value, sequence, ValueType::Value);
         self.generation.active().insert(row);
@@ -69,6 +69,19 @@ impl DiskEngine {
         let begun = Replacement::begin(&self.files, number, Arc::clone(&self.cache));
         self.replacement = Some(begun.map_err(|error| self.shared.fail(error))?);
         Ok(())
+    }
+
+    pub(crate) fn add_to_replacement(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), EngineError> {
+        self.shared.check()?;
+        let replacement = self.replacement.as_mut().expect("a replacement was begun");
+        let key = replacement.next_key(table, key)?;
+        let added = replacement.put(key, value, self.options.memtable_bytes);
+        added.map_err(|error| self.shared.fail(error))
     }
 
     pub(crate) fn finish_replacement(&mut self, applied: EntryId) -> Result<(), EngineError> {

@@ -1,4 +1,4 @@
-//! What the engine promises, one promise per test.
+//! What this engine promises beyond what every engine does, one promise per test.
 
 use quorate_mvcc::engine::{Engine, EngineError, Reader, Rows, Table, View};
 use quorate_raft::EntryId;
@@ -54,23 +54,6 @@ fn an_open_batch_is_seen_by_its_writer_only() {
     engine.commit(at(1)).unwrap();
     assert_eq!(engine.view().get(Table::Key, b"a").unwrap().as_deref(), Some(&b"3"[..]));
     assert_eq!(engine.applied(), at(1));
-}
-
-#[test]
-fn tables_do_not_mix() {
-    let dir = TempDir::new().unwrap();
-    let mut engine = open(&dir);
-    let tables = [Table::Meta, Table::Key, Table::Revision, Table::Lease, Table::LeaseKey];
-    for table in tables {
-        engine.put(table, b"", &[table as u8]).unwrap();
-        engine.put(table, &[0xff; 3], &[table as u8]).unwrap();
-    }
-    engine.commit(at(1)).unwrap();
-    engine.flush().unwrap();
-    for table in tables {
-        let expected = vec![(vec![], vec![table as u8]), (vec![0xff; 3], vec![table as u8])];
-        assert_eq!(all(&engine, table), expected, "{table:?}");
-    }
 }
 
 #[test]

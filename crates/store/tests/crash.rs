@@ -4,6 +4,8 @@
 //! This program is both sides. `crash write DIR` writes for ever and reports each position as it
 //! becomes durable; without arguments it starts such a child, kills it, and checks.
 
+#![expect(clippy::print_stdout, reason = "the child talks to its parent this way")]
+
 use quorate_mvcc::engine::{Engine, Reader, Table};
 use quorate_raft::EntryId;
 use quorate_store::{DiskEngine, Options};

@@ -1,6 +1,8 @@
 //! A flipped bit anywhere in a store is an error or has no effect; it is never another answer, never
 //! a panic, and never an allocation beyond the size of the store.
 
+#![expect(clippy::print_stdout, reason = "how many flips went unnoticed is worth seeing")]
+
 use quorate_mvcc::engine::{Engine, EngineError, Reader, Table};
 use quorate_raft::EntryId;
 use quorate_store::{DiskEngine, Options};

@@ -1,6 +1,8 @@
 //! Random work on the engine and on a `BTreeMap` must give the same answers, for the writer and for
 //! every view, forwards and backwards, across flushes, compactions, snapshots and reopenings.
 
+#![expect(clippy::print_stdout, reason = "a failing seed must be seen")]
+
 use quorate_mvcc::engine::{Engine, Reader, Table, View};
 use quorate_raft::EntryId;
 use quorate_store::{DiskEngine, Options};
