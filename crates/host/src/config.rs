@@ -1,0 +1,207 @@
+//! What a host is told when it starts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_raft::{Event, GroupId, NodeId};
+
+use crate::error::{PeerError, StartError};
+use crate::transport::{Tcp, Transport};
+
+/// What a host is told when it starts. [`HostConfig::new`] fills in everything that has a good
+/// default.
+pub struct HostConfig {
+    /// This member. Never given to another, and never to this one after it lost its disk.
+    pub id: NodeId,
+    /// The group that is replicated.
+    pub group: GroupId,
+    /// Equal on all members; connections between different clusters are refused.
+    pub cluster_id: u64,
+    /// Holds the log, in `wal/`. Created if missing.
+    pub data_dir: PathBuf,
+    /// The other voters, each with the addresses (`host:port`) to try in turn. An entry for this
+    /// member itself is ignored.
+    pub peers: BTreeMap<NodeId, Vec<String>>,
+    /// Where other members connect to. Bound by the caller, who thereby knows the ports.
+    pub listeners: Vec<TcpListener>,
+    /// How connections are made; plain TCP unless told otherwise.
+    pub transport: Arc<dyn Transport>,
+    /// How often a leader says that it leads.
+    pub heartbeat_interval: Duration,
+    /// How long a follower waits for a leader before it asks for an election; several heartbeats.
+    pub election_timeout: Duration,
+    /// How long any request may take.
+    pub request_timeout: Duration,
+    /// The limits.
+    pub limits: Limits,
+    /// The origin of all chance in here: election timeouts, and the name of this process towards
+    /// the other members. Another one for each process.
+    pub seed: u64,
+    /// Called, from any thread, with what an operator may want to read. Must not block.
+    pub on_event: Arc<dyn Fn(&HostEvent) + Send + Sync>,
+    /// Called when this member must not go on: the log or the state machine failed. Nothing is
+    /// acknowledged after. The default prints the reason and aborts the process; one that returns
+    /// leaves a host that answers everything with [`crate::RequestError::Stopped`].
+    pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// How much may wait, in number and in bytes. Beyond these, requests are refused at once instead of
+/// waiting for their time to run out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest command, in bytes. etcd's default is 1.5 MiB (`--max-request-bytes`); this leaves
+    /// room around it.
+    pub command_bytes: usize,
+    /// Commands of this member's clients that wait for their outcome.
+    pub proposals: usize,
+    /// The bytes of those.
+    pub proposal_bytes: usize,
+    /// Reads of this member's clients that wait for their index.
+    pub reads: usize,
+    /// Questions to other members that wait for an answer.
+    pub asks: usize,
+    /// The largest question or answer, in bytes.
+    pub ask_bytes: usize,
+    /// What may wait to be sent to one peer, in bytes. What comes on top is dropped; Raft sends
+    /// it again.
+    pub peer_queue_bytes: usize,
+    /// What may have arrived from peers and wait for the raft thread, in bytes. Beyond it their
+    /// connections are not read.
+    pub inbound_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            command_bytes: 2 << 20,
+            proposals: 16_384,
+            proposal_bytes: 64 << 20,
+            reads: 65_536,
+            asks: 16_384,
+            ask_bytes: 1 << 20,
+            peer_queue_bytes: 64 << 20,
+            inbound_bytes: 64 << 20,
+        }
+    }
+}
+
+impl HostConfig {
+    /// The configuration of a member, with etcd's defaults for time (heartbeats every 100 ms,
+    /// elections after 1 s without) and a seed drawn from the operating system.
+    #[must_use]
+    pub fn new(id: NodeId, data_dir: impl Into<PathBuf>, listeners: Vec<TcpListener>) -> Self {
+        Self {
+            id,
+            group: GroupId(1),
+            cluster_id: 0,
+            data_dir: data_dir.into(),
+            peers: BTreeMap::new(),
+            listeners,
+            transport: Arc::new(Tcp),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(5),
+            limits: Limits::default(),
+            // The keys of the standard library's hash maps are the one source of entropy it has.
+            seed: RandomState::new().hash_one(id.0),
+            on_event: Arc::new(|_| {}),
+            on_fatal: Arc::new(abort),
+        }
+    }
+
+    /// The configuration, if it makes sense.
+    pub(crate) fn check(mut self) -> Result<Self, StartError> {
+        self.peers.remove(&self.id);
+        let refuse = |reason: String| Err(StartError::Config(reason));
+        if self.id == NodeId(0) {
+            return refuse("the id 0 is given to nobody".into());
+        }
+        if self.heartbeat_interval.is_zero() || self.request_timeout.is_zero() {
+            return refuse("heartbeat interval and request timeout are longer than nothing".into());
+        }
+        if self.election_timeout < self.heartbeat_interval * 2 {
+            return refuse(format!(
+                "an election timeout of {:?} does not outlast two heartbeats of {:?}",
+                self.election_timeout, self.heartbeat_interval
+            ));
+        }
+        if let Some((id, _)) = self.peers.iter().find(|(_, addresses)| addresses.is_empty()) {
+            return refuse(format!("member {id} has no address"));
+        }
+        if self.limits.command_bytes > crate::wire::COMMAND_BYTES_MAX
+            || self.limits.ask_bytes > crate::wire::COMMAND_BYTES_MAX
+        {
+            return refuse(format!(
+                "commands and questions have at most {} bytes",
+                crate::wire::COMMAND_BYTES_MAX
+            ));
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for HostConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostConfig")
+            .field("id", &self.id)
+            .field("group", &self.group)
+            .field("cluster_id", &self.cluster_id)
+            .field("data_dir", &self.data_dir)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The end of a process that must not acknowledge anything more. An abort and not an exit, since
+/// nothing may run after it, be it a destructor that flushes.
+#[expect(clippy::print_stderr, reason = "the last words of a process without a better place")]
+fn abort(reason: &str) {
+    eprintln!("fatal: {reason}");
+    std::process::abort();
+}
+
+/// What an operator may want to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostEvent {
+    /// Something notable happened to a group.
+    Raft(GroupId, Event),
+    /// The connection to a peer was made.
+    PeerConnected {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The connection to a peer could not be made or was lost. Told once for each cause until it is
+    /// made again.
+    PeerLost {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        error: PeerError,
+    },
+    /// Somebody who connected was turned away. Told once for each cause.
+    Refused {
+        /// Who it claims to be, if it got that far.
+        peer: Option<NodeId>,
+        /// Why.
+        error: PeerError,
+    },
+}
+
+impl fmt::Display for HostEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Raft(group, event) => write!(f, "{group}: {event:?}"),
+            Self::PeerConnected { peer } => write!(f, "connected to {peer}"),
+            Self::PeerLost { peer, error } => write!(f, "no connection to {peer}: {error}"),
+            Self::Refused { peer: Some(peer), error } => {
+                write!(f, "refused a connection from {peer}: {error}")
+            }
+            Self::Refused { peer: None, error } => write!(f, "refused a connection: {error}"),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! How requests end without an answer, and why a host does not start.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use quorate_raft::{EntryId, NodeId};
+
+/// Why a command has no outcome, or a read may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// No answer within [`crate::HostConfig::request_timeout`]. A command may still take effect.
+    Timeout,
+    /// No answer in time, and no leader was known at the end. A command was never proposed.
+    NoLeader,
+    /// This member was overtaken by a snapshot while the command was under way: it may or may not
+    /// have taken effect.
+    Unknown,
+    /// Too much waits already. A command was never proposed.
+    Overloaded,
+    /// The command is larger than may be replicated, and was never proposed.
+    TooLarge,
+    /// The host stops. A command may still take effect.
+    Stopped,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "no answer in time",
+            Self::NoLeader => "no leader is known",
+            Self::Unknown => "a snapshot hides whether the command took effect",
+            Self::Overloaded => "too many requests wait",
+            Self::TooLarge => "the command is too large",
+            Self::Stopped => "the host stops",
+        })
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// Why leadership was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferError {
+    /// This member does not lead, so it has nothing to hand over.
+    NotLeader,
+    /// The named member has no vote, or is this one.
+    NoSuchVoter,
+    /// Nobody else led within [`crate::HostConfig::request_timeout`].
+    Timeout,
+    /// The host stops.
+    Stopped,
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotLeader => "this member does not lead",
+            Self::NoSuchVoter => "the target is no other voter of the group",
+            Self::Timeout => "no other member led in time",
+            Self::Stopped => "the host stops",
+        })
+    }
+}
+
+impl std::error::Error for TransferError {}
+
+/// Why another member did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// No answer within [`crate::HostConfig::request_timeout`].
+    Timeout,
+    /// No leader was known within that time.
+    NoLeader,
+    /// The member is not one of this group.
+    NoSuchMember,
+    /// There is no connection to the member, or more waits for it than may.
+    Unreachable,
+    /// The member has no handler, or its handler gave no answer.
+    Unanswered,
+    /// Too many questions wait already, or this one is larger than may be sent.
+    Overloaded,
+    /// The host stops.
+    Stopped,
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "the member did not answer in time",
+            Self::NoLeader => "no leader is known",
+            Self::NoSuchMember => "there is no such member",
+            Self::Unreachable => "the member can't be reached",
+            Self::Unanswered => "the member has no answer",
+            Self::Overloaded => "too many questions wait",
+            Self::Stopped => "the host stops",
+        })
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// Why a host does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    Config(String),
+    /// A thread or a socket can't be had.
+    Io {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        source: std::io::Error,
+    },
+    /// The log can't be opened.
+    Log {
+        /// The directory of the log.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The state machine lacks entries that the log no longer holds: its files were lost or
+    /// replaced by older ones. To go on would be to skip commands.
+    MachineBehindLog {
+        /// Up to where the machine reaches.
+        applied: EntryId,
+        /// The entry before the first of the log.
+        base: EntryId,
+    },
+    /// The state machine contains an entry that is not the one in the log: the two belong to
+    /// different members or different lives of one.
+    MachineContradictsLog {
+        /// Up to where the machine reaches.
+        applied: EntryId,
+        /// The entry that the log holds at that position.
+        logged: EntryId,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(reason) => write!(f, "the configuration can't be: {reason}"),
+            Self::Io { what, source } => write!(f, "can't {what}: {source}"),
+            Self::Log { path, reason } => {
+                write!(f, "can't open the log in {}: {reason}", path.display())
+            }
+            Self::MachineBehindLog { applied, base } => write!(
+                f,
+                "the state machine ends with entry {applied} while the log begins after {base}: \
+                 the entries between are lost here; restore the state, or let this member begin \
+                 anew"
+            ),
+            Self::MachineContradictsLog { applied, logged } => write!(
+                f,
+                "the state machine ends with entry {applied} where the log holds {logged}: \
+                 they do not belong together"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Why a peer connection was refused or ended. Reported once per peer and cause, see
+/// [`crate::HostEvent`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerError {
+    /// The other side speaks something else.
+    NotAPeer,
+    /// The other side speaks another version of the protocol.
+    Version {
+        /// Theirs.
+        theirs: u16,
+        /// Ours.
+        ours: u16,
+    },
+    /// The other side belongs to another cluster.
+    Cluster {
+        /// Theirs.
+        theirs: u64,
+        /// Ours.
+        ours: u64,
+    },
+    /// The connection was meant for another member: an address is wrong somewhere.
+    Target {
+        /// Who was meant.
+        meant: NodeId,
+        /// Who answered.
+        found: NodeId,
+    },
+    /// The other side is no member of this group.
+    Stranger(NodeId),
+    /// A frame that can't be right. The connection is dropped.
+    Malformed(&'static str),
+    /// The network's own word.
+    Io(std::io::ErrorKind),
+}
+
+impl fmt::Display for PeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAPeer => f.write_str("the other side does not speak the peer protocol"),
+            Self::Version { theirs, ours } => {
+                write!(f, "the other side speaks version {theirs} of the protocol, this one {ours}")
+            }
+            Self::Cluster { theirs, ours } => write!(
+                f,
+                "the other side belongs to cluster {theirs:016x}, this one to {ours:016x}"
+            ),
+            Self::Target { meant, found } => {
+                write!(f, "the address of member {meant} leads to member {found}")
+            }
+            Self::Stranger(id) => write!(f, "{id} is no member of the group"),
+            Self::Malformed(reason) => write!(f, "malformed frame: {reason}"),
+            Self::Io(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+impl std::error::Error for PeerError {}

@@ -1,0 +1,273 @@
+//! What callers hold.
+//!
+//! Every method may be called from any thread and awaited on any executor: a call is a message to
+//! the raft thread and a channel for the answer, and time limits are kept there. A caller that stops
+//! waiting takes nothing back; a command goes its way.
+
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+use quorate_node::Envelope;
+use quorate_raft::{GroupId, NodeId, Seq};
+use tokio::sync::{oneshot, watch};
+
+use crate::ask::{AskHandler, Reply};
+use crate::config::Limits;
+use crate::error::{AskError, RequestError, TransferError};
+use crate::inbox::Inbox;
+use crate::metrics::Metrics;
+use crate::permits::{Permit, Permits};
+use crate::status::HostStatus;
+
+/// Everything that can wake the raft thread.
+#[derive(Debug)]
+pub(crate) enum Signal<O> {
+    /// The log is durable up to this number, for each of these groups.
+    Durable(Vec<(GroupId, Seq)>),
+    /// What the applier of a group reports.
+    Applied(GroupId, Vec<quorate_node::Feedback>),
+    /// A message of another member.
+    Peer(Envelope),
+    /// A member's answer to a question of this one, if it has any.
+    Answer {
+        /// Who answers.
+        from: NodeId,
+        /// The number of the question.
+        number: u64,
+        /// The answer.
+        answer: Option<Bytes>,
+    },
+    /// The connection to a member was made, or ended.
+    Connection {
+        /// The member.
+        peer: NodeId,
+        /// Whether there is a connection now.
+        up: bool,
+    },
+    /// A command to replicate.
+    Propose(Bytes, Waiter<O>),
+    /// A linearizable read.
+    Read(Waiter<O>),
+    /// A wish to hand leadership over.
+    Transfer(Option<NodeId>, oneshot::Sender<Result<(), TransferError>>),
+    /// A question to another member.
+    Ask(Question),
+}
+
+/// Who waits for the end of a request.
+#[derive(Debug)]
+pub(crate) enum Waiter<O> {
+    /// For the outcome of a command.
+    Outcome(oneshot::Sender<Result<O, RequestError>>, Permit),
+    /// For a linearizable read.
+    Read(oneshot::Sender<Result<(), RequestError>>, Permit),
+}
+
+/// A question of a caller on this member.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// To whom; `None` means whoever leads.
+    pub(crate) to: Option<NodeId>,
+    /// What is asked.
+    pub(crate) payload: Bytes,
+    /// Where the answer goes.
+    pub(crate) reply: oneshot::Sender<Result<Asked, AskError>>,
+    /// The right to ask, given back with the answer.
+    pub(crate) permit: Permit,
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// A member's answer.
+    Answer(Bytes),
+    /// This member leads by now: the caller asks it directly.
+    Here,
+}
+
+/// What the handles, the raft thread and the peers' readers share.
+pub(crate) struct Shared<O> {
+    /// This member.
+    pub(crate) id: NodeId,
+    /// The raft thread's.
+    pub(crate) inbox: Inbox<Signal<O>>,
+    /// For commands.
+    pub(crate) proposals: Arc<Permits>,
+    /// For reads.
+    pub(crate) reads: Arc<Permits>,
+    /// For questions.
+    pub(crate) asks: Arc<Permits>,
+    /// The counts.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The limits.
+    pub(crate) limits: Limits,
+    /// Who answers questions.
+    pub(crate) ask_handler: RwLock<Option<AskHandler>>,
+}
+
+impl<O> Shared<O> {
+    pub(crate) fn new(id: NodeId, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            id,
+            inbox: Inbox::new(limits.inbound_bytes),
+            proposals: Permits::new(limits.proposals, limits.proposal_bytes),
+            reads: Permits::new(limits.reads, usize::MAX),
+            asks: Permits::new(limits.asks, usize::MAX),
+            metrics,
+            limits,
+            ask_handler: RwLock::new(None),
+        }
+    }
+
+    /// Answers a question, or drops the reply if nobody can.
+    pub(crate) fn answer(&self, from: NodeId, payload: Bytes, reply: Reply) {
+        let handler = self.ask_handler.read().ok().and_then(|handler| handler.clone());
+        if let Some(handler) = handler {
+            handler(from, payload, reply);
+        }
+    }
+}
+
+/// A cheap, clonable way into a [`crate::Host`]. Outlives it: calls then end with `Stopped`.
+pub struct Handle<O> {
+    shared: Arc<Shared<O>>,
+    status: watch::Receiver<Arc<HostStatus>>,
+}
+
+impl<O> Clone for Handle<O> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), status: self.status.clone() }
+    }
+}
+
+impl<O> fmt::Debug for Handle<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("id", &self.shared.id).finish_non_exhaustive()
+    }
+}
+
+impl<O: Send + 'static> Handle<O> {
+    pub(crate) fn new(shared: Arc<Shared<O>>, status: watch::Receiver<Arc<HostStatus>>) -> Self {
+        Self { shared, status }
+    }
+
+    /// Replicates a command and returns the outcome that the state machine *of this member* gave
+    /// it. Any member takes any command; a follower sends it on to the leader. The command's effect
+    /// is visible here to reads that begin after the return.
+    ///
+    /// # Errors
+    /// See [`RequestError`], which says for each case whether the command may still take effect.
+    pub async fn propose(&self, command: Bytes) -> Result<O, RequestError> {
+        let shared = &self.shared;
+        if command.len() > shared.limits.command_bytes {
+            return Err(RequestError::TooLarge);
+        }
+        let Some(permit) = shared.proposals.take(command.len()) else {
+            shared.metrics.overloaded.add(1);
+            return Err(RequestError::Overloaded);
+        };
+        let (sender, receiver) = oneshot::channel();
+        let signal = Signal::Propose(command, Waiter::Outcome(sender, permit));
+        shared.inbox.push_client(signal).map_err(|_| RequestError::Stopped)?;
+        receiver.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// Returns when the local state reflects everything that any member acknowledged before the
+    /// call (thesis §6.4). Callers at the same time share one round of messages.
+    ///
+    /// # Errors
+    /// See [`RequestError`]. The local state may be stale then.
+    pub async fn read_barrier(&self) -> Result<(), RequestError> {
+        let shared = &self.shared;
+        let Some(permit) = shared.reads.take(0) else {
+            shared.metrics.overloaded.add(1);
+            return Err(RequestError::Overloaded);
+        };
+        let (sender, receiver) = oneshot::channel();
+        let signal = Signal::Read(Waiter::Read(sender, permit));
+        shared.inbox.push_client(signal).map_err(|_| RequestError::Stopped)?;
+        receiver.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// How things stand, as of the last round of the raft thread.
+    #[must_use]
+    pub fn status(&self) -> Arc<HostStatus> {
+        Arc::clone(&self.status.borrow())
+    }
+
+    /// Follows the status. `changed` resolves when the leader, the term, the role or the connection
+    /// to a peer changes and when the host stops; the positions in the log are kept current without
+    /// waking anybody.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<HostStatus>> {
+        self.status.clone()
+    }
+
+    /// The counts.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
+    /// Hands leadership to this voter, or to the one whose log reaches furthest, and returns when
+    /// another member leads (thesis §3.10).
+    ///
+    /// # Errors
+    /// See [`TransferError`]. After a timeout, leadership may still move.
+    pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), TransferError> {
+        let (sender, receiver) = oneshot::channel();
+        let signal = Signal::Transfer(to, sender);
+        self.shared.inbox.push_client(signal).map_err(|_| TransferError::Stopped)?;
+        receiver.await.unwrap_or(Err(TransferError::Stopped))
+    }
+
+    /// Lets the application on the leader's member answer. Waits for a leader if there is none. The
+    /// asked member may have lost leadership when it answers: an application that cares says so in
+    /// its answer.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask_leader(&self, payload: Bytes) -> Result<Bytes, AskError> {
+        let leads = self.status.borrow().is_leader();
+        self.ask_somebody(if leads { Some(self.shared.id) } else { None }, payload).await
+    }
+
+    /// Lets the application on this member answer.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask(&self, member: NodeId, payload: Bytes) -> Result<Bytes, AskError> {
+        self.ask_somebody(Some(member), payload).await
+    }
+
+    async fn ask_somebody(&self, to: Option<NodeId>, payload: Bytes) -> Result<Bytes, AskError> {
+        let shared = &self.shared;
+        if payload.len() > shared.limits.ask_bytes {
+            return Err(AskError::Overloaded);
+        }
+        let permit = shared.asks.take(payload.len()).ok_or(AskError::Overloaded)?;
+        if to == Some(shared.id) {
+            return self.ask_here(payload).await;
+        }
+        let (reply, receiver) = oneshot::channel();
+        let question = Question { to, payload: payload.clone(), reply, permit };
+        shared.inbox.push_client(Signal::Ask(question)).map_err(|_| AskError::Stopped)?;
+        match receiver.await.unwrap_or(Err(AskError::Stopped))? {
+            Asked::Answer(answer) => Ok(answer),
+            Asked::Here => self.ask_here(payload).await,
+        }
+    }
+
+    async fn ask_here(&self, payload: Bytes) -> Result<Bytes, AskError> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.answer(self.shared.id, payload, Reply::here(sender));
+        receiver.await.unwrap_or(Err(AskError::Unanswered))
+    }
+
+    /// Names who answers questions, in place of whoever did before. Until then there are no answers.
+    pub fn set_ask_handler(&self, handler: AskHandler) {
+        let slot = &self.shared.ask_handler;
+        *slot.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(handler);
+    }
+}
