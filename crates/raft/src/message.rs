@@ -30,18 +30,26 @@ pub enum Payload {
     Command(Bytes),
 }
 
-impl Entry {
+impl Payload {
     /// A fixed price for the bookkeeping of an entry, in bytes.
     const OVERHEAD: usize = 32;
 
-    /// What the entry costs in memory and on the wire, in bytes, for flow control.
+    /// What an entry with this payload costs in memory and on the wire, in bytes, for flow control.
     #[must_use]
     pub fn cost(&self) -> usize {
         Self::OVERHEAD
-            + match &self.payload {
-                Payload::Noop => 0,
-                Payload::Command(command) => command.len(),
+            + match self {
+                Self::Noop => 0,
+                Self::Command(command) => command.len(),
             }
+    }
+}
+
+impl Entry {
+    /// What the entry costs; see [`Payload::cost`].
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        self.payload.cost()
     }
 }
 

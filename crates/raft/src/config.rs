@@ -1,0 +1,127 @@
+//! What a member is told when it is made.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::membership::Membership;
+use crate::types::{GroupId, NodeId};
+
+/// What a member is told when it is made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This member.
+    pub id: NodeId,
+    /// The group it belongs to. Raft itself does not need it; it is here so that whatever is
+    /// reported can name it.
+    pub group: GroupId,
+    /// Who belongs to the group.
+    pub membership: Membership,
+    /// How often a leader speaks to each follower. A good deal more than a round trip.
+    pub heartbeat_interval: Duration,
+    /// The minimum election timeout `T`; each wait is drawn from `[T, 2T)`. Several heartbeats, and
+    /// well above the time of a sync to disk.
+    pub election_timeout: Duration,
+    /// Where the random timeouts begin. Different for each member, or votes keep being split.
+    pub seed: u64,
+    /// How much may be under way.
+    pub limits: Limits,
+}
+
+/// How much may be under way. Together they bound the memory of a member and what it puts on the
+/// wire, whatever its peers and clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The entries in one message cost at most so many bytes (a larger entry travels alone).
+    pub append_bytes_max: usize,
+    /// At most so many appends are on the way to one follower.
+    pub inflight_messages_max: usize,
+    /// At most so many bytes are on the way to one follower, give or take one message.
+    pub inflight_bytes_max: usize,
+    /// A leader refuses proposals beyond so many uncommitted bytes.
+    pub uncommitted_bytes_max: usize,
+    /// At most so many reads wait in the core for their index; more are refused.
+    pub pending_reads_max: usize,
+    /// A leader keeps entries that could be compacted for followers that are behind, as long as its
+    /// log does not exceed so many bytes; beyond that they get a snapshot.
+    pub retained_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: usize = 1 << 20;
+        Self {
+            append_bytes_max: MIB,
+            inflight_messages_max: 256,
+            inflight_bytes_max: 16 * MIB,
+            uncommitted_bytes_max: 64 * MIB,
+            pending_reads_max: 16 * 1024,
+            retained_bytes_max: 64 * MIB,
+        }
+    }
+}
+
+/// Why a configuration can't work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// There is no voter, so nothing could ever be decided.
+    NoVoters,
+    /// This member does not belong to the group.
+    NotAMember,
+    /// A member is listed as a voter and as a learner.
+    VoterAndLearner(NodeId),
+    /// The heartbeat interval is zero, or the election timeout is not at least twice as long: one
+    /// delayed heartbeat would depose the leader.
+    Timeouts,
+    /// A limit is zero, or a message may be larger than all that may be under way.
+    Limits,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoVoters => f.write_str("the group has no voter"),
+            Self::NotAMember => f.write_str("this member does not belong to the group"),
+            Self::VoterAndLearner(id) => write!(f, "{id} is a voter and a learner"),
+            Self::Timeouts => f.write_str(
+                "the election timeout must be at least two heartbeat intervals, above 0",
+            ),
+            Self::Limits => f.write_str("a limit is 0, or smaller than a single message"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// Checks that a member can work with this.
+    ///
+    /// # Errors
+    /// The first thing found that can't work.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let membership = &self.membership;
+        if membership.voters.is_empty() {
+            return Err(ConfigError::NoVoters);
+        }
+        if !membership.contains(self.id) {
+            return Err(ConfigError::NotAMember);
+        }
+        if let Some(id) = membership.learners.iter().find(|id| membership.is_voter(**id)) {
+            return Err(ConfigError::VoterAndLearner(*id));
+        }
+        if self.heartbeat_interval.is_zero()
+            || self.election_timeout < self.heartbeat_interval.saturating_mul(2)
+        {
+            return Err(ConfigError::Timeouts);
+        }
+        let limits = &self.limits;
+        if limits.append_bytes_max == 0
+            || limits.inflight_messages_max == 0
+            || limits.pending_reads_max == 0
+            || limits.inflight_bytes_max < limits.append_bytes_max
+            || limits.uncommitted_bytes_max < limits.append_bytes_max
+        {
+            return Err(ConfigError::Limits);
+        }
+        Ok(())
+    }
+}

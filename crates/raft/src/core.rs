@@ -1,0 +1,312 @@
+//! What a member has in every role: its term and vote, its log, and the outbox.
+//!
+//! The outbox keeps the promise of `effects.rs` that what is in `send` may leave at once. **No
+//! message carries a term that its sender might forget.** A member that crashed and woke up in an
+//! earlier term could vote again in a later one, or campaign in the same term twice, once with each
+//! of two logs, and count votes meant for the other. So whatever is said in a term waits until the
+//! term and the vote in it are durable: answers to candidates, answers to a new leader, and a
+//! candidate's own requests. Records are durable in order; when the term is, everything that was in
+//! the log before it is too.
+//!
+//! The one answer that needs more than the term, an accepted append, is not queued at all: a
+//! follower says how far its log is durable whenever that moves (see `follower.rs`).
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config::{Config, Limits};
+use crate::effects::{
+    Effects, Event, HardState, Persist, ReadError, ReadOutcome, Record, SnapshotRequest,
+};
+use crate::log::Log;
+use crate::membership::Membership;
+use crate::message::{Body, Entry, Message, ReadId};
+use crate::snapshot::{Incoming, Stage};
+use crate::timer::ElectionTimer;
+use crate::types::{EntryId, GroupId, Index, LogSpan, NodeId, Seq, Term, Time};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) id: NodeId,
+    pub(crate) group: GroupId,
+    pub(crate) membership: Membership,
+    pub(crate) limits: Limits,
+    pub(crate) heartbeat_interval: Duration,
+    /// The time of the present step. Never descends.
+    pub(crate) now: Time,
+    pub(crate) election: ElectionTimer,
+    pub(crate) log: Log,
+    /// The last position known to be committed. Never descends in a process; not stored, since it is
+    /// learned again.
+    pub(crate) commit: Index,
+    /// The last position that the machine was given or had already. At most `commit`.
+    pub(crate) given: Index,
+    /// The last position that the machine reported as applied. At most `given`.
+    pub(crate) applied: Index,
+    /// The last position that the machine holds durably: the log may begin after it.
+    pub(crate) compactable: Index,
+    /// A snapshot that this member receives.
+    pub(crate) incoming: Option<Incoming>,
+    /// What the present step asks for.
+    pub(crate) effects: Effects,
+    hard_state: HardState,
+    /// The write of `hard_state`.
+    hard_state_seq: Seq,
+    /// The last write handed out.
+    last_seq: Seq,
+    /// The last write known to be durable.
+    durable_seq: Seq,
+    /// Messages that wait for a write.
+    held: VecDeque<(Seq, Message)>,
+}
+
+impl Core {
+    /// Held messages beyond this many push out the oldest, as if the network had lost it. Reached
+    /// only if the disk hangs while peers keep asking.
+    const HELD_MAX: usize = 1024;
+
+    /// See [`crate::Raft::new`].
+    pub(crate) fn new(
+        config: Config,
+        recovered: crate::Recovered,
+        applied: EntryId,
+        now: Time,
+    ) -> Self {
+        if let Err(error) = config.validate() {
+            panic!("the configuration can't work: {error}");
+        }
+        let log = Log::recovered(recovered.base, recovered.entries);
+        let mut core = Self {
+            election: ElectionTimer::new(config.election_timeout, config.seed, now),
+            id: config.id,
+            group: config.group,
+            membership: config.membership,
+            limits: config.limits,
+            heartbeat_interval: config.heartbeat_interval,
+            now,
+            log,
+            commit: applied.index,
+            given: applied.index,
+            applied: applied.index,
+            compactable: applied.index,
+            incoming: None,
+            effects: Effects::default(),
+            hard_state: recovered.hard_state,
+            hard_state_seq: Seq(0),
+            last_seq: Seq(0),
+            durable_seq: Seq(0),
+            held: VecDeque::new(),
+        };
+        assert!(
+            core.log.base().index <= applied.index,
+            "the log begins after {}, which the state machine at {applied} does not contain",
+            core.log.base()
+        );
+        // A crash between the installation of a snapshot and the record of it leaves a machine that
+        // is ahead of its log. The machine is right: it holds only what is committed.
+        let newest = applied.term.max(core.log.last().term);
+        if core.hard_state.term < newest {
+            core.set_hard_state(HardState { term: newest, vote: None });
+        }
+        if !core.log.contains(applied) {
+            core.reset_log(applied);
+        }
+        core
+    }
+
+    /// The latest term seen.
+    pub(crate) fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    /// The vote in the present term.
+    pub(crate) fn vote(&self) -> Option<NodeId> {
+        self.hard_state.vote
+    }
+
+    /// Enters a later term, and votes in it in the same write if this member campaigns.
+    pub(crate) fn enter_term(&mut self, term: Term, vote: Option<NodeId>) {
+        assert!(self.term() < term, "the term never descends: {} to {term}", self.term());
+        // What was to be said in an older term helps nobody any more.
+        self.held.clear();
+        self.set_hard_state(HardState { term, vote });
+    }
+
+    /// Votes in the present term.
+    pub(crate) fn vote_for(&mut self, candidate: NodeId) {
+        assert!(
+            self.vote().is_none_or(|vote| vote == candidate),
+            "{} voted for {:?} in {} and would for {candidate}",
+            self.id,
+            self.vote(),
+            self.term()
+        );
+        if self.vote().is_none() {
+            self.set_hard_state(HardState { term: self.term(), vote: Some(candidate) });
+        }
+    }
+
+    /// Whether the term and the vote in it are on disk.
+    pub(crate) fn is_term_durable(&self) -> bool {
+        self.hard_state_seq <= self.durable_seq
+    }
+
+    fn set_hard_state(&mut self, hard_state: HardState) {
+        self.hard_state = hard_state;
+        self.hard_state_seq = self.persist(Record::HardState(hard_state));
+    }
+
+    fn persist(&mut self, record: Record) -> Seq {
+        self.last_seq = self.last_seq.next();
+        self.effects.persist.push(Persist { seq: self.last_seq, record });
+        self.last_seq
+    }
+
+    /// Says something in the present term, as soon as the term is durable.
+    pub(crate) fn send(&mut self, to: NodeId, body: Body) {
+        self.send_in_term(to, self.term(), body);
+    }
+
+    /// Says something under another term than the present one: preliminary votes are about the
+    /// next.
+    pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body) {
+        let message = Message { from: self.id, to, term, body };
+        self.send_after(self.hard_state_seq, message);
+    }
+
+    /// Says something in the present term once all writes so far are durable.
+    pub(crate) fn send_after_writes(&mut self, to: NodeId, body: Body) {
+        let message = Message { from: self.id, to, term: self.term(), body };
+        self.send_after(self.last_seq, message);
+    }
+
+    fn send_after(&mut self, seq: Seq, message: Message) {
+        assert!(message.to != self.id, "{} speaks to itself: {message:?}", self.id);
+        if seq <= self.durable_seq {
+            self.effects.send.push(message);
+            return;
+        }
+        if self.held.len() == Self::HELD_MAX {
+            self.held.pop_front();
+        }
+        self.held.push_back((seq, message));
+    }
+
+    /// Every write up to and including this number is durable. Returns whether that is news.
+    pub(crate) fn written(&mut self, seq: Seq) -> bool {
+        assert!(seq <= self.last_seq, "{seq} is durable before it was asked for");
+        if seq <= self.durable_seq {
+            return false;
+        }
+        self.durable_seq = seq;
+        self.log.written(seq);
+        // Nearly always everything or nothing leaves, and the order among messages is free.
+        for (needed, message) in core::mem::take(&mut self.held) {
+            if needed <= seq {
+                self.effects.send.push(message);
+            } else {
+                self.held.push_back((needed, message));
+            }
+        }
+        true
+    }
+
+    /// Appends entries that this member creates as the leader of the present term.
+    pub(crate) fn append_own(
+        &mut self,
+        payloads: impl IntoIterator<Item = crate::Payload>,
+    ) -> LogSpan {
+        let (term, after) = (self.term(), self.log.last().index);
+        let mut index = after;
+        let entries: Vec<Entry> = payloads
+            .into_iter()
+            .map(|payload| {
+                index = index.next();
+                Entry { id: EntryId { term, index }, payload }
+            })
+            .collect();
+        if !entries.is_empty() {
+            self.log.append_own(term, &entries, self.last_seq.next());
+            self.persist(Record::Append(entries));
+        }
+        LogSpan::new(after, index)
+    }
+
+    /// Appends entries from the leader of the present term, replacing what conflicts.
+    pub(crate) fn append_received(&mut self, entries: Vec<Entry>) {
+        let first = entries.first().expect("there is an entry to append").id.index;
+        assert!(self.commit < first, "committed entries are never replaced: {first}");
+        let seq = self.last_seq.next();
+        if let Some(last) = self.log.replace_from(self.term(), &entries, seq) {
+            self.effects.events.push(Event::Truncated { from: first, last });
+        }
+        self.persist(Record::Append(entries));
+    }
+
+    /// Replaces the log by the snapshot that the machine holds.
+    pub(crate) fn reset_log(&mut self, last: EntryId) {
+        self.log.reset(last, self.term(), self.last_seq.next());
+        self.persist(Record::Reset(last));
+    }
+
+    /// Forgets entries that the machine holds durably, up to this position.
+    pub(crate) fn compact_log(&mut self, through: Index) {
+        assert!(through <= self.compactable, "{through} is not in the machine durably");
+        if self.log.base().index < through {
+            let base = self.log.compact(through);
+            self.persist(Record::Compact(base));
+        }
+    }
+
+    /// Moves the commit index up to this position, if it is below.
+    pub(crate) fn commit_to(&mut self, index: Index) {
+        assert!(
+            index <= self.log.last().index,
+            "{index} is committed and the log ends with {}",
+            self.log.last()
+        );
+        self.commit = self.commit.max(index);
+    }
+
+    /// Hands out what is committed and durable here, unless the machine is about to be replaced.
+    pub(crate) fn give_committed(&mut self) {
+        let through = self.commit.min(self.log.durable());
+        let installing =
+            self.incoming.as_ref().is_some_and(|incoming| incoming.stage == Stage::Installing);
+        if installing || through <= self.given {
+            return;
+        }
+        let entries = self.log.span(self.given, through).cloned();
+        self.effects.committed.extend(entries);
+        self.given = through;
+    }
+
+    /// Answers a read of this member.
+    pub(crate) fn answer_read(&mut self, id: ReadId, result: Result<Index, ReadError>) {
+        self.effects.reads.push(ReadOutcome { id, result });
+    }
+
+    /// Reports a fact.
+    pub(crate) fn report(&mut self, event: Event) {
+        self.effects.events.push(event);
+    }
+
+    /// Reports a message that can't be right.
+    pub(crate) fn malformed(&mut self, from: NodeId, reason: &'static str) {
+        self.report(Event::Malformed { from, reason });
+    }
+
+    /// Asks the host for the piece at `cursor` of a snapshot.
+    pub(crate) fn read_snapshot(&mut self, to: NodeId, last: Option<EntryId>, cursor: Bytes) {
+        self.effects.snapshots.push(SnapshotRequest::Read { to, last, cursor });
+    }
+
+    /// Whether something waits to be taken out by the next step, whatever that is.
+    pub(crate) fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+}

@@ -1,0 +1,262 @@
+//! Followers: whom they vote for, and how their log comes to equal the leader's.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::core::Core;
+use crate::effects::{Event, ReadError, SnapshotRequest};
+use crate::message::{
+    Append, AppendReply, Body, Heartbeat, HeartbeatReply, ReadId, ReadIndex, ReadIndexReply,
+    RequestVote, SnapshotChunk, SnapshotReply,
+};
+use crate::read::ForwardedReads;
+use crate::snapshot::{Incoming, Stage};
+use crate::types::{EntryId, Index, NodeId, Term, Time};
+
+/// Whether a member whose term is not above `term` would vote for `candidate` in it: if it has not
+/// voted for another in that term and follows no leader of it (Raft §5.2), and if the candidate's
+/// log is at least as up to date as its own (§5.4.1). The log counts whole, durable or not: that can
+/// only refuse more.
+///
+/// Members of every role answer by this rule. Those who lead or campaign have their own vote.
+pub(crate) fn would_vote(
+    core: &Core,
+    leader: Option<NodeId>,
+    candidate: NodeId,
+    term: Term,
+    request: &RequestVote,
+) -> bool {
+    assert!(core.term() <= term, "requests of an earlier term are refused before");
+    let has_vote = core.term() < term
+        || core.vote() == Some(candidate)
+        || (core.vote().is_none() && leader.is_none());
+    has_vote && core.log.last() <= request.last
+}
+
+/// A member that follows.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    /// The leader of the present term, if known. Once known it stays for the term.
+    leader: Option<NodeId>,
+    /// When the leader was heard last.
+    heard: Option<Time>,
+    /// The last position at which the log is known to equal that of the present term's leader. What
+    /// is committed does from the start (Leader Completeness, Raft §5.4.3).
+    matched: Index,
+    /// The last position acknowledged to the leader.
+    acknowledged: Index,
+    /// Reads that the leader was asked about.
+    reads: ForwardedReads,
+}
+
+impl Follower {
+    /// A follower at the start of a term, or of what it knows of it.
+    pub(crate) fn new(core: &Core, leader: Option<NodeId>) -> Self {
+        Self {
+            leader,
+            heard: leader.map(|_| core.now),
+            matched: core.commit,
+            acknowledged: core.commit,
+            reads: ForwardedReads::default(),
+        }
+    }
+
+    /// The leader, if known.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// Whether a live leader was heard within the minimum election timeout. While it was, this
+    /// member does not help to depose it (thesis §4.2.3), which keeps out members that were cut off
+    /// or are no longer wanted, and is what lets a leader without a quorum be sure to be replaced
+    /// only after it gave up itself.
+    pub(crate) fn is_loyal(&self, core: &Core) -> bool {
+        self.heard.is_some_and(|heard| core.now.since(heard) < core.election.minimum())
+    }
+
+    /// The leader spoke. Returns false if that is another member than this follower's leader: there
+    /// are not two in one term.
+    pub(crate) fn hear(&mut self, core: &mut Core, leader: NodeId) -> bool {
+        match self.leader {
+            Some(known) if known != leader => return false,
+            Some(_) => {}
+            None => {
+                self.leader = Some(leader);
+                core.report(Event::LeaderChanged { term: core.term(), leader: Some(leader) });
+            }
+        }
+        self.heard = Some(core.now);
+        core.election.restart(core.now);
+        true
+    }
+
+    /// Makes the log equal the leader's up to the end of an append (Raft §5.3).
+    ///
+    /// Appends may be repeated and overtake one another. One that the log holds already, in whole or
+    /// in its first part, must not shorten the log: what follows may have been acknowledged. Entries
+    /// are dropped only from the first one that *differs* on.
+    pub(crate) fn on_append(&mut self, core: &mut Core, leader: NodeId, append: Append) {
+        let Append { previous, mut entries, commit } = append;
+        let base = core.log.base();
+        let last = Index(previous.index.0 + entries.len() as u64);
+        // What is known to agree with a leader can't differ from what this one sends.
+        let settled = self.matched.max(core.commit);
+
+        if previous.index < base.index {
+            // The beginning is compacted here, thus committed. Skip it.
+            let compacted = usize::try_from(base.index.0 - previous.index.0).unwrap_or(usize::MAX);
+            if let Some(overlap) = entries.get(compacted - 1)
+                && overlap.id != base
+            {
+                return core.malformed(leader, "an append differs from a committed entry");
+            }
+            entries.drain(..compacted.min(entries.len()));
+        } else if !core.log.contains(previous) {
+            if previous.index <= settled {
+                return core
+                    .malformed(leader, "an append follows another entry than the committed");
+            }
+            let Some(hint) = core.log.may_match(previous) else {
+                return core.malformed(leader, "an append follows an entry older than the log");
+            };
+            let reply = AppendReply::Rejected { previous: previous.index, hint };
+            return core.send(leader, Body::AppendReply(reply));
+        }
+
+        let known = entries.iter().take_while(|entry| core.log.contains(entry.id)).count();
+        entries.drain(..known);
+        let is_news = !entries.is_empty();
+        if let Some(first) = entries.first().map(|entry| entry.id.index) {
+            if first <= settled {
+                return core.malformed(leader, "an append differs from a committed entry");
+            }
+            if first <= core.log.last().index && core.log.leader_term() == core.term() {
+                return core.malformed(leader, "an append differs from one of the same leader");
+            }
+            core.append_received(entries);
+        }
+        self.matched = settled.max(last);
+        core.commit_to(commit.min(last));
+        if !is_news {
+            // Nothing is about to become durable that would be the occasion for an answer.
+            self.acknowledge(core);
+        }
+    }
+
+    /// Something became durable. Tells the leader, if it is about the leader's log: one answer for
+    /// all the appends that were written together.
+    pub(crate) fn on_written(&mut self, core: &mut Core) {
+        if self.acknowledged < self.matched.min(core.log.durable()) {
+            self.acknowledge(core);
+        }
+    }
+
+    fn acknowledge(&mut self, core: &mut Core) {
+        let Some(leader) = self.leader else { return };
+        let durable = self.matched.min(core.log.durable());
+        self.acknowledged = self.acknowledged.max(durable);
+        core.send(leader, Body::AppendReply(AppendReply::Accepted { durable }));
+    }
+
+    /// Learns the commit index, and confirms the leader.
+    pub(crate) fn on_heartbeat(&mut self, core: &mut Core, leader: NodeId, heartbeat: Heartbeat) {
+        if heartbeat.commit > core.log.last().index {
+            return core.malformed(leader, "a heartbeat commits beyond what was acknowledged");
+        }
+        core.commit_to(heartbeat.commit);
+        let reply = HeartbeatReply { round: heartbeat.round };
+        core.send(leader, Body::HeartbeatReply(reply));
+    }
+
+    /// Takes a piece of a snapshot, if it is the next one.
+    pub(crate) fn on_snapshot(&mut self, core: &mut Core, leader: NodeId, chunk: SnapshotChunk) {
+        let last = chunk.meta.last;
+        let installing = core.incoming.as_ref().is_some_and(|i| i.stage == Stage::Installing);
+        if installing {
+            // The answer follows when the machine is done, whatever is sent meanwhile.
+            return;
+        }
+        if last.index <= core.commit || core.log.contains(last) {
+            // The log has all that the snapshot stands for, and perhaps more (Raft §7).
+            core.incoming = None;
+            core.commit_to(last.index);
+            self.matched = self.matched.max(core.commit);
+            let durable = self.matched.min(core.log.durable());
+            if last.index <= durable {
+                let reply = SnapshotReply::Installed { durable };
+                core.send(leader, Body::SnapshotReply(reply));
+            }
+            return;
+        }
+        let expected = core
+            .incoming
+            .as_ref()
+            .filter(|incoming| incoming.meta.last == last && incoming.term == core.term())
+            .map(|incoming| incoming.stage.clone());
+        let is_next = match &expected {
+            Some(Stage::Expecting(cursor)) => *cursor == chunk.cursor,
+            Some(Stage::Installing) => false,
+            // A new transfer begins with its first piece.
+            None => chunk.cursor.is_empty(),
+        };
+        let cursor = if is_next {
+            let stage = chunk.next.clone().map_or(Stage::Installing, Stage::Expecting);
+            let next = chunk.next.clone();
+            let meta = chunk.meta.clone();
+            core.incoming = Some(Incoming { meta, term: core.term(), stage });
+            core.effects.snapshots.push(SnapshotRequest::Write(chunk));
+            let Some(next) = next else { return };
+            next
+        } else if let Some(Stage::Expecting(cursor)) = expected {
+            cursor
+        } else {
+            Bytes::new()
+        };
+        core.send(leader, Body::SnapshotReply(SnapshotReply::Continue { last, cursor }));
+    }
+
+    /// The machine holds a snapshot that ends with `last`, and the log agrees with that.
+    pub(crate) fn on_snapshot_installed(&mut self, core: &mut Core, last: EntryId) {
+        self.matched = self.matched.max(last.index);
+        self.acknowledged = self.acknowledged.max(last.index);
+        if let Some(leader) = self.leader {
+            let reply = SnapshotReply::Installed { durable: last.index };
+            core.send_after_writes(leader, Body::SnapshotReply(reply));
+        }
+    }
+
+    /// Asks the leader about a read of this member.
+    pub(crate) fn on_read(&mut self, core: &mut Core, id: ReadId) {
+        let Some(leader) = self.leader else {
+            return core.answer_read(id, Err(ReadError::NoLeader));
+        };
+        // Reads whose request or answer was lost make room for others.
+        let patience = core.election.minimum().as_nanos();
+        let patience = u64::try_from(patience).unwrap_or(u64::MAX);
+        let expired = Time(core.now.0.saturating_sub(patience));
+        while let Some(lost) = self.reads.take_older_than(expired) {
+            core.answer_read(lost, Err(ReadError::NoLeader));
+        }
+        if self.reads.add(id, core.now, core.limits.pending_reads_max) {
+            core.send(leader, Body::ReadIndex(ReadIndex { id }));
+        } else {
+            core.answer_read(id, Err(ReadError::Overloaded));
+        }
+    }
+
+    /// The leader answered a read. An answer that nobody waits for is a repeated one.
+    pub(crate) fn on_read_index_reply(&mut self, core: &mut Core, reply: ReadIndexReply) {
+        if self.reads.remove(reply.id) {
+            core.answer_read(reply.id, reply.index.ok_or(ReadError::LeaderChanged));
+        }
+    }
+
+    /// Ends what only this role can do: reads that the leader did not answer yet fail.
+    pub(crate) fn retire(&mut self, core: &mut Core) {
+        let lost: Vec<ReadId> = self.reads.take_all().collect();
+        for id in lost {
+            core.answer_read(id, Err(ReadError::LeaderChanged));
+        }
+    }
+}

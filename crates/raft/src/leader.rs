@@ -1,0 +1,618 @@
+//! Leaders: replication, commitment, reads, and handing over.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::commit;
+use crate::core::Core;
+use crate::effects::{Event, ProposeError, ReadError, SnapshotPiece, SnapshotRequest};
+use crate::message::{
+    Append, AppendReply, Body, Heartbeat, HeartbeatReply, Payload, ReadId, ReadIndexReply,
+    SnapshotReply,
+};
+use crate::progress::{Attempt, Inflight, Peer, Progress};
+use crate::quorum;
+use crate::read::{PendingRead, Reads};
+use crate::role::Next;
+use crate::snapshot::Outgoing;
+use crate::status::{PeerStatus, ProgressKind};
+use crate::types::{EntryId, Index, LogSpan, NodeId, Time};
+
+/// A member that leads.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    /// All other members, followers and learners.
+    peers: BTreeMap<NodeId, Peer>,
+    reads: Reads,
+    /// Whether an entry of this term is committed, and with it all of the terms before: until then
+    /// the commit index may be older than what was acknowledged to clients.
+    is_commit_known: bool,
+    /// What the entries in `(commit, last]` cost, in bytes.
+    uncommitted_bytes: usize,
+    transfer: Option<Transfer>,
+    heartbeat_at: Time,
+    /// When to check that a quorum was heard since `heard_since`.
+    quorum_check_at: Time,
+    heard_since: Time,
+    /// The beginning of the interval before that one: who was heard since then is active. Whoever
+    /// was not heard in this term yet counts as heard when it began.
+    active_since: Time,
+    began: Time,
+}
+
+/// Leadership on its way to another member (thesis §3.10).
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    to: NodeId,
+    give_up_at: Time,
+    /// Whether the member was told to campaign, since the last heartbeat.
+    told: bool,
+}
+
+impl Leader {
+    /// Begins the present term: the first entry appended, and sent with the news to everybody.
+    pub(crate) fn new(core: &mut Core) -> Self {
+        let next = core.log.last().index.next();
+        let peers = core
+            .membership
+            .members()
+            .into_iter()
+            .filter(|id| *id != core.id)
+            .map(|id| (id, Peer::new(next)))
+            .collect();
+        core.append_own([Payload::Noop]);
+        let mut leader = Self {
+            peers,
+            reads: Reads::default(),
+            is_commit_known: false,
+            uncommitted_bytes: core.log.bytes_after(core.commit),
+            transfer: None,
+            heartbeat_at: core.now + core.heartbeat_interval,
+            quorum_check_at: core.now + core.election.minimum(),
+            heard_since: core.now,
+            active_since: core.now,
+            began: core.now,
+        };
+        leader.replicate(core);
+        leader
+    }
+
+    /// When there is something to do.
+    pub(crate) fn deadline(&self) -> Time {
+        let transfer = self.transfer.map_or(Time::NEVER, |transfer| transfer.give_up_at);
+        self.heartbeat_at.min(self.quorum_check_at).min(transfer)
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_timeout(&mut self, core: &mut Core) -> Next {
+        if core.now >= self.quorum_check_at {
+            let next = self.check_quorum(core);
+            if next != Next::Stay {
+                return next;
+            }
+        }
+        if let Some(transfer) = self.transfer
+            && core.now >= transfer.give_up_at
+        {
+            self.abort_transfer(core, "it took an election timeout");
+        }
+        if core.now >= self.heartbeat_at {
+            self.heartbeat_at = core.now + core.heartbeat_interval;
+            self.repeat_what_is_unanswered(core);
+            if let Some(transfer) = &mut self.transfer {
+                transfer.told = false;
+            }
+            self.advance_transfer(core);
+            self.compact(core);
+            self.reads_begin_round(core);
+            self.heartbeat(core);
+        }
+        Next::Stay
+    }
+
+    /// Gives up if no quorum was heard for an election timeout (check-quorum, thesis §6.2): the
+    /// others may have a new leader, and clients should not wait here. Looks back to the last check
+    /// and not at the clock, so that a leader whose process was paused first gets to read its mail.
+    fn check_quorum(&mut self, core: &mut Core) -> Next {
+        let since = self.heard_since;
+        let was_heard = |peer: &Peer| peer.heard.is_some_and(|heard| heard >= since);
+        let quorum = quorum::has_quorum(&core.membership, |id| {
+            id == core.id || self.peers.get(&id).is_some_and(was_heard)
+        });
+        if !quorum {
+            core.report(Event::LostQuorum { term: core.term() });
+            return Next::Follow { term: core.term(), leader: None };
+        }
+        // A silent follower should not keep a snapshot alive at the host.
+        for (id, peer) in &mut self.peers {
+            if matches!(peer.progress, Progress::Snapshot(_)) && !was_heard(peer) {
+                core.effects.snapshots.push(SnapshotRequest::Release { to: *id });
+                peer.progress = Progress::probe(core.log.base().index.next());
+            }
+        }
+        self.active_since = self.heard_since;
+        self.heard_since = core.now;
+        self.quorum_check_at = core.now + core.election.minimum();
+        Next::Stay
+    }
+
+    fn is_active(&self, peer: &Peer) -> bool {
+        peer.heard.unwrap_or(self.began) >= self.active_since
+    }
+
+    /// A member was heard in this term.
+    pub(crate) fn hear(&mut self, core: &Core, from: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.heard = Some(core.now);
+        }
+    }
+
+    // ---- Proposals -------------------------------------------------------------------------
+
+    /// Appends commands and sends them on, all of them or none.
+    pub(crate) fn on_propose(
+        &mut self,
+        core: &mut Core,
+        commands: Vec<Bytes>,
+    ) -> Result<LogSpan, ProposeError> {
+        if let Some(transfer) = self.transfer {
+            return Err(ProposeError::Transferring(transfer.to));
+        }
+        let payloads: Vec<Payload> = commands.into_iter().map(Payload::Command).collect();
+        let cost = payloads.iter().map(Payload::cost).fold(0, usize::saturating_add);
+        let total = self.uncommitted_bytes.saturating_add(cost);
+        if total > core.limits.uncommitted_bytes_max {
+            return Err(ProposeError::Overloaded);
+        }
+        self.uncommitted_bytes = total;
+        let span = core.append_own(payloads);
+        self.replicate(core);
+        Ok(span)
+    }
+
+    // ---- Replication -----------------------------------------------------------------------
+
+    /// Sends to everybody what may be sent.
+    fn replicate(&mut self, core: &mut Core) {
+        for (id, peer) in &mut self.peers {
+            replicate_to(core, *id, peer);
+        }
+    }
+
+    /// A follower answered an append.
+    pub(crate) fn on_append_reply(&mut self, core: &mut Core, from: NodeId, reply: AppendReply) {
+        match reply {
+            AppendReply::Accepted { durable } => self.on_acknowledged(core, from, durable),
+            AppendReply::Rejected { previous, hint } => {
+                self.on_rejected(core, from, previous, hint);
+            }
+        }
+    }
+
+    /// A follower's log equals this one up to `durable`, durably.
+    fn on_acknowledged(&mut self, core: &mut Core, from: NodeId, durable: Index) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if durable > core.log.last().index {
+            return core.malformed(from, "it acknowledges more than there is");
+        }
+        peer.matched = peer.matched.max(durable);
+        match &mut peer.progress {
+            Progress::Probe { .. } => {
+                peer.progress = Progress::Replicate(Inflight::new(peer.matched.next()));
+            }
+            Progress::Replicate(inflight) => inflight.acknowledged(peer.matched),
+            Progress::Snapshot(_) if core.log.base().index <= peer.matched => {
+                core.effects.snapshots.push(SnapshotRequest::Release { to: from });
+                peer.progress = Progress::Replicate(Inflight::new(peer.matched.next()));
+            }
+            Progress::Snapshot(outgoing)
+                if outgoing.last.is_some_and(|last| last.index <= peer.matched) =>
+            {
+                // It has the snapshot, and what comes next was compacted meanwhile.
+                *outgoing = Outgoing::default();
+                core.effects.snapshots.push(SnapshotRequest::Release { to: from });
+                core.read_snapshot(from, None, Bytes::new());
+            }
+            // An answer to an append from before the snapshot.
+            Progress::Snapshot(_) => {}
+        }
+        self.advance_commit(core);
+        if let Some(peer) = self.peers.get_mut(&from) {
+            replicate_to(core, from, peer);
+        }
+        self.advance_transfer(core);
+    }
+
+    /// A follower does not have the entry that an append followed.
+    fn on_rejected(&mut self, core: &mut Core, from: NodeId, previous: Index, hint: EntryId) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let is_stale = match &peer.progress {
+            Progress::Probe { next, .. } => previous.next() != *next,
+            Progress::Replicate(inflight) => previous <= peer.matched || previous >= inflight.next,
+            Progress::Snapshot(_) => true,
+        };
+        if is_stale {
+            return;
+        }
+        let Some(before) = previous.previous() else {
+            return core.malformed(from, "it rejects the beginning of the log");
+        };
+        // Where this log may still agree with one that ends with the hint, but before what was
+        // rejected (so that each answer brings it nearer) and not before what is known to match.
+        let limit = EntryId { term: hint.term, index: hint.index.min(before) };
+        match core.log.may_match(limit) {
+            Some(found) => {
+                let next = found.index.max(peer.matched).next();
+                peer.progress = Progress::probe(next);
+            }
+            None if core.log.base().index <= peer.matched => {
+                peer.progress = Progress::probe(peer.matched.next());
+            }
+            None => {
+                peer.progress = Progress::Snapshot(Outgoing::default());
+                core.report(Event::SnapshotStarted { to: from });
+                core.read_snapshot(from, None, Bytes::new());
+            }
+        }
+        replicate_to(core, from, peer);
+    }
+
+    /// Sends again what a whole heartbeat interval brought no answer to. To whoever is down or slow
+    /// this costs a few bytes: entries are sent only to those who say that they lack them.
+    fn repeat_what_is_unanswered(&mut self, core: &mut Core) {
+        for (id, peer) in &mut self.peers {
+            match &mut peer.progress {
+                Progress::Probe { attempt, .. } => {
+                    if *attempt == Attempt::Sent {
+                        *attempt = Attempt::Again;
+                    }
+                    replicate_to(core, *id, peer);
+                }
+                Progress::Replicate(inflight) => {
+                    let stalled = inflight.messages() > 0 && !inflight.moved;
+                    inflight.moved = false;
+                    if stalled {
+                        // If the last append was lost, this one is rejected, and says from where.
+                        // If the disk there is slow, this one is accepted, and changes nothing.
+                        send_empty_append(core, *id, peer);
+                    }
+                }
+                Progress::Snapshot(outgoing) => {
+                    // Ever more rarely: the last piece is answered only when it is installed.
+                    outgoing.unanswered = outgoing.unanswered.saturating_add(1);
+                    if let Some(chunk) = &outgoing.sent
+                        && outgoing.unanswered > 1
+                        && outgoing.unanswered.is_power_of_two()
+                    {
+                        core.send(*id, Body::Snapshot(chunk.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    // ---- Commitment ------------------------------------------------------------------------
+
+    /// Something became durable here, which counts as an acknowledgement of this member.
+    pub(crate) fn on_written(&mut self, core: &mut Core) {
+        self.advance_commit(core);
+    }
+
+    fn advance_commit(&mut self, core: &mut Core) {
+        let durable = |id: NodeId| match self.peers.get(&id) {
+            Some(peer) => peer.matched,
+            None if id == core.id => core.log.durable(),
+            None => Index(0),
+        };
+        let old = core.commit;
+        let Some(new) = commit::advance(&core.membership, &core.log, core.term(), old, durable)
+        else {
+            return;
+        };
+        let committed: usize = core.log.span(old, new).map(crate::Entry::cost).sum();
+        self.uncommitted_bytes = self
+            .uncommitted_bytes
+            .checked_sub(committed)
+            .expect("what is committed was counted as uncommitted before");
+        core.commit_to(new);
+        self.is_commit_known = true;
+        // Followers serve reads and watches from what they know to be committed, so the news does
+        // not wait for the next append or heartbeat.
+        self.replicate(core);
+        for (id, peer) in &mut self.peers {
+            if let Progress::Replicate(inflight) = &peer.progress
+                && peer.commit_sent < core.commit.min(Index(inflight.next.0 - 1))
+            {
+                send_empty_append(core, *id, peer);
+            }
+        }
+        self.begin_reads(core);
+    }
+
+    /// The machine holds more entries durably.
+    pub(crate) fn on_compactable(&mut self, core: &mut Core) {
+        self.compact(core);
+    }
+
+    /// Forgets entries that the machine holds durably and no active follower needs, and beyond the
+    /// limit also those that one needs: it gets a snapshot then.
+    fn compact(&mut self, core: &mut Core) {
+        let needed = self
+            .peers
+            .values()
+            .filter(|peer| self.is_active(peer))
+            .map(|peer| match &peer.progress {
+                Progress::Probe { .. } | Progress::Replicate(_) => peer.matched,
+                Progress::Snapshot(outgoing) => {
+                    outgoing.last.map_or(peer.matched, |last| last.index)
+                }
+            })
+            .min()
+            .unwrap_or(core.compactable);
+        let mut through = core.compactable.min(needed).max(core.log.base().index);
+        let dropped: usize =
+            core.log.span(core.log.base().index, through).map(crate::Entry::cost).sum();
+        let mut excess =
+            (core.log.bytes() - dropped).saturating_sub(core.limits.retained_bytes_max);
+        while excess > 0 && through < core.compactable {
+            through = through.next();
+            let entry = core.log.get(through).expect("what is compactable is in the log");
+            excess = excess.saturating_sub(entry.cost());
+        }
+        core.compact_log(through);
+    }
+
+    // ---- Heartbeats and reads --------------------------------------------------------------
+
+    fn heartbeat(&mut self, core: &mut Core) {
+        let round = self.reads.round();
+        for (id, peer) in &mut self.peers {
+            let commit = core.commit.min(peer.matched);
+            peer.commit_sent = peer.commit_sent.max(commit);
+            core.send(*id, Body::Heartbeat(Heartbeat { commit, round }));
+        }
+    }
+
+    /// A follower confirmed a round.
+    pub(crate) fn on_heartbeat_reply(
+        &mut self,
+        core: &mut Core,
+        from: NodeId,
+        reply: HeartbeatReply,
+    ) {
+        if reply.round > self.reads.round() {
+            return core.malformed(from, "it confirms a round that has not begun");
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.round = peer.round.max(reply.round);
+        self.answer_confirmed_reads(core);
+        self.begin_reads(core);
+    }
+
+    /// A read arrived, of this member or of a follower.
+    pub(crate) fn on_read(&mut self, core: &mut Core, id: ReadId, asked_by: Option<NodeId>) {
+        if !self.reads.add(PendingRead { id, asked_by }, core.limits.pending_reads_max) {
+            return answer_read(core, PendingRead { id, asked_by }, Err(ReadError::Overloaded));
+        }
+        self.begin_reads(core);
+    }
+
+    /// Begins a round if reads wait for one.
+    fn begin_reads(&mut self, core: &mut Core) {
+        if self.reads.wants_round() && self.reads_begin_round(core) {
+            self.heartbeat(core);
+            // A leader that is a quorum by itself needs nobody's answer.
+            self.answer_confirmed_reads(core);
+        }
+    }
+
+    /// Begins a round for the reads that wait, if the commit index is known to be current.
+    fn reads_begin_round(&mut self, core: &Core) -> bool {
+        if self.is_commit_known {
+            self.reads.begin_round(core.commit);
+        }
+        self.is_commit_known
+    }
+
+    fn answer_confirmed_reads(&mut self, core: &mut Core) {
+        let peers = &self.peers;
+        loop {
+            let confirmed = self.reads.take_confirmed(|round| {
+                quorum::has_quorum(&core.membership, |id| {
+                    id == core.id || peers.get(&id).is_some_and(|peer| peer.round >= round)
+                })
+            });
+            let Some((index, reads)) = confirmed else { return };
+            for read in reads {
+                answer_read(core, read, Ok(index));
+            }
+        }
+    }
+
+    // ---- Snapshots -------------------------------------------------------------------------
+
+    /// The host read a piece.
+    pub(crate) fn on_snapshot_ready(&mut self, core: &mut Core, piece: SnapshotPiece) {
+        let Some(peer) = self.peers.get_mut(&piece.to) else { return };
+        // Whatever does not fit answers an earlier request, of a transfer that is over.
+        if let Progress::Snapshot(outgoing) = &mut peer.progress
+            && let Some(chunk) = outgoing.take(piece.chunk)
+        {
+            core.send(piece.to, Body::Snapshot(chunk.clone()));
+        }
+    }
+
+    /// A follower took a piece, or says where it stands.
+    pub(crate) fn on_snapshot_reply(
+        &mut self,
+        core: &mut Core,
+        from: NodeId,
+        reply: SnapshotReply,
+    ) {
+        let (last, cursor) = match reply {
+            SnapshotReply::Installed { durable } => {
+                return self.on_acknowledged(core, from, durable);
+            }
+            SnapshotReply::Continue { last, cursor } => (last, cursor),
+        };
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Progress::Snapshot(outgoing) = &mut peer.progress else { return };
+        // While the host reads there is nothing on the way that this could answer, but a repeated
+        // piece; and the piece that is on the way is repeated by the heartbeat.
+        if outgoing.sent.is_none() || outgoing.last != Some(last) || cursor == outgoing.cursor {
+            return;
+        }
+        outgoing.seek(cursor.clone());
+        core.read_snapshot(from, Some(last), cursor);
+    }
+
+    // ---- Transfer of leadership ------------------------------------------------------------
+
+    /// Begins to hand leadership to another voter.
+    pub(crate) fn on_transfer(&mut self, core: &mut Core, to: NodeId) {
+        let aborted = |reason| Event::TransferAborted { to, reason };
+        if to == core.id {
+            return core.report(aborted("it leads already"));
+        }
+        if !core.membership.is_voter(to) {
+            return core.report(aborted("it has no vote"));
+        }
+        match self.transfer {
+            Some(transfer) if transfer.to == to => return,
+            Some(_) => self.abort_transfer(core, "another transfer was asked for"),
+            None => {}
+        }
+        let give_up_at = core.now + core.election.minimum();
+        self.transfer = Some(Transfer { to, give_up_at, told: false });
+        core.report(Event::TransferStarted { to });
+        self.advance_transfer(core);
+    }
+
+    /// To whom leadership is being handed.
+    pub(crate) fn transferring(&self) -> Option<NodeId> {
+        self.transfer.map(|transfer| transfer.to)
+    }
+
+    /// Tells the member to campaign once its log equals this one: no vote then fails for its log.
+    fn advance_transfer(&mut self, core: &mut Core) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let Some(peer) = self.peers.get(&transfer.to) else { return };
+        if !transfer.told && peer.matched == core.log.last().index {
+            transfer.told = true;
+            core.send(transfer.to, Body::TimeoutNow);
+        }
+    }
+
+    fn abort_transfer(&mut self, core: &mut Core, reason: &'static str) {
+        if let Some(Transfer { to, .. }) = self.transfer.take() {
+            core.report(Event::TransferAborted { to, reason });
+        }
+    }
+
+    // ---- The end ---------------------------------------------------------------------------
+
+    /// Ends what only a leader can do: reads fail, snapshots are released, a transfer is over.
+    pub(crate) fn retire(&mut self, core: &mut Core) {
+        for read in self.reads.take_all() {
+            answer_read(core, read, Err(ReadError::LeaderChanged));
+        }
+        for (id, peer) in &self.peers {
+            if matches!(peer.progress, Progress::Snapshot(_)) {
+                core.effects.snapshots.push(SnapshotRequest::Release { to: *id });
+            }
+        }
+        self.transfer = None;
+    }
+
+    /// The followers and learners as they stand.
+    pub(crate) fn peer_status(&self) -> Vec<PeerStatus> {
+        let status = |(id, peer): (&NodeId, &Peer)| {
+            let (progress, inflight) = match &peer.progress {
+                Progress::Probe { .. } => (ProgressKind::Probe, None),
+                Progress::Replicate(inflight) => (ProgressKind::Replicate, Some(inflight)),
+                Progress::Snapshot(_) => (ProgressKind::Snapshot, None),
+            };
+            PeerStatus {
+                id: *id,
+                matched: peer.matched,
+                progress,
+                inflight_messages: inflight.map_or(0, Inflight::messages),
+                inflight_bytes: inflight.map_or(0, Inflight::bytes),
+                active: self.is_active(peer),
+            }
+        };
+        self.peers.iter().map(status).collect()
+    }
+}
+
+/// Sends a follower all that its progress allows.
+fn replicate_to(core: &mut Core, id: NodeId, peer: &mut Peer) {
+    let (log, limits) = (&core.log, &core.limits);
+    if let Progress::Probe { next, .. } | Progress::Replicate(Inflight { next, .. }) =
+        &peer.progress
+        && *next <= log.base().index
+    {
+        // What it needs next is compacted. It gets a snapshot, but not before it has shown by its
+        // answer that it is there, and that it lacks even the first entry left.
+        peer.progress = Progress::probe(log.base().index.next());
+    }
+    match &mut peer.progress {
+        Progress::Probe { next, attempt } => {
+            let bytes_max = match attempt {
+                Attempt::Fresh => limits.append_bytes_max,
+                Attempt::Again => 0,
+                Attempt::Sent => return,
+            };
+            *attempt = Attempt::Sent;
+            let previous = Index(next.0 - 1);
+            let entries = match bytes_max {
+                0 => Vec::new(),
+                _ => log.batch_after(previous, bytes_max).0,
+            };
+            send_append(core, id, previous, entries);
+        }
+        Progress::Replicate(inflight) => {
+            while inflight.next <= core.log.last().index
+                && !inflight
+                    .is_full(core.limits.inflight_messages_max, core.limits.inflight_bytes_max)
+            {
+                let previous = Index(inflight.next.0 - 1);
+                let (entries, bytes) = core.log.batch_after(previous, core.limits.append_bytes_max);
+                let last = entries.last().expect("there is an entry to send").id.index;
+                inflight.sent(last, bytes);
+                peer.commit_sent = core.commit.min(last);
+                send_append(core, id, previous, entries);
+            }
+        }
+        Progress::Snapshot(_) => {}
+    }
+}
+
+/// Sends a follower that is in step the commit index, and a reason to answer.
+fn send_empty_append(core: &mut Core, id: NodeId, peer: &mut Peer) {
+    let Progress::Replicate(inflight) = &peer.progress else { return };
+    let previous = Index(inflight.next.0 - 1);
+    if previous < core.log.base().index {
+        return replicate_to(core, id, peer);
+    }
+    peer.commit_sent = core.commit.min(previous);
+    send_append(core, id, previous, Vec::new());
+}
+
+fn send_append(core: &mut Core, to: NodeId, previous: Index, entries: Vec<crate::Entry>) {
+    let term = core.log.term_at(previous).expect("the entry before an append is known");
+    let previous = EntryId { term, index: previous };
+    core.send(to, Body::Append(Append { previous, entries, commit: core.commit }));
+}
+
+fn answer_read(core: &mut Core, read: PendingRead, result: Result<Index, ReadError>) {
+    match read.asked_by {
+        None => core.answer_read(read.id, result),
+        Some(follower) => {
+            let reply = ReadIndexReply { id: read.id, index: result.ok() };
+            core.send(follower, Body::ReadIndexReply(reply));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The log in memory: every entry since the last compaction.
+//!
+//! The log on disk is written from here and read only at the start of a process, so the algorithm
+//! needs no errors and no waiting. Entries are reference-counted bytes: to send one is to copy a
+//! pointer. Memory is bounded by compaction and by the leader's limit on uncommitted bytes.
+//!
+//! ```text
+//!            base            commit     durable        last
+//!   ──────────┼─────────────────┼──────────┼─────────────┤
+//!   in the machine (durably)      entries, (base, last]
+//! ```
+//!
+//! Invariants:
+//! - Entries are consecutive: the first is at `base.index + 1`, the last is `last()`.
+//! - Terms never descend from one entry to the next, beginning with `base.term`.
+//! - `base.index <= durable <= last().index`.
+//! - `leader_term` is the term of the leader that wrote to this log last. The log is a prefix of
+//!   that leader's log (Log Matching, Raft §5.3), so its writes never truncate one another.
+//! - `in_flight` holds the writes that are not known to be durable, by ascending number. Their marks
+//!   ascend as well; only those of the present `leader_term` say something about the present
+//!   entries.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::message::Entry;
+use crate::types::{EntryId, Index, LogMark, Seq, Term};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    base: EntryId,
+    entries: VecDeque<Entry>,
+    /// The sum of the entries' costs.
+    bytes: usize,
+    leader_term: Term,
+    durable: Index,
+    in_flight: VecDeque<(Seq, LogMark)>,
+}
+
+impl Log {
+    /// A log that was found on disk: all of it is durable.
+    ///
+    /// # Panics
+    /// If there is a gap, or terms descend: whoever recovered it has checked that.
+    pub(crate) fn recovered(base: EntryId, entries: Vec<Entry>) -> Self {
+        let mut log = Self {
+            base,
+            entries: VecDeque::with_capacity(entries.len()),
+            bytes: 0,
+            leader_term: base.term,
+            durable: base.index,
+            in_flight: VecDeque::new(),
+        };
+        for entry in entries {
+            log.push(entry);
+        }
+        log.leader_term = log.last().term;
+        log.durable = log.last().index;
+        log
+    }
+
+    /// The entry before the first one held.
+    pub(crate) fn base(&self) -> EntryId {
+        self.base
+    }
+
+    /// The last entry.
+    pub(crate) fn last(&self) -> EntryId {
+        self.entries.back().map_or(self.base, |entry| entry.id)
+    }
+
+    /// The last position known to be on disk.
+    pub(crate) fn durable(&self) -> Index {
+        self.durable
+    }
+
+    /// The term of the leader that wrote to this log last.
+    pub(crate) fn leader_term(&self) -> Term {
+        self.leader_term
+    }
+
+    /// What the entries cost, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What the entries after this position cost, in bytes.
+    pub(crate) fn bytes_after(&self, after: Index) -> usize {
+        let skipped = usize::try_from(after.0.saturating_sub(self.base.index.0));
+        self.entries.iter().skip(skipped.unwrap_or(usize::MAX)).map(Entry::cost).sum()
+    }
+
+    /// The term of the entry at this position, if the log still or already holds it. Known for the
+    /// base too.
+    pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
+        if index == self.base.index {
+            return Some(self.base.term);
+        }
+        self.get(index).map(|entry| entry.id.term)
+    }
+
+    /// Whether this entry is in the log, or is its base.
+    pub(crate) fn contains(&self, id: EntryId) -> bool {
+        self.term_at(id.index) == Some(id.term)
+    }
+
+    /// The entry at this position.
+    pub(crate) fn get(&self, index: Index) -> Option<&Entry> {
+        let position = index.0.checked_sub(self.base.index.0)?.checked_sub(1)?;
+        self.entries.get(usize::try_from(position).ok()?)
+    }
+
+    /// The entries in `(after, last]`.
+    ///
+    /// # Panics
+    /// If the log does not hold them all.
+    pub(crate) fn span(&self, after: Index, last: Index) -> impl Iterator<Item = &Entry> {
+        assert!(
+            self.base.index <= after && after <= last && last <= self.last().index,
+            "({after}, {last}] is not in a log from {} to {}",
+            self.base,
+            self.last()
+        );
+        self.entries.range(self.offset(after)..self.offset(last))
+    }
+
+    /// As many entries after this position as cost at most `bytes_max`, yet one at least if there
+    /// is any.
+    pub(crate) fn batch_after(&self, after: Index, bytes_max: usize) -> (Vec<Entry>, usize) {
+        let mut bytes = 0_usize;
+        let mut batch = Vec::new();
+        for entry in self.span(after, self.last().index) {
+            let cost = entry.cost();
+            if !batch.is_empty() && bytes + cost > bytes_max {
+                break;
+            }
+            bytes += cost;
+            batch.push(entry.clone());
+        }
+        (batch, bytes)
+    }
+
+    /// The largest entry at or before `id.index` and of a term not above `id.term`: where a log
+    /// that ends with `id` may still agree with this one. Terms never descend along a log, so all
+    /// entries between cannot match, and a whole term is skipped at once (Raft §5.3, end). `None`
+    /// if it would lie before the base.
+    pub(crate) fn may_match(&self, id: EntryId) -> Option<EntryId> {
+        if id.index < self.base.index || id.term < self.base.term {
+            return None;
+        }
+        let by_term = self.entries.partition_point(|entry| entry.id.term <= id.term);
+        let by_index = self.offset(id.index.min(self.last().index));
+        let found = by_term.min(by_index);
+        Some(found.checked_sub(1).map_or(self.base, |position| self.entries[position].id))
+    }
+
+    /// Appends what this member itself created as the leader of `term`.
+    pub(crate) fn append_own(&mut self, term: Term, entries: &[Entry], seq: Seq) {
+        assert!(
+            self.leader_term <= term,
+            "the leader of {term} found a log written in {}",
+            self.leader_term
+        );
+        for entry in entries {
+            self.push(entry.clone());
+        }
+        self.wrote(term, seq);
+    }
+
+    /// Appends what the leader of `leader_term` sent, after dropping every entry from the position
+    /// of the first one on. Returns the position up to which entries were dropped, if any were.
+    ///
+    /// The caller has checked that the first entry is not in the log yet, that its predecessor is,
+    /// and that nothing committed is dropped.
+    pub(crate) fn replace_from(
+        &mut self,
+        leader_term: Term,
+        entries: &[Entry],
+        seq: Seq,
+    ) -> Option<Index> {
+        let first = entries.first().expect("there is an entry to append");
+        let before = first.id.index.previous().expect("entries begin at 1");
+        let old_last = self.last().index;
+        let dropped = before < old_last;
+        if dropped {
+            assert!(
+                self.leader_term < leader_term,
+                "the leader of {leader_term} would replace at {} what it wrote itself",
+                first.id.index
+            );
+            assert!(self.base.index <= before, "compacted entries can't be replaced");
+            for entry in self.entries.drain(self.offset(before)..) {
+                self.bytes -= entry.cost();
+            }
+            self.durable = self.durable.min(before);
+        }
+        for entry in entries {
+            self.push(entry.clone());
+        }
+        self.wrote(leader_term, seq);
+        dropped.then_some(old_last)
+    }
+
+    /// Drops the entries up to and including this position, which becomes the base.
+    pub(crate) fn compact(&mut self, through: Index) -> EntryId {
+        let base = EntryId {
+            term: self.term_at(through).expect("only what is in the log is compacted"),
+            index: through,
+        };
+        // What the machine holds durably needs no log; see `Record::Compact`.
+        assert!(through <= self.durable, "{through} is compacted before it is durable");
+        for entry in self.entries.drain(..self.offset(through)) {
+            self.bytes -= entry.cost();
+        }
+        self.base = base;
+        base
+    }
+
+    /// Replaces the log by a snapshot that ends with `last`, on behalf of the leader of
+    /// `leader_term`. What the snapshot covers is durable in the machine already.
+    pub(crate) fn reset(&mut self, last: EntryId, leader_term: Term, seq: Seq) {
+        self.entries.clear();
+        self.bytes = 0;
+        self.in_flight.clear();
+        self.base = last;
+        self.durable = last.index;
+        self.wrote(leader_term.max(self.leader_term), seq);
+    }
+
+    /// Every write up to and including this number is durable. Returns whether that says something
+    /// new about the present entries.
+    pub(crate) fn written(&mut self, seq: Seq) -> bool {
+        let before = self.durable;
+        while let Some((number, mark)) = self.in_flight.front() {
+            if *number > seq {
+                break;
+            }
+            // A mark of an older leader speaks of entries that may since have been replaced. It is
+            // no loss: the write that made it older is in flight too, and covers them.
+            if mark.leader_term == self.leader_term {
+                self.durable = self.durable.max(mark.index);
+            }
+            self.in_flight.pop_front();
+        }
+        assert!(self.durable <= self.last().index, "more is durable than was written");
+        before < self.durable
+    }
+
+    fn wrote(&mut self, leader_term: Term, seq: Seq) {
+        self.leader_term = leader_term;
+        let mark = LogMark { leader_term, index: self.last().index };
+        assert!(
+            self.in_flight.back().is_none_or(|(number, old)| *number < seq && *old <= mark),
+            "the mark {mark:?} of write {seq} is below the one before"
+        );
+        self.in_flight.push_back((seq, mark));
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let last = self.last();
+        assert!(
+            entry.id.index == last.index.next() && entry.id.term >= last.term,
+            "{} does not follow {last}",
+            entry.id
+        );
+        self.bytes += entry.cost();
+        self.entries.push_back(entry);
+    }
+
+    /// Where the entry *after* this position is in `entries`.
+    fn offset(&self, index: Index) -> usize {
+        usize::try_from(index.0 - self.base.index.0).expect("what is in memory can be counted")
+    }
+}

@@ -1,0 +1,163 @@
+//! What a leader knows about one follower, and how much it may send.
+//!
+//! ```text
+//!                 accepted                      rejected, or compacted away
+//!     ┌───────────────────────────► Replicate ───────────────┐
+//!     │                                 ▲                    │
+//!   Probe ◄─────────────────────────────┼────────────────────┘
+//!     │                                 │ installed
+//!     └───────────────────────────► Snapshot ── silent for an election timeout ──► Probe
+//!       its next entry is compacted
+//! ```
+
+use alloc::collections::VecDeque;
+
+use crate::snapshot::Outgoing;
+use crate::types::{Index, Time};
+
+/// One follower (or learner) as the leader sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// The last position at which its log is known to equal the leader's *and* to be on its disk.
+    /// The commit rule counts this. Starts at zero in each term, never descends within one.
+    pub(crate) matched: Index,
+    /// The commit index it was told last.
+    pub(crate) commit_sent: Index,
+    /// The newest read round it answered.
+    pub(crate) round: u64,
+    /// When it was heard last, in this term.
+    pub(crate) heard: Option<Time>,
+    /// How it is brought up to date.
+    pub(crate) progress: Progress,
+}
+
+impl Peer {
+    /// A follower at the start of a term: nothing is known, and the log is tried from its end.
+    pub(crate) fn new(next: Index) -> Self {
+        Self {
+            matched: Index(0),
+            commit_sent: Index(0),
+            round: 0,
+            heard: None,
+            progress: Progress::probe(next),
+        }
+    }
+}
+
+/// How a follower is brought up to date.
+#[derive(Clone, Debug)]
+pub(crate) enum Progress {
+    /// Where its log agrees with the leader's is unknown: one append at a time, until one is
+    /// accepted.
+    Probe {
+        /// The first entry of the append.
+        next: Index,
+        /// What became of the append.
+        attempt: Attempt,
+    },
+    /// The logs agree: appends are sent without waiting for answers.
+    Replicate(Inflight),
+    /// Its next entry is compacted: it gets a snapshot, and no appends until that is installed.
+    Snapshot(Outgoing),
+}
+
+/// What became of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// It may be sent, with entries: most probes succeed.
+    Fresh,
+    /// It is on the way.
+    Sent,
+    /// It is not answered in time and may be sent again. Without entries: the follower may be down
+    /// for long, and to find out costs nothing this way.
+    Again,
+}
+
+impl Progress {
+    /// A probe from this position.
+    pub(crate) fn probe(next: Index) -> Self {
+        Self::Probe { next, attempt: Attempt::Fresh }
+    }
+}
+
+/// The appends on the way to a follower: a window, bounded in messages and in bytes, as TCP's is.
+#[derive(Clone, Debug)]
+pub(crate) struct Inflight {
+    /// The first entry that was not sent yet.
+    pub(crate) next: Index,
+    /// Whether an append was acknowledged since the last heartbeat. If none was while some are on
+    /// the way, the last one may be lost, with nothing after it to reveal that.
+    pub(crate) moved: bool,
+    /// The last position and the cost of each append that is not acknowledged, ascending.
+    window: VecDeque<(Index, usize)>,
+    bytes: usize,
+}
+
+impl Inflight {
+    /// Nothing is on the way, and `next` is sent first.
+    pub(crate) fn new(next: Index) -> Self {
+        Self { next, moved: true, window: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Notes an append that ends with `last`.
+    pub(crate) fn sent(&mut self, last: Index, bytes: usize) {
+        assert!(self.next <= last, "an append that ends with {last} was sent already");
+        self.next = last.next();
+        self.bytes += bytes;
+        self.window.push_back((last, bytes));
+    }
+
+    /// Frees the appends that end at or before this position.
+    pub(crate) fn acknowledged(&mut self, through: Index) {
+        while let Some((last, bytes)) = self.window.front() {
+            if *last > through {
+                break;
+            }
+            self.bytes -= bytes;
+            self.moved = true;
+            self.window.pop_front();
+        }
+        self.next = self.next.max(through.next());
+    }
+
+    /// Whether another append has to wait.
+    pub(crate) fn is_full(&self, messages_max: usize, bytes_max: usize) -> bool {
+        self.window.len() >= messages_max || self.bytes >= bytes_max
+    }
+
+    /// The number of appends on the way.
+    pub(crate) fn messages(&self) -> usize {
+        self.window.len()
+    }
+
+    /// What the appends on the way cost, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_bounded_in_messages_and_in_bytes() {
+        let mut inflight = Inflight::new(Index(1));
+        inflight.sent(Index(3), 60);
+        assert!(!inflight.is_full(2, 100));
+        inflight.sent(Index(4), 40);
+        assert!(inflight.is_full(2, 1000) && inflight.is_full(9, 100));
+        inflight.acknowledged(Index(2));
+        assert_eq!((inflight.messages(), inflight.bytes()), (2, 100), "half an append stays");
+        inflight.acknowledged(Index(3));
+        assert_eq!((inflight.messages(), inflight.bytes()), (1, 40));
+        assert_eq!(inflight.next, Index(5));
+    }
+
+    #[test]
+    fn an_acknowledgement_beyond_what_was_sent_moves_next() {
+        let mut inflight = Inflight::new(Index(1));
+        inflight.acknowledged(Index(7));
+        assert_eq!(inflight.next, Index(8));
+    }
+}

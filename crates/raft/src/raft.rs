@@ -1,0 +1,527 @@
+//! A member: the term rule, once, then dispatch to the role.
+//!
+//! Whatever arrives is first looked at for what it says about *terms*, the same way in every role
+//! (Raft §5.1), and then handed to the role. The role says what should happen next, and this file
+//! performs it: there is no other place where a role changes.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::candidate::Campaign;
+use crate::config::Config;
+use crate::core::Core;
+use crate::effects::{Effects, Event, Input, ProposeError, Recovered};
+use crate::follower::{self, Follower};
+use crate::message::{
+    Append, AppendReply, Body, Heartbeat, HeartbeatReply, Message, ReadIndex, ReadIndexReply,
+    RequestVote, SnapshotChunk, SnapshotReply, VoteReply,
+};
+use crate::quorum::{self, Tally};
+use crate::role::{
+    Next, Role, become_candidate, become_follower, become_leader, become_pre_candidate,
+};
+use crate::snapshot::Stage;
+use crate::status::{RoleKind, Status};
+use crate::types::{EntryId, GroupId, Index, LogSpan, NodeId, Seq, Term, Time};
+use crate::validate;
+
+/// A member of a Raft group.
+#[derive(Debug)]
+pub struct Raft {
+    core: Core,
+    role: Role,
+}
+
+impl Raft {
+    /// Makes a member from what its log remembers and from how far its state machine is, durably.
+    ///
+    /// `applied` is an entry, and not just a position, because the machine may be ahead of the log:
+    /// a crash may come between the installation of a snapshot and the record of it. The log is then
+    /// replaced, by a record among the effects of the first step.
+    ///
+    /// # Panics
+    /// If what is given contradicts itself, which no crash explains: the configuration is not valid
+    /// ([`Config::validate`]), the recovered entries have a gap or descending terms, or the log
+    /// begins after `applied`, so that entries are missing.
+    #[must_use]
+    pub fn new(config: Config, recovered: Recovered, applied: EntryId, now: Time) -> Self {
+        let mut core = Core::new(config, recovered, applied, now);
+        // Who is a quorum by itself has nobody to wait for.
+        if core.membership.is_voter(core.id) && is_quorum_alone(&core) {
+            core.election.expire(now);
+        }
+        let role = Role::Follower(Follower::new(&core, None));
+        Self { core, role }
+    }
+
+    /// Takes an input, at this moment, and adds to `out` what must be done about it. Allowed in any
+    /// order and at any time; nothing in a message from a peer makes it panic.
+    ///
+    /// # Panics
+    /// If the host contradicts itself: it reports as durable, applied or installed what it was not
+    /// asked for.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Effects) {
+        // A clock that goes backward is as good as one that stands.
+        self.core.now = self.core.now.max(now);
+        let (term, commit) = (self.core.term(), self.core.commit);
+        core::mem::swap(&mut self.core.effects, out);
+        // What the creation of this member left to do comes first, and only once.
+        self.core.effects.persist.append(&mut out.persist);
+
+        let next = match input {
+            Input::Message(message) => self.on_message(message),
+            Input::Propose(commands) => self.on_propose(commands),
+            Input::Read(id) => self.on_read(id),
+            Input::Durable(seq) => self.on_durable(seq),
+            Input::Applied(index) => self.on_applied(index),
+            Input::Compact(index) => self.on_compact(index),
+            Input::SnapshotReady(piece) => {
+                if let Role::Leader(leader) = &mut self.role {
+                    leader.on_snapshot_ready(&mut self.core, piece);
+                }
+                Next::Stay
+            }
+            Input::SnapshotInstalled { last } => self.on_snapshot_installed(last),
+            Input::SnapshotFailed { last } => self.on_snapshot_failed(last),
+            Input::Timeout => self.on_timeout(),
+            Input::Transfer(to) => self.on_transfer(to),
+        };
+        self.perform(next);
+        self.core.give_committed();
+
+        assert!(term <= self.core.term(), "the term descended");
+        assert!(commit <= self.core.commit, "the commit index descended");
+        core::mem::swap(&mut self.core.effects, out);
+    }
+
+    /// When to step with [`Input::Timeout`], unless another step moves it. May lie in the past.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        if self.core.has_effects() {
+            // A new member has something to say.
+            return self.core.now;
+        }
+        self.role_deadline()
+    }
+
+    fn role_deadline(&self) -> Time {
+        match &self.role {
+            Role::Leader(leader) => leader.deadline(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                if self.core.membership.is_voter(self.core.id) {
+                    self.core.election.deadline()
+                } else {
+                    Time::NEVER
+                }
+            }
+        }
+    }
+
+    /// The group this member belongs to.
+    #[must_use]
+    pub fn group(&self) -> GroupId {
+        self.core.group
+    }
+
+    /// How the member stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let core = &self.core;
+        let (role, transferring, peers) = match &self.role {
+            Role::Follower(_) => (RoleKind::Follower, None, Vec::new()),
+            Role::PreCandidate(_) => (RoleKind::PreCandidate, None, Vec::new()),
+            Role::Candidate(_) => (RoleKind::Candidate, None, Vec::new()),
+            Role::Leader(leader) => (RoleKind::Leader, leader.transferring(), leader.peer_status()),
+        };
+        Status {
+            id: core.id,
+            group: core.group,
+            term: core.term(),
+            vote: core.vote(),
+            leader: self.leader(),
+            role,
+            commit: core.commit,
+            applied: core.applied,
+            last: core.log.last(),
+            durable: core.log.durable(),
+            base: core.log.base(),
+            log_bytes: core.log.bytes(),
+            transferring,
+            peers,
+        }
+    }
+
+    /// The leader of the present term, if known.
+    fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader(),
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.core.id),
+        }
+    }
+
+    // ---- Transitions -----------------------------------------------------------------------
+
+    /// Changes roles until nothing more should happen: who is a quorum alone goes through several.
+    fn perform(&mut self, mut next: Next) {
+        while next != Next::Stay {
+            match &mut self.role {
+                Role::Follower(follower) => follower.retire(&mut self.core),
+                Role::Leader(leader) => leader.retire(&mut self.core),
+                Role::PreCandidate(_) | Role::Candidate(_) => {}
+            }
+            self.role = match next {
+                Next::Stay => unreachable!("the loop ended"),
+                Next::Follow { term, leader } => become_follower(&mut self.core, term, leader),
+                Next::PreCampaign => become_pre_candidate(&mut self.core),
+                Next::Campaign { transfer } => become_candidate(&mut self.core, transfer),
+                Next::Lead => become_leader(&mut self.core),
+            };
+            next = match &self.role {
+                Role::PreCandidate(campaign) => campaign.decide(&self.core, WON_PRELIMINARY),
+                Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => Next::Stay,
+            };
+        }
+    }
+
+    // ---- Messages --------------------------------------------------------------------------
+
+    fn on_message(&mut self, message: Message) -> Next {
+        let Message { from, term, .. } = message;
+        if let Err(reason) = validate::message(&self.core, &message) {
+            self.core.malformed(from, reason);
+            return Next::Stay;
+        }
+        if let Body::PreVote(request) | Body::Vote(request) = &message.body
+            && !request.transfer
+            && self.is_loyal()
+            && self.core.term() < term
+        {
+            // The term of a request that is not granted must not count either, or else it would
+            // depose the leader all the same.
+            if matches!(message.body, Body::PreVote(_)) {
+                self.core.send(from, Body::PreVoteReply(VoteReply { granted: false }));
+            }
+            return Next::Stay;
+        }
+        if term < self.core.term() {
+            self.on_stale(from, &message.body);
+            return Next::Stay;
+        }
+        if self.core.term() < term {
+            match &message.body {
+                // These speak of a term that nobody has entered.
+                Body::PreVote(_) | Body::PreVoteReply(VoteReply { granted: true }) => {}
+                body => {
+                    let leader = is_from_leader(body).then_some(from);
+                    self.perform(Next::Follow { term, leader });
+                }
+            }
+        }
+        self.dispatch(from, term, message.body)
+    }
+
+    /// Whether this member is bound to a leader, or leads itself, and does not help to elect
+    /// another. A leader is bound as long as it leads: it gives up by itself.
+    fn is_loyal(&self) -> bool {
+        match &self.role {
+            Role::Leader(_) => true,
+            Role::Follower(follower) => follower.is_loyal(&self.core),
+            // It has not heard from a leader for more than the minimum election timeout, or was
+            // asked by the leader to replace it.
+            Role::PreCandidate(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    /// A message from an earlier term. Its sender is told of the present one if it would otherwise
+    /// go on: a candidate would ask for ever, and a leader whose followers wait in a later term
+    /// would hold on to those that it can still reach (etcd issue 8501).
+    fn on_stale(&mut self, from: NodeId, body: &Body) {
+        let reply = match body {
+            Body::PreVote(_) => Body::PreVoteReply(VoteReply { granted: false }),
+            Body::Vote(_) => Body::VoteReply(VoteReply { granted: false }),
+            Body::Append(_) | Body::Heartbeat(_) | Body::Snapshot(_) => {
+                Body::HeartbeatReply(HeartbeatReply { round: 0 })
+            }
+            Body::ReadIndex(ReadIndex { id }) => {
+                Body::ReadIndexReply(ReadIndexReply { id: *id, index: None })
+            }
+            Body::PreVoteReply(_)
+            | Body::VoteReply(_)
+            | Body::AppendReply(_)
+            | Body::HeartbeatReply(_)
+            | Body::SnapshotReply(_)
+            | Body::ReadIndexReply(_)
+            | Body::TimeoutNow => return,
+        };
+        self.core.send(from, reply);
+    }
+
+    /// A message of the present term, or one about the next.
+    fn dispatch(&mut self, from: NodeId, term: Term, body: Body) -> Next {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.hear(&self.core, from);
+        }
+        match body {
+            Body::PreVote(request) => self.on_pre_vote(from, term, &request),
+            Body::PreVoteReply(reply) => self.on_pre_vote_reply(from, term, reply),
+            Body::Vote(request) => self.on_vote(from, &request),
+            Body::VoteReply(reply) => self.on_vote_reply(from, reply),
+            Body::Append(append) => self.on_append(from, append),
+            Body::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
+            Body::Snapshot(chunk) => self.on_snapshot(from, chunk),
+            Body::AppendReply(reply) => self.on_append_reply(from, reply),
+            Body::HeartbeatReply(reply) => self.on_heartbeat_reply(from, reply),
+            Body::SnapshotReply(reply) => self.on_snapshot_reply(from, reply),
+            Body::ReadIndex(request) => self.on_read_index(from, request),
+            Body::ReadIndexReply(reply) => self.on_read_index_reply(reply),
+            Body::TimeoutNow => self.on_timeout_now(from),
+        }
+    }
+
+    fn on_pre_vote(&mut self, from: NodeId, term: Term, request: &RequestVote) -> Next {
+        let granted = follower::would_vote(&self.core, self.leader(), from, term, request);
+        // A refusal carries the present term. A member whose log is the longer but whose term is
+        // behind learns from it, and wins the next time (openraft issue 1796).
+        let answer_term = if granted { term } else { self.core.term() };
+        let reply = Body::PreVoteReply(VoteReply { granted });
+        self.core.send_in_term(from, answer_term, reply);
+        Next::Stay
+    }
+
+    fn on_pre_vote_reply(&mut self, from: NodeId, term: Term, reply: VoteReply) -> Next {
+        let Role::PreCandidate(campaign) = &mut self.role else { return Next::Stay };
+        // A granted vote counts if it is about the term that this campaign is about.
+        if reply.granted && term != self.core.term().next() {
+            return Next::Stay;
+        }
+        campaign.on_vote_reply(&self.core, from, reply.granted, WON_PRELIMINARY)
+    }
+
+    fn on_vote(&mut self, from: NodeId, request: &RequestVote) -> Next {
+        let term = self.core.term();
+        let granted = follower::would_vote(&self.core, self.leader(), from, term, request);
+        if granted {
+            self.core.vote_for(from);
+            // Give it time to win.
+            self.core.election.restart(self.core.now);
+        }
+        self.core.send(from, Body::VoteReply(VoteReply { granted }));
+        Next::Stay
+    }
+
+    fn on_vote_reply(&mut self, from: NodeId, reply: VoteReply) -> Next {
+        let Role::Candidate(campaign) = &mut self.role else { return Next::Stay };
+        if !self.core.is_term_durable() {
+            // The requests of this campaign have not left yet. This answers an earlier one.
+            return Next::Stay;
+        }
+        campaign.on_vote_reply(&self.core, from, reply.granted, Next::Lead)
+    }
+
+    /// The follower of a leader that speaks in the present term: whoever waits or campaigns follows
+    /// it. `None` if it can't be: somebody else leads the term.
+    fn follow(&mut self, leader: NodeId) -> Option<(&mut Core, &mut Follower)> {
+        if let Role::PreCandidate(_) | Role::Candidate(_) = self.role {
+            self.perform(Next::Follow { term: self.core.term(), leader: Some(leader) });
+        }
+        if let Role::Follower(follower) = &mut self.role
+            && follower.hear(&mut self.core, leader)
+        {
+            return Some((&mut self.core, follower));
+        }
+        self.core.malformed(leader, "there is another leader in this term");
+        None
+    }
+
+    fn on_append(&mut self, from: NodeId, append: Append) -> Next {
+        if let Some((core, follower)) = self.follow(from) {
+            follower.on_append(core, from, append);
+        }
+        Next::Stay
+    }
+
+    fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat) -> Next {
+        if let Some((core, follower)) = self.follow(from) {
+            follower.on_heartbeat(core, from, heartbeat);
+        }
+        Next::Stay
+    }
+
+    fn on_snapshot(&mut self, from: NodeId, chunk: SnapshotChunk) -> Next {
+        if let Some((core, follower)) = self.follow(from) {
+            follower.on_snapshot(core, from, chunk);
+        }
+        Next::Stay
+    }
+
+    fn on_append_reply(&mut self, from: NodeId, reply: AppendReply) -> Next {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_append_reply(&mut self.core, from, reply);
+        }
+        Next::Stay
+    }
+
+    fn on_heartbeat_reply(&mut self, from: NodeId, reply: HeartbeatReply) -> Next {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_heartbeat_reply(&mut self.core, from, reply);
+        }
+        Next::Stay
+    }
+
+    fn on_snapshot_reply(&mut self, from: NodeId, reply: SnapshotReply) -> Next {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_snapshot_reply(&mut self.core, from, reply);
+        }
+        Next::Stay
+    }
+
+    fn on_read_index(&mut self, from: NodeId, request: ReadIndex) -> Next {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_read(&mut self.core, request.id, Some(from));
+        } else {
+            let reply = ReadIndexReply { id: request.id, index: None };
+            self.core.send(from, Body::ReadIndexReply(reply));
+        }
+        Next::Stay
+    }
+
+    fn on_read_index_reply(&mut self, reply: ReadIndexReply) -> Next {
+        if let Role::Follower(follower) = &mut self.role {
+            follower.on_read_index_reply(&mut self.core, reply);
+        }
+        Next::Stay
+    }
+
+    /// The leader hands over: campaign at once, and skip the question whether the others have one.
+    fn on_timeout_now(&mut self, from: NodeId) -> Next {
+        let is_led = self.leader() == Some(from);
+        if is_led && self.core.membership.is_voter(self.core.id) {
+            return Next::Campaign { transfer: true };
+        }
+        Next::Stay
+    }
+
+    // ---- The host --------------------------------------------------------------------------
+
+    fn on_propose(&mut self, commands: Vec<Bytes>) -> Next {
+        let result: Result<LogSpan, ProposeError> = match &mut self.role {
+            Role::Leader(leader) => leader.on_propose(&mut self.core, commands),
+            Role::Follower(follower) => Err(ProposeError::NotLeader(follower.leader())),
+            Role::PreCandidate(_) | Role::Candidate(_) => Err(ProposeError::NotLeader(None)),
+        };
+        self.core.effects.proposed.push(result);
+        Next::Stay
+    }
+
+    fn on_read(&mut self, id: crate::ReadId) -> Next {
+        match &mut self.role {
+            Role::Leader(leader) => leader.on_read(&mut self.core, id, None),
+            Role::Follower(follower) => follower.on_read(&mut self.core, id),
+            Role::PreCandidate(_) | Role::Candidate(_) => Campaign::on_read(&mut self.core, id),
+        }
+        Next::Stay
+    }
+
+    fn on_durable(&mut self, seq: Seq) -> Next {
+        if !self.core.written(seq) {
+            return Next::Stay;
+        }
+        match &mut self.role {
+            Role::Follower(follower) => follower.on_written(&mut self.core),
+            Role::PreCandidate(_) => {}
+            Role::Candidate(campaign) => return campaign.on_written(&self.core),
+            Role::Leader(leader) => leader.on_written(&mut self.core),
+        }
+        Next::Stay
+    }
+
+    fn on_applied(&mut self, index: Index) -> Next {
+        assert!(index <= self.core.given, "{index} is applied before it was given out");
+        self.core.applied = self.core.applied.max(index);
+        Next::Stay
+    }
+
+    fn on_compact(&mut self, index: Index) -> Next {
+        assert!(index <= self.core.given, "{index} is in the machine before it was given out");
+        self.core.compactable = self.core.compactable.max(index);
+        match &mut self.role {
+            Role::Leader(leader) => leader.on_compactable(&mut self.core),
+            // Nobody needs a follower's entries; should it lead, those behind get a snapshot.
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.core.compact_log(self.core.compactable);
+            }
+        }
+        Next::Stay
+    }
+
+    /// The machine holds the snapshot now, whatever became of the leader who sent it. If the log
+    /// does not contain its last entry, the log is behind or differs, and is replaced.
+    fn on_snapshot_installed(&mut self, last: EntryId) -> Next {
+        let incoming = self.core.incoming.take();
+        let incoming = incoming
+            .filter(|incoming| incoming.stage == Stage::Installing && incoming.meta.last == last)
+            .unwrap_or_else(|| panic!("the snapshot up to {last} was installed without a request"));
+        if !self.core.log.contains(last) && self.core.commit < last.index {
+            if !matches!(self.role, Role::Follower(_)) {
+                // A campaign was for the log as it was.
+                self.perform(Next::Follow { term: self.core.term(), leader: None });
+            }
+            self.core.reset_log(last);
+        }
+        assert!(
+            self.core.log.contains(last) || last.index < self.core.log.base().index,
+            "the machine holds {last}, and something else is committed there"
+        );
+        self.core.commit_to(last.index);
+        self.core.given = self.core.given.max(last.index);
+        self.core.applied = self.core.applied.max(last.index);
+        self.core.compactable = self.core.compactable.max(last.index);
+        self.core.report(Event::SnapshotInstalled { meta: incoming.meta });
+        if let Role::Follower(follower) = &mut self.role {
+            follower.on_snapshot_installed(&mut self.core, last);
+        }
+        Next::Stay
+    }
+
+    /// The next piece that arrives is answered with the wish to begin anew.
+    fn on_snapshot_failed(&mut self, last: EntryId) -> Next {
+        if self.core.incoming.as_ref().is_some_and(|incoming| incoming.meta.last == last) {
+            self.core.incoming = None;
+        }
+        Next::Stay
+    }
+
+    fn on_timeout(&mut self) -> Next {
+        // A host may wake up early.
+        if self.core.now < self.role_deadline() {
+            return Next::Stay;
+        }
+        match &mut self.role {
+            Role::Leader(leader) => leader.on_timeout(&mut self.core),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Next::PreCampaign,
+        }
+    }
+
+    fn on_transfer(&mut self, to: NodeId) -> Next {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_transfer(&mut self.core, to);
+        } else {
+            self.core.report(Event::TransferAborted { to, reason: "this member does not lead" });
+        }
+        Next::Stay
+    }
+}
+
+/// Who would win campaigns.
+const WON_PRELIMINARY: Next = Next::Campaign { transfer: false };
+
+/// Whether only a leader says this.
+pub(crate) fn is_from_leader(body: &Body) -> bool {
+    matches!(body, Body::Append(_) | Body::Heartbeat(_) | Body::Snapshot(_))
+}
+
+fn is_quorum_alone(core: &Core) -> bool {
+    quorum::tally(&core.membership, |id| (id == core.id).then_some(true)) == Tally::Won
+}

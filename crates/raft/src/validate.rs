@@ -1,0 +1,117 @@
+//! What a message must look like before it is looked at.
+//!
+//! A message is data, not truth. What is wrong whatever this member's state is, is found here, so that
+//! the roles can rely on the shape; what contradicts the *state* (an append that differs from a
+//! committed entry) is found where the state is, and dropped just the same. Either way it is
+//! reported as [`crate::Event::Malformed`] and never an assertion.
+
+use crate::core::Core;
+use crate::message::{Append, AppendReply, Body, Heartbeat, Message, SnapshotChunk};
+use crate::message::{SnapshotReply, VoteReply};
+use crate::types::{EntryId, Index, Term};
+
+/// No group gets here in a million years of elections; a larger term is made up, and would leave no
+/// room above it.
+const TERM_MAX: Term = Term(1 << 62);
+/// The same for positions.
+const INDEX_MAX: Index = Index(1 << 62);
+
+/// Checks the shape of a message.
+pub(crate) fn message(core: &Core, message: &Message) -> Result<(), &'static str> {
+    if message.to != core.id {
+        return Err("it is for another member");
+    }
+    if message.from == core.id || !core.membership.contains(message.from) {
+        return Err("the sender is not another member");
+    }
+    if message.term == Term(0) || message.term > TERM_MAX {
+        return Err("there is no such term");
+    }
+    match &message.body {
+        Body::PreVote(request) | Body::Vote(request) => {
+            voter(core, message)?;
+            entry_id(request.last)?;
+            before(request.last.term, message.term)
+        }
+        Body::Append(append) => {
+            voter(core, message)?;
+            self::append(append, message.term)
+        }
+        Body::Snapshot(chunk) => {
+            voter(core, message)?;
+            snapshot(chunk, message.term)
+        }
+        Body::Heartbeat(Heartbeat { commit, .. }) => {
+            voter(core, message)?;
+            index(*commit)
+        }
+        Body::AppendReply(AppendReply::Accepted { durable })
+        | Body::SnapshotReply(SnapshotReply::Installed { durable }) => index(*durable),
+        Body::AppendReply(AppendReply::Rejected { previous, hint }) => {
+            index(*previous)?;
+            entry_id(*hint)?;
+            if hint.index > *previous {
+                return Err("a hint lies beyond what was asked");
+            }
+            Ok(())
+        }
+        Body::SnapshotReply(SnapshotReply::Continue { last, .. }) => entry_id(*last),
+        Body::ReadIndexReply(reply) => reply.index.map_or(Ok(()), index),
+        Body::TimeoutNow => voter(core, message),
+        Body::PreVoteReply(VoteReply { .. })
+        | Body::VoteReply(_)
+        | Body::HeartbeatReply(_)
+        | Body::ReadIndex(_) => Ok(()),
+    }
+}
+
+/// Only voters campaign and lead.
+fn voter(core: &Core, message: &Message) -> Result<(), &'static str> {
+    if core.membership.is_voter(message.from) { Ok(()) } else { Err("the sender has no vote") }
+}
+
+fn index(index: Index) -> Result<(), &'static str> {
+    if index <= INDEX_MAX { Ok(()) } else { Err("there is no such position") }
+}
+
+/// The position before the first entry has term 0, and no entry has.
+fn entry_id(id: EntryId) -> Result<(), &'static str> {
+    index(id.index)?;
+    if (id.index == Index(0)) == (id.term == Term(0)) {
+        Ok(())
+    } else {
+        Err("there is no such entry")
+    }
+}
+
+fn before(earlier: Term, later: Term) -> Result<(), &'static str> {
+    if earlier < later { Ok(()) } else { Err("a log reaches into the term asked for") }
+}
+
+fn append(append: &Append, term: Term) -> Result<(), &'static str> {
+    entry_id(append.previous)?;
+    index(append.commit)?;
+    let mut last = append.previous;
+    for entry in &append.entries {
+        entry_id(entry.id)?;
+        if entry.id.index != last.index.next() || entry.id.term < last.term {
+            return Err("entries do not follow one another");
+        }
+        last = entry.id;
+    }
+    if last.term > term { Err("an entry is from a later term") } else { Ok(()) }
+}
+
+fn snapshot(chunk: &SnapshotChunk, term: Term) -> Result<(), &'static str> {
+    entry_id(chunk.meta.last)?;
+    if chunk.meta.last.index == Index(0) {
+        return Err("an empty snapshot");
+    }
+    if chunk.meta.last.term > term {
+        return Err("a snapshot is from a later term");
+    }
+    if chunk.next.as_ref().is_some_and(bytes::Bytes::is_empty) {
+        return Err("a piece is followed by the first");
+    }
+    Ok(())
+}
