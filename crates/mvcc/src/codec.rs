@@ -102,6 +102,15 @@ impl Source {
         if count > self.rest.len() { Err(Malformed) } else { Ok(count) }
     }
 
+    /// All that is left.
+    pub(crate) fn remainder(&mut self) -> Bytes {
+        core::mem::take(&mut self.rest)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// That nothing is left.
     pub(crate) fn end(&self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }

@@ -2,7 +2,7 @@
 //!
 //! A command is what stands in the log: it must be readable for as long as logs live, so its bytes
 //! are versioned and its numbers are never given to something else. Reading is total: any bytes
-//! give a command or [`Error::UnknownCommand`], with memory in proportion to their length.
+//! give a command or a [`CommandError`], with memory in proportion to their length.
 //!
 //! ```text
 //! version (1 byte) · kind (1 byte) · fields
@@ -63,6 +63,24 @@ pub enum Command {
 /// The version that is written, and the only one so far.
 const VERSION: u8 = 1;
 
+/// The highest kind that is known.
+const KIND_MAX: u8 = 8;
+
+/// Why bytes are no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// No version of the program writes them.
+    Malformed,
+    /// Their version or kind is beyond what this version of the program knows.
+    Newer,
+}
+
+impl From<Malformed> for CommandError {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
 /// How deep transactions may lie within one another. The budget of operations (128 by default, at
 /// least one for each level) is reached sooner; this bounds the stack whatever the budget.
 pub const TXN_DEPTH_MAX: usize = 128;
@@ -115,16 +133,21 @@ impl Command {
     /// Reads the bytes of a log entry.
     ///
     /// # Errors
-    /// [`Error::UnknownCommand`] if this version did not, or could not, write them.
-    pub fn decode(bytes: &Bytes) -> Result<Self, Error> {
-        Self::read(&mut Source::new(bytes.clone())).map_err(|Malformed| Error::UnknownCommand)
+    /// A [`CommandError`], which says whether a newer version could have written them.
+    pub fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
+        let mut source = Source::new(bytes.clone());
+        let (version, kind) = (source.u8()?, source.u8()?);
+        if version > VERSION || (version == VERSION && kind > KIND_MAX) {
+            return Err(CommandError::Newer);
+        }
+        if version != VERSION {
+            return Err(CommandError::Malformed);
+        }
+        Ok(Self::read(kind, &mut source)?)
     }
 
-    fn read(source: &mut Source) -> Result<Self, Malformed> {
-        if source.u8()? != VERSION {
-            return Err(Malformed);
-        }
-        let command = match source.u8()? {
+    fn read(kind: u8, source: &mut Source) -> Result<Self, Malformed> {
+        let command = match kind {
             1 => Self::Put(decode_put(source)?),
             2 => Self::DeleteRange(decode_delete(source)?),
             3 => Self::Txn(decode_txn(source, TXN_DEPTH_MAX)?),

@@ -11,6 +11,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::any::Any;
 use core::fmt;
 use core::ops::Bound;
 
@@ -94,7 +95,9 @@ pub trait Reader {
 pub type View = alloc::sync::Arc<dyn Reader + Send + Sync>;
 
 /// The writer's side. Reading through it sees what it wrote, committed or not.
-pub trait Engine: Reader + Send {
+///
+/// [`Any`] lets a simulation find its own engine again in a store that it takes apart.
+pub trait Engine: Reader + Send + Any {
     /// Writes a row.
     ///
     /// # Errors

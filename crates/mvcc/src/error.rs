@@ -38,7 +38,7 @@ pub enum Error {
     WatchRangeEmpty,
     /// A watch with an id that is in use on its stream.
     WatchIdInUse,
-    /// A replicated command that this version can't read. It changes nothing.
+    /// A replicated command whose bytes make no sense. It changes nothing.
     UnknownCommand,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for Error {
             Self::LeaseTtlTooLarge => "the time to live is too large",
             Self::WatchRangeEmpty => "the range of the watch is empty",
             Self::WatchIdInUse => "the id of the watch is in use",
-            Self::UnknownCommand => "the command can't be read by this version",
+            Self::UnknownCommand => "the bytes of the command make no sense",
         })
     }
 }

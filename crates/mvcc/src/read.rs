@@ -1,0 +1,226 @@
+//! What readers hold: a committed state that never changes.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Bound;
+
+use bytes::Bytes;
+use quorate_raft::EntryId;
+
+use crate::apply;
+use crate::engine::{ALL_KEYS, EngineError, Reader, Table, View};
+use crate::error::{Error, ReadError};
+use crate::hash::{self, HashKv};
+use crate::range::Snapshot;
+use crate::request::{MemberAttributes, RangeRequest, TxnRequest};
+use crate::response::{
+    Event, EventKind, KeyValue, Lease, RangeResponse, RevisionEvents, TxnResponse,
+};
+use crate::revision::Revision;
+use crate::rows::{self, Change};
+use crate::store::State;
+use crate::txn;
+
+/// A committed state. Cheap to clone, shared among threads, and as lasting as its holder: what is
+/// written, compacted or replaced after it was taken does not show in it.
+#[derive(Clone)]
+pub struct ReadState {
+    view: View,
+    state: State,
+    applied: EntryId,
+}
+
+impl fmt::Debug for ReadState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { view: _, state, applied } = self;
+        f.debug_struct("ReadState").field("state", state).field("applied", applied).finish()
+    }
+}
+
+impl ReadState {
+    pub(crate) fn new(view: View, state: State, applied: EntryId) -> Self {
+        Self { view, state, applied }
+    }
+
+    /// The newest revision.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.state.revision
+    }
+
+    /// The oldest revision that can be read; -1 if nothing was ever compacted.
+    #[must_use]
+    pub fn compacted(&self) -> i64 {
+        self.state.compacted
+    }
+
+    /// The compacted revision whose space is back: a compaction asked for as `physical` is finished
+    /// when this has reached it.
+    #[must_use]
+    pub fn physically_compacted(&self) -> i64 {
+        self.state.removal.done
+    }
+
+    /// The last log entry whose effect it contains.
+    #[must_use]
+    pub fn applied(&self) -> EntryId {
+        self.applied
+    }
+
+    fn snapshot(&self) -> Snapshot<'_> {
+        let State { revision, compacted, .. } = self.state;
+        Snapshot { reader: &*self.view, revision, compacted }
+    }
+
+    pub(crate) fn reader(&self) -> &dyn Reader {
+        &*self.view
+    }
+
+    /// Answers a range.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`], [`Error::FutureRevision`], or a failed engine.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        self.snapshot().range(request)
+    }
+
+    /// Answers a transaction that [can only read](TxnRequest::is_read_only).
+    ///
+    /// # Errors
+    /// As for [`ReadState::range`].
+    ///
+    /// # Panics
+    /// If the transaction could write.
+    pub fn txn(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
+        txn::read(request, &self.snapshot())
+    }
+
+    /// The hash of all that can be read up to a revision, 0 for the newest. Equal to that of an etcd
+    /// with the same history. Reads everything.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`], [`Error::FutureRevision`], or a failed engine.
+    pub fn hash_kv(&self, revision: i64) -> Result<HashKv, ReadError> {
+        let up_to = self.snapshot().revision_to_read(revision)?;
+        Ok(hash::hash_kv(self, up_to)?)
+    }
+
+    /// A lease, if there is one with this id.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    pub fn lease(&self, id: i64) -> Result<Option<Lease>, EngineError> {
+        let row = Bytes::copy_from_slice(&rows::lease_row(id));
+        let Some(record) = self.view.get(Table::Lease, &row)? else { return Ok(None) };
+        let (id, ttl) = rows::read_lease(&row, &record)?;
+        Ok(Some(Lease { id, ttl }))
+    }
+
+    /// All leases.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    pub fn leases(&self) -> Result<Vec<Lease>, EngineError> {
+        let rows = self.view.scan(Table::Lease, ALL_KEYS);
+        rows.map(|row| {
+            let (row, record) = row?;
+            let (id, ttl) = rows::read_lease(&row, &record)?;
+            Ok(Lease { id, ttl })
+        })
+        .collect()
+    }
+
+    /// The keys attached to a lease, in order.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    pub fn lease_keys(&self, id: i64) -> Result<Vec<Bytes>, EngineError> {
+        apply::attached_keys(&*self.view, id)
+    }
+
+    /// What members told about themselves.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    pub fn members(&self) -> Result<Vec<MemberAttributes>, EngineError> {
+        State::members(&*self.view)
+    }
+
+    /// The events of up to `revisions_max` revisions from `from` on, each with the key as it was
+    /// before, unless that was compacted.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if events from `from` on may be gone, or a failed engine.
+    pub fn history(
+        &self,
+        from: i64,
+        revisions_max: usize,
+    ) -> Result<Vec<RevisionEvents>, ReadError> {
+        if from < self.compacted() {
+            return Err(Error::Compacted.into());
+        }
+        let mut history = Vec::new();
+        let mut events: Vec<Event> = Vec::new();
+        let mut revision = 0;
+        for change in self.changes(from) {
+            let change = change?;
+            if change.revision.main != revision && !events.is_empty() {
+                history.push(RevisionEvents { revision, events: events.split_off(0).into() });
+                if history.len() == revisions_max {
+                    return Ok(history);
+                }
+            }
+            revision = change.revision.main;
+            events.push(self.event(&change, true)?);
+        }
+        if !events.is_empty() && history.len() < revisions_max {
+            history.push(RevisionEvents { revision, events: events.into() });
+        }
+        Ok(history)
+    }
+
+    /// The changes from a revision on, in order.
+    pub(crate) fn changes(
+        &self,
+        from: i64,
+    ) -> impl Iterator<Item = Result<Change, EngineError>> + '_ {
+        let from = Revision { main: from.max(0), sub: 0 }.to_bytes();
+        let rows = self.view.scan(Table::Revision, (Bound::Included(&from), Bound::Unbounded));
+        rows.map(|row| row.and_then(|(row, record)| rows::read_change(&row, &record)))
+    }
+
+    /// The key as a change, which is not a deletion, left it.
+    pub(crate) fn put_of(&self, change: &Change) -> Result<KeyValue, EngineError> {
+        let row = Bytes::from(rows::key_row(&change.key, change.revision));
+        let record = self.view.get(Table::Key, &row)?;
+        let record = record.ok_or_else(|| rows::damaged("Key", &row))?;
+        rows::read_put(&rows::split_key_row(&row)?.0, change.revision, &record)
+    }
+
+    /// A change as an event, with the key as it was before if `with_prev` asks for it.
+    pub(crate) fn event(&self, change: &Change, with_prev: bool) -> Result<Event, EngineError> {
+        let (kind, kv) = if change.deletion {
+            let (key, mod_revision) = (change.key.clone(), change.revision.main);
+            (EventKind::Delete, KeyValue { key, mod_revision, ..KeyValue::default() })
+        } else {
+            (EventKind::Put, self.put_of(change)?)
+        };
+        let created = kv.version == 1;
+        let prev_kv = if with_prev && !created { self.before(change)? } else { None };
+        Ok(Event { kind, kv, prev_kv })
+    }
+
+    /// The key as it was before a change, if it lived and was not compacted.
+    fn before(&self, change: &Change) -> Result<Option<KeyValue>, EngineError> {
+        let prefix = Bytes::from(rows::key_prefix(&change.key));
+        let row = rows::prefix_row(&prefix, change.revision);
+        let after = rows::after_prefix(&prefix);
+        let bounds = (Bound::Excluded(&row[..]), Bound::Excluded(&after[..]));
+        let Some(older) = self.view.scan(Table::Key, bounds).next() else { return Ok(None) };
+        let (row, record) = older?;
+        if rows::is_deletion(&record)? {
+            return Ok(None);
+        }
+        rows::read_put(&prefix, rows::split_key_row(&row)?.1, &record).map(Some)
+    }
+}

@@ -1,0 +1,249 @@
+//! The state of a whole store as a stream of checked pieces, and back.
+//!
+//! ```text
+//! piece   = format (1 byte) · checksum (4) · rows
+//! row     = table (1) · key · value           (each with its length)
+//! the end = 0xff · number of all rows         (behind the last row of the last piece)
+//! ```
+//!
+//! A piece's checksum continues that of the piece before, so the last one speaks for the whole
+//! content, and a piece that is damaged, lost, repeated or of another transfer is noticed as it
+//! comes. What a reader needs to go on is in the cursor: a transfer can be resumed at any piece, and
+//! several can share a snapshot.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use bytes::Bytes;
+use quorate_node::{Fault, Piece, RestoreError, Snapshot, SnapshotBytes};
+use quorate_raft::EntryId;
+
+use crate::codec::{self, Malformed, Source};
+use crate::command;
+use crate::engine::{Engine, EngineError, Table, View};
+use crate::hash::crc32c;
+use crate::rows;
+use crate::store::{State, fault};
+
+const FORMAT: u8 = 1;
+const END: u8 = 0xff;
+/// Format and checksum.
+const HEADER: usize = 5;
+
+/// A frozen store, read in pieces.
+pub(crate) struct StoreSnapshot {
+    view: View,
+    last: EntryId,
+}
+
+/// Where a piece begins.
+struct Cursor {
+    table: Table,
+    /// After this key, or at the beginning of the table.
+    after: Option<Bytes>,
+    /// The checksum of the pieces before.
+    checksum: u32,
+    /// The rows in the pieces before.
+    rows: u64,
+}
+
+impl Cursor {
+    const START: Self = Self { table: Table::ALL[0], after: None, checksum: 0, rows: 0 };
+
+    fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        out.push(self.table as u8);
+        codec::put_u64(&mut out, u64::from(self.checksum));
+        codec::put_u64(&mut out, self.rows);
+        codec::put_flags(&mut out, [self.after.is_some()]);
+        out.extend_from_slice(self.after.as_deref().unwrap_or_default());
+        out.into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.is_empty() {
+            return Ok(Self::START);
+        }
+        let mut source = Source::new(Bytes::copy_from_slice(bytes));
+        let table = Table::try_from(source.u8()?).map_err(|_| Malformed)?;
+        let checksum = source.u64()?.try_into().map_err(|_| Malformed)?;
+        let rows = source.u64()?;
+        let [after] = source.flags()?;
+        Ok(Self { table, after: after.then(|| source.remainder()), checksum, rows })
+    }
+}
+
+impl StoreSnapshot {
+    pub(crate) fn new(view: View, last: EntryId) -> Self {
+        Self { view, last }
+    }
+
+    /// Appends rows from the cursor on and moves it. Says whether these were the last.
+    fn read_rows(
+        &self,
+        cursor: &mut Cursor,
+        out: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<bool, EngineError> {
+        for table in Table::ALL.into_iter().skip(cursor.table as usize) {
+            if table != cursor.table {
+                (cursor.table, cursor.after) = (table, None);
+            }
+            let after = cursor.after.clone();
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            for row in self.view.scan(table, (from, Bound::Unbounded)) {
+                let (key, value) = row?;
+                out.push(table as u8);
+                codec::put_bytes(out, &key);
+                codec::put_bytes(out, &value);
+                cursor.rows += 1;
+                cursor.after = Some(key);
+                if out.len() >= bytes_max {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Snapshot for StoreSnapshot {
+    fn last(&self) -> EntryId {
+        self.last
+    }
+
+    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, Fault> {
+        let mut cursor = Cursor::decode(cursor)
+            .map_err(|Malformed| Fault(String::from("a cursor that no snapshot gave out")))?;
+        let mut data = Vec::with_capacity(bytes_max.min(1 << 20) + HEADER);
+        data.extend_from_slice(&[0; HEADER]);
+        let ended = self.read_rows(&mut cursor, &mut data, bytes_max).map_err(fault)?;
+        if ended {
+            data.push(END);
+            codec::put_u64(&mut data, cursor.rows);
+        }
+        cursor.checksum = crc32c(cursor.checksum, &data[HEADER..]);
+        data[0] = FORMAT;
+        data[1..HEADER].copy_from_slice(&cursor.checksum.to_be_bytes());
+        Ok(SnapshotBytes { data: data.into(), next: (!ended).then(|| cursor.encode()) })
+    }
+}
+
+/// A snapshot that is being received.
+pub(crate) struct Restore {
+    last: EntryId,
+    checksum: u32,
+    rows: u64,
+    /// The table and key of the last row.
+    row: Option<(Table, Bytes)>,
+    ended: bool,
+}
+
+impl Restore {
+    pub(crate) fn begin(last: EntryId, engine: &mut dyn Engine) -> Result<Self, EngineError> {
+        engine.replace_begin()?;
+        Ok(Self { last, checksum: 0, rows: 0, row: None, ended: false })
+    }
+
+    /// Takes a piece. After an error the transfer must be given up.
+    pub(crate) fn take(
+        &mut self,
+        piece: &Piece,
+        engine: &mut dyn Engine,
+    ) -> Result<(), RestoreError> {
+        let body = self.check(piece)?;
+        let mut source = Source::new(body);
+        while !source.is_empty() {
+            if self.ended {
+                return Err(rejected("there is something behind the end"));
+            }
+            let table = source.u8().map_err(malformed)?;
+            if table == END {
+                if source.u64().map_err(malformed)? != self.rows {
+                    return Err(rejected("the number of rows is wrong"));
+                }
+                self.ended = true;
+                continue;
+            }
+            let table = Table::try_from(table).map_err(|_| rejected("there is no such table"))?;
+            let key = source.bytes().map_err(malformed)?;
+            let value = source.bytes().map_err(malformed)?;
+            check_row(table, &key, &value).map_err(|error| rejected(&format!("{error}")))?;
+            let row = (table, key);
+            if self.row.as_ref().is_some_and(|last| *last >= row) {
+                return Err(rejected("the rows are out of order"));
+            }
+            engine.replace_put(table, &row.1, &value).map_err(fault)?;
+            self.rows += 1;
+            self.row = Some(row);
+        }
+        if self.ended == piece.end { Ok(()) } else { Err(rejected("the end is not where it is")) }
+    }
+
+    /// The rows of a piece, if it is the right one and undamaged.
+    fn check(&mut self, piece: &Piece) -> Result<Bytes, RestoreError> {
+        if piece.last != self.last {
+            return Err(rejected("the piece is of another snapshot"));
+        }
+        if piece.data.len() < HEADER || piece.data[0] != FORMAT {
+            return Err(rejected("the format is unknown"));
+        }
+        let body = piece.data.slice(HEADER..);
+        self.checksum = crc32c(self.checksum, &body);
+        if piece.data[1..HEADER] != self.checksum.to_be_bytes() {
+            return Err(rejected("the checksum is wrong"));
+        }
+        Ok(body)
+    }
+
+    /// Puts what was received in the place of what is there.
+    pub(crate) fn finish(self, engine: &mut dyn Engine) -> Result<(), RestoreError> {
+        assert!(self.ended, "the last piece was taken");
+        Ok(engine.replace_finish(self.last).map_err(fault)?)
+    }
+}
+
+/// Whether a row is one that this version reads, so that it is refused here and does not end the
+/// member later.
+fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), EngineError> {
+    match table {
+        Table::Meta if *key == State::ROW => {
+            State::decode(&mut Source::new(value.clone()))
+                .map_err(|Malformed| rows::damaged("Meta", key))?;
+        }
+        Table::Meta => {
+            command::decode_member(&mut Source::new(value.clone()))
+                .map_err(|Malformed| rows::damaged("Meta", key))?;
+        }
+        Table::Key => {
+            let (prefix, revision) = rows::split_key_row(key)?;
+            if rows::is_deletion(value)? {
+                rows::key_of_prefix(&prefix)?;
+            } else {
+                rows::read_put(&prefix, revision, value)?;
+            }
+        }
+        Table::Revision => {
+            rows::read_change(key, value)?;
+        }
+        Table::Lease => {
+            rows::read_lease(key, value)?;
+        }
+        Table::LeaseKey => {
+            if key.len() <= rows::lease_row(0).len() || !value.is_empty() {
+                return Err(rows::damaged("LeaseKey", key));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn malformed(Malformed: Malformed) -> RestoreError {
+    rejected("a row ends too early")
+}
+
+fn rejected(why: &str) -> RestoreError {
+    RestoreError::Rejected(String::from(why))
+}

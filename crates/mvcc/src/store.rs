@@ -1,0 +1,206 @@
+//! The store: an engine with the data model in it.
+//!
+//! One caller drives it through [`quorate_node::Machine`] (in `machine.rs`). After each commit it
+//! hands out a [`ReadState`] for readers on other threads, and what happened for watchers.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use quorate_node::Fault;
+use quorate_raft::EntryId;
+
+use crate::codec::{self, Malformed, Source};
+use crate::command;
+use crate::compact::Removal;
+use crate::engine::{Engine, EngineError, EngineSize, Reader, Table};
+use crate::read::ReadState;
+use crate::request::MemberAttributes;
+use crate::response::{LeaseChange, RevisionEvents};
+use crate::rows;
+use crate::snapshot::Restore;
+
+/// The facts about the store as a whole. Everything else is in rows only.
+///
+/// In `Table::Meta`: `state` (the three fields), and `member` followed by an id for each member's
+/// attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// The newest revision; 1 when empty. Never decreases.
+    pub(crate) revision: i64,
+    /// The oldest readable revision, -1 before the first compaction. Never above `revision`.
+    pub(crate) compacted: i64,
+    /// How far the space of what was compacted is back.
+    pub(crate) removal: Removal,
+}
+
+impl State {
+    /// Of an empty store: revision 1, so that the first change has 2 (etcd's rule).
+    const START: Self = Self { revision: 1, compacted: -1, removal: Removal::START };
+
+    pub(crate) const ROW: &'static [u8] = b"state";
+    const MEMBER: &'static [u8] = b"member";
+
+    /// The layout of the rows as a whole. A store of another one is refused.
+    const FORMAT: u8 = 1;
+
+    pub(crate) fn load(reader: &dyn Reader) -> Result<Self, EngineError> {
+        match reader.get(Table::Meta, Self::ROW)? {
+            None => Ok(Self::START),
+            Some(record) => Self::decode(&mut Source::new(record.clone()))
+                .map_err(|Malformed| rows::damaged("Meta", &record)),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.push(Self::FORMAT);
+        codec::put_i64(&mut out, self.revision);
+        codec::put_i64(&mut out, self.compacted);
+        out.extend(self.removal.encode());
+        out
+    }
+
+    pub(crate) fn decode(source: &mut Source) -> Result<Self, Malformed> {
+        if source.u8()? != Self::FORMAT {
+            return Err(Malformed);
+        }
+        let (revision, compacted) = (source.i64()?, source.i64()?);
+        let removal = Removal::decode(source)?;
+        source.end()?;
+        let in_order = removal.done <= compacted && compacted <= revision;
+        if revision < 1 || compacted < -1 || !in_order {
+            return Err(Malformed);
+        }
+        Ok(Self { revision, compacted, removal })
+    }
+
+    pub(crate) fn member_row(id: u64) -> Vec<u8> {
+        [Self::MEMBER, &id.to_be_bytes()].concat()
+    }
+
+    pub(crate) fn member_record(member: &MemberAttributes) -> Vec<u8> {
+        let mut out = Vec::new();
+        command::encode_member(&mut out, member);
+        out
+    }
+
+    /// The attributes of all members that told theirs.
+    pub(crate) fn members(reader: &dyn Reader) -> Result<Vec<MemberAttributes>, EngineError> {
+        let all = crate::key::KeyRange::prefix(bytes::Bytes::from_static(Self::MEMBER));
+        let bounds = (core::ops::Bound::Included(&all.first()[..]), all.end());
+        let rows = reader.scan(Table::Meta, bounds);
+        rows.map(|row| {
+            let (row, record) = row?;
+            command::decode_member(&mut Source::new(record))
+                .map_err(|Malformed| rows::damaged("Meta", &row))
+        })
+        .collect()
+    }
+}
+
+/// etcd's data model over an engine.
+pub struct Store {
+    pub(crate) engine: Box<dyn Engine>,
+    /// As changed so far.
+    pub(crate) state: State,
+    /// As committed.
+    pub(crate) committed: State,
+    /// The last entry applied, committed or not.
+    pub(crate) applied: EntryId,
+    /// Of the batch that is being applied.
+    pub(crate) batch: Batch,
+    /// Of the last batch that was committed.
+    pub(crate) published: Batch,
+    /// The snapshot that is being received.
+    pub(crate) restore: Option<Restore>,
+}
+
+/// What a batch of commands did.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) events: Vec<RevisionEvents>,
+    pub(crate) leases: Vec<LeaseChange>,
+}
+
+impl Store {
+    /// Opens the store that an engine holds, or begins an empty one.
+    ///
+    /// # Errors
+    /// If the engine can't be read, or holds something else.
+    pub fn open(engine: Box<dyn Engine>) -> Result<Self, Fault> {
+        let state = State::load(&*engine).map_err(fault)?;
+        let applied = engine.applied();
+        Ok(Self {
+            engine,
+            state,
+            committed: state,
+            applied,
+            batch: Batch::default(),
+            published: Batch::default(),
+            restore: None,
+        })
+    }
+
+    /// Gives the engine back. What was not committed is still in it, and is gone once it is opened
+    /// again.
+    #[must_use]
+    pub fn into_engine(self) -> Box<dyn Engine> {
+        self.engine
+    }
+
+    /// The committed state, for readers on any thread. Costs nothing.
+    #[must_use]
+    pub fn read_state(&self) -> ReadState {
+        ReadState::new(self.engine.view(), self.committed, self.engine.applied())
+    }
+
+    /// What the last commit changed, by revision: for watchers. What is not taken before the next
+    /// commit is dropped; watchers then find it in the history.
+    pub fn take_events(&mut self) -> Vec<RevisionEvents> {
+        core::mem::take(&mut self.published.events)
+    }
+
+    /// The leases that came and went with the last commit: for the [`crate::Lessor`]. As with
+    /// [`Store::take_events`], the next commit drops what was not taken.
+    pub fn take_lease_changes(&mut self) -> Vec<LeaseChange> {
+        core::mem::take(&mut self.published.leases)
+    }
+
+    /// Takes space of compacted history back, looking at no more than `changes_max` changes. Every
+    /// commit does some of it by itself; this is for times without commits. Says whether there is
+    /// more to do. To be called between a commit and the next command.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    pub fn compact_some(&mut self, changes_max: usize) -> Result<bool, Fault> {
+        assert_eq!(self.state, self.committed, "space is taken back between batches");
+        if !self.state.has_removals() {
+            return Ok(false);
+        }
+        self.state.remove_some(&mut *self.engine, changes_max).map_err(fault)?;
+        self.write_state(self.engine.applied()).map_err(fault)?;
+        Ok(self.state.has_removals())
+    }
+
+    /// How much the store takes.
+    #[must_use]
+    pub fn size(&self) -> EngineSize {
+        self.engine.size()
+    }
+
+    /// Ends the engine's batch, with the state in it if that has changed.
+    pub(crate) fn write_state(&mut self, through: EntryId) -> Result<(), EngineError> {
+        if self.state != self.committed {
+            self.engine.put(Table::Meta, State::ROW, &self.state.encode())?;
+        }
+        self.engine.commit(through)?;
+        self.committed = self.state;
+        Ok(())
+    }
+}
+
+/// An engine that failed ends the member.
+pub(crate) fn fault(error: EngineError) -> Fault {
+    Fault(format!("{error}"))
+}
