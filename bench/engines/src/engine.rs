@@ -22,11 +22,3 @@ pub trait Engine {
         String::new()
     }
 }
-
-/// Prefixes a key with its table, for engines that keep all tables in one ordered space.
-pub fn tagged(table: u8, key: &[u8]) -> Vec<u8> {
-    let mut tagged = Vec::with_capacity(key.len() + 1);
-    tagged.push(table);
-    tagged.extend_from_slice(key);
-    tagged
-}

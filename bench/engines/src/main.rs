@@ -1,15 +1,15 @@
 //! `engines ENGINE LAYOUT KEYS VALUE_BYTES BATCH DIR`: load, overwrite, read, scan, reopen.
 //!
-//! ENGINE is lsm, fjall, redb or lmdb; LAYOUT is `two` or `one` (see `layout.rs`). One process
+//! ENGINE is store, fjall, redb or lmdb; LAYOUT is `two` or `one` (see `layout.rs`). One process
 //! measures one engine, so memory and processor time belong to it alone.
 
 mod engine;
 mod fjall_engine;
 mod layout;
 mod lmdb_engine;
-mod lsm_engine;
 mod measure;
 mod redb_engine;
+mod store_engine;
 
 use engine::{Engine, Row};
 use layout::Layout;
@@ -17,7 +17,7 @@ use std::{path::Path, time::Instant};
 
 fn open(name: &str, dir: &Path) -> Box<dyn Engine> {
     match name {
-        "lsm" => Box::new(lsm_engine::Lsm::open(dir)),
+        "store" => Box::new(store_engine::Store::open(dir)),
         "fjall" => Box::new(fjall_engine::Fjall::open(dir)),
         "redb" => Box::new(redb_engine::Redb::open(dir)),
         "lmdb" => Box::new(lmdb_engine::Lmdb::open(dir)),

@@ -19,7 +19,7 @@ pub(crate) fn run(shared: &Shared) -> Result<(), EngineError> {
         drop(head);
 
         if generation.compact(bound)? {
-            shared.change(|shared| shared.head().compaction_due = true);
+            shared.publish(&generation, |head| head.compaction_due = true);
         }
     }
 }

@@ -1,14 +1,8 @@
 //! The writer's side: batches go into the active memtable and become visible by one number.
 
 use crate::{
-    compaction,
-    files::Files,
-    flush,
-    generation::Generation,
-    restore::Replacement,
-    row::tagged,
-    shared::{Sealed, Shared},
-    view::Snapshot,
+    compaction, files::Files, flush, generation::Generation, memtable::applied_row,
+    restore::Replacement, row::tagged, shared::Shared, view::Snapshot,
 };
 use bytes::Bytes;
 use lsm_tree::{Cache, InternalValue, Memtable, SeqNo, Slice, ValueType};
@@ -89,9 +83,10 @@ impl DiskEngine {
         }
         files.remove_all_but(number)?;
         let applied = generation.applied()?;
-        let shared = Arc::new(Shared::new(Arc::clone(&generation), applied));
+        let memtable = Arc::new(Memtable::new(0));
+        let shared = Shared::new(Arc::clone(&generation), applied, Arc::clone(&memtable));
         let mut engine = Self {
-            memtable: generation.active(),
+            memtable,
             options,
             files,
             cache,
@@ -100,7 +95,7 @@ impl DiskEngine {
             applied,
             replacement: None,
             threads: Vec::with_capacity(2),
-            shared,
+            shared: Arc::new(shared),
         };
         engine.start("flush", flush::run)?;
         engine.start("compaction", compaction::run)?;
@@ -130,14 +125,10 @@ impl DiskEngine {
     /// Hands the active memtable to the flush and begins a new one.
     fn seal(&mut self) {
         assert!(self.batch.is_none(), "a memtable is sealed between two batches");
-        let applied = self.applied;
-        self.memtable = self.shared.change(|shared| {
-            let next = self.generation.seal(applied);
-            let mut head = shared.head();
-            let memtable = std::mem::replace(&mut head.active, Arc::clone(&next));
-            head.sealed.push_back(Sealed { memtable, applied });
-            next
-        });
+        self.memtable.insert(applied_row(self.applied, self.generation.next_sequence()));
+        self.memtable = Arc::new(Memtable::new(self.memtable.id() + 1));
+        self.shared.head().seal(Arc::clone(&self.memtable), self.applied);
+        self.shared.notify();
     }
 
     /// What the writer sees: all that it wrote.

@@ -1,10 +1,10 @@
 //! The thread that writes sealed memtables to disk.
 
-use crate::shared::Shared;
+use crate::{memtable::newest_rows, shared::Shared};
 use quorate_mvcc::engine::EngineError;
 use std::sync::Arc;
 
-/// Flushes whatever is sealed until the engine stops.
+/// Flushes whatever is sealed, the oldest first, until the engine stops.
 ///
 /// # Errors
 /// If the disk refuses.
@@ -14,21 +14,15 @@ pub(crate) fn run(shared: &Shared) -> Result<(), EngineError> {
         if head.stopping {
             return Ok(());
         }
-        let (generation, bound) = (Arc::clone(&head.generation), head.bound);
-        // The tree flushes all that is sealed when it begins, so at least these.
-        let count = head.sealed.len();
+        let generation = Arc::clone(&head.generation);
+        let memtable = Arc::clone(&head.sealed.front().expect("waited for it").memtable);
         drop(head);
 
-        generation.flush(bound)?;
+        generation.flush(newest_rows(&memtable))?;
 
-        shared.change(|shared| {
-            let mut head = shared.head();
-            // A snapshot that was installed meanwhile has its own memtables and position.
-            if Arc::ptr_eq(&head.generation, &generation) {
-                let flushed = head.sealed.drain(..count).next_back();
-                head.durable = flushed.expect("there was something to flush").applied;
-                head.compaction_due = true;
-            }
+        shared.publish(&generation, |head| {
+            head.unseal();
+            head.compaction_due = true;
         });
     }
 }

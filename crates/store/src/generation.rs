@@ -1,19 +1,19 @@
-//! One tree in its directory: a complete content of the store.
+//! One tree in its directory: the tables of a complete content, and how they change.
 //!
-//! This is the only file that speaks to `lsm-tree` about writing. Of that crate's surface it uses
-//! some items that are public but undocumented, the same ones that fjall is built on; the version
-//! is pinned for that reason.
+//! This is the only file that makes `lsm-tree` write. Of that crate's surface the store uses some
+//! items that are public but undocumented, mostly those that fjall is built on; its version is
+//! pinned for that reason. Of the tree's own memtables it uses none.
 
 use crate::{
     check,
     error::of_tree,
     files::{Files, Lock},
-    row::{APPLIED_KEY, decode_applied, encode_applied},
-    view::{Find, Layers, Walk},
+    row::{APPLIED_KEY, decode_applied},
+    view::{Find, Tables, Walk},
 };
 use lsm_tree::{
-    AbstractTree, AnyTree, Cache, Config, InternalValue, Memtable, SeqNo, SequenceNumberCounter,
-    Tree, ValueType, compaction::Leveled, table::filter::standard_bloom,
+    AbstractTree, AnyTree, Cache, Config, InternalValue, SeqNo, SequenceNumberCounter, Tree,
+    compaction::Leveled, table::filter::standard_bloom,
 };
 use quorate_mvcc::engine::EngineError;
 use quorate_raft::EntryId;
@@ -26,19 +26,14 @@ use std::{
     },
 };
 
-/// A table is cut at this size. Small tables keep each step of the compaction short.
+/// The compaction cuts a table at this size. Small tables keep each of its steps short.
 const TABLE_BYTES: u64 = 16 << 20;
 /// This many tables fresh from memory are merged into the next level.
 const LEVEL0_TABLES: u8 = 4;
-/// Keeps every manifest but the newest from being kept: our views hold what they read themselves.
+/// Keeps no manifest but the newest: our views hold the tables that they read themselves.
 const NO_HISTORY: SeqNo = SeqNo::MAX >> 1;
 
 /// A tree, its sequence numbers and its directory.
-///
-/// Invariants:
-/// - A batch has one sequence number; `bound` of a view hides every number from it on.
-/// - A memtable is sealed only between two batches, and its last row is the applied position.
-/// - The number of a batch is drawn after every row that was written before.
 pub(crate) struct Generation {
     /// Counts the installations of snapshots; names the directory.
     pub(crate) number: u64,
@@ -67,26 +62,23 @@ impl Generation {
             check::verify_tree(&dir)?;
         }
         let sequence = SequenceNumberCounter::default();
-        let config = Config::new(&dir, sequence.clone(), SequenceNumberCounter::default())
+        let tree = Config::new(&dir, sequence.clone(), SequenceNumberCounter::default())
             .use_cache(cache)
+            // Filters speed up the search for keys that are not there. Most of our searches are
+            // for ranges, which have no filter, and the last level's would be nine tenths of all.
+            .expect_point_read_hits(true)
             .open();
-        let tree = match config.map_err(|error| of_tree(dir.display(), error))? {
+        let tree = match tree.map_err(|error| of_tree(dir.display(), error))? {
             AnyTree::Standard(tree) => tree,
             AnyTree::Blob(_) => unreachable!("no separation of values was configured"),
         };
-        // The tree numbers its versions from 0; a number of 0 would mean "before everything".
+        // The tree numbers its versions from 0; a bound of 0 would mean "before everything".
         sequence.set(tree.get_highest_seqno().map_or(1, |highest| highest + 1));
-        Ok(Self {
-            number,
-            tree,
-            sequence,
-            dir,
-            obsolete: AtomicBool::new(false),
-            _lock: files.share_lock(),
-        })
+        let obsolete = AtomicBool::new(false);
+        Ok(Self { number, tree, sequence, dir, obsolete, _lock: files.share_lock() })
     }
 
-    /// The number that the next batch gets, and no other.
+    /// A number above that of every row so far.
     pub(crate) fn next_sequence(&self) -> SeqNo {
         self.sequence.next()
     }
@@ -94,11 +86,6 @@ impl Generation {
     /// Hides everything that is written from now on.
     pub(crate) fn bound(&self) -> SeqNo {
         self.sequence.get()
-    }
-
-    /// The memtable that takes writes.
-    pub(crate) fn active(&self) -> Arc<Memtable> {
-        self.tree.active_memtable()
     }
 
     /// The position up to which the log is reflected in the rows on disk.
@@ -112,72 +99,47 @@ impl Generation {
             .map_or(Ok(EntryId::ZERO), |value| decode_applied(&value))
     }
 
-    /// Ends the active memtable with the applied position and begins a new one, which it returns.
-    ///
-    /// The caller makes sure that no batch is open.
-    pub(crate) fn seal(&self, applied: EntryId) -> Arc<Memtable> {
-        let row = InternalValue::from_components(
-            APPLIED_KEY,
-            encode_applied(applied),
-            self.next_sequence(),
-            ValueType::Value,
-        );
-        self.active().insert(row);
-        let sealed = self.tree.rotate_memtable();
-        assert!(sealed.is_some(), "a memtable with the applied row can be sealed");
-        self.active()
-    }
-
-    /// Writes all sealed memtables to disk, durably, and switches the manifest to include them.
-    ///
-    /// `bound` is that of the newest view: rows that a newer row hides even from it are dropped.
+    /// Writes rows to a table, durably, and switches the manifest to include it. The rows ascend,
+    /// no key is there twice, and all are newer than what the tree has.
     ///
     /// # Errors
-    /// If the disk refuses. What was sealed is then neither lost nor known to be durable, and the
-    /// engine must stop.
-    pub(crate) fn flush(&self, bound: SeqNo) -> Result<(), EngineError> {
+    /// If the disk refuses. It is then not known whether the rows are durable, and the engine must
+    /// stop.
+    pub(crate) fn flush(
+        &self,
+        rows: impl Iterator<Item = InternalValue>,
+    ) -> Result<(), EngineError> {
         let failed = |error| of_tree("writing a memtable to disk", error);
-        let turn = self.tree.get_flush_lock();
-        self.tree.flush(&turn, bound).map_err(failed)?;
-        drop(turn);
-        self.forget_history()
+        if let Some((tables, _)) = self.tree.flush_to_tables(rows.map(Ok)).map_err(failed)? {
+            self.tree.register_tables(&tables, None, None, &[], NO_HISTORY).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Does one step of compaction, if one is due; says whether it did.
     ///
+    /// `bound` is that of the newest view: rows that a newer one hides even from it are dropped.
+    ///
     /// # Errors
     /// If a table is damaged or the disk refuses.
     pub(crate) fn compact(&self, bound: SeqNo) -> Result<bool, EngineError> {
+        let failed = |error| of_tree("compacting tables", error);
         let strategy =
             Leveled::default().with_table_target_size(TABLE_BYTES).with_l0_threshold(LEVEL0_TABLES);
         let before = self.tree.current_version().id();
-        self.tree
-            .compact(Arc::new(strategy), bound)
-            .map_err(|error| of_tree("compacting tables", error))?;
-        self.forget_history()?;
+        self.tree.compact(Arc::new(strategy), bound).map_err(failed)?;
+        self.tree.get_version_history_lock().maintenance(&self.dir, NO_HISTORY).map_err(failed)?;
         Ok(self.tree.current_version().id() != before)
     }
 
-    /// Drops the older versions that the tree keeps for readers which name a version by number.
-    /// Ours hold their tables themselves, and a version would keep its memtables in memory.
-    fn forget_history(&self) -> Result<(), EngineError> {
-        self.tree
-            .get_version_history_lock()
-            .maintenance(&self.dir, NO_HISTORY)
-            .map_err(|error| of_tree("removing an old manifest", error))
-    }
-
-    /// What a reader needs: the memtables given, and the tables on disk.
-    ///
-    /// The tables are taken after the memtables, so a row that is just being flushed is found in
-    /// both places rather than in neither.
-    pub(crate) fn layers(self: &Arc<Self>, memtables: Vec<Arc<Memtable>>) -> Layers {
+    /// The tables as they are now.
+    pub(crate) fn tables(self: &Arc<Self>) -> Tables {
         let newest = self.tree.get_version_history_lock().latest_version();
-        let tables = self.tree.current_version();
+        let version = self.tree.current_version();
         // The types of these two have no public names; closures can hold them all the same.
         let find: Find = Box::new(move |key, bound| {
             let hash = standard_bloom::Builder::get_hash(key);
-            let runs = tables.iter_levels().flat_map(|level| level.iter());
+            let runs = version.iter_levels().flat_map(|level| level.iter());
             for table in runs.filter_map(|run| run.get_for_key(key)) {
                 if let Some(row) = table.get(key, bound, hash)? {
                     return Ok(Some(row));
@@ -188,10 +150,11 @@ impl Generation {
         let walk: Walk = Box::new(move |bounds, bound| {
             Box::new(Tree::create_internal_range(newest.clone(), bounds, bound, None))
         });
-        Layers { memtables, find, walk, generation: Arc::clone(self) }
+        Tables { find, walk, _generation: Arc::clone(self) }
     }
 
-    /// Runs of tables that are not yet merged into the sorted levels; each costs every seek a look.
+    /// Runs of tables that are not yet merged into the sorted levels; each costs every search a
+    /// look.
     pub(crate) fn unmerged_runs(&self) -> usize {
         self.tree.l0_run_count()
     }

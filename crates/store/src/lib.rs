@@ -25,10 +25,10 @@
 //!
 //! [`DiskEngine`] in `engine.rs` is the writer's side · `shared.rs` is what writer, readers and the
 //! two background threads have in common, and the order of its locks · `flush.rs` and
-//! `compaction.rs` are those threads · `generation.rs` is one tree in its directory · `view.rs`
-//! reads · `restore.rs` replaces the whole content by a snapshot · `files.rs` is the lock and the
-//! pointer to the current generation · `check.rs` verifies what the tree would trust when it opens ·
-//! `row.rs` lays rows out.
+//! `compaction.rs` are those threads · `memtable.rs` is the memory layer · `generation.rs` is one
+//! tree in its directory · `view.rs` reads · `restore.rs` replaces the whole content by a snapshot ·
+//! `files.rs` is the lock and the pointer to the current generation · `check.rs` verifies what the
+//! tree would trust when it opens · `row.rs` lays rows out.
 //!
 //! # What is not here
 //!
@@ -43,6 +43,7 @@ mod error;
 mod files;
 mod flush;
 mod generation;
+mod memtable;
 mod restore;
 mod row;
 mod shared;

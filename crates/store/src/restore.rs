@@ -4,28 +4,34 @@
 //! is complete and durable, the pointer in the directory is switched, and only then the memory: a
 //! crash at any point leaves the old content or the new.
 //!
-//! Rows come in order, so each flushed memtable is a table that overlaps no other; merging them later
-//! costs nothing but an entry in the manifest.
+//! Rows come in order, so no two of the new tables overlap; moving them to the lowest level costs an
+//! entry in the manifest.
 
-use crate::{engine::DiskEngine, files::Files, generation::Generation, row::tagged};
-use lsm_tree::{Cache, InternalValue, ValueType};
+use crate::{
+    engine::DiskEngine, error::of_io, files::Files, generation::Generation, memtable::applied_row,
+    row::tagged,
+};
+use lsm_tree::{Cache, InternalValue, Memtable, ValueType};
 use quorate_mvcc::engine::{EngineError, Table};
 use quorate_raft::EntryId;
-use std::{path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 /// A content that is being collected.
 pub(crate) struct Replacement {
     generation: Arc<Generation>,
+    /// Rows that are not on disk yet, ascending, and about how many bytes they take.
+    rows: Vec<InternalValue>,
+    bytes: u64,
     /// The key of the last row; the next one is larger.
     last_key: Vec<u8>,
 }
 
 impl Replacement {
-    /// Begins an empty content, in the place of one that was begun before.
+    /// Begins an empty content.
     fn begin(files: &Files, number: u64, cache: Arc<Cache>) -> Result<Self, EngineError> {
         remove_leftover(&files.tree(number))?;
-        let generation = Generation::open(files, number, cache, true)?;
-        Ok(Self { generation: Arc::new(generation), last_key: Vec::new() })
+        let generation = Arc::new(Generation::open(files, number, cache, true)?);
+        Ok(Self { generation, rows: Vec::new(), bytes: 0, last_key: Vec::new() })
     }
 
     /// The key of the next row in the tree.
@@ -41,22 +47,27 @@ impl Replacement {
         Ok(key)
     }
 
-    /// Adds a row, and writes out what has been collected when it fills a memtable.
-    fn put(&mut self, key: Vec<u8>, value: &[u8], memtable_bytes: u64) -> Result<(), EngineError> {
+    /// Adds a row, and writes out what has been collected when it is as much as a memtable holds.
+    fn put(&mut self, key: Vec<u8>, value: &[u8], bytes_max: u64) -> Result<(), EngineError> {
         let sequence = self.generation.next_sequence();
-        let row = InternalValue::from_components(&key, value, sequence, ValueType::Value);
-        self.generation.active().insert(row);
+        self.rows.push(InternalValue::from_components(&key, value, sequence, ValueType::Value));
+        self.bytes += (size_of::<InternalValue>() + key.len() + value.len()) as u64;
         self.last_key = key;
-        if self.generation.active().size() >= memtable_bytes {
-            self.write_out(EntryId::ZERO)?;
-        }
-        Ok(())
+        if self.bytes >= bytes_max { self.write_out() } else { Ok(()) }
     }
 
-    /// Makes everything so far durable. The position counts only when the pointer is switched.
-    fn write_out(&self, applied: EntryId) -> Result<(), EngineError> {
-        self.generation.seal(applied);
-        self.generation.flush(self.generation.bound())
+    fn write_out(&mut self) -> Result<(), EngineError> {
+        self.bytes = 0;
+        self.generation.flush(self.rows.drain(..))?;
+        // Moves the new table to its place in the sorted levels, so that they don't pile up.
+        self.generation.compact(self.generation.bound()).map(|_moved| ())
+    }
+
+    /// Makes everything durable, with the position that it stands for.
+    fn complete(mut self, applied: EntryId) -> Result<Arc<Generation>, EngineError> {
+        self.rows.push(applied_row(applied, self.generation.next_sequence()));
+        self.write_out()?;
+        Ok(self.generation)
     }
 }
 
@@ -87,33 +98,25 @@ impl DiskEngine {
     pub(crate) fn finish_replacement(&mut self, applied: EntryId) -> Result<(), EngineError> {
         self.shared.check()?;
         let replacement = self.replacement.take().expect("a replacement was begun");
-        let new = replacement.generation;
-        let switched = switch(&self.files, &new, applied);
-        switched.map_err(|error| self.shared.fail(error))?;
+        let switched = replacement.complete(applied).and_then(|generation| {
+            self.files.switch_to(generation.number)?;
+            Ok(generation)
+        });
+        let new = switched.map_err(|error| self.shared.fail(error))?;
 
-        let old = std::mem::replace(&mut self.generation, Arc::clone(&new));
-        self.memtable = new.active();
+        std::mem::replace(&mut self.generation, Arc::clone(&new)).retire();
+        self.memtable = Arc::new(Memtable::new(0));
         self.batch = None;
         self.applied = applied;
-        self.shared.replace(&new, applied);
-        old.retire();
+        self.shared.replace(new, applied, Arc::clone(&self.memtable));
         Ok(())
     }
 }
 
-/// Makes a complete content durable and the one in force.
-fn switch(files: &Files, new: &Generation, applied: EntryId) -> Result<(), EngineError> {
-    new.seal(applied);
-    new.flush(new.bound())?;
-    files.switch_to(new.number)
-}
-
 /// A tree that was begun in this process and given up, or left by an earlier one.
 fn remove_leftover(dir: &Path) -> Result<(), EngineError> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(crate::error::of_io(dir.display(), &error))
-        }
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(of_io(dir.display(), &error)),
         _ => Ok(()),
     }
 }

@@ -2,23 +2,24 @@
 //!
 //! # Locks, in the order in which they are taken
 //!
-//! 1. `turn`: who changes the layers (the writer when it seals, the flush, the compaction, the
-//!    installation of a snapshot) holds it from the change until the new layers are published.
-//!    So layers are published in the order in which they came about; a late publication of older
-//!    layers would make rows vanish.
+//! 1. `turn`: who changes the tables (the flush, the compaction, the installation of a snapshot)
+//!    holds it while it looks at them and publishes what it sees. So tables are published in the
+//!    order in which they came about; a late publication of older ones would make rows vanish that
+//!    were already dropped from memory.
 //! 2. the tree's own locks, which it may hold during a sync of its manifest;
-//! 3. `head`: held for a few instructions. Readers take only this one, so no reader ever waits for
-//!    the disk on behalf of the writer.
+//! 3. `head`: held for a few instructions. Readers and the writer take only this one, so neither
+//!    ever waits for the disk, but for the writer's back-pressure, which is spelled out where it is.
 
 use crate::{
     generation::Generation,
-    view::{Layers, Snapshot},
+    view::{Memtables, Snapshot, Tables},
 };
 use lsm_tree::{Memtable, SeqNo};
 use quorate_mvcc::engine::{EngineError, EngineSize};
 use quorate_raft::EntryId;
 use std::{
     collections::VecDeque,
+    iter, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
     thread,
 };
@@ -33,11 +34,13 @@ pub(crate) struct Sealed {
 /// The state of the store.
 pub(crate) struct Head {
     pub(crate) generation: Arc<Generation>,
-    pub(crate) layers: Arc<Layers>,
+    tables: Arc<Tables>,
     /// The memtable that takes writes.
-    pub(crate) active: Arc<Memtable>,
+    active: Arc<Memtable>,
     /// Oldest first.
     pub(crate) sealed: VecDeque<Sealed>,
+    /// `active` and `sealed` as views take them.
+    memtables: Memtables,
     /// What views see: everything below. Grows with each commit.
     pub(crate) bound: SeqNo,
     /// The position on disk.
@@ -50,6 +53,42 @@ pub(crate) struct Head {
     pub(crate) stopping: bool,
 }
 
+impl Head {
+    fn new(generation: Arc<Generation>, durable: EntryId, active: Arc<Memtable>) -> Self {
+        Self {
+            tables: Arc::new(generation.tables()),
+            memtables: Arc::new([Arc::clone(&active)]),
+            active,
+            sealed: VecDeque::new(),
+            bound: generation.bound(),
+            durable,
+            unmerged_runs: generation.unmerged_runs(),
+            compaction_due: true,
+            stopping: false,
+            generation,
+        }
+    }
+
+    /// Puts an empty memtable in the place of the active one, which from now on waits for the flush.
+    pub(crate) fn seal(&mut self, next: Arc<Memtable>, applied: EntryId) {
+        let memtable = mem::replace(&mut self.active, next);
+        self.sealed.push_back(Sealed { memtable, applied });
+        self.list_memtables();
+    }
+
+    /// Drops the oldest sealed memtable, whose rows are on disk.
+    pub(crate) fn unseal(&mut self) {
+        let flushed = self.sealed.pop_front().expect("what was flushed was sealed");
+        self.durable = flushed.applied;
+        self.list_memtables();
+    }
+
+    fn list_memtables(&mut self) {
+        let sealed = self.sealed.iter().rev().map(|sealed| &sealed.memtable);
+        self.memtables = iter::once(&self.active).chain(sealed).cloned().collect();
+    }
+}
+
 /// Shared by the engine and its threads.
 pub(crate) struct Shared {
     turn: Mutex<()>,
@@ -60,23 +99,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Begins with a generation as it lies on disk.
-    pub(crate) fn new(generation: Arc<Generation>, durable: EntryId) -> Self {
-        let active = generation.active();
-        let head = Head {
-            layers: Arc::new(generation.layers(vec![Arc::clone(&active)])),
-            active,
-            sealed: VecDeque::new(),
-            bound: generation.bound(),
-            durable,
-            unmerged_runs: generation.unmerged_runs(),
-            compaction_due: true,
-            stopping: false,
-            generation,
-        };
+    /// Begins with a generation as it lies on disk, and an empty memtable.
+    pub(crate) fn new(
+        generation: Arc<Generation>,
+        durable: EntryId,
+        active: Arc<Memtable>,
+    ) -> Self {
         Self {
             turn: Mutex::new(()),
-            head: Mutex::new(head),
+            head: Mutex::new(Head::new(generation, durable, active)),
             changed: Condvar::new(),
             failure: OnceLock::new(),
         }
@@ -105,73 +136,63 @@ impl Shared {
         }
     }
 
-    /// Changes the layers and publishes the new ones before anybody else can change them.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&Self) -> T) -> T {
-        let turn = self.turn.lock().expect("no holder of the turn panics");
-        let result = change(self);
-        let (generation, memtables) = {
-            let head = self.head();
-            let sealed = head.sealed.iter().rev().map(|sealed| &sealed.memtable);
-            let memtables = std::iter::once(&head.active).chain(sealed).cloned().collect();
-            (Arc::clone(&head.generation), memtables)
-        };
-        let unmerged_runs = generation.unmerged_runs();
-        let layers = Arc::new(generation.layers(memtables));
-        let old = {
-            let mut head = self.head();
-            head.unmerged_runs = unmerged_runs;
-            std::mem::replace(&mut head.layers, layers)
-        };
-        drop(turn);
-        self.changed.notify_all();
-        // May delete files that nobody reads any more; not under a lock.
-        drop(old);
-        result
-    }
-
-    /// Puts another generation in the place of the current one, for readers in one step.
-    pub(crate) fn replace(&self, generation: &Arc<Generation>, applied: EntryId) {
-        let turn = self.turn.lock().expect("no holder of the turn panics");
-        let active = generation.active();
-        let layers = Arc::new(generation.layers(vec![Arc::clone(&active)]));
-        let unmerged_runs = generation.unmerged_runs();
-        let old = {
-            let mut head = self.head();
-            let next = Head {
-                generation: Arc::clone(generation),
-                layers,
-                active,
-                sealed: VecDeque::new(),
-                bound: generation.bound(),
-                durable: applied,
-                unmerged_runs,
-                compaction_due: true,
-                stopping: head.stopping,
-            };
-            std::mem::replace(&mut *head, next)
-        };
-        drop(turn);
-        self.changed.notify_all();
-        drop(old);
-    }
-
     /// Wakes all who wait.
     pub(crate) fn notify(&self) {
         self.changed.notify_all();
     }
 
+    /// Publishes the tables of a generation as they are now, together with a change that belongs to
+    /// them; unless another generation is in force meanwhile.
+    pub(crate) fn publish(&self, generation: &Arc<Generation>, change: impl FnOnce(&mut Head)) {
+        let turn = self.turn.lock().expect("no holder of the turn panics");
+        let tables = Arc::new(generation.tables());
+        let unmerged_runs = generation.unmerged_runs();
+        let superseded = {
+            let mut head = self.head();
+            if Arc::ptr_eq(&head.generation, generation) {
+                change(&mut head);
+                head.unmerged_runs = unmerged_runs;
+                mem::replace(&mut head.tables, tables)
+            } else {
+                tables
+            }
+        };
+        drop(turn);
+        self.notify();
+        // May delete files that nobody reads any more; not under a lock.
+        drop(superseded);
+    }
+
+    /// Puts another generation in the place of the current one, for readers in one step.
+    pub(crate) fn replace(
+        &self,
+        generation: Arc<Generation>,
+        applied: EntryId,
+        active: Arc<Memtable>,
+    ) {
+        let turn = self.turn.lock().expect("no holder of the turn panics");
+        let next = Head::new(generation, applied, active);
+        let superseded = mem::replace(&mut *self.head(), next);
+        drop(turn);
+        self.notify();
+        drop(superseded);
+    }
+
     /// The last committed state.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let head = self.head();
-        Snapshot { layers: Arc::clone(&head.layers), bound: head.bound }
+        Snapshot {
+            memtables: Arc::clone(&head.memtables),
+            tables: Arc::clone(&head.tables),
+            bound: head.bound,
+        }
     }
 
     /// How much there is.
     pub(crate) fn size(&self) -> EngineSize {
         let (generation, memory_bytes) = {
             let head = self.head();
-            let sealed: u64 = head.sealed.iter().map(|sealed| sealed.memtable.size()).sum();
-            (Arc::clone(&head.generation), sealed + head.active.size())
+            (Arc::clone(&head.generation), head.memtables.iter().map(|table| table.size()).sum())
         };
         EngineSize { disk_bytes: generation.disk_bytes(), memory_bytes }
     }
@@ -189,7 +210,7 @@ impl Shared {
         let first = self.failure.get_or_init(|| error).clone();
         // With the lock, so that nobody is between looking at the failure and going to sleep.
         drop(self.head());
-        self.changed.notify_all();
+        self.notify();
         first
     }
 

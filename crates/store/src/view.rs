@@ -1,67 +1,77 @@
 //! Reading: a state of the store that never changes.
 //!
-//! A row in the tree carries the sequence number of its batch, and a reader sees the newest below
-//! its bound. Memtables go on growing after a view was taken, and its bound hides what is added;
-//! tables never change at all. So a state is a list of references and a number.
+//! A row carries the sequence number of its batch, and a reader sees the newest below its bound.
+//! The newest memtable goes on growing after a view was taken, and the bound hides what is added;
+//! sealed memtables and tables never change at all. So a state is a list of references and a number.
 
 use crate::{
     error::of_tree,
     generation::Generation,
+    memtable::MemtableRows,
     row::{TreeBounds, tagged, tagged_bounds, untagged, value},
 };
 use bytes::Bytes;
-use lsm_tree::{InternalValue, Memtable, SeqNo};
+use lsm_tree::{InternalValue, Memtable, SeqNo, merge::Merger, mvcc_stream::MvccStream};
 use quorate_mvcc::engine::{EngineError, KeyBounds, Reader, Rows, Table};
 use std::{iter, sync::Arc};
 
-/// Rows of the tree in order, of all layers, without those that are hidden or deleted.
-pub(crate) type WalkRows = Box<dyn DoubleEndedIterator<Item = lsm_tree::Result<InternalValue>>>;
+/// Rows of the tree in order.
+pub(crate) type TreeRows = Box<dyn DoubleEndedIterator<Item = lsm_tree::Result<InternalValue>>>;
 
-/// Finds the newest row of a key below a bound in the tables on disk; it may be a deletion.
+/// Finds the newest row of a key below a sequence number; it may be a deletion.
 pub(crate) type Find =
     Box<dyn Fn(&[u8], SeqNo) -> lsm_tree::Result<Option<InternalValue>> + Send + Sync>;
 
-/// Walks all layers within bounds, below a sequence number.
-pub(crate) type Walk = Box<dyn Fn(&TreeBounds, SeqNo) -> WalkRows + Send + Sync>;
+/// Walks the newest rows within bounds, below a sequence number, without deleted ones.
+pub(crate) type Walk = Box<dyn Fn(&TreeBounds, SeqNo) -> TreeRows + Send + Sync>;
 
-/// The memtables and tables of one moment, shared by all views that were taken until the next seal,
-/// flush or step of compaction.
-pub(crate) struct Layers {
-    /// The active memtable, then the sealed ones, newest first.
-    pub(crate) memtables: Vec<Arc<Memtable>>,
-    /// Finds a row on disk.
+/// The tables on disk at one moment. While somebody holds them, their files stay.
+pub(crate) struct Tables {
     pub(crate) find: Find,
-    /// Walks memtables and disk.
     pub(crate) walk: Walk,
-    /// Keeps the directory. Dropped after the tables, so that it goes last.
-    pub(crate) generation: Arc<Generation>,
+    /// Keeps the directory. The last field, so that it is dropped after the tables.
+    pub(crate) _generation: Arc<Generation>,
 }
+
+/// The memtables of one moment: the active one, then the sealed ones from the newest on.
+pub(crate) type Memtables = Arc<[Arc<Memtable>]>;
 
 /// A state of the store.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
-    pub(crate) layers: Arc<Layers>,
+    pub(crate) memtables: Memtables,
+    pub(crate) tables: Arc<Tables>,
     /// Rows with this sequence number or a higher one are not there yet.
     pub(crate) bound: SeqNo,
 }
 
 impl Snapshot {
     fn row(&self, key: &[u8]) -> lsm_tree::Result<Option<InternalValue>> {
-        let in_memory = self.layers.memtables.iter().find_map(|table| table.get(key, self.bound));
+        let in_memory = self.memtables.iter().find_map(|memtable| memtable.get(key, self.bound));
         match in_memory {
             Some(row) => Ok(Some(row)),
-            None => (self.layers.find)(key, self.bound),
+            None => (self.tables.find)(key, self.bound),
         }
     }
 
     /// The rows of a table within bounds. They hold what they need and outlive the snapshot.
     pub(crate) fn walk(&self, table: Table, bounds: KeyBounds<'_>) -> Rows<'static> {
         let Some(bounds) = tagged_bounds(table, bounds) else { return Box::new(iter::empty()) };
-        let generation = Arc::clone(&self.layers.generation);
-        Box::new((self.layers.walk)(&bounds, self.bound).map(move |row| {
-            let _held = &generation;
-            row.map(|row| (untagged(&row.key.user_key), value(row.value)))
-                .map_err(|error| of_tree("scanning rows", error))
+        let in_memory = self.memtables.iter().map(|memtable| -> TreeRows {
+            Box::new(MemtableRows::new(Arc::clone(memtable), &bounds, self.bound))
+        });
+        let on_disk = (self.tables.walk)(&bounds, self.bound);
+        // A row that is just being flushed is in both; the merge gives the first of equal keys only.
+        let layers = in_memory.chain(iter::once(on_disk)).collect();
+        let rows = MvccStream::new(Merger::new(layers));
+        let tables = Arc::clone(&self.tables);
+        Box::new(rows.filter_map(move |row| {
+            let _held = &tables;
+            match row {
+                Ok(row) if row.is_tombstone() => None,
+                Ok(row) => Some(Ok((untagged(&row.key.user_key), value(row.value)))),
+                Err(error) => Some(Err(of_tree("scanning rows", error))),
+            }
         }))
     }
 }
