@@ -114,7 +114,7 @@ pub enum EnvelopeBody {
     Raft(Message),
     /// Commands for the leader to propose.
     Forward(Forward),
-    /// The answer to a [`Forward`] that was *not* proposed and never will be.
+    /// The answer to commands of a [`Forward`] that were *not* proposed and never will be.
     Refused(Refused),
 }
 
@@ -129,16 +129,17 @@ pub struct Forward {
     pub commands: Vec<(u64, Bytes)>,
 }
 
-/// "I did not propose these, and won't."
+/// "I lead this term, hold too much already, did not propose these, and won't." The only refusal
+/// there is: a member that does not lead stays silent, since it can't know what it did before a
+/// restart; see `waiters.rs` for how such commands end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
+    /// The term of the [`Forward`].
+    pub term: Term,
     /// The asking process.
     pub incarnation: u64,
     /// The numbers of the commands.
     pub numbers: Vec<u64>,
-    /// Whether another try may help at once, since the asked member does not lead that term; if
-    /// not, it is overloaded.
-    pub retry: bool,
 }
 
 /// What must be done. Cleared by the host after it is done; steps append.
@@ -205,9 +206,9 @@ pub enum RequestError {
     Timeout,
     /// No answer in time, and no leader was known at the end. A command was never proposed.
     NoLeader,
-    /// Another entry was committed in the command's place; it never takes effect. Or leadership
-    /// moved while a read was being confirmed.
-    LeaderChanged,
+    /// This member was overtaken by a snapshot while the command was under way, which may or may
+    /// not be part of it.
+    Unknown,
     /// Too much waits already. A command was never proposed.
     Overloaded,
     /// The command is larger than may be replicated.

@@ -152,12 +152,28 @@ impl Raft {
         }
     }
 
-    /// The leader of the present term, if known.
-    fn leader(&self) -> Option<NodeId> {
+    /// The leader of the present term, if known; this member itself if it leads.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
         match &self.role {
             Role::Follower(follower) => follower.leader(),
             Role::PreCandidate(_) | Role::Candidate(_) => None,
             Role::Leader(_) => Some(self.core.id),
+        }
+    }
+
+    /// The latest term this member has seen.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.core.term()
+    }
+
+    /// To whom this member, which leads, is handing leadership.
+    #[must_use]
+    pub fn transferring(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Leader(leader) => leader.transferring(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
         }
     }
 

@@ -1,0 +1,367 @@
+//! One Raft group on this node: the algorithm, and the clients of this node that wait for it.
+//!
+//! The group adds to Raft what every user needs and what the paper leaves open: any member takes any
+//! request. A follower sends commands on to the leader; a group without a leader keeps them for the
+//! next one. All of it is bounded in count, in bytes and in time.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use quorate_raft::{
+    Effects as RaftEffects, EntryId, Event, GroupId, Input as RaftInput, Membership, NodeId,
+    Payload, ProposeError, Raft, Recovered, Term, Time,
+};
+
+use crate::effects::{
+    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Refused, RequestError,
+};
+use crate::node::NodeConfig;
+use crate::proposal::{self, ProposalId};
+use crate::reads::Reads;
+use crate::session::Sessions;
+use crate::status::GroupStatus;
+use crate::waiters::Waiters;
+
+/// What a group is.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    /// Its id.
+    pub group: GroupId,
+    /// Its members.
+    pub membership: Membership,
+    /// How often a leader speaks to a silent group.
+    pub heartbeat_interval: Duration,
+    /// The least time without a leader before an election; the actual time is drawn from one to two
+    /// times as much.
+    pub election_timeout: Duration,
+    /// The bounds of the algorithm.
+    pub limits: quorate_raft::Limits,
+}
+
+/// A command of another node's client, taken in a term that this node leads or led.
+#[derive(Debug)]
+struct Foreign {
+    term: Term,
+    id: ProposalId,
+    command: Bytes,
+}
+
+/// One group.
+#[derive(Debug)]
+pub(crate) struct Group<W> {
+    id: GroupId,
+    node: NodeId,
+    incarnation: u64,
+    heartbeat_interval: Duration,
+    election_timeout: Duration,
+    membership: Membership,
+    request_timeout: Duration,
+    command_bytes_max: usize,
+    pending_max: usize,
+    pending_bytes_max: usize,
+    raft: Raft,
+    /// What the algorithm asks for, emptied after every step.
+    raft_effects: RaftEffects,
+    /// Commands of this node's clients.
+    waiters: Waiters<W>,
+    /// Commands of other nodes' clients, not yet proposed.
+    foreign: VecDeque<Foreign>,
+    /// What was taken from other nodes.
+    sessions: Sessions,
+    /// Reads of this node's clients.
+    reads: Reads<W>,
+    /// The last entry given to the applier, or that its machine had from the start.
+    given: EntryId,
+}
+
+impl<W> Group<W> {
+    pub(crate) fn new(
+        node: &NodeConfig,
+        config: GroupConfig,
+        recovered: Recovered,
+        applied: EntryId,
+        now: Time,
+    ) -> Self {
+        let membership = config.membership.clone();
+        let raft_config = quorate_raft::Config {
+            id: node.id,
+            group: config.group,
+            membership: config.membership,
+            heartbeat_interval: config.heartbeat_interval,
+            election_timeout: config.election_timeout,
+            // Groups on one node must not all time out together.
+            seed: node.seed ^ config.group.0.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            limits: config.limits,
+        };
+        Self {
+            id: config.group,
+            node: node.id,
+            incarnation: node.incarnation,
+            heartbeat_interval: config.heartbeat_interval,
+            election_timeout: config.election_timeout,
+            membership,
+            request_timeout: node.request_timeout,
+            command_bytes_max: node.command_bytes_max,
+            pending_max: node.pending_max,
+            pending_bytes_max: node.pending_bytes_max,
+            raft: Raft::new(raft_config, recovered, applied, now),
+            raft_effects: RaftEffects::default(),
+            waiters: Waiters::new(),
+            foreign: VecDeque::new(),
+            sessions: Sessions::default(),
+            reads: Reads::new(node.incarnation),
+            given: applied,
+        }
+    }
+
+    /// When [`Group::flush`] has something to do without any input.
+    pub(crate) fn deadline(&self) -> Time {
+        self.raft.deadline().min(self.waiters.deadline()).min(self.reads.deadline())
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        GroupStatus {
+            group: self.id,
+            raft: self.raft.status(),
+            pending_commands: self.waiters.len(),
+            pending_reads: self.reads.len(),
+        }
+    }
+
+    /// Queues a command of this node's client.
+    pub(crate) fn propose(&mut self, now: Time, command: Bytes, waiter: W, out: &mut Effects<W>) {
+        if command.len() > self.command_bytes_max {
+            out.failed.push((waiter, RequestError::TooLarge));
+        } else if self.waiters.len() >= self.pending_max
+            || self.waiters.bytes() + command.len() > self.pending_bytes_max
+        {
+            out.failed.push((waiter, RequestError::Overloaded));
+        } else {
+            self.waiters.push(command, waiter, now + self.request_timeout);
+        }
+    }
+
+    /// Queues a read of this node's client.
+    pub(crate) fn read(&mut self, now: Time, waiter: W, out: &mut Effects<W>) {
+        if self.reads.len() >= self.pending_max {
+            out.failed.push((waiter, RequestError::Overloaded));
+        } else {
+            self.reads.push(waiter, now + self.request_timeout);
+        }
+    }
+
+    /// Takes what another node says. Nothing in it is trusted.
+    pub(crate) fn peer(&mut self, now: Time, envelope: Envelope, out: &mut Effects<W>) {
+        let from = envelope.from;
+        match envelope.body {
+            EnvelopeBody::Raft(message) => {
+                if message.from == from && message.to == self.node {
+                    self.step(now, RaftInput::Message(message), out);
+                } else {
+                    let reason = "the message is not the envelope's";
+                    out.events.push((self.id, Event::Malformed { from, reason }));
+                }
+            }
+            EnvelopeBody::Forward(forward) => self.take_forward(from, forward, out),
+            EnvelopeBody::Refused(refused) => {
+                if refused.incarnation == self.incarnation {
+                    let Refused { term, numbers, .. } = refused;
+                    let ended = numbers.into_iter().filter_map(|n| self.waiters.refused(term, n));
+                    out.failed.extend(ended.map(|waiter| (waiter, RequestError::Overloaded)));
+                }
+            }
+        }
+    }
+
+    /// Queues commands of another node's clients. Silent unless this node leads the very term they
+    /// were meant for; see `waiters.rs` for how they end otherwise.
+    fn take_forward(&mut self, from: NodeId, forward: Forward, out: &mut Effects<W>) {
+        let Forward { term, incarnation, commands } = forward;
+        if !self.leads(term) {
+            return;
+        }
+        let mut refused = Vec::new();
+        for (number, command) in commands {
+            if !self.sessions.first(term, from, incarnation, number) {
+                continue;
+            }
+            if self.foreign.len() >= self.pending_max || command.len() > self.command_bytes_max {
+                refused.push(number);
+            } else {
+                let id = ProposalId { origin: from, incarnation, number };
+                self.foreign.push_back(Foreign { term, id, command });
+            }
+        }
+        self.refuse(from, term, incarnation, refused, out);
+    }
+
+    fn refuse(
+        &self,
+        to: NodeId,
+        term: Term,
+        incarnation: u64,
+        numbers: Vec<u64>,
+        out: &mut Effects<W>,
+    ) {
+        if !numbers.is_empty() {
+            let body = EnvelopeBody::Refused(Refused { term, incarnation, numbers });
+            out.send.push(Envelope { group: self.id, from: self.node, to, body });
+        }
+    }
+
+    /// Takes what the applier reports.
+    pub(crate) fn applied(&mut self, now: Time, feedback: Feedback, out: &mut Effects<W>) {
+        match feedback {
+            Feedback::Progress { applied, durable } => {
+                self.step(now, RaftInput::Applied(applied), out);
+                self.step(now, RaftInput::Compact(durable), out);
+            }
+            Feedback::SnapshotReady(piece) => self.step(now, RaftInput::SnapshotReady(piece), out),
+            Feedback::SnapshotInstalled { last } => {
+                self.waiters.snapshot_installed(&mut out.failed);
+                self.given = self.given.max(last);
+                self.step(now, RaftInput::SnapshotInstalled { last }, out);
+            }
+            Feedback::SnapshotFailed { last } => {
+                self.step(now, RaftInput::SnapshotFailed { last }, out);
+            }
+        }
+    }
+
+    /// Hands leadership to `to`, or to the voter whose log reaches furthest.
+    pub(crate) fn transfer(&mut self, now: Time, to: Option<NodeId>, out: &mut Effects<W>) {
+        let best = || {
+            let status = self.raft.status();
+            let voters = status.peers.iter().filter(|p| p.active && self.membership.is_voter(p.id));
+            voters.max_by_key(|peer| peer.matched).map(|peer| peer.id)
+        };
+        if let Some(to) = to.or_else(best) {
+            self.step(now, RaftInput::Transfer(to), out);
+        }
+    }
+
+    /// Does what many inputs together ask for, once: proposes, confirms, and ends what is over.
+    pub(crate) fn flush(&mut self, now: Time, out: &mut Effects<W>) {
+        if self.raft.deadline() <= now {
+            self.step(now, RaftInput::Timeout, out);
+        }
+        let leader_known = self.raft.leader().is_some();
+        self.waiters.expire(now, leader_known, &mut out.failed);
+        self.reads.expire(now, leader_known, &mut out.failed);
+        self.propose_queued(now, out);
+        if let Some(id) = self.reads.begin(now, self.election_timeout) {
+            self.step(now, RaftInput::Read(id), out);
+        }
+        let ready = self.reads.ready(self.given.index);
+        if !ready.is_empty() {
+            out.apply.push((self.id, ApplyJob::Reads(ready)));
+        }
+    }
+
+    /// Gives queued commands to the leader, this node or another.
+    fn propose_queued(&mut self, now: Time, out: &mut Effects<W>) {
+        let term = self.raft.term();
+        match self.raft.leader() {
+            Some(leader) if leader == self.node => self.propose_here(now, term, out),
+            Some(leader) => {
+                self.foreign.clear();
+                // The leader may have lost them, if it was cut off; it knows which it has seen.
+                let commands = self.waiters.take_queued(term, now, now + self.election_timeout);
+                if !commands.is_empty() {
+                    let incarnation = self.incarnation;
+                    let body = EnvelopeBody::Forward(Forward { term, incarnation, commands });
+                    out.send.push(Envelope { group: self.id, from: self.node, to: leader, body });
+                }
+            }
+            None => self.foreign.clear(),
+        }
+    }
+
+    fn propose_here(&mut self, now: Time, term: Term, out: &mut Effects<W>) {
+        // Those taken in a term before have no leader any more: their own nodes will see to them.
+        self.foreign.retain(|foreign| foreign.term == term);
+        let nothing_waits = !self.waiters.has_queued() && self.foreign.is_empty();
+        if nothing_waits || self.raft.transferring().is_some() {
+            return;
+        }
+        let origin = self.node;
+        let incarnation = self.incarnation;
+        let own = self.waiters.take_queued(term, now, Time::NEVER);
+        let own_id = |number| ProposalId { origin, incarnation, number };
+        let mut batch: Vec<Bytes> = Vec::with_capacity(own.len() + self.foreign.len());
+        batch.extend(own.iter().map(|(n, command)| proposal::encode(own_id(*n), command)));
+        batch.extend(self.foreign.iter().map(|f| proposal::encode(f.id, &f.command)));
+        self.step(now, RaftInput::Propose(batch), out);
+
+        let answer = self.raft_effects.proposed.pop().expect("a proposal is answered at once");
+        let foreign = core::mem::take(&mut self.foreign);
+        match answer {
+            Ok(_) => {}
+            Err(ProposeError::Overloaded) => {
+                for (number, _) in own {
+                    let waiter = self.waiters.refused(term, number).expect("it was sent just now");
+                    out.failed.push((waiter, RequestError::Overloaded));
+                }
+                for Foreign { id, .. } in foreign {
+                    let numbers = Vec::from([id.number]);
+                    self.refuse(id.origin, term, id.incarnation, numbers, out);
+                }
+            }
+            Err(error @ (ProposeError::NotLeader(_) | ProposeError::Transferring(_))) => {
+                unreachable!("{error:?} from a leader that said it leads and does not transfer")
+            }
+        }
+    }
+
+    fn leads(&self, term: Term) -> bool {
+        self.raft.term() == term && self.raft.leader() == Some(self.node)
+    }
+
+    /// Steps the algorithm and carries out what it asks for, but for answers to proposals, which
+    /// stay for the caller.
+    pub(crate) fn step(&mut self, now: Time, input: RaftInput, out: &mut Effects<W>) {
+        self.raft_effects.clear();
+        self.raft.step(now, input, &mut self.raft_effects);
+        let effects = &mut self.raft_effects;
+        let group = self.id;
+        out.send.extend(effects.send.drain(..).map(|message| Envelope {
+            group,
+            from: message.from,
+            to: message.to,
+            body: EnvelopeBody::Raft(message),
+        }));
+        out.persist.extend(effects.persist.drain(..).map(|persist| (group, persist)));
+        for outcome in effects.reads.drain(..) {
+            self.reads.outcome(outcome, now, self.heartbeat_interval);
+        }
+        let requests = core::mem::take(&mut effects.snapshots);
+        out.events.extend(effects.events.drain(..).map(|event| (group, event)));
+        let committed = core::mem::take(&mut effects.committed);
+        if !committed.is_empty() {
+            self.give(committed, out);
+        }
+        out.apply.extend(requests.into_iter().map(|request| (group, ApplyJob::Snapshot(request))));
+    }
+
+    /// Gives committed entries to the applier, together with the waiters of this node.
+    fn give(&mut self, entries: Vec<quorate_raft::Entry>, out: &mut Effects<W>) {
+        let mut waiters = Vec::new();
+        for entry in &entries {
+            let given = self.given;
+            let follows = given.index.next() == entry.id.index && given.term <= entry.id.term;
+            assert!(follows, "entry {} is given after {given}", entry.id);
+            if entry.id.term > given.term {
+                self.waiters.term_committed(entry.id.term);
+            }
+            self.given = entry.id;
+            let Payload::Command(command) = &entry.payload else { continue };
+            let Some((id, _)) = proposal::decode(command) else { continue };
+            if id.origin == self.node && id.incarnation == self.incarnation {
+                waiters.extend(self.waiters.committed(id.number).map(|w| (entry.id.index, w)));
+            }
+        }
+        out.apply.push((self.id, ApplyJob::Entries { entries, waiters }));
+    }
+}

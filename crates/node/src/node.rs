@@ -1,0 +1,173 @@
+//! The groups of one node, behind one door.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+
+use quorate_raft::{EntryId, GroupId, NodeId, Recovered, Time};
+
+use crate::effects::{Effects, Input, RequestError};
+use crate::group::{Group, GroupConfig};
+use crate::status::GroupStatus;
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Its id, in all groups.
+    pub id: NodeId,
+    /// This process: drawn at random at every start, never used twice.
+    pub incarnation: u64,
+    /// Where chance comes from.
+    pub seed: u64,
+    /// How long a client's request may wait for its end.
+    pub request_timeout: Duration,
+    /// The largest command, in bytes.
+    pub command_bytes_max: usize,
+    /// The most commands, and as many reads, that may wait in a group.
+    pub pending_max: usize,
+    /// The most bytes of commands that may wait in a group.
+    pub pending_bytes_max: usize,
+}
+
+impl NodeConfig {
+    /// A node with the usual bounds: requests may take 7 s (what etcd allows with its default
+    /// timeouts), commands 2 MiB, and 16,384 of them or 256 MiB may wait.
+    #[must_use]
+    pub fn new(id: NodeId, incarnation: u64, seed: u64) -> Self {
+        Self {
+            id,
+            incarnation,
+            seed,
+            request_timeout: Duration::from_secs(7),
+            command_bytes_max: 2 << 20,
+            pending_max: 16_384,
+            pending_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// The groups of one node.
+#[derive(Debug)]
+pub struct Node<W> {
+    config: NodeConfig,
+    groups: BTreeMap<GroupId, Group<W>>,
+    /// The deadline of each group that has one, soonest first, so that an idle group costs nothing.
+    deadlines: BTreeSet<(Time, GroupId)>,
+    /// The entry of each group in `deadlines`.
+    deadline_of: BTreeMap<GroupId, Time>,
+    /// Groups with input since the last flush.
+    touched: BTreeSet<GroupId>,
+}
+
+impl<W> Node<W> {
+    /// A node without groups.
+    #[must_use]
+    pub fn new(config: NodeConfig) -> Self {
+        Self {
+            config,
+            groups: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            deadline_of: BTreeMap::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a group with what the log remembers of it. `applied` is how far its state machine's
+    /// *durable* state reaches; the entries after it are given to the applier again.
+    ///
+    /// # Panics
+    /// If the group is there already, or the machine and the log contradict one another.
+    pub fn add_group(
+        &mut self,
+        config: GroupConfig,
+        recovered: Recovered,
+        applied: EntryId,
+        now: Time,
+    ) {
+        let id = config.group;
+        let group = Group::new(&self.config, config, recovered, applied, now);
+        assert!(self.groups.insert(id, group).is_none(), "group {id} is there already");
+        self.touched.insert(id);
+    }
+
+    /// Takes in what happened. Cheap; what follows from many inputs together is left to
+    /// [`Node::flush`].
+    pub fn step(&mut self, now: Time, input: Input<W>, out: &mut Effects<W>) {
+        let id = match &input {
+            Input::Peer(envelope) => envelope.group,
+            Input::Propose { group, .. }
+            | Input::Read { group, .. }
+            | Input::Durable { group, .. }
+            | Input::Applied { group, .. }
+            | Input::Transfer { group, .. } => *group,
+            Input::Timeout => return,
+        };
+        let Some(group) = self.groups.get_mut(&id) else {
+            if let Input::Propose { waiter, .. } | Input::Read { waiter, .. } = input {
+                out.failed.push((waiter, RequestError::NoSuchGroup));
+            }
+            return;
+        };
+        self.touched.insert(id);
+        match input {
+            Input::Peer(envelope) => group.peer(now, envelope, out),
+            Input::Propose { command, waiter, .. } => group.propose(now, command, waiter, out),
+            Input::Read { waiter, .. } => group.read(now, waiter, out),
+            Input::Durable { seq, .. } => {
+                group.step(now, quorate_raft::Input::Durable(seq), out);
+            }
+            Input::Applied { feedback, .. } => group.applied(now, feedback, out),
+            Input::Transfer { to, .. } => group.transfer(now, to, out),
+            Input::Timeout => {}
+        }
+    }
+
+    /// Does what the inputs since the last call ask for together, and what time asks for.
+    pub fn flush(&mut self, now: Time, out: &mut Effects<W>) {
+        while let Some(&(deadline, id)) = self.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            self.deadline_of.remove(&id);
+            self.touched.insert(id);
+        }
+        while let Some(id) = self.touched.pop_first() {
+            let group = self.groups.get_mut(&id).expect("a touched group exists");
+            group.flush(now, out);
+            let deadline = group.deadline();
+            let before = match deadline {
+                Time::NEVER => self.deadline_of.remove(&id),
+                _ => self.deadline_of.insert(id, deadline),
+            };
+            if before != Some(deadline) {
+                if let Some(before) = before {
+                    self.deadlines.remove(&(before, id));
+                }
+                if deadline != Time::NEVER {
+                    self.deadlines.insert((deadline, id));
+                }
+            }
+        }
+    }
+
+    /// When [`Node::flush`] has something to do without any input.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        if !self.touched.is_empty() {
+            return Time(0);
+        }
+        self.deadlines.first().map_or(Time::NEVER, |&(deadline, _)| deadline)
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    /// What a group looks like here.
+    #[must_use]
+    pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
+        self.groups.get(&group).map(Group::status)
+    }
+}
