@@ -1,0 +1,361 @@
+//! Requests of clients, told from outside: three nodes, a clock that is moved by hand, and a network
+//! that loses and repeats what a test tells it to.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_node::{
+    Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, GroupConfig, Input,
+    Machine, Node, NodeConfig, Piece, RequestError, RestoreError, Snapshot,
+};
+use quorate_raft::{EntryId, GroupId, Limits, Membership, NodeId, Recovered, RoleKind, Time};
+
+const GROUP: GroupId = GroupId(1);
+const HEARTBEAT: Duration = Duration::from_millis(100);
+const ELECTION: Duration = Duration::from_millis(1000);
+
+/// Remembers the commands that it applied; the outcome is how many that are.
+#[derive(Default)]
+struct Journal {
+    applied: EntryId,
+    commands: Vec<Bytes>,
+}
+
+impl Machine for Journal {
+    type Outcome = usize;
+
+    fn applied(&self) -> EntryId {
+        self.applied
+    }
+
+    fn durable(&self) -> EntryId {
+        self.applied
+    }
+
+    fn apply(&mut self, _: EntryId, command: &Bytes) -> Result<usize, Fault> {
+        self.commands.push(command.clone());
+        Ok(self.commands.len())
+    }
+
+    fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
+        self.applied = through;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {
+        Err(Fault("no test here needs a snapshot".into()))
+    }
+
+    fn restore(&mut self, _: &Piece) -> Result<(), RestoreError> {
+        Err(RestoreError::Rejected("no test here needs a snapshot".into()))
+    }
+}
+
+struct Member {
+    node: Node<&'static str>,
+    applier: Applier<usize>,
+    effects: Effects<&'static str>,
+}
+
+struct Cluster {
+    now: Time,
+    members: Vec<Member>,
+    network: VecDeque<Envelope>,
+    /// Nodes that nothing reaches and nothing leaves.
+    cut: BTreeSet<NodeId>,
+    /// Whether every envelope arrives twice.
+    twice: bool,
+    outcomes: Vec<(&'static str, usize)>,
+    reads: Vec<&'static str>,
+    failed: Vec<(&'static str, RequestError)>,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let ids = [1, 2, 3].map(NodeId);
+        let membership = Membership::of_voters(ids);
+        let members = ids
+            .iter()
+            .map(|&id| {
+                let mut config = NodeConfig::new(id, 100 + id.0, id.0);
+                config.command_bytes_max = 64;
+                let mut node = Node::new(config);
+                let group = GroupConfig {
+                    group: GROUP,
+                    membership: membership.clone(),
+                    heartbeat_interval: HEARTBEAT,
+                    election_timeout: ELECTION,
+                    limits: Limits::default(),
+                };
+                node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
+                let applier = Applier::new(Box::new(Journal::default()), membership.clone());
+                Member { node, applier, effects: Effects::default() }
+            })
+            .collect();
+        Self {
+            now: Time(0),
+            members,
+            network: VecDeque::new(),
+            cut: BTreeSet::new(),
+            twice: false,
+            outcomes: Vec::new(),
+            reads: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    /// Three members of which one leads.
+    fn with_leader() -> (Self, usize) {
+        let mut cluster = Self::new();
+        let leader = cluster.elect();
+        (cluster, leader)
+    }
+
+    fn input(&mut self, member: usize, input: Input<&'static str>) {
+        let Member { node, effects, .. } = &mut self.members[member];
+        node.step(self.now, input, effects);
+    }
+
+    fn propose(&mut self, member: usize, name: &'static str) {
+        let command = Bytes::from_static(name.as_bytes());
+        self.input(member, Input::Propose { group: GROUP, command, waiter: name });
+    }
+
+    fn read(&mut self, member: usize, name: &'static str) {
+        self.input(member, Input::Read { group: GROUP, waiter: name });
+    }
+
+    /// Flushes every node and does what it asks for, disks being as fast as thought.
+    fn work(&mut self) {
+        for member in &mut self.members {
+            member.node.flush(self.now, &mut member.effects);
+            let Member { node, applier, effects } = member;
+            self.network.extend(effects.send.drain(..));
+            let last = effects.persist.last().map(|(_, persist)| persist.seq);
+            let jobs: Vec<(GroupId, ApplyJob<_>)> = effects.apply.drain(..).collect();
+            self.failed.append(&mut effects.failed);
+            effects.clear();
+            for (group, job) in jobs {
+                let mut applied = Applied::default();
+                applier.run(job, &mut applied).expect("the journal never fails");
+                self.outcomes.append(&mut applied.outcomes);
+                self.reads.append(&mut applied.reads);
+                for feedback in applied.feedback {
+                    node.step(self.now, Input::Applied { group, feedback }, effects);
+                }
+            }
+            if let Some(seq) = last {
+                node.step(self.now, Input::Durable { group: GROUP, seq }, effects);
+            }
+        }
+    }
+
+    /// Works and delivers until nothing is left to do at this moment.
+    fn settle(&mut self) {
+        for _ in 0..1_000 {
+            self.work();
+            let Some(envelope) = self.network.pop_front() else {
+                let busy = |member: &Member| {
+                    member.node.deadline() <= self.now
+                        || !(member.effects.send.is_empty()
+                            && member.effects.persist.is_empty()
+                            && member.effects.apply.is_empty())
+                };
+                if self.members.iter().any(busy) {
+                    continue;
+                }
+                return;
+            };
+            if self.cut.contains(&envelope.from) || self.cut.contains(&envelope.to) {
+                continue;
+            }
+            let to = usize::try_from(envelope.to.0).expect("ids are small") - 1;
+            if self.twice {
+                self.input(to, Input::Peer(envelope.clone()));
+            }
+            self.input(to, Input::Peer(envelope));
+        }
+        panic!("the nodes never come to rest");
+    }
+
+    /// Lets time pass, deadline by deadline.
+    fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            self.settle();
+            let next = self.members.iter().map(|member| member.node.deadline()).min();
+            match next {
+                Some(next) if next <= end => self.now = self.now.max(next),
+                _ => break,
+            }
+        }
+        self.now = end;
+        self.settle();
+    }
+
+    /// Lets time pass until a member that is not cut off leads.
+    fn elect(&mut self) -> usize {
+        for _ in 0..200 {
+            self.pass(HEARTBEAT);
+            let leads = |member: &Member| {
+                let status = member.node.status(GROUP).expect("the group is there").raft;
+                status.role == RoleKind::Leader && !self.cut.contains(&status.id)
+            };
+            if let Some(leader) = self.members.iter().position(leads) {
+                return leader;
+            }
+        }
+        panic!("nobody is elected within 20 election timeouts");
+    }
+
+    fn journal(&self, member: usize) -> usize {
+        let applied = self.members[member].node.status(GROUP).expect("the group is there");
+        usize::try_from(applied.raft.applied.0).expect("logs are short")
+    }
+}
+
+#[test]
+fn any_member_takes_a_command_and_answers_from_its_own_state() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        cluster.propose((leader + number) % 3, name);
+        cluster.settle();
+    }
+    cluster.pass(HEARTBEAT * 2);
+    let mut outcomes = cluster.outcomes.clone();
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, [("a", 1), ("b", 2), ("c", 3)]);
+    assert_eq!(cluster.failed, []);
+}
+
+#[test]
+fn a_command_waits_for_the_first_leader() {
+    let mut cluster = Cluster::new();
+    cluster.propose(0, "early");
+    cluster.elect();
+    cluster.pass(HEARTBEAT * 2);
+    assert_eq!(cluster.outcomes, [("early", 1)]);
+}
+
+#[test]
+fn what_arrives_twice_is_done_once() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    cluster.twice = true;
+    for name in ["a", "b", "c", "d"] {
+        cluster.propose((leader + 1) % 3, name);
+        cluster.settle();
+    }
+    cluster.pass(ELECTION * 2);
+    let last = cluster.outcomes.iter().map(|(_, count)| *count).max();
+    assert_eq!((cluster.outcomes.len(), last), (4, Some(4)));
+}
+
+#[test]
+fn a_command_that_never_reached_the_leader_is_given_again_and_done_once() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    let follower = (leader + 1) % 3;
+    cluster.propose(follower, "lost");
+    cluster.work();
+    let forwards = |e: &Envelope| matches!(e.body, EnvelopeBody::Forward(_));
+    assert!(cluster.network.iter().any(forwards), "it is on its way");
+    cluster.network.clear();
+    cluster.pass(ELECTION * 3);
+    assert_eq!(cluster.outcomes, [("lost", 1)]);
+}
+
+#[test]
+fn a_command_that_died_with_its_leader_is_carried_out_by_the_next_one() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    // The leader appends them, and nobody hears of it.
+    cluster.cut.insert(NodeId(leader as u64 + 1));
+    cluster.propose(leader, "on the leader");
+    cluster.propose((leader + 1) % 3, "on its way");
+    cluster.settle();
+    cluster.elect();
+    cluster.cut.clear();
+    cluster.pass(ELECTION * 3);
+    let mut outcomes = cluster.outcomes.clone();
+    outcomes.sort_unstable();
+    let names: Vec<&str> = outcomes.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["on its way", "on the leader"]);
+    assert_eq!(outcomes.iter().map(|(_, count)| *count).max(), Some(2), "each once");
+    assert_eq!(cluster.failed, []);
+}
+
+#[test]
+fn a_read_sees_what_was_acknowledged_anywhere_before_it() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    cluster.propose(leader, "a");
+    cluster.settle();
+    assert_eq!(cluster.outcomes.len(), 1);
+    let committed = cluster.journal(leader);
+    let follower = (leader + 1) % 3;
+    cluster.read(follower, "read");
+    cluster.settle();
+    assert_eq!(cluster.reads, ["read"]);
+    assert!(cluster.journal(follower) >= committed);
+}
+
+#[test]
+fn a_leader_that_was_replaced_confirms_nothing() {
+    let (mut cluster, old) = Cluster::with_leader();
+    cluster.cut.insert(NodeId(old as u64 + 1));
+    cluster.read(old, "stale?");
+    cluster.settle();
+    assert_eq!(cluster.reads, [""; 0]);
+    cluster.elect();
+    cluster.cut.clear();
+    cluster.pass(ELECTION * 2);
+    assert_eq!(cluster.reads, ["stale?"], "it is confirmed by the next leader");
+}
+
+#[test]
+fn without_a_majority_every_request_ends_in_time_and_says_what_is_known() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    cluster.cut.extend([1, 2, 3].map(NodeId));
+    cluster.propose(leader, "sent");
+    cluster.read(leader, "read");
+    cluster.settle();
+    // Long enough for everybody to notice that nobody leads.
+    cluster.pass(ELECTION * 3);
+    cluster.propose(leader, "parked");
+    cluster.pass(Duration::from_secs(8));
+    cluster.failed.sort_unstable_by_key(|(name, _)| *name);
+    let expected = [
+        ("parked", RequestError::NoLeader),
+        ("read", RequestError::NoLeader),
+        ("sent", RequestError::Timeout),
+    ];
+    assert_eq!(cluster.failed, expected);
+    assert_eq!((cluster.outcomes.len(), cluster.reads.len()), (0, 0));
+}
+
+#[test]
+fn what_can_never_be_replicated_is_refused_at_once() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    let command = Bytes::from(vec![0; 65]);
+    cluster.input(leader, Input::Propose { group: GROUP, command, waiter: "large" });
+    let elsewhere = GroupId(2);
+    cluster.input(leader, Input::Read { group: elsewhere, waiter: "lost" });
+    cluster.settle();
+    let expected = [("large", RequestError::TooLarge), ("lost", RequestError::NoSuchGroup)];
+    assert_eq!(cluster.failed, expected);
+}
+
+#[test]
+fn leadership_moves_to_the_best_follower_when_asked() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    cluster.pass(ELECTION);
+    cluster.input(leader, Input::Transfer { group: GROUP, to: None });
+    cluster.propose(leader, "meanwhile");
+    cluster.settle();
+    let next = cluster.elect();
+    assert_ne!(next, leader);
+    cluster.pass(ELECTION * 2);
+    assert_eq!(cluster.outcomes, [("meanwhile", 1)]);
+}
