@@ -23,6 +23,7 @@ mod rows;
 mod snapshot;
 pub mod store;
 pub mod txn;
+pub mod watch;
 mod wire;
 
 pub use command::Command;
