@@ -221,6 +221,7 @@ impl Leader {
         self.advance_commit(core);
         if let Some(peer) = self.peers.get_mut(&from) {
             replicate_to(core, from, peer);
+            share_commit(core, from, peer);
         }
         self.advance_transfer(core);
     }
@@ -318,15 +319,9 @@ impl Leader {
             .expect("what is committed was counted as uncommitted before");
         core.commit_to(new);
         self.is_commit_known = true;
-        // Followers serve reads and watches from what they know to be committed, so the news does
-        // not wait for the next append or heartbeat.
-        self.replicate(core);
         for (id, peer) in &mut self.peers {
-            if let Progress::Replicate(inflight) = &peer.progress
-                && peer.commit_sent < core.commit.min(Index(inflight.next.0 - 1))
-            {
-                send_empty_append(core, *id, peer);
-            }
+            replicate_to(core, *id, peer);
+            share_commit(core, *id, peer);
         }
         self.begin_reads(core);
     }
@@ -587,6 +582,17 @@ fn replicate_to(core: &mut Core, id: NodeId, peer: &mut Peer) {
             }
         }
         Progress::Snapshot(_) => {}
+    }
+}
+
+/// Tells a follower that is in step of a commit index that no append has carried to it. Followers
+/// serve reads and watches from what they know to be committed, so this does not wait for the next
+/// append or heartbeat.
+fn share_commit(core: &mut Core, id: NodeId, peer: &mut Peer) {
+    if let Progress::Replicate(inflight) = &peer.progress
+        && peer.commit_sent < core.commit.min(Index(inflight.next.0 - 1))
+    {
+        send_empty_append(core, id, peer);
     }
 }
 
