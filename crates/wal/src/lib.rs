@@ -1,1 +1,46 @@
-//! Placeholder while the crate is being written.
+//! A durable log for many Raft groups on one disk.
+//!
+//! Raft promises nothing unless votes and entries survive a power cut (§5.1: "updated on stable
+//! storage before responding to RPCs"). This crate is where that happens. All groups of a node
+//! share one log, so that one sync makes the work of all of them durable:
+//!
+//! ```text
+//!  g1: HardState ─┐
+//!  g7: Append ────┼─► append ─► batch ─► commit: one write, ONE sync ─► acknowledge all
+//!  g1: Append ────┘
+//! ```
+//!
+//! | I want to … | open |
+//! |---|---|
+//! | see what a record looks like | `record.rs`, or byte by byte in `docs/wal.md` |
+//! | see how a segment begins and how it is read | `segment.rs` |
+//! | see what the log remembers of a group | `group.rs` |
+//! | follow a commit | `wal.rs`, with `batch.rs` |
+//! | know which segments are kept | `carry.rs` |
+//! | know what happens after a power cut, or to damage | `recover.rs` |
+//! | find the sync | `disk.rs` |
+//! | cut the power in a test | `memory.rs` |
+//!
+//! # What is not here, and why
+//!
+//! No thread and no clock: a call does its work and returns, so the simulator runs this very code on
+//! a [`MemDisk`]. No read of single entries: Raft holds the tail since compaction in memory, and the
+//! log is read once, by [`Wal::open`]. No repair: damage is detected and reported exactly, and who
+//! wants the data back must ask other members. No retry of a failed sync: the pages may be gone
+//! though marked clean, so the log accepts nothing from then on and the process has to end.
+
+pub mod disk;
+pub mod memory;
+
+mod batch;
+mod carry;
+mod group;
+mod record;
+mod recover;
+mod segment;
+mod wal;
+
+pub use disk::{Disk, FileDisk};
+pub use memory::{Fate, MemDisk, Unsynced};
+pub use recover::{OpenError, Report};
+pub use wal::{Stats, Wal, WalError, WalOptions};

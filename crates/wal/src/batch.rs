@@ -1,0 +1,150 @@
+//! Group commit: records are collected, written at once and made durable by one sync.
+//!
+//! A sync costs the same for one record as for a thousand, so whatever arrives while one is under way
+//! shares the next. Bodies are encoded as records arrive, command bytes are copied once; headers need
+//! the place in the segment, which is known at the commit, and are filled in then.
+
+use quorate_raft::{GroupId, Record};
+
+use crate::record::{
+    HEADER_BYTES, Header, Kind, Link, entries_that_fit, padded, put_entries, put_record,
+};
+
+/// A header that is not filled in yet.
+#[derive(Debug)]
+struct Blank {
+    /// Where in the buffer.
+    at: usize,
+    kind: Kind,
+    group: GroupId,
+    length: u32,
+    body_checksum: u32,
+}
+
+/// Records, one after the other, in one piece of memory.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    bytes: Vec<u8>,
+    blanks: Vec<Blank>,
+}
+
+impl Frames {
+    /// Memory kept from one batch to the next. A burst larger than this gives it back.
+    const KEPT_BYTES: usize = 4 << 20;
+
+    /// Adds a record whose body is what `write` appends.
+    pub(crate) fn push(&mut self, group: GroupId, write: impl FnOnce(&mut Vec<u8>) -> Kind) {
+        let at = self.bytes.len();
+        let begin = at + HEADER_BYTES;
+        self.bytes.resize(begin, 0);
+        let kind = write(&mut self.bytes);
+        let length = self.bytes.len() - begin;
+        self.bytes.resize(begin + padded(length), 0);
+        self.blanks.push(Blank {
+            at,
+            kind,
+            group,
+            length: u32::try_from(length).expect("a record is capped below 4 GiB"),
+            body_checksum: crc32fast::hash(&self.bytes[begin..]),
+        });
+    }
+
+    /// Adds entries, in as many records as the limit of a body demands.
+    pub(crate) fn push_entries<'a>(
+        &mut self,
+        group: GroupId,
+        mut entries: &'a [quorate_raft::Entry],
+        length_max: usize,
+    ) {
+        while !entries.is_empty() {
+            let (part, rest): (&'a _, &'a _) =
+                entries.split_at(entries_that_fit(entries, length_max));
+            self.push(group, |body| {
+                put_entries(body, part.iter());
+                Kind::Append
+            });
+            entries = rest;
+        }
+    }
+
+    /// Adds the records of another one behind its own.
+    pub(crate) fn join(&mut self, other: Self) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.blanks
+            .extend(other.blanks.into_iter().map(|blank| Blank { at: blank.at + offset, ..blank }));
+    }
+
+    /// How many records there are.
+    pub(crate) fn count(&self) -> usize {
+        self.blanks.len()
+    }
+
+    /// How many bytes they take.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Fills in the headers for a place in a segment, where the batch begins at `durable`. Returns the
+    /// bytes and what comes next.
+    pub(crate) fn seal(
+        &mut self,
+        segment: u64,
+        offset: u32,
+        durable: u32,
+        mut link: Link,
+    ) -> (&[u8], Link) {
+        for blank in &self.blanks {
+            let place = u32::try_from(blank.at).ok().and_then(|at| offset.checked_add(at));
+            let (header, checksum) = Header {
+                kind: blank.kind,
+                group: blank.group,
+                link,
+                segment,
+                offset: place.expect("a segment is capped below 4 GiB"),
+                durable,
+                length: blank.length,
+                body_checksum: blank.body_checksum,
+            }
+            .encode();
+            self.bytes[blank.at..blank.at + HEADER_BYTES].copy_from_slice(&header);
+            link = Link { sequence: link.sequence + 1, chain: checksum };
+        }
+        (&self.bytes, link)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.blanks.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(Self::KEPT_BYTES);
+    }
+}
+
+/// The records since the last commit.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) frames: Frames,
+    /// The same records, for what the log remembers of the groups.
+    pub(crate) records: Vec<(GroupId, Record)>,
+}
+
+impl Batch {
+    pub(crate) fn push(&mut self, group: GroupId, record: &Record, length_max: usize) {
+        match record {
+            Record::Append(entries) => self.frames.push_entries(group, entries, length_max),
+            Record::HardState(_) | Record::Compact(_) | Record::Reset(_) => {
+                self.frames.push(group, |body| put_record(body, record));
+            }
+        }
+        self.records.push((group, record.clone()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.count() == 0
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.frames.clear();
+        self.records.clear();
+    }
+}

@@ -1,0 +1,211 @@
+//! What the log needs from a disk, and the real one.
+//!
+//! The trait is small so that a disk of a test is small, and so that whoever reads the log sees
+//! every way in which it can touch the outside. Segments are files named by a number; the log never
+//! renames one and never writes to one that is not its last.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+/// A directory of segments.
+///
+/// *Durable* means: there after a power cut. Nothing is, until the sync that covers it has returned
+/// `Ok`; after a sync that failed, nobody knows, and asking again gives no better answer (the
+/// kernel marks the pages clean, whether they were written or not). Two things become durable
+/// separately, as on a real file system: what is in a segment, and that there is a segment of that
+/// name.
+pub trait Disk: Send + Debug {
+    /// The numbers of the segments, ascending.
+    ///
+    /// # Errors
+    /// If the directory can't be read.
+    fn segments(&mut self) -> io::Result<Vec<u64>>;
+
+    /// Creates a segment of this many zero bytes, and takes the space for them from the disk now, so
+    /// that it isn't missing later. Nothing is durable yet.
+    ///
+    /// # Errors
+    /// If there is one of that name, or no space.
+    fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()>;
+
+    /// Everything in a segment.
+    ///
+    /// # Errors
+    /// If it can't be read, or with [`io::ErrorKind::FileTooLarge`] if it is longer than `bytes_max`.
+    fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>>;
+
+    /// Overwrites a part of a segment. Not durable yet: after a power cut, any of the sectors may
+    /// hold the old bytes, others the new ones.
+    ///
+    /// # Errors
+    /// If not all of it could be written; a part of it may be.
+    fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes durable what was written to a segment, and its length.
+    ///
+    /// # Errors
+    /// If that isn't certain. It must not be called again then.
+    fn sync_segment(&mut self, segment: u64) -> io::Result<()>;
+
+    /// Makes durable which segments there are.
+    ///
+    /// # Errors
+    /// If that isn't certain.
+    fn sync_directory(&mut self) -> io::Result<()>;
+
+    /// Removes a segment. Until the directory is synced, it may come back.
+    ///
+    /// # Errors
+    /// If there is none of that name, or it can't be removed.
+    fn remove(&mut self, segment: u64) -> io::Result<()>;
+}
+
+/// A directory of a real file system, held by this process alone.
+#[derive(Debug)]
+pub struct FileDisk {
+    path: PathBuf,
+    /// Open segments. The log writes to the last one only, so there are one or two.
+    open: BTreeMap<u64, File>,
+    /// The directory itself, for [`Disk::sync_directory`].
+    directory: File,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+impl FileDisk {
+    /// The file that is locked. It stays there, empty.
+    const LOCK: &str = "LOCK";
+
+    /// Opens a directory, which is created if missing.
+    ///
+    /// # Errors
+    /// With [`io::ErrorKind::WouldBlock`] if another process holds it; else if the system says so.
+    pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        fs::create_dir_all(&path)?;
+        // A new directory is an entry of its parent, and becomes durable with it.
+        if let Some(parent) = path.canonicalize()?.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        let lock = File::create(path.join(Self::LOCK))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => io::Error::new(
+                io::ErrorKind::WouldBlock,
+                format!("the log in {} is in use by another process", path.display()),
+            ),
+        })?;
+        let directory = File::open(&path)?;
+        Ok(Self { path, open: BTreeMap::new(), directory, _lock: lock })
+    }
+
+    /// The file of a segment.
+    fn path_of(&self, segment: u64) -> PathBuf {
+        self.path.join(format!("{segment:016x}.wal"))
+    }
+
+    /// The number of a segment from its file name; `None` for a name that [`Self::path_of`] doesn't
+    /// give, as the lock's.
+    fn number_of(path: &Path) -> Option<u64> {
+        let digits = path.file_name()?.to_str()?.strip_suffix(".wal")?;
+        let number = u64::from_str_radix(digits, 16).ok()?;
+        (format!("{number:016x}") == digits).then_some(number)
+    }
+
+    fn file(&mut self, segment: u64) -> io::Result<&File> {
+        use std::collections::btree_map::Entry;
+        let path = self.path_of(segment);
+        Ok(match self.open.entry(segment) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert(OpenOptions::new().read(true).write(true).open(path)?)
+            }
+        })
+    }
+}
+
+impl Disk for FileDisk {
+    fn segments(&mut self) -> io::Result<Vec<u64>> {
+        let mut segments = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            segments.extend(Self::number_of(&entry?.path()));
+        }
+        segments.sort_unstable();
+        Ok(segments)
+    }
+
+    fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
+        let path = self.path_of(segment);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        allocate(&file, bytes)?;
+        // Those before are full.
+        self.open.clear();
+        self.open.insert(segment, file);
+        Ok(())
+    }
+
+    fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let file = File::open(self.path_of(segment))?;
+        let length = file.metadata()?.len();
+        let too_large = || {
+            let message = format!("more than {bytes_max} bytes");
+            io::Error::new(io::ErrorKind::FileTooLarge, message)
+        };
+        if length > bytes_max {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| too_large())?);
+        // The limit once more, should the file grow meanwhile.
+        file.take(bytes_max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(segment)?.write_all_at(bytes, offset)
+    }
+
+    fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
+        // The one data sync of the repository. Without the "data", the kernel would also journal the
+        // time of the last write, which costs a second write per batch and tells nobody anything;
+        // what is needed to read the data back, as the length, is covered.
+        self.file(segment)?.sync_data()
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+
+    fn remove(&mut self, segment: u64) -> io::Result<()> {
+        self.open.remove(&segment);
+        fs::remove_file(self.path_of(segment))
+    }
+}
+
+/// Takes space for a file from the disk now. A write into it later changes neither the length nor the
+/// allocation, so that its sync has less to journal; and a full disk shows here, at the beginning of
+/// a segment, not in the midst of a batch.
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            // Not every file system can; then zeros are written.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let zeros = vec![0; 1 << 20];
+    let mut offset = 0;
+    while offset < bytes {
+        let part = (bytes - offset).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..part as usize], offset)?;
+        offset += part;
+    }
+    Ok(())
+}

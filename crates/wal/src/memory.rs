@@ -1,0 +1,285 @@
+//! A disk in memory that can lose its power.
+//!
+//! It keeps two images of everything: what a reader sees, and what is durable. A write changes the first;
+//! a sync copies to the second what is *dirty*. [`MemDisk::crash`] lets the caller decide the fate of
+//! every sector, length and name that is not durable, one by one, so that a test can try them all and
+//! a simulator can draw them from its seed.
+//!
+//! The model of a sector is the usual one: 512 bytes that hold, after a power cut, the old bytes, the
+//! new ones, or new ones followed by old ones. It doesn't turn to garbage, and its neighbours are left
+//! alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::disk::Disk;
+
+/// The bytes of a sector.
+pub const SECTOR_BYTES: usize = 512;
+
+/// Something that is not durable when the power is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsynced {
+    /// That there is a segment of this name, or that there is none.
+    Name {
+        /// The segment.
+        segment: u64,
+    },
+    /// The length of a segment. If lost, it is the former one.
+    Length {
+        /// The segment.
+        segment: u64,
+    },
+    /// A sector that was written to.
+    Sector {
+        /// The segment.
+        segment: u64,
+        /// Where the sector begins, in bytes.
+        offset: u64,
+    },
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is as it was before.
+    Lost,
+    /// It had become durable already.
+    Kept,
+    /// So many of the first bytes of a sector had. For a name or a length, this is [`Fate::Lost`].
+    Torn(usize),
+}
+
+/// A file: its name is not its own affair.
+#[derive(Clone, Default)]
+struct Node {
+    visible: Vec<u8>,
+    durable: Vec<u8>,
+    /// The sectors that the next sync copies, by number.
+    dirty: BTreeSet<usize>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    nodes: BTreeMap<u64, Node>,
+    /// The number of the next file.
+    next: u64,
+    /// Segments by name: numbers of files.
+    visible: BTreeMap<u64, u64>,
+    durable: BTreeMap<u64, u64>,
+    syncs: u64,
+    directory_syncs: u64,
+}
+
+/// A disk in memory. A clone is another handle of the same disk, so that a test can keep one while
+/// the log has the other.
+#[derive(Clone, Default)]
+pub struct MemDisk(Arc<Mutex<State>>);
+
+impl fmt::Debug for MemDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        let segments: BTreeMap<_, _> =
+            state.visible.iter().map(|(name, at)| (name, state.nodes[at].visible.len())).collect();
+        f.debug_struct("MemDisk").field("segments", &segments).field("syncs", &state.syncs).finish()
+    }
+}
+
+impl MemDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A disk that holds the same and shares nothing.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state().clone())))
+    }
+
+    /// Cuts the power: asks for the fate of everything that is not durable, in ascending order, names
+    /// first. What is left is durable. Logs that use the disk must not be used again.
+    pub fn crash(&self, mut fate: impl FnMut(Unsynced) -> Fate) {
+        let mut state = self.state();
+        let State { nodes, visible, durable, .. } = &mut *state;
+        let names: BTreeSet<u64> = visible.keys().chain(durable.keys()).copied().collect();
+        for segment in names {
+            let (new, old) = (visible.get(&segment).copied(), durable.get(&segment).copied());
+            if new != old && fate(Unsynced::Name { segment }) == Fate::Kept {
+                match new {
+                    Some(node) => durable.insert(segment, node),
+                    None => durable.remove(&segment),
+                };
+            }
+        }
+        visible.clone_from(durable);
+        for (segment, node) in visible {
+            nodes.get_mut(node).expect("a name has a file").crash(*segment, &mut fate);
+        }
+    }
+
+    /// Lets the next sync of a segment skip whatever is dirty, as a system does whose sync failed:
+    /// readers see the bytes, the disk doesn't have them, and nothing will bring them there unless
+    /// they are written again.
+    pub fn forget_dirty(&self, segment: u64) {
+        let mut state = self.state();
+        if let Ok(node) = state.node(segment) {
+            node.dirty.clear();
+        }
+    }
+
+    /// Changes the durable bytes of a segment behind the log's back. They stay as many.
+    ///
+    /// # Panics
+    /// If there is no such segment.
+    pub fn damage(&self, segment: u64, change: impl FnOnce(&mut [u8])) {
+        let mut state = self.state();
+        let Node { visible, durable, .. } =
+            state.node(segment).expect("the segment to damage exists");
+        change(durable);
+        visible.clone_from(durable);
+    }
+
+    /// Makes a segment out of bytes, durably, instead of the one that there may be.
+    pub fn insert(&self, segment: u64, bytes: Vec<u8>) {
+        let mut state = self.state();
+        let node = Node { visible: bytes.clone(), durable: bytes, dirty: BTreeSet::new() };
+        let number = state.add(segment, node);
+        state.durable.insert(segment, number);
+    }
+
+    /// How many data syncs there were.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// How many syncs of the directory there were.
+    #[must_use]
+    pub fn directory_syncs(&self) -> u64 {
+        self.state().directory_syncs
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics while holding the disk")
+    }
+}
+
+impl Node {
+    fn crash(&mut self, segment: u64, fate: &mut impl FnMut(Unsynced) -> Fate) {
+        let Self { visible, durable, dirty } = self;
+        let grown = visible.len() != durable.len();
+        if grown && fate(Unsynced::Length { segment }) == Fate::Kept {
+            durable.resize(visible.len(), 0);
+        }
+        for number in std::mem::take(dirty) {
+            let begin = number * SECTOR_BYTES;
+            let end = (begin + SECTOR_BYTES).min(durable.len()).min(visible.len());
+            // A sector beyond a length that was lost is lost with it.
+            if begin >= end || visible[begin..end] == durable[begin..end] {
+                continue;
+            }
+            let kept = match fate(Unsynced::Sector { segment, offset: begin as u64 }) {
+                Fate::Lost => begin,
+                Fate::Kept => end,
+                Fate::Torn(bytes) => end.min(begin + bytes),
+            };
+            durable[begin..kept].copy_from_slice(&visible[begin..kept]);
+        }
+        visible.clone_from(durable);
+    }
+
+    fn sync(&mut self) {
+        let Self { visible, durable, dirty } = self;
+        durable.resize(visible.len(), 0);
+        for number in std::mem::take(dirty) {
+            let begin = number * SECTOR_BYTES;
+            let end = (begin + SECTOR_BYTES).min(visible.len());
+            durable[begin..end].copy_from_slice(&visible[begin..end]);
+        }
+    }
+}
+
+impl State {
+    fn node(&mut self, segment: u64) -> io::Result<&mut Node> {
+        match self.visible.get(&segment) {
+            Some(number) => Ok(self.nodes.get_mut(number).expect("a name has a file")),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Gives a name to a new file. Returns its number.
+    fn add(&mut self, segment: u64, node: Node) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.nodes.insert(number, node);
+        self.visible.insert(segment, number);
+        number
+    }
+}
+
+impl Disk for MemDisk {
+    fn segments(&mut self) -> io::Result<Vec<u64>> {
+        Ok(self.state().visible.keys().copied().collect())
+    }
+
+    fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
+        let mut state = self.state();
+        if state.visible.contains_key(&segment) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let length = usize::try_from(bytes).map_err(|_| io::ErrorKind::StorageFull)?;
+        state.add(segment, Node { visible: vec![0; length], ..Node::default() });
+        Ok(())
+    }
+
+    fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let mut state = self.state();
+        let node = state.node(segment)?;
+        if node.visible.len() as u64 > bytes_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(node.visible.clone())
+    }
+
+    fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        let Node { visible, dirty, .. } = state.node(segment)?;
+        let begin = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
+        let end = begin.checked_add(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+        if end > visible.len() {
+            visible.resize(end, 0);
+        }
+        visible[begin..end].copy_from_slice(bytes);
+        dirty.extend(begin / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+        Ok(())
+    }
+
+    fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.node(segment)?.sync();
+        state.syncs += 1;
+        Ok(())
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        let mut state = self.state();
+        let State { nodes, visible, durable, directory_syncs, .. } = &mut *state;
+        durable.clone_from(visible);
+        *directory_syncs += 1;
+        // Files without a name are gone for good.
+        let named: BTreeSet<u64> = visible.values().copied().collect();
+        nodes.retain(|number, _| named.contains(number));
+        Ok(())
+    }
+
+    fn remove(&mut self, segment: u64) -> io::Result<()> {
+        match self.state().visible.remove(&segment) {
+            Some(_) => Ok(()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}

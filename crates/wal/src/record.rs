@@ -1,0 +1,430 @@
+//! How a record lies in a segment: a header, then a body, both checksummed.
+//!
+//! The header says where the record belongs (segment and offset), when it was written (sequence),
+//! what came before it (chain), and **how much of the segment was durable already when it was written**.
+//! The last is what recovery needs to tell a torn tail from damage; see `recover.rs`. The whole layout
+//! is in `docs/wal.md`.
+//!
+//! Bytes from a disk are never trusted: the length is used after the checksum of the header proved
+//! it, and is capped besides.
+
+use std::fmt;
+
+use bytes::Bytes;
+use quorate_raft::{Entry, EntryId, GroupId, HardState, Index, NodeId, Payload, Record, Term};
+
+/// `QWAL`: the first bytes of every record.
+pub(crate) const MAGIC: [u8; 4] = *b"QWAL";
+/// The version of the format. A reader refuses others.
+pub(crate) const VERSION: u8 = 1;
+/// The length of a header.
+pub(crate) const HEADER_BYTES: usize = 56;
+/// Records begin at multiples of this. Bodies are filled up with zeros.
+pub(crate) const ALIGNMENT: usize = 8;
+
+/// What a record is about. The number is the one on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Begins a segment: what is needed to do without the earlier ones.
+    Head = 1,
+    /// A group as it stood when its segment began.
+    State = 2,
+    /// [`Record::HardState`].
+    HardState = 3,
+    /// [`Record::Append`], or a part of one.
+    Append = 4,
+    /// [`Record::Compact`].
+    Compact = 5,
+    /// [`Record::Reset`].
+    Reset = 6,
+}
+
+impl Kind {
+    fn parse(number: u8) -> Option<Self> {
+        [Self::Head, Self::State, Self::HardState, Self::Append, Self::Compact, Self::Reset]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
+    }
+}
+
+/// What comes next in the log, wherever it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// The number of the next record, ascending by one over the whole log.
+    pub(crate) sequence: u64,
+    /// The checksum of the header before it, which covers the one of its body and the one before it.
+    pub(crate) chain: u32,
+}
+
+/// The header of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    /// Whose record; 0 in a [`Kind::Head`].
+    pub(crate) group: GroupId,
+    pub(crate) link: Link,
+    pub(crate) segment: u64,
+    /// Where in the segment the header begins.
+    pub(crate) offset: u32,
+    /// Where in the segment the batch of this record begins. Everything before was synced, with
+    /// success, before any byte of the batch was written, and so was every earlier segment.
+    pub(crate) durable: u32,
+    /// The length of the body, without the zeros that fill it up.
+    pub(crate) length: u32,
+    /// The checksum of the body, with the zeros that fill it up.
+    pub(crate) body_checksum: u32,
+}
+
+impl Header {
+    /// The bytes of the header, and its checksum.
+    pub(crate) fn encode(&self) -> ([u8; HEADER_BYTES], u32) {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..4].copy_from_slice(&MAGIC);
+        bytes[4] = VERSION;
+        bytes[5] = self.kind as u8;
+        bytes[8..16].copy_from_slice(&self.group.0.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.link.sequence.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.segment.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.durable.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.length.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.link.chain.to_le_bytes());
+        bytes[48..52].copy_from_slice(&self.body_checksum.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..52]);
+        bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
+        (bytes, checksum)
+    }
+
+    /// Reads the header at an offset of a segment, and its checksum.
+    pub(crate) fn parse(segment: &[u8], number: u64, offset: usize) -> Result<(Self, u32), Flaw> {
+        let Some(bytes) = segment.get(offset..offset + HEADER_BYTES) else {
+            return Err(Flaw::torn("a header", "the end of the file"));
+        };
+        let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        if bytes[0..4] != MAGIC {
+            let found = if bytes.iter().all(|byte| *byte == 0) { "zeros" } else { "other bytes" };
+            return Err(Flaw::torn("a header, which begins with QWAL", found));
+        }
+        let checksum = crc32fast::hash(&bytes[..52]);
+        if u32_at(52) != checksum {
+            return Err(Flaw::torn(
+                format!("a header with the checksum {:08x} that it says it has", u32_at(52)),
+                format!("one with {checksum:08x}"),
+            ));
+        }
+        if bytes[4] != VERSION {
+            return Err(Flaw::new(format!("version {VERSION}"), format!("version {}", bytes[4])));
+        }
+        let Some(kind) = Kind::parse(bytes[5]) else {
+            return Err(Flaw::new("a known kind of record", format!("kind {}", bytes[5])));
+        };
+        let header = Self {
+            kind,
+            group: GroupId(u64_at(8)),
+            link: Link { sequence: u64_at(16), chain: u32_at(44) },
+            segment: u64_at(24),
+            offset: u32_at(32),
+            durable: u32_at(36),
+            length: u32_at(40),
+            body_checksum: u32_at(48),
+        };
+        // The header is intact, but is it ours? A misdirected write puts a good one in a wrong place.
+        if header.segment != number || header.offset as usize != offset {
+            return Err(Flaw::new(
+                format!("the record of segment {number}, offset {offset}"),
+                format!("that of segment {}, offset {}", header.segment, header.offset),
+            ));
+        }
+        if header.durable > header.offset {
+            let found = format!("one that begins at {}, after it", header.durable);
+            return Err(Flaw::new("a batch that begins before its record", found));
+        }
+        Ok((header, checksum))
+    }
+
+    /// How many bytes the record takes.
+    pub(crate) fn record_bytes(&self) -> usize {
+        HEADER_BYTES + padded(self.length as usize)
+    }
+
+    /// The body, if it is whole.
+    pub(crate) fn body<'a>(&self, segment: &'a [u8], length_max: usize) -> Result<&'a [u8], Flaw> {
+        if self.length as usize > length_max {
+            let expected = format!("a body of at most {length_max} bytes");
+            return Err(Flaw::new(expected, format!("one of {}", self.length)));
+        }
+        let begin = self.offset as usize + HEADER_BYTES;
+        let Some(body) = segment.get(begin..begin + padded(self.length as usize)) else {
+            let expected = format!("a body of {} bytes", self.length);
+            return Err(Flaw::torn(expected, "the end of the file"));
+        };
+        let checksum = crc32fast::hash(body);
+        if checksum != self.body_checksum {
+            return Err(Flaw::torn(
+                format!("a body with the checksum {:08x}", self.body_checksum),
+                format!("one with {checksum:08x}"),
+            ));
+        }
+        Ok(&body[..self.length as usize])
+    }
+}
+
+/// A length, filled up to where the next record may begin.
+pub(crate) fn padded(length: usize) -> usize {
+    length.next_multiple_of(ALIGNMENT)
+}
+
+/// What is wrong at some place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    pub(crate) expected: String,
+    pub(crate) found: String,
+    /// Whether an interrupted write can explain it. It can't, where a checksum is right and what it
+    /// covers is not.
+    pub(crate) torn: bool,
+}
+
+impl Flaw {
+    pub(crate) fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { expected: expected.into(), found: found.into(), torn: false }
+    }
+
+    /// What an interrupted write can leave.
+    pub(crate) fn torn(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { torn: true, ..Self::new(expected, found) }
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, found {}", self.expected, self.found)
+    }
+}
+
+/// The body of a [`Kind::Head`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The first segment that is still needed once this head is durable.
+    pub(crate) oldest: u64,
+    /// How many records after the head belong to the checkpoint. Without all of them the head is
+    /// void.
+    pub(crate) records: u64,
+}
+
+/// The body of a [`Kind::State`]: a group as it stood when its segment began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) hard_state: HardState,
+    pub(crate) base: EntryId,
+    /// The last entry held by earlier segments. Where it is the base, there is none, or those that
+    /// there are follow anew in this checkpoint.
+    pub(crate) last: Index,
+}
+
+/// A parsed body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Head(Head),
+    State(State),
+    Record(Record),
+}
+
+/// The bytes that an entry takes in a body besides its command.
+const ENTRY_BYTES: usize = 16;
+/// The bytes before the first entry.
+const APPEND_BYTES: usize = 16;
+
+/// How many bytes an entry takes in the body of an append.
+pub(crate) fn entry_bytes(entry: &Entry) -> usize {
+    ENTRY_BYTES
+        + match &entry.payload {
+            Payload::Noop => 0,
+            Payload::Command(command) => command.len(),
+        }
+}
+
+/// How many of these entries, of which there is at least one, fit into one body.
+///
+/// # Panics
+/// If the first one doesn't: whoever lets commands in must cap them.
+pub(crate) fn entries_that_fit(entries: &[Entry], length_max: usize) -> usize {
+    let mut length = APPEND_BYTES;
+    let fit = entries
+        .iter()
+        .take_while(|entry| {
+            length += entry_bytes(entry);
+            length <= length_max
+        })
+        .count();
+    assert!(
+        fit > 0,
+        "entry {} takes {length} bytes of a record, and {length_max} is the limit",
+        entries[0].id
+    );
+    fit
+}
+
+fn put(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put_hard_state(out: &mut Vec<u8>, HardState { term, vote }: HardState) {
+    put(out, term.0);
+    put(out, u64::from(vote.is_some()));
+    put(out, vote.map_or(0, |node| node.0));
+}
+
+fn put_id(out: &mut Vec<u8>, EntryId { term, index }: EntryId) {
+    put(out, term.0);
+    put(out, index.0);
+}
+
+pub(crate) fn put_head(out: &mut Vec<u8>, Head { oldest, records }: Head) {
+    put(out, oldest);
+    put(out, records);
+}
+
+pub(crate) fn put_state(out: &mut Vec<u8>, State { hard_state, base, last }: State) {
+    put_hard_state(out, hard_state);
+    put_id(out, base);
+    put(out, last.0);
+}
+
+/// Writes entries, of which there is at least one.
+pub(crate) fn put_entries<'a>(
+    out: &mut Vec<u8>,
+    entries: impl ExactSizeIterator<Item = &'a Entry>,
+) {
+    let count = entries.len() as u64;
+    for (position, entry) in entries.enumerate() {
+        if position == 0 {
+            put(out, entry.id.index.0);
+            put(out, count);
+        }
+        put(out, entry.id.term.0);
+        let (tag, command): (u32, &[u8]) = match &entry.payload {
+            Payload::Noop => (0, &[]),
+            Payload::Command(command) => (1, command),
+        };
+        let length = u32::try_from(command.len()).expect("a command is capped below 4 GiB");
+        out.extend_from_slice(&tag.to_le_bytes());
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(command);
+    }
+}
+
+pub(crate) fn put_record(out: &mut Vec<u8>, record: &Record) -> Kind {
+    match record {
+        Record::HardState(hard_state) => {
+            put_hard_state(out, *hard_state);
+            Kind::HardState
+        }
+        Record::Append(entries) => {
+            put_entries(out, entries.iter());
+            Kind::Append
+        }
+        Record::Compact(id) => {
+            put_id(out, *id);
+            Kind::Compact
+        }
+        Record::Reset(id) => {
+            put_id(out, *id);
+            Kind::Reset
+        }
+    }
+}
+
+impl Body {
+    /// Reads a body whose checksum is right. It is nevertheless not trusted: what it says must make
+    /// sense, to the last byte.
+    pub(crate) fn parse(kind: Kind, body: &[u8]) -> Result<Self, Flaw> {
+        let mut fields = Fields(body);
+        let body = match kind {
+            Kind::Head => Self::Head(Head { oldest: fields.u64()?, records: fields.u64()? }),
+            Kind::State => Self::State(State {
+                hard_state: fields.hard_state()?,
+                base: fields.id()?,
+                last: Index(fields.u64()?),
+            }),
+            Kind::HardState => Self::Record(Record::HardState(fields.hard_state()?)),
+            Kind::Append => Self::Record(Record::Append(fields.entries()?)),
+            Kind::Compact => Self::Record(Record::Compact(fields.id()?)),
+            Kind::Reset => Self::Record(Record::Reset(fields.id()?)),
+        };
+        if !fields.0.is_empty() {
+            let found = format!("{} bytes more", fields.0.len());
+            return Err(Flaw::new(format!("the end of the body of a {kind:?}"), found));
+        }
+        Ok(body)
+    }
+}
+
+/// What of a body is left to read.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Flaw> {
+        let Some((taken, rest)) = self.0.split_at_checked(count) else {
+            let expected = format!("{count} bytes more of the body");
+            return Err(Flaw::new(expected, format!("{}", self.0.len())));
+        };
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn u32(&mut self) -> Result<u32, Flaw> {
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("4 bytes")))
+    }
+
+    fn u64(&mut self) -> Result<u64, Flaw> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes")))
+    }
+
+    fn id(&mut self) -> Result<EntryId, Flaw> {
+        Ok(EntryId { term: Term(self.u64()?), index: Index(self.u64()?) })
+    }
+
+    fn hard_state(&mut self) -> Result<HardState, Flaw> {
+        let term = Term(self.u64()?);
+        let vote = match (self.u64()?, self.u64()?) {
+            (0, 0) => None,
+            (1, node) => Some(NodeId(node)),
+            (tag, node) => {
+                return Err(Flaw::new("a vote or none", format!("tag {tag}, node {node}")));
+            }
+        };
+        Ok(HardState { term, vote })
+    }
+
+    fn entries(&mut self) -> Result<Vec<Entry>, Flaw> {
+        let first = self.u64()?;
+        let count = self.u64()?;
+        // Each takes its share of the bytes that are there, so the count can't ask for more memory.
+        if count == 0 || count > (self.0.len() / ENTRY_BYTES) as u64 {
+            let expected = format!("1 to {} entries", self.0.len() / ENTRY_BYTES);
+            return Err(Flaw::new(expected, format!("{count}")));
+        }
+        if first == 0 || first.checked_add(count).is_none() {
+            return Err(Flaw::new("an index of an entry", format!("{first} for {count} entries")));
+        }
+        (first..first + count)
+            .map(|index| {
+                let id = EntryId { term: Term(self.u64()?), index: Index(index) };
+                let payload = match (self.u32()?, self.u32()?) {
+                    (0, 0) => Payload::Noop,
+                    // A copy, so that an entry doesn't keep the whole segment in memory.
+                    (1, length) => {
+                        Payload::Command(Bytes::copy_from_slice(self.take(length as usize)?))
+                    }
+                    (tag, length) => {
+                        let found = format!("tag {tag}, length {length}");
+                        return Err(Flaw::new("a command or none", found));
+                    }
+                };
+                Ok(Entry { id, payload })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,323 @@
+//! What a restart makes of the segments it finds.
+//!
+//! # Torn or damaged?
+//!
+//! A power cut can leave the last batch written in part: any of its sectors may hold the new bytes, the
+//! others the old. Nothing in it was acknowledged, so what is torn may go. Damage looks alike: a
+//! checksum that is wrong. But what is damaged *was* acknowledged, perhaps as the one copy that made a
+//! quorum, and to cut the log there is to break a promise. Most logs guess. This one argues:
+//!
+//! 1. A batch is written only after the one before was synced with success. So at most the last batch
+//!    in the log can be torn, and nothing after it exists.
+//! 2. Every record says where its batch begins: the *watermark*. That a byte of the record exists
+//!    proves that all before the watermark was durable. Every segment but the last is durable as a
+//!    whole, as the next one would not have been begun otherwise; the head of the next one proves with
+//!    its sequence and chain where the records ended.
+//! 3. Hence, when a record is bad at position P of the last segment: if any intact header after P has a
+//!    watermark beyond P, then P was durable, and is **damaged**: the log refuses to open and reports
+//!    the place. Records after P whose watermark is at or before P belong to the same batch; they show
+//!    only that the disk wrote its sectors out of order, and go with it.
+//! 4. If there is no such witness, P is in the last batch of the log, and the batch is cut at P: what is
+//!    before P stays. That may include records that were never acknowledged, which is harmless: Raft
+//!    never unlearns for lack of an answer.
+//! 5. The checkpoint of a segment is cut as a whole, with its segment. The segment before is then the
+//!    last; nothing it needs was removed, as removal waits until the new head is durable.
+//! 6. Where a checksum is right and yet what it covers is wrong (another place, another chain, another
+//!    version, an impossible value), no power cut explains it, and the log refuses.
+//!
+//! # What can't be told apart
+//!
+//! Damage to the *last* batch after it was synced looks exactly as a batch torn before: nothing after
+//! it exists to witness against it. So does damage that takes everything from some position to the
+//! end of the log, and a last segment whose file is gone. A log by itself can't know better; repair
+//! from other members can, since they were told of the acknowledgement. Until then, this is the limit
+//! of the promise, and the tests draw it exactly there.
+//!
+//! A client could put a forged witness into a command. It would have to guess the place, and then a
+//! power cut would have to lose just the header before it; what it gains is that a node refuses to
+//! start. A forged record is never read as one: records are found from the begin, by their lengths.
+//!
+//! # Before the first new record
+//!
+//! What was read came perhaps from the cache of the system, not from the disk: a process may have died
+//! between write and sync, or *after a sync failed*, when the pages count as clean and a new sync writes
+//! nothing. Raft builds on what recovery tells, so it must be durable first: the last batch is
+//! written once more, which makes its pages dirty, and synced, together with the directory.
+//!
+//! With it, whatever is after the cut is overwritten with zeros. Otherwise old bytes could
+//! resurrect: a new batch, shorter than the torn one and torn itself, might leave the header of the
+//! old one's record in view where the next belongs. After the sync, a segment is records and then
+//! zeros, always. A power cut in the midst of this changes nothing: the same bytes are found or zeros,
+//! and the argument is repeated with the same result.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use quorate_raft::{GroupId, Recovered};
+
+use crate::disk::Disk;
+use crate::group::GroupLog;
+use crate::record::{Body, Flaw, Head, Header, Link};
+use crate::segment::{Extent, SEGMENT_BYTES_MAX, Segment, Senseless};
+
+/// Why a log was not opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The disk failed. Nothing is said about what it holds.
+    Io {
+        /// What was tried.
+        attempt: String,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// Something that was durable once is damaged or missing. Nothing was changed.
+    Corrupt(Report),
+}
+
+/// Where a log is damaged, and how it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The segment.
+    pub segment: u64,
+    /// Where in the segment the damaged record begins, in bytes.
+    pub offset: u64,
+    /// What should be there.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+    /// Why this is no torn tail.
+    pub because: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segment, offset, expected, found, because } = self;
+        write!(
+            f,
+            "segment {segment:016x} is damaged at offset {offset}: expected {expected}, found {found}; \
+             this is no torn tail, because {because}"
+        )
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { attempt, source } => write!(f, "the log can't {attempt}: {source}"),
+            Self::Corrupt(report) => write!(f, "the log is corrupt: {report}"),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Corrupt(_) => None,
+        }
+    }
+}
+
+/// The end of the log, where the next batch goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) segment: u64,
+    /// Where the last record ends.
+    pub(crate) offset: u32,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) groups: BTreeMap<GroupId, GroupLog>,
+    /// The segments that are needed, with their lengths.
+    pub(crate) segments: BTreeMap<u64, u64>,
+    /// `None` if there is no segment.
+    pub(crate) tail: Option<Tail>,
+    pub(crate) link: Link,
+    pub(crate) syncs: u64,
+}
+
+impl Found {
+    /// The groups for whoever opens the log.
+    pub(crate) fn recovered(&self) -> Result<BTreeMap<GroupId, Recovered>, OpenError> {
+        let first = self.segments.keys().next().copied().unwrap_or(0);
+        let recovered = |(group, log): (&GroupId, &GroupLog)| match log.recovered() {
+            Ok(recovered) => Ok((*group, recovered)),
+            Err(flaw) => {
+                let because = format!("group {group} would have a gap");
+                Err(corrupt(first, 0, flaw, because))
+            }
+        };
+        self.groups.iter().map(recovered).collect()
+    }
+}
+
+/// Reads the log, makes durable what it tells, and removes what is not needed.
+pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, OpenError> {
+    let present = disk.segments().map_err(|e| failed("list the segments", e))?;
+    let Some((last, dropped)) = find_last(disk, &present, length_max)? else {
+        return Ok(Found::default());
+    };
+    let mut found = Found::default();
+    let mut removable: Vec<u64> = dropped.into_iter().collect();
+    let mut repair = None;
+    if let Some(Last { number, head }) = last {
+        removable.extend(present.iter().filter(|present| **present < head.oldest));
+        let mut before: Option<(usize, Link)> = None;
+        for segment in head.oldest..=number {
+            if present.binary_search(&segment).is_err() {
+                return Err(corrupt(
+                    segment,
+                    0,
+                    Flaw::new("a segment", "no such file"),
+                    format!("segment {number:016x} needs those from {:016x} on", head.oldest),
+                ));
+            }
+            let bytes = read(disk, segment)?;
+            let reading = Segment { number: segment, bytes: &bytes, length_max };
+            let extent = replay(&reading, before, &mut found.groups)?;
+            let is_last = segment == number;
+            if let Some(flaw) = &extent.flaw {
+                let sealed = !is_last || dropped.is_some();
+                cut(&reading, &extent, flaw, sealed)?;
+            }
+            before = extent.link.map(|link| (extent.end, link));
+            found.segments.insert(segment, bytes.len() as u64);
+            if is_last {
+                repair = Some((segment, extent.batch, extent.end, bytes));
+            }
+        }
+        (_, found.link) = before.expect("the last segment has a head");
+        // No change was made so far. The rest can't find damage.
+        found.recovered()?;
+    }
+    if let Some((segment, batch, end, mut bytes)) = repair {
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1).max(end);
+        bytes[end..used].fill(0);
+        disk.write(segment, batch as u64, &bytes[batch..used])
+            .map_err(|e| failed(format!("write the end of segment {segment:016x} again"), e))?;
+        disk.sync_segment(segment)
+            .map_err(|e| failed(format!("sync segment {segment:016x}"), e))?;
+        found.syncs += 1;
+        let offset = u32::try_from(end).expect("a segment is capped below 4 GiB");
+        found.tail = Some(Tail { segment, offset });
+    }
+    // Before any is removed: those that make them unneeded must be there for certain.
+    disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
+    for segment in &removable {
+        disk.remove(*segment).map_err(|e| failed(format!("remove segment {segment:016x}"), e))?;
+    }
+    if !removable.is_empty() {
+        // A segment of the same name may be created next.
+        disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
+    }
+    Ok(found)
+}
+
+/// The last segment whose checkpoint is whole.
+struct Last {
+    number: u64,
+    head: Head,
+}
+
+/// Finds the last segment, and the one after it whose begin is torn, if there is. `None` if there are
+/// no segments at all; no last one if the very first was never finished.
+#[expect(clippy::type_complexity, reason = "read in one place, at once")]
+fn find_last(
+    disk: &mut dyn Disk,
+    present: &[u64],
+    length_max: usize,
+) -> Result<Option<(Option<Last>, Option<u64>)>, OpenError> {
+    let Some((&number, earlier)) = present.split_last() else { return Ok(None) };
+    let bytes = read(disk, number)?;
+    let segment = Segment { number, bytes: &bytes, length_max };
+    let extent = segment.read(None, |_, _| Ok(())).map_err(|s| senseless(number, s))?;
+    if let Some(head) = extent.head {
+        return Ok(Some((Some(Last { number, head }), None)));
+    }
+    let flaw = extent.flaw.clone().unwrap_or_else(|| Flaw::torn("a checkpoint", "zeros"));
+    cut(&segment, &extent, &flaw, false)?;
+    if number == 1 && earlier.is_empty() {
+        return Ok(Some((None, Some(number))));
+    }
+    let Some(before) = number.checked_sub(1).filter(|before| earlier.last() == Some(before)) else {
+        let because = "segments before it are gone, which happens only once it is durable";
+        return Err(corrupt(number, extent.end, flaw, because.into()));
+    };
+    let bytes = read(disk, before)?;
+    let segment = Segment { number: before, bytes: &bytes, length_max };
+    let extent = segment.read(None, |_, _| Ok(())).map_err(|s| senseless(before, s))?;
+    match extent.head {
+        Some(head) => Ok(Some((Some(Last { number: before, head }), Some(number)))),
+        None => {
+            let flaw = extent.flaw.unwrap_or_else(|| Flaw::torn("a checkpoint", "zeros"));
+            let because = format!("segment {number:016x} was begun after it was durable");
+            Err(corrupt(before, extent.end, flaw, because))
+        }
+    }
+}
+
+/// Replays a segment into the groups. `before` is where the segment before ended, and what has to come
+/// next.
+fn replay(
+    segment: &Segment<'_>,
+    before: Option<(usize, Link)>,
+    groups: &mut BTreeMap<GroupId, GroupLog>,
+) -> Result<Extent, OpenError> {
+    let known = before.is_some();
+    let link = before.map(|(_, link)| link);
+    let number = segment.number;
+    let visit = |header: &Header, body: Body| match body {
+        Body::Head(_) => Ok(()),
+        Body::State(state) => groups.entry(header.group).or_default().restore(state, known),
+        Body::Record(record) => groups.entry(header.group).or_default().apply(&record, number),
+    };
+    segment.read(link, visit).map_err(|found| match (before, found.offset) {
+        // An intact head that continues something else: what it does continue was there.
+        (Some((end, link)), 0) => corrupt(
+            number - 1,
+            end,
+            Flaw::new("the last records of the segment", format!("zeros where {link:?} belongs")),
+            format!("the head of segment {number:016x} says: {}", found.flaw),
+        ),
+        _ => senseless(number, found),
+    })
+}
+
+/// Whether the log may be cut at a flaw.
+fn cut(segment: &Segment<'_>, extent: &Extent, flaw: &Flaw, sealed: bool) -> Result<(), OpenError> {
+    let refuse = |because| Err(corrupt(segment.number, extent.end, flaw.clone(), because));
+    if sealed {
+        return refuse("a later segment was begun after it was durable".into());
+    }
+    match segment.witness(extent.end) {
+        Some(Header { offset, durable, link, .. }) => refuse(format!(
+            "record {} at offset {offset} was written after everything before offset {durable} was \
+             durable",
+            link.sequence
+        )),
+        None => Ok(()),
+    }
+}
+
+fn read(disk: &mut dyn Disk, segment: u64) -> Result<Vec<u8>, OpenError> {
+    disk.read(segment, SEGMENT_BYTES_MAX)
+        .map_err(|e| failed(format!("read segment {segment:016x}"), e))
+}
+
+fn failed(attempt: impl Into<String>, source: io::Error) -> OpenError {
+    OpenError::Io { attempt: attempt.into(), source }
+}
+
+fn senseless(segment: u64, Senseless { offset, flaw }: Senseless) -> OpenError {
+    let because = "its checksum is right: it was written like this, or elsewhere";
+    corrupt(segment, offset, flaw, because.into())
+}
+
+fn corrupt(segment: u64, offset: usize, flaw: Flaw, because: String) -> OpenError {
+    let Flaw { expected, found, torn: _ } = flaw;
+    OpenError::Corrupt(Report { segment, offset: offset as u64, expected, found, because })
+}

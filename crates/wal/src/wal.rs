@@ -1,0 +1,296 @@
+//! The log: append, commit, and the begin of a new segment.
+//!
+//! A batch lies in one segment: where it doesn't fit, a new one is begun with it. So a commit writes
+//! to one file and syncs it once, be it the first of its segment or not:
+//!
+//! ```text
+//!  commit, as a rule            commit that begins a segment
+//!  write the batch              create the segment, with its space
+//!  sync the segment             write the checkpoint and the batch
+//!                               sync the segment
+//!                               sync the directory
+//!                               remove the segments that are no longer needed
+//! ```
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use quorate_raft::{GroupId, Record, Recovered};
+
+use crate::batch::{Batch, Frames};
+use crate::carry::{Plan, plan};
+use crate::disk::Disk;
+use crate::group::GroupLog;
+use crate::record::{Head, Kind, Link, put_head, put_state};
+use crate::recover::{Found, OpenError, Tail, recover};
+use crate::segment::SEGMENT_BYTES_MAX;
+
+/// How a log is laid out. Both may differ from one opening to the next, as long as `record_bytes_max`
+/// doesn't descend below a record that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalOptions {
+    /// The length of a segment, in bytes. One that begins with a larger batch is longer.
+    pub segment_bytes: u64,
+    /// The longest body of a record, in bytes. Appends are split; a single entry must fit, with 32
+    /// bytes besides its command.
+    pub record_bytes_max: usize,
+}
+
+impl Default for WalOptions {
+    /// 64 MiB, so that a segment lasts and yet is soon given back; and records of up to 16 MiB, which
+    /// is more than a client may send.
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, record_bytes_max: 16 << 20 }
+    }
+}
+
+/// Why a commit failed. What it would have made durable may be so or not.
+#[derive(Debug)]
+pub enum WalError {
+    /// The disk failed. The process has to end; a restart finds out what is durable.
+    Io {
+        /// What was tried.
+        attempt: &'static str,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// An earlier commit failed. Nothing was tried.
+    Poisoned,
+}
+
+impl fmt::Display for WalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { attempt, source } => write!(f, "the log can't {attempt}: {source}"),
+            Self::Poisoned => f.write_str("the log failed before and takes no more"),
+        }
+    }
+}
+
+impl Error for WalError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Poisoned => None,
+        }
+    }
+}
+
+/// Figures about a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// How many segments there are.
+    pub segments: u64,
+    /// What they take on disk, in bytes.
+    pub bytes: u64,
+    /// What of it the entries take that are not compacted, in bytes.
+    pub live_bytes: u64,
+    /// How many groups there are.
+    pub groups: u64,
+    /// How many records were made durable since the log was opened, without checkpoints.
+    pub records: u64,
+    /// How many bytes were written since the log was opened, with checkpoints.
+    pub written_bytes: u64,
+    /// How many data syncs were made, with the one of opening.
+    pub syncs: u64,
+    /// How many segments were begun since the log was opened.
+    pub rolls: u64,
+}
+
+/// A log of many groups.
+#[derive(Debug)]
+pub struct Wal {
+    disk: Box<dyn Disk>,
+    options: WalOptions,
+    /// What is durable of each group.
+    groups: BTreeMap<GroupId, GroupLog>,
+    /// The segments, with their lengths in bytes.
+    segments: BTreeMap<u64, u64>,
+    /// `None` as long as there is no segment.
+    tail: Option<Tail>,
+    link: Link,
+    batch: Batch,
+    /// Set by the first failure, for ever. What the disk holds is unknown from then on, and so is what
+    /// another sync would tell.
+    poisoned: bool,
+    stats: Stats,
+}
+
+impl Wal {
+    /// Opens a log, or begins one where there is none. Whatever is returned is durable.
+    ///
+    /// A tail that an interrupted write left torn is cut. Nothing else ever is: anything that can't be
+    /// such a tail is reported, and the log is left as it is.
+    ///
+    /// # Errors
+    /// If the disk fails, or holds something that is damaged.
+    pub fn open(
+        mut disk: Box<dyn Disk>,
+        options: WalOptions,
+    ) -> Result<(Self, BTreeMap<GroupId, Recovered>), OpenError> {
+        let found = recover(disk.as_mut(), options.record_bytes_max)?;
+        let recovered = found.recovered()?;
+        let Found { groups, segments, tail, link, syncs } = found;
+        let stats = Stats { syncs, ..Stats::default() };
+        let batch = Batch::default();
+        let wal =
+            Self { disk, options, groups, segments, tail, link, batch, poisoned: false, stats };
+        Ok((wal, recovered))
+    }
+
+    /// Adds a record to the batch. It is durable after the next [`Self::commit`], and not before.
+    ///
+    /// # Panics
+    /// If an entry is larger than a record may be.
+    pub fn append(&mut self, group: GroupId, record: &Record) {
+        self.batch.push(group, record, self.options.record_bytes_max);
+    }
+
+    /// Makes everything appended durable, with one write and one data sync; with none if nothing was.
+    ///
+    /// # Errors
+    /// If that isn't certain. The log fails from then on: nothing appended may be acknowledged, and
+    /// the process has to end. A restart reads from the disk what there is.
+    ///
+    /// # Panics
+    /// If a record can't follow the ones of its group before it: a term that descends, a vote that
+    /// changes, entries that leave a gap.
+    pub fn commit(&mut self) -> Result<(), WalError> {
+        if self.poisoned {
+            return Err(WalError::Poisoned);
+        }
+        if self.batch.is_empty() {
+            self.batch.clear();
+            return Ok(());
+        }
+        // Set first, so that a panic on the way leaves it set as well.
+        self.poisoned = true;
+        match self.room() {
+            Some(tail) => self.extend(tail)?,
+            None => self.roll()?,
+        }
+        self.poisoned = false;
+        self.stats.records += self.batch.frames.count() as u64;
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// Figures about the log.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            segments: self.segments.len() as u64,
+            bytes: self.segments.values().sum(),
+            live_bytes: self.groups.values().map(GroupLog::bytes).sum(),
+            groups: self.groups.len() as u64,
+            ..self.stats
+        }
+    }
+
+    /// The end of the log, if the batch fits behind it.
+    fn room(&self) -> Option<Tail> {
+        let tail = self.tail?;
+        let length = self.segments[&tail.segment];
+        (u64::from(tail.offset) + self.batch.frames.len() as u64 <= length).then_some(tail)
+    }
+
+    /// Writes the batch behind the last one.
+    fn extend(&mut self, Tail { segment, offset }: Tail) -> Result<(), WalError> {
+        self.remember(segment);
+        self.write_batch(segment, offset, offset)?;
+        self.sync(segment)
+    }
+
+    /// Begins a segment with the batch.
+    fn roll(&mut self) -> Result<(), WalError> {
+        let segment = self.tail.map_or(1, |tail| tail.segment + 1);
+        let plan = plan(&self.groups, &self.segments, segment);
+        let mut checkpoint = self.checkpoint(&plan);
+        let used = (checkpoint.len() + self.batch.frames.len()) as u64;
+        let length = self.options.segment_bytes.max(used);
+        assert!(
+            length <= SEGMENT_BYTES_MAX,
+            "a batch and its checkpoint take {used} bytes, and a segment has at most {SEGMENT_BYTES_MAX}"
+        );
+        self.disk.create(segment, length).map_err(|e| failed("create a segment", e))?;
+        self.segments.insert(segment, length);
+        let (bytes, link) = checkpoint.seal(segment, 0, 0, self.link);
+        self.disk.write(segment, 0, bytes).map_err(|e| failed("write a checkpoint", e))?;
+        self.link = link;
+        self.stats.written_bytes += checkpoint.len() as u64;
+        for group in &plan.groups {
+            self.groups.get_mut(group).expect("the plan is of our groups").moved_to(segment);
+        }
+        // After the checkpoint, which tells how things stood before the batch.
+        self.remember(segment);
+        let offset = u32::try_from(checkpoint.len()).expect("a segment is capped below 4 GiB");
+        self.write_batch(segment, offset, 0)?;
+        self.sync(segment)?;
+        self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
+        self.stats.rolls += 1;
+        let needed = self.segments.split_off(&plan.oldest);
+        for removable in std::mem::replace(&mut self.segments, needed).into_keys() {
+            // Not synced: one that comes back is removed again by recovery.
+            self.disk.remove(removable).map_err(|e| failed("remove a segment", e))?;
+        }
+        Ok(())
+    }
+
+    /// What begins a segment.
+    fn checkpoint(&self, plan: &Plan) -> Frames {
+        let mut states = Frames::default();
+        for (group, log) in &self.groups {
+            let carried = plan.groups.contains(group);
+            states.push(*group, |body| {
+                put_state(body, log.state(carried));
+                Kind::State
+            });
+            if carried {
+                let entries: Vec<_> = log.entries().cloned().collect();
+                states.push_entries(*group, &entries, self.options.record_bytes_max);
+            }
+        }
+        let head = Head { oldest: plan.oldest, records: states.count() as u64 };
+        let mut frames = Frames::default();
+        frames.push(GroupId(0), |body| {
+            put_head(body, head);
+            Kind::Head
+        });
+        frames.join(states);
+        frames
+    }
+
+    /// Applies the batch to what is known of the groups.
+    fn remember(&mut self, segment: u64) {
+        for (group, record) in &self.batch.records {
+            let log = self.groups.entry(*group).or_default();
+            if let Err(flaw) = log.apply(record, segment) {
+                panic!("a record of group {group} can't follow those before it: {flaw}");
+            }
+        }
+    }
+
+    /// Writes the batch, of whose segment everything before `durable` is durable.
+    fn write_batch(&mut self, segment: u64, offset: u32, durable: u32) -> Result<(), WalError> {
+        let (bytes, link) = self.batch.frames.seal(segment, offset, durable, self.link);
+        self.disk
+            .write(segment, u64::from(offset), bytes)
+            .map_err(|e| failed("write a batch", e))?;
+        let end = offset + u32::try_from(bytes.len()).expect("a segment is capped below 4 GiB");
+        self.stats.written_bytes += bytes.len() as u64;
+        self.link = link;
+        self.tail = Some(Tail { segment, offset: end });
+        Ok(())
+    }
+
+    fn sync(&mut self, segment: u64) -> Result<(), WalError> {
+        self.stats.syncs += 1;
+        self.disk.sync_segment(segment).map_err(|e| failed("sync a segment", e))
+    }
+}
+
+fn failed(attempt: &'static str, source: io::Error) -> WalError {
+    WalError::Io { attempt, source }
+}

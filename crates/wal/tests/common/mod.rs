@@ -1,0 +1,225 @@
+//! What the tests share: a naive model, a workload, and a disk that fails when told to.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use quorate_raft::{
+    Entry, EntryId, GroupId, HardState, Index, NodeId, Payload, Record, Recovered, Term,
+};
+use quorate_wal::{Disk, MemDisk, OpenError, Wal, WalOptions};
+
+/// Groups as a `Vec` would remember them.
+pub type Model = BTreeMap<GroupId, Recovered>;
+
+/// One record of one group.
+pub type Step = (GroupId, Record);
+
+pub const SMALL: WalOptions = WalOptions { segment_bytes: 2048, record_bytes_max: 1024 };
+
+/// What a record does, said as plainly as can be.
+pub fn apply(model: &mut Model, (group, record): &Step) {
+    let log = model.entry(*group).or_default();
+    match record {
+        Record::HardState(hard_state) => log.hard_state = *hard_state,
+        Record::Append(entries) => {
+            log.entries.retain(|entry| entry.id.index < entries[0].id.index);
+            log.entries.extend(entries.iter().cloned());
+        }
+        Record::Compact(id) => {
+            log.entries.retain(|entry| entry.id.index > id.index);
+            log.base = *id;
+        }
+        Record::Reset(id) => {
+            log.entries.clear();
+            log.base = *id;
+        }
+    }
+}
+
+/// The model before every batch and after the last one.
+pub fn models(batches: &[Vec<Step>]) -> Vec<Model> {
+    let mut model = Model::new();
+    let mut models = vec![model.clone()];
+    for batch in batches {
+        batch.iter().for_each(|step| apply(&mut model, step));
+        models.push(model.clone());
+    }
+    models
+}
+
+/// Whether `found` is `before` with some first records of the batch applied.
+pub fn is_prefix(found: &Model, before: &Model, batch: &[Step]) -> bool {
+    let mut model = before.clone();
+    if *found == model {
+        return true;
+    }
+    batch.iter().any(|step| {
+        apply(&mut model, step);
+        *found == model
+    })
+}
+
+pub fn hard_state(group: u64, term: u64, vote: Option<u64>) -> Step {
+    let hard_state = HardState { term: Term(term), vote: vote.map(NodeId) };
+    (GroupId(group), Record::HardState(hard_state))
+}
+
+/// Appends entries `(after, last]` of a term, with commands of a length that depends on the index.
+pub fn append(group: u64, term: u64, after: u64, last: u64) -> Step {
+    let entry = |index: u64| Entry {
+        id: EntryId::new(term, index),
+        payload: match (index * 7 + term) % 5 {
+            0 => Payload::Noop,
+            n => Payload::Command(Bytes::from(
+                (0..n * 13 + index % 3)
+                    .map(|at| (at * 31 + index + term) as u8)
+                    .collect::<Vec<_>>(),
+            )),
+        },
+    };
+    (GroupId(group), Record::Append((after + 1..=last).map(entry).collect()))
+}
+
+pub fn compact(group: u64, term: u64, index: u64) -> Step {
+    (GroupId(group), Record::Compact(EntryId::new(term, index)))
+}
+
+pub fn reset(group: u64, term: u64, index: u64) -> Step {
+    (GroupId(group), Record::Reset(EntryId::new(term, index)))
+}
+
+/// Three groups through all that a group can go through, with several segments.
+pub fn workload() -> Vec<Vec<Step>> {
+    let mut batches = vec![
+        vec![hard_state(1, 1, Some(1))],
+        vec![append(1, 1, 0, 3), hard_state(2, 3, None), append(2, 3, 0, 1)],
+        vec![append(1, 1, 3, 5), hard_state(3, 1, Some(2)), append(3, 1, 0, 2)],
+        // Another leader's log wins.
+        vec![hard_state(1, 2, Some(3)), append(1, 2, 2, 4)],
+        vec![compact(1, 1, 2), append(2, 3, 1, 6)],
+        vec![reset(3, 4, 40), append(3, 4, 40, 42), hard_state(3, 5, None)],
+        vec![compact(2, 3, 5)],
+    ];
+    for round in 0..8 {
+        let last = 4 + 3 * round;
+        batches.push(vec![append(1, 2, last, last + 3), append(3, 5, 42 + round, 43 + round)]);
+        if round % 2 == 1 {
+            batches.push(vec![compact(1, 2, last), hard_state(3, 5 + round, Some(round))]);
+        }
+    }
+    batches
+}
+
+/// Writes a batch and waits for its durability.
+pub fn write(wal: &mut Wal, batch: &[Step]) -> Result<(), quorate_wal::WalError> {
+    for (group, record) in batch {
+        wal.append(*group, record);
+    }
+    wal.commit()
+}
+
+pub fn open(disk: &MemDisk, options: WalOptions) -> Result<(Wal, Model), OpenError> {
+    Wal::open(Box::new(disk.clone()), options)
+}
+
+/// Opens a log that can't be refused.
+pub fn reopen(disk: &MemDisk, options: WalOptions) -> (Wal, Model) {
+    open(disk, options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The calls of a disk that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Segments,
+    Create,
+    Read,
+    Write,
+    SyncSegment,
+    SyncDirectory,
+    Remove,
+}
+
+/// A disk that fails its n-th call, and the calls it was asked for.
+#[derive(Clone, Debug)]
+pub struct Failing {
+    pub disk: MemDisk,
+    pub fail_at: u64,
+    pub kind: io::ErrorKind,
+    pub asked: Arc<AtomicU64>,
+    pub calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Failing {
+    pub fn new(disk: MemDisk, fail_at: u64, kind: io::ErrorKind) -> Self {
+        Self { disk, fail_at, kind, asked: Arc::default(), calls: Arc::default() }
+    }
+
+    fn call(&self, call: Call) -> io::Result<()> {
+        self.calls.lock().unwrap().push(call);
+        match self.asked.fetch_add(1, Ordering::Relaxed) {
+            number if number == self.fail_at => Err(self.kind.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Disk for Failing {
+    fn segments(&mut self) -> io::Result<Vec<u64>> {
+        self.call(Call::Segments)?;
+        self.disk.segments()
+    }
+
+    fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
+        self.call(Call::Create)?;
+        self.disk.create(segment, bytes)
+    }
+
+    fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.call(Call::Read)?;
+        self.disk.read(segment, bytes_max)
+    }
+
+    fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.call(Call::Write) {
+            // A full disk takes what it can.
+            self.disk.write(segment, offset, &bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.disk.write(segment, offset, bytes)
+    }
+
+    fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
+        if let Err(error) = self.call(Call::SyncSegment) {
+            // As Linux does: the pages count as clean, and the next sync has nothing to do.
+            self.disk.forget_dirty(segment);
+            return Err(error);
+        }
+        self.disk.sync_segment(segment)
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        self.call(Call::SyncDirectory)?;
+        self.disk.sync_directory()
+    }
+
+    fn remove(&mut self, segment: u64) -> io::Result<()> {
+        self.call(Call::Remove)?;
+        self.disk.remove(segment)
+    }
+}
+
+/// The segments of a disk, with their bytes.
+pub fn images(disk: &MemDisk) -> Vec<(u64, Vec<u8>)> {
+    let mut disk = disk.clone();
+    let names = disk.segments().unwrap();
+    names.into_iter().map(|name| (name, disk.read(name, u64::MAX).unwrap())).collect()
+}
+
+pub fn last_index(model: &Model, group: u64) -> Index {
+    let log = &model[&GroupId(group)];
+    log.entries.last().map_or(log.base.index, |entry| entry.id.index)
+}
