@@ -7,9 +7,9 @@
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// One Rust file.
-pub(crate) struct Source<'a> {
+pub(crate) struct Source {
     /// Its path below the root.
-    pub(crate) path: &'a str,
+    pub(crate) path: String,
     /// Its words and signs outside of tests, in order; literals and comments are left out.
     pub(crate) tokens: Vec<Token>,
 }
@@ -23,20 +23,20 @@ pub(crate) struct Token {
     pub(crate) imported: bool,
 }
 
-impl<'a> Source<'a> {
+impl Source {
     /// Splits a file.
     ///
     /// # Panics
     ///
     /// When the text is not made of Rust's tokens. Such a file does not compile, and the checks run
     /// after the compiler.
-    pub(crate) fn parse(path: &'a str, text: &str) -> Self {
+    pub(crate) fn parse(path: &str, text: &str) -> Self {
         let stream: TokenStream = text
             .parse()
             .unwrap_or_else(|error| panic!("{path} is not made of Rust's tokens: {error}"));
         let mut tokens = Vec::new();
         flatten(stream, false, &mut tokens);
-        Self { path, tokens }
+        Self { path: path.to_owned(), tokens }
     }
 
     /// Where these tokens follow each other: the position of the first token of each match.

@@ -68,14 +68,18 @@ pub(crate) fn run() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     /// Fails with everything that is wrong, as one text.
     #[track_caller]
     fn check(rule: Rule) {
-        let tree = Tree::read().expect("the workspace can be read");
+        static TREE: LazyLock<Tree> =
+            LazyLock::new(|| Tree::read().expect("the workspace can be read"));
+        let tree = &*TREE;
         assert!(tree.crates().len() > 10, "the workspace was not found");
-        let findings: Vec<String> = rule(&tree).iter().map(ToString::to_string).collect();
+        let findings: Vec<String> = rule(tree).iter().map(ToString::to_string).collect();
         assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
     }
 

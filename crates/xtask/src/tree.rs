@@ -12,6 +12,8 @@ use crate::workspace;
 /// All text files, by their path below the root, which has `/` between its parts on every system.
 pub(crate) struct Tree {
     files: BTreeMap<String, String>,
+    /// See [`Tree::product_sources`]. Kept, since splitting them is most of the work of the checks.
+    product_sources: Vec<Source>,
 }
 
 impl Tree {
@@ -31,14 +33,26 @@ impl Tree {
                 files.insert(parts.join("/"), text);
             }
         }
-        Ok(Self { files })
+        Ok(Self::new(files))
     }
 
     /// A tree of a few files, for tests of checks.
     #[cfg(test)]
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let owned = |&(path, text): &(&str, &str)| (path.to_owned(), text.to_owned());
-        Self { files: files.iter().map(owned).collect() }
+        Self::new(files.iter().map(owned).collect())
+    }
+
+    fn new(files: BTreeMap<String, String>) -> Self {
+        const ASIDE: [&str; 3] = ["/tests/", "/benches/", "/examples/"];
+        let product_sources = files
+            .iter()
+            .filter(|(path, _)| path.starts_with("crates/") && path.ends_with(".rs"))
+            .filter(|(path, _)| !ASIDE.iter().any(|aside| path.contains(aside)))
+            .filter(|(path, _)| !path.ends_with("/tests.rs"))
+            .map(|(path, text)| Source::parse(path, text))
+            .collect();
+        Self { files, product_sources }
     }
 
     /// All files: path and text, sorted by path.
@@ -60,13 +74,8 @@ impl Tree {
 
     /// The Rust files of the product: those of the crates, without integration tests, benchmarks
     /// and examples.
-    pub(crate) fn product_sources(&self) -> impl Iterator<Item = Source<'_>> {
-        const ASIDE: [&str; 3] = ["/tests/", "/benches/", "/examples/"];
-        self.files()
-            .filter(|(path, _)| path.starts_with("crates/") && path.ends_with(".rs"))
-            .filter(|(path, _)| !ASIDE.iter().any(|aside| path.contains(aside)))
-            .filter(|(path, _)| !path.ends_with("/tests.rs"))
-            .map(|(path, text)| Source::parse(path, text))
+    pub(crate) fn product_sources(&self) -> impl Iterator<Item = &Source> {
+        self.product_sources.iter()
     }
 
     /// The folder names below `crates/`, sorted.

@@ -32,7 +32,7 @@ pub(super) fn one_file_reads_the_clock(tree: &Tree) -> Vec<Finding> {
         }
         let mut report = |words: &[&str], message: &str| {
             for at in words.iter().flat_map(|words| source.find(words)) {
-                findings.push(Finding::new(source.path, source.tokens[at].line, message));
+                findings.push(Finding::new(&source.path, source.tokens[at].line, message));
             }
         };
         report(

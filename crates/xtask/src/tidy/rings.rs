@@ -98,15 +98,15 @@ pub(super) fn the_core_has_no_std(tree: &Tree) -> Vec<Finding> {
             room.packages.is_some() && path.starts_with(&format!("crates/{}/src/", room.name))
         })
     };
-    for source in tree.product_sources().filter(|source| core(source.path)) {
+    for source in tree.product_sources().filter(|source| core(&source.path)) {
         if source.path.ends_with("/src/lib.rs") && source.find("# ! [ no_std ]").is_empty() {
             let message = "is the root of a crate of the core: put #![no_std] on top";
-            findings.push(Finding::new(source.path, 0, message));
+            findings.push(Finding::new(&source.path, 0, message));
         }
         for at in source.find("extern crate std") {
             let message = "brings the standard library into the core, which has core and alloc, \
                 and more in tests only";
-            findings.push(Finding::new(source.path, source.tokens[at].line, message));
+            findings.push(Finding::new(&source.path, source.tokens[at].line, message));
         }
     }
     findings

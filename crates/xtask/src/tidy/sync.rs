@@ -26,18 +26,18 @@ pub(super) fn one_call_syncs(tree: &Tree) -> Vec<Finding> {
     let mut calls = Vec::new();
     for source in tree.product_sources() {
         calls.extend(
-            DATA.iter().flat_map(|name| source.uses_of(name)).map(|line| (source.path, line)),
+            DATA.iter()
+                .flat_map(|name| source.uses_of(name))
+                .map(|line| (source.path.as_str(), line)),
         );
         if source.path != DISK && ALLOWED.iter().all(|(path, _)| source.path != *path) {
             for line in MORE.iter().flat_map(|name| source.uses_of(name)) {
                 let message = format!("syncs a file. Only {DISK} may: go through the trait `Disk`");
-                findings.push(Finding::new(source.path, line, message));
+                findings.push(Finding::new(&source.path, line, message));
             }
         }
     }
     match calls.iter().filter(|(path, _)| *path == DISK).count() {
-        // Without the file there is nobody who may sync, and the loop below reports whoever does.
-        0 if !tree.exists(DISK) => {}
         1 => {}
         n => findings.push(Finding::new(
             DISK,
@@ -100,5 +100,6 @@ mod tests {
     #[test]
     fn a_missing_call_is_found() {
         assert_eq!(places(&[(DISK, "fn sync() {}")]), [(DISK.into(), 0)]);
+        assert_eq!(places(&[]), [(DISK.into(), 0)]);
     }
 }
