@@ -1,0 +1,265 @@
+//! The scripts in `tests/scripts`: what a user does, and what he gets. Run with
+//! `UPDATE_GOLDENFILES=1` to write the answers anew, then read the difference.
+
+mod parse;
+mod print;
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use bytes::Bytes;
+use goldenscript::{Command as Line, Context};
+use parse::Arguments;
+use quorate_mvcc::engine::Table;
+use quorate_mvcc::mem::{MemEngine, all_rows};
+use quorate_mvcc::watch::{WatchCreateRequest, WatchLimits, WatchRing, WatchStream};
+use quorate_mvcc::{Command, MemberAttributes, RequestOp, Response, Store, TxnRequest};
+use quorate_node::{Machine, Piece};
+use quorate_raft::EntryId;
+
+type Answer = Result<String, Box<dyn StdError>>;
+
+/// One store, and one client's stream of watches.
+struct Runner {
+    store: Store,
+    ring: WatchRing,
+    stream: WatchStream,
+    limits: WatchLimits,
+    term: u64,
+}
+
+fn empty_store() -> Store {
+    Store::open(Box::new(MemEngine::new())).expect("an empty engine opens")
+}
+
+impl Runner {
+    fn new() -> Self {
+        let store = empty_store();
+        let ring = WatchRing::new(1 << 20, store.read_state());
+        let limits = WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20 };
+        Self { store, ring, stream: WatchStream::new(limits), limits, term: 1 }
+    }
+
+    /// Applies and commits one command, and lets the ring hear of it.
+    fn apply(&mut self, command: &Command) -> Answer {
+        let entry = EntryId::new(self.term, self.store.applied().index.0 + 1);
+        let outcome = self.store.apply(entry, &command.encode())?;
+        self.store.commit(entry)?;
+        self.ring.publish(self.store.take_events(), self.store.read_state());
+        match outcome.result {
+            Err(error) => Err(format!("{error:?}, at revision {}", outcome.revision).into()),
+            Ok(response) => Ok(print::response(&response, outcome.revision)),
+        }
+    }
+
+    /// What a server does with a transaction.
+    fn txn(&mut self, txn: TxnRequest) -> Answer {
+        check(&txn, 128)?;
+        if !txn.is_read_only() {
+            return self.apply(&Command::Txn(txn));
+        }
+        let response = self.store.read_state().txn(&txn)?;
+        let at = response.revision;
+        Ok(format!("read only: {}", print::response(&Response::Txn(response), at)))
+    }
+
+    fn watch(&mut self, args: &mut Arguments) -> Answer {
+        let flags = ["progress", "no_put", "no_delete", "prev_kv", "fragment"];
+        let [progress_notify, no_put, no_delete, prev_kv, fragment] =
+            flags.map(|flag| args.flag(flag));
+        let (start_revision, watch_id) = (args.number("rev")?, args.number("id")?);
+        let (key, range_end) = args.key_pair()?;
+        let request = WatchCreateRequest {
+            key,
+            range_end,
+            start_revision,
+            progress_notify,
+            no_put,
+            no_delete,
+            prev_kv,
+            watch_id,
+            fragment,
+        };
+        let created = self.stream.create(request, self.ring.state().revision());
+        Ok(print::watch_responses(&[created]))
+    }
+
+    fn advance(&mut self) -> Answer {
+        let recent = self.ring.recent(self.stream.position());
+        let advance = self.stream.advance(recent)?;
+        let more = if advance.more { "more to send\n" } else { "" };
+        Ok(print::watch_responses(&advance.responses) + more)
+    }
+
+    /// Moves the store into a new one by a snapshot, as with a member that was away for long.
+    fn snapshot(&mut self, bytes_max: usize) -> Answer {
+        let mut snapshot = self.store.snapshot()?;
+        let mut copy = empty_store();
+        let (mut cursor, mut pieces) = (Bytes::new(), 0);
+        loop {
+            let read = snapshot.read(&cursor, bytes_max)?;
+            let (first, end) = (pieces == 0, read.next.is_none());
+            let piece = Piece { last: snapshot.last(), first, data: read.data, end };
+            copy.restore(&piece).map_err(|error| format!("{error:?}"))?;
+            pieces += 1;
+            match read.next {
+                Some(next) => cursor = next,
+                None => break,
+            }
+        }
+        self.store = copy;
+        self.ring.publish(Vec::new(), self.store.read_state());
+        Ok(format!("{pieces} pieces\n"))
+    }
+
+    /// The rows that are left, whatever can be read of them.
+    fn rows(&mut self) -> Answer {
+        let engine = std::mem::replace(&mut self.store, empty_store()).into_engine();
+        let rows = all_rows(&*engine)?;
+        self.store = Store::open(engine)?;
+        let count = |table| rows.iter().filter(|(of, ..)| *of == table).count();
+        let (keys, revisions) = (count(Table::Key), count(Table::Revision));
+        Ok(format!("{keys} of keys, {revisions} of revisions\n"))
+    }
+
+    fn leases(&self) -> Answer {
+        let state = self.store.read_state();
+        let mut out = String::new();
+        for lease in state.leases()? {
+            assert_eq!(state.lease(lease.id)?, Some(lease));
+            let keys = state.lease_keys(lease.id)?;
+            let keys: String = keys.iter().map(|key| format!(" {}", print::bytes(key))).collect();
+            writeln!(out, "lease {} ttl {}:{keys}", lease.id, lease.ttl)?;
+        }
+        Ok(out)
+    }
+}
+
+fn check(txn: &TxnRequest, ops_max: usize) -> Result<(), String> {
+    txn.check(ops_max).map_err(|error| format!("{error:?}, before it is proposed"))
+}
+
+impl goldenscript::Runner for Runner {
+    type Command = Line;
+
+    fn run(&mut self, line: &Line, _: &Context) -> Answer {
+        let mut args = Arguments::of_line(&line.args);
+        let state = self.store.read_state();
+        let output = match line.name.as_str() {
+            "put" => self.apply(&Command::Put(args.put()?))?,
+            "get" => print::range(&state.range(&args.range_request()?)?),
+            "del" => self.apply(&Command::DeleteRange(args.delete()?))?,
+            "txn" => self.txn(parse::txn(&args.positional()?)?)?,
+            // As it stands in the log, whether a server has checked it or not.
+            "apply_txn" => self.apply(&Command::Txn(parse::txn(&args.positional()?)?))?,
+            // Only what a server checks.
+            "check_txn" => {
+                let ops_max = args.number("ops_max")?;
+                check(&parse::txn(&args.positional()?)?, ops_max)?;
+                "valid\n".into()
+            }
+            // A transaction in one in one.
+            "check_nested" => {
+                let (depth, ops_max) = (args.number::<usize>("depth")?, args.number("ops_max")?);
+                let mut txn = parse::txn("? put a 1")?;
+                for _ in 1..depth {
+                    let op = RequestOp::Txn(std::mem::take(&mut txn));
+                    txn.success.push(op);
+                }
+                check(&txn, ops_max)?;
+                "valid\n".into()
+            }
+            "compact" => self.apply(&Command::Compact { revision: args.positional()?.parse()? })?,
+            "remove" => {
+                let (slice, mut slices) = (args.number::<usize>("slice")?.max(1), 1);
+                while self.store.compact_some(slice)? {
+                    slices += 1;
+                }
+                self.ring.publish(Vec::new(), self.store.read_state());
+                format!("{slices} slices\n")
+            }
+            "grant" => {
+                let (id, ttl) = (args.positional()?.parse()?, args.positional()?.parse()?);
+                self.apply(&Command::LeaseGrant { id, ttl })?
+            }
+            "revoke" => self.apply(&Command::LeaseRevoke { id: args.positional()?.parse()? })?,
+            "expire" => {
+                let (id, term) = (args.positional()?.parse()?, args.number("term")?);
+                self.apply(&Command::LeaseExpire { id, term })?
+            }
+            "leases" => self.leases()?,
+            "member" => {
+                let (id, name) = (args.positional()?.parse()?, args.positional()?);
+                let client_urls = args.rest();
+                self.apply(&Command::Member(MemberAttributes { id, name, client_urls }))?
+            }
+            "members" => state.members()?.iter().map(|member| format!("{member:?}\n")).collect(),
+            "hash" => {
+                let hash = state.hash_kv(args.number("rev")?)?;
+                let (up_to, compacted) = (hash.hash_revision, hash.compact_revision);
+                format!("{:08x} up to {up_to}, compacted {compacted}\n", hash.hash)
+            }
+            "history" => {
+                let history = state.history(args.number("rev")?, usize::MAX)?;
+                history.iter().map(print::events).collect()
+            }
+            "rows" => self.rows()?,
+            "status" => {
+                let (compacted, removed) = (state.compacted(), state.physically_compacted());
+                format!("revision {} compacted {compacted} removed {removed}\n", state.revision())
+            }
+            "snapshot" => self.snapshot(args.number("bytes")?)?,
+            "term" => {
+                self.term = args.positional()?.parse()?;
+                String::new()
+            }
+            "ring" => {
+                self.ring = WatchRing::new(args.number("bytes")?, state);
+                String::new()
+            }
+            "stream" => {
+                let Self { limits, .. } = self;
+                limits.fragment_bytes =
+                    args.maybe_number("fragment")?.unwrap_or(limits.fragment_bytes);
+                limits.advance_bytes =
+                    args.maybe_number("advance")?.unwrap_or(limits.advance_bytes);
+                self.stream = WatchStream::new(self.limits);
+                String::new()
+            }
+            "watch" => self.watch(&mut args)?,
+            "unwatch" => {
+                let id = args.positional()?.parse()?;
+                let cancelled = self.stream.cancel(id, self.ring.state().revision());
+                print::watch_responses(&Vec::from_iter(cancelled))
+            }
+            "advance" => self.advance()?,
+            "progress" => {
+                self.stream.request_progress();
+                self.advance()?
+            }
+            "tick" => print::watch_responses(&self.stream.tick()),
+            name => return Err(format!("there is no command {name}").into()),
+        };
+        args.reject_rest()?;
+        Ok(output)
+    }
+}
+
+#[test]
+fn scripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut scripts: Vec<_> = std::fs::read_dir(folder)
+        .expect("the scripts are there")
+        .map(|entry| entry.expect("the scripts are there").path())
+        .collect();
+    scripts.sort();
+    assert!(scripts.len() >= 30, "only {} scripts were found", scripts.len());
+    let mut failures = Vec::new();
+    for script in scripts {
+        if let Err(error) = goldenscript::run(&mut Runner::new(), &script) {
+            failures.push(format!("{}: {error}", script.display()));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
