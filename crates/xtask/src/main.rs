@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
 
+mod checks;
 mod codegen;
 mod manifest;
 mod source;
@@ -22,11 +23,56 @@ struct Chore {
     run: fn() -> io::Result<()>,
 }
 
-const CHORES: [Chore; 2] = [
+const CHORES: &[Chore] = &[
     Chore {
         name: "codegen",
         help: "rewrite crates/proto/src/generated from crates/proto/proto",
         run: codegen::rewrite,
+    },
+    Chore {
+        name: "compare",
+        help: "measure etcd and Quorate by turns, and write docs/performance.md",
+        run: checks::compare::run,
+    },
+    Chore {
+        name: "crash",
+        help: "kill and hold members of a real cluster under load, and count what was acknowledged",
+        run: checks::crash::run,
+    },
+    Chore {
+        name: "differential",
+        help: "give the same requests to etcd and to Quorate, and compare the answers",
+        run: checks::differential::run,
+    },
+    Chore {
+        name: "etcdctl",
+        help: "run the same session of etcdctl against etcd and Quorate, and compare the output",
+        run: checks::etcdctl::run,
+    },
+    Chore {
+        name: "foreign",
+        help: "let the Rust crate etcd-client drive a cluster; needs a protobuf compiler",
+        run: checks::foreign::run,
+    },
+    Chore {
+        name: "misuse",
+        help: "wrong flags, bad requests and garbage on every port, and an orderly end",
+        run: checks::misuse::run,
+    },
+    Chore {
+        name: "packages",
+        help: "load the machine's package database while leaders are killed, and read it back",
+        run: checks::packages::run,
+    },
+    Chore {
+        name: "partition",
+        help: "five members on a network that is cut in two, and healed",
+        run: checks::partition::run,
+    },
+    Chore {
+        name: "sizes",
+        help: "clusters of 1 to 7 with members down, and a wiped member",
+        run: checks::sizes::run,
     },
     Chore {
         name: "tidy",
@@ -55,7 +101,7 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!("usage: cargo xtask NAME\n");
-    for chore in &CHORES {
+    for chore in CHORES {
         eprintln!("  {:<10} {}", chore.name, chore.help);
     }
     ExitCode::from(2)

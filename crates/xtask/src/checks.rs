@@ -1,0 +1,14 @@
+//! The longer checks: real processes, real disks and sockets, and clients and servers that nobody
+//! here wrote. Each is a chore of its own, run by `.ci/run`; none belongs to `cargo test`.
+
+pub(crate) mod client;
+pub(crate) mod cluster;
+pub(crate) mod compare;
+pub(crate) mod crash;
+pub(crate) mod differential;
+pub(crate) mod etcdctl;
+pub(crate) mod foreign;
+pub(crate) mod misuse;
+pub(crate) mod packages;
+pub(crate) mod partition;
+pub(crate) mod sizes;

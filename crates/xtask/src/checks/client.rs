@@ -1,0 +1,99 @@
+//! The few calls that the checks make, over the public wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_proto::etcdserverpb::kv_client::KvClient;
+use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_proto::etcdserverpb::{
+    HashKvRequest, HashKvResponse, PutRequest, RangeRequest, RangeResponse, StatusRequest,
+    StatusResponse,
+};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+/// A connection to one member, made when first needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    channel: Channel,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client of the member at `endpoint` whose calls end after `timeout`.
+    pub(crate) fn new(endpoint: &str, timeout: Duration) -> Self {
+        let endpoint = Endpoint::from_shared(endpoint.to_owned())
+            .expect("the harness makes well-formed addresses")
+            .connect_timeout(timeout)
+            .tcp_nodelay(true);
+        Self { channel: endpoint.connect_lazy(), timeout }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    /// Puts a key and returns the revision.
+    pub(crate) async fn put(
+        &self,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+    ) -> Result<i64, Status> {
+        let message = PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() };
+        let response = within(self.timeout, self.kv().put(self.request(message))).await?;
+        Ok(response.header.unwrap_or_default().revision)
+    }
+
+    /// Reads a range.
+    pub(crate) async fn range(&self, message: RangeRequest) -> Result<RangeResponse, Status> {
+        within(self.timeout, self.kv().range(self.request(message))).await
+    }
+
+    /// Reads every key that begins with `prefix`, which does not end with the byte 255.
+    pub(crate) async fn prefix(
+        &self,
+        prefix: &str,
+        serializable: bool,
+    ) -> Result<RangeResponse, Status> {
+        let range_end = end_of_prefix(prefix);
+        let key = Bytes::copy_from_slice(prefix.as_bytes());
+        self.range(RangeRequest { key, range_end, serializable, ..RangeRequest::default() }).await
+    }
+
+    /// Asks a member about itself.
+    pub(crate) async fn status(&self) -> Result<StatusResponse, Status> {
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        within(self.timeout, maintenance.status(self.request(StatusRequest {}))).await
+    }
+
+    /// The hash of all that a member holds up to a revision.
+    pub(crate) async fn hash_kv(&self, revision: i64) -> Result<HashKvResponse, Status> {
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        within(self.timeout, maintenance.hash_kv(self.request(HashKvRequest { revision }))).await
+    }
+}
+
+/// The first key after those that begin with `prefix`.
+pub(crate) fn end_of_prefix(prefix: &str) -> Bytes {
+    let mut end = prefix.as_bytes().to_vec();
+    let last = end.last_mut().expect("a prefix is not empty");
+    *last = last.checked_add(1).expect("the last byte of a prefix can be counted up");
+    end.into()
+}
+
+/// The server is told the time limit, and the client keeps it too: a held process tells nothing.
+async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(result) => result.map(tonic::Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded("the client's patience is over")),
+    }
+}

@@ -1,0 +1,317 @@
+//! Real clusters of real processes, of Quorate or of etcd, for the checks that no simulator can
+//! replace. Both take the same flags, so one harness starts either.
+//!
+//! Ports come from the kernel, data lies in a temporary folder, everything stays on the loopback
+//! interface, and the processes end with the [`Cluster`].
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use crate::workspace;
+
+/// Which program the members run.
+#[derive(Clone, Debug)]
+pub(crate) enum Program {
+    /// `quorate server`.
+    Quorate(PathBuf),
+    /// `etcd`.
+    Etcd(PathBuf),
+}
+
+impl Program {
+    /// What is checked: Quorate, or etcd where `CHECK_PROGRAM=etcd` says so, which checks the checks.
+    pub(crate) fn subject() -> io::Result<Self> {
+        match std::env::var("CHECK_PROGRAM").as_deref() {
+            Ok("etcd") => Ok(Self::etcd()),
+            Ok(other) if other != "quorate" => {
+                Err(io::Error::other(format!("CHECK_PROGRAM={other}: quorate or etcd")))
+            }
+            _ => Self::quorate(),
+        }
+    }
+
+    /// The release build of this workspace, made now if it is not current.
+    pub(crate) fn quorate() -> io::Result<Self> {
+        let root = workspace::root();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "--release", "--quiet", "--package", "quorate-cli"])
+            .current_dir(&root)
+            .status()?;
+        if !built.success() {
+            return Err(io::Error::other("the release build failed"));
+        }
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+        Ok(Self::Quorate(target.join("release/quorate")))
+    }
+
+    /// The `etcd` that the variable `ETCD_BIN` names, or the one on the path.
+    pub(crate) fn etcd() -> Self {
+        Self::Etcd(std::env::var_os("ETCD_BIN").map_or_else(|| "etcd".into(), PathBuf::from))
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Quorate(path) => {
+                let mut command = Command::new(path);
+                command.arg("server");
+                command
+            }
+            Self::Etcd(path) => Command::new(path),
+        }
+    }
+}
+
+/// A member of a cluster.
+#[derive(Debug)]
+pub(crate) struct Member {
+    name: String,
+    folder: PathBuf,
+    client_port: u16,
+    peer_port: u16,
+    process: Option<Child>,
+    stopped: bool,
+}
+
+/// Some members that know each other.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    program: Program,
+    folder: PathBuf,
+    members: Vec<Member>,
+    flags: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts a cluster of `count` members; `flags` are given to each.
+    pub(crate) fn start(program: Program, count: usize, flags: &[&str]) -> io::Result<Self> {
+        let folder = temporary_folder()?;
+        // All are held open until all are known, so that the kernel gives each only once.
+        let listeners: Vec<TcpListener> =
+            (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+        let mut ports = listeners.iter().map(|l| l.local_addr().map(|address| address.port()));
+        let mut port = || ports.next().expect("there are two for each member");
+        let mut members = Vec::with_capacity(count);
+        for number in 1..=count {
+            members.push(Member {
+                name: format!("m{number}"),
+                folder: folder.join(format!("m{number}")),
+                client_port: port()?,
+                peer_port: port()?,
+                process: None,
+                stopped: false,
+            });
+        }
+        drop(listeners);
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let mut cluster = Self { program, folder, members, flags };
+        for member in 0..count {
+            cluster.restart(member)?;
+        }
+        Ok(cluster)
+    }
+
+    /// How many members there are.
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Where clients reach a member.
+    pub(crate) fn endpoint(&self, member: usize) -> String {
+        format!("http://127.0.0.1:{}", self.members[member].client_port)
+    }
+
+    /// Where clients reach the members.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        (0..self.len()).map(|member| self.endpoint(member)).collect()
+    }
+
+    /// Where a member listens for others.
+    pub(crate) fn peer_address(&self, member: usize) -> (&'static str, u16) {
+        ("127.0.0.1", self.members[member].peer_port)
+    }
+
+    /// Where a member keeps its data.
+    pub(crate) fn data(&self, member: usize) -> PathBuf {
+        self.members[member].folder.join("data")
+    }
+
+    /// What a member has written to its standard error.
+    pub(crate) fn log(&self, member: usize) -> String {
+        let path = self.members[member].folder.join("stderr");
+        fs::read(path).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+
+    /// Starts a member that is not running.
+    pub(crate) fn restart(&mut self, number: usize) -> io::Result<()> {
+        let initial: Vec<String> = self
+            .members
+            .iter()
+            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer_port))
+            .collect();
+        let member = &mut self.members[number];
+        assert!(member.process.is_none(), "{} runs already", member.name);
+        fs::create_dir_all(&member.folder)?;
+        let log = File::options().create(true).append(true).open(member.folder.join("stderr"))?;
+        let client = format!("http://127.0.0.1:{}", member.client_port);
+        let peer = format!("http://127.0.0.1:{}", member.peer_port);
+        let mut command = self.program.command();
+        command
+            .args(["--name", &member.name])
+            .args(["--data-dir", &member.folder.join("data").to_string_lossy()])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &initial.join(",")])
+            .args(["--initial-cluster-token", "check", "--initial-cluster-state", "new"])
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        member.process = Some(command.spawn().map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot start {:?}: {error}", self.program))
+        })?);
+        member.stopped = false;
+        Ok(())
+    }
+
+    /// Whether a member has a process that is not held by [`Cluster::pause`].
+    pub(crate) fn runs(&self, member: usize) -> bool {
+        self.members[member].process.is_some() && !self.members[member].stopped
+    }
+
+    /// Ends a member at once, as `kill -9` does.
+    pub(crate) fn kill(&mut self, member: usize) -> io::Result<()> {
+        if let Some(mut process) = self.members[member].process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Asks a member to end, as `kill` does, and waits for it.
+    pub(crate) fn terminate(&mut self, member: usize) -> io::Result<Option<ExitStatus>> {
+        let Some(mut process) = self.members[member].process.take() else { return Ok(None) };
+        signal(process.id(), "TERM")?;
+        let patience = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < patience {
+            if let Some(status) = process.try_wait()? {
+                return Ok(Some(status));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        process.kill()?;
+        process.wait()?;
+        Err(io::Error::other("a member did not end within 30 s of SIGTERM"))
+    }
+
+    /// Holds a member, as SIGSTOP does.
+    pub(crate) fn pause(&mut self, member: usize) -> io::Result<()> {
+        if let Some(process) = &self.members[member].process {
+            signal(process.id(), "STOP")?;
+            self.members[member].stopped = true;
+        }
+        Ok(())
+    }
+
+    /// Lets a held member go on.
+    pub(crate) fn resume(&mut self, member: usize) -> io::Result<()> {
+        if let Some(process) = &self.members[member].process {
+            signal(process.id(), "CONT")?;
+            self.members[member].stopped = false;
+        }
+        Ok(())
+    }
+
+    /// Removes the data of a member that does not run.
+    pub(crate) fn wipe(&mut self, member: usize) -> io::Result<()> {
+        assert!(self.members[member].process.is_none(), "a member that runs keeps its data");
+        fs::remove_dir_all(self.data(member))
+    }
+
+    /// Whether a process ended by itself; its log says why.
+    pub(crate) fn ended_by_itself(&mut self) -> io::Result<Option<usize>> {
+        for (number, member) in self.members.iter_mut().enumerate() {
+            if let Some(process) = &mut member.process
+                && process.try_wait()?.is_some()
+            {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// User and system time of all members so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.stat(|fields| (fields[13] + fields[14]) * 10)
+            .map_or(Duration::ZERO, Duration::from_millis)
+    }
+
+    /// Resident memory of each member, in bytes.
+    pub(crate) fn resident(&self) -> Vec<u64> {
+        self.members
+            .iter()
+            .filter_map(|member| member.process.as_ref())
+            .filter_map(|process| fs::read_to_string(format!("/proc/{}/status", process.id())).ok())
+            .filter_map(|status| {
+                let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+                line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+            })
+            .collect()
+    }
+
+    /// Sums a function of the numbers in `/proc/PID/stat` over the members.
+    fn stat(&self, of: impl Fn(&[u64]) -> u64) -> Option<u64> {
+        let mut sum = 0;
+        for process in self.members.iter().filter_map(|member| member.process.as_ref()) {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).ok()?;
+            // The name in the second field may hold spaces; the numbers begin behind its bracket.
+            let (_, numbers) = stat.rsplit_once(')')?;
+            let fields = [0, 0].into_iter().chain(
+                numbers.split_whitespace().map(|field| field.parse::<u64>().unwrap_or_default()),
+            );
+            sum += of(&fields.collect::<Vec<_>>());
+        }
+        Some(sum)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for member in 0..self.len() {
+            // A process that is held can't be waited for unless it is killed, which always works.
+            let _ = self.kill(member);
+        }
+        if std::env::var_os("KEEP").is_none() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Sends a signal. The shell's `kill` does it, so that no unsafe call is needed.
+fn signal(pid: u32, name: &str) -> io::Result<()> {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("kill -s {name}: {status}")))
+    }
+}
+
+/// A new folder below the system's temporary one.
+fn temporary_folder() -> io::Result<PathBuf> {
+    let base = std::env::temp_dir();
+    for number in 0..10_000 {
+        let folder: PathBuf = base.join(format!("quorate-check-{}-{number}", std::process::id()));
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(workspace::at(Path::new(&folder), &error)),
+        }
+    }
+    Err(io::Error::other("no free name for a temporary folder"))
+}

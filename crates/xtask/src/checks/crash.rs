@@ -1,0 +1,203 @@
+//! Kills and holds random members of a real cluster under load, and counts what was acknowledged.
+//!
+//! Each writer puts keys of its own, each key once, and remembers those that were acknowledged. When
+//! the storm is over all of them must be there, and all members must hold the same history.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{env, io};
+
+use crate::checks::client::Client;
+use crate::checks::cluster::{Cluster, Program};
+
+const WRITERS: usize = 16;
+
+/// The keys that were acknowledged, with their revisions.
+type Acknowledged = Arc<Mutex<BTreeMap<String, i64>>>;
+
+/// Runs the storm on clusters of three and of five members; `CRASH_SECONDS` says for how long each.
+pub(crate) fn run() -> io::Result<()> {
+    let seconds = match env::var("CRASH_SECONDS") {
+        Ok(text) => text.parse().map_err(|_| io::Error::other("CRASH_SECONDS is no number"))?,
+        Err(_) => 60,
+    };
+    let seed = u64::from(std::process::id());
+    let program = Program::subject()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    for members in [3, 5] {
+        let cluster = Cluster::start(program.clone(), members, &["--log-level", "warn"])?;
+        runtime.block_on(storm(cluster, Duration::from_secs(seconds), Dice(seed | 1)))?;
+    }
+    Ok(())
+}
+
+async fn storm(mut cluster: Cluster, length: Duration, mut dice: Dice) -> io::Result<()> {
+    wait_for_leader(&cluster).await?;
+    let acknowledged = Acknowledged::default();
+    let over = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|number| {
+            let clients = clients(&cluster, Duration::from_millis(1500));
+            tokio::spawn(write(number, clients, acknowledged.clone(), over.clone()))
+        })
+        .collect();
+
+    let end = Instant::now() + length;
+    let (mut kills, mut holds) = (0, 0);
+    while Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(500 + dice.roll(1500))).await;
+        if let Some(member) = cluster.ended_by_itself()? {
+            let log = cluster.log(member);
+            return Err(io::Error::other(format!("member {member} ended by itself:\n{log}")));
+        }
+        // At most a minority is out of action at any time.
+        let minority = (cluster.len() - 1) / 2;
+        let count = 1 + dice.roll(minority as u64) as usize;
+        let leader = leader(&cluster).await;
+        let mut victims: Vec<usize> = (0..cluster.len()).collect();
+        for at in (1..victims.len()).rev() {
+            victims.swap(at, dice.roll(at as u64 + 1) as usize);
+        }
+        if dice.roll(2) == 0 {
+            // The leader is the most interesting one.
+            victims.sort_by_key(|victim| Some(*victim) != leader);
+        }
+        victims.truncate(count);
+        let hold = dice.roll(3) == 0;
+        for &victim in &victims {
+            if hold { cluster.pause(victim)? } else { cluster.kill(victim)? }
+        }
+        tokio::time::sleep(Duration::from_millis(200 + dice.roll(3000))).await;
+        for &victim in &victims {
+            if hold { cluster.resume(victim)? } else { cluster.restart(victim)? }
+        }
+        *(if hold { &mut holds } else { &mut kills }) += victims.len();
+    }
+    over.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.map_err(io::Error::other)?;
+    }
+    wait_for_leader(&cluster).await?;
+    let acknowledged = acknowledged.lock().expect("no writer panicked").clone();
+    let revision = verify(&cluster, &acknowledged).await?;
+    println!(
+        "crash: {} members, {kills} kills, {holds} holds: all {} acknowledged writes are there, \
+         one hash on all members at revision {revision}",
+        cluster.len(),
+        acknowledged.len(),
+    );
+    Ok(())
+}
+
+async fn write(
+    writer: usize,
+    clients: Vec<Client>,
+    acknowledged: Acknowledged,
+    over: Arc<AtomicBool>,
+) {
+    let mut target = writer;
+    for number in 0_u64.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        let key = format!("crash/{writer:02}/{number:08}");
+        let client = &clients[target % clients.len()];
+        match client.put(key.clone(), format!("{writer}:{number}")).await {
+            Ok(revision) => {
+                acknowledged.lock().expect("no writer panicked").insert(key, revision);
+            }
+            // Done or not, nobody knows; the next member may know more.
+            Err(_) => target += 1,
+        }
+    }
+}
+
+/// Compares what is there with what was acknowledged, and the members with each other. Returns the
+/// revision at which they were compared.
+pub(crate) async fn verify(
+    cluster: &Cluster,
+    acknowledged: &BTreeMap<String, i64>,
+) -> io::Result<i64> {
+    let clients = clients(cluster, Duration::from_secs(60));
+    let mut revision = 0;
+    for (member, client) in clients.iter().enumerate() {
+        let found = client.prefix("crash/", false).await.map_err(io::Error::other)?;
+        revision = found.header.unwrap_or_default().revision;
+        let found: BTreeMap<&[u8], i64> =
+            found.kvs.iter().map(|kv| (&kv.key[..], kv.mod_revision)).collect();
+        for (key, revision) in acknowledged {
+            let there = found.get(key.as_bytes());
+            if there != Some(revision) {
+                return Err(io::Error::other(format!(
+                    "LOST: {key} was acknowledged at revision {revision}; member {member} has \
+                     {there:?}"
+                )));
+            }
+        }
+    }
+    let mut hashes = Vec::new();
+    for client in &clients {
+        // A linearizable read brings the member up to the revision first.
+        client.prefix("none/", false).await.map_err(io::Error::other)?;
+        hashes.push(client.hash_kv(revision).await.map_err(io::Error::other)?.hash);
+    }
+    if hashes.iter().any(|hash| *hash != hashes[0]) {
+        return Err(io::Error::other(format!("FORK: hashes {hashes:?} at revision {revision}")));
+    }
+    Ok(revision)
+}
+
+pub(crate) fn clients(cluster: &Cluster, timeout: Duration) -> Vec<Client> {
+    cluster.endpoints().iter().map(|endpoint| Client::new(endpoint, timeout)).collect()
+}
+
+/// Which member leads, if any of those that answer says so of itself.
+pub(crate) async fn leader(cluster: &Cluster) -> Option<usize> {
+    for (member, client) in clients(cluster, Duration::from_millis(300)).iter().enumerate() {
+        if !cluster.runs(member) {
+            continue;
+        }
+        if let Ok(status) = client.status().await
+            && status.leader != 0
+            && Some(status.leader) == status.header.map(|header| header.member_id)
+        {
+            return Some(member);
+        }
+    }
+    None
+}
+
+/// Waits until every member answers a linearizable read.
+pub(crate) async fn wait_for_leader(cluster: &Cluster) -> io::Result<()> {
+    let patience = Instant::now() + Duration::from_secs(60);
+    for (member, client) in clients(cluster, Duration::from_secs(2)).iter().enumerate() {
+        loop {
+            match client.prefix("none/", false).await {
+                Ok(_) => break,
+                Err(error) if Instant::now() > patience => {
+                    let log = cluster.log(member);
+                    return Err(io::Error::other(format!(
+                        "member {member} does not answer: {error}\n{log}"
+                    )));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where chance comes from: xorshift64*. The seed is odd, so never zero.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// A number below `sides`.
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % sides.max(1)
+    }
+}

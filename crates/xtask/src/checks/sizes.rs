@@ -1,0 +1,116 @@
+//! Clusters of one, three, five and seven: they work with exactly a minority down, refuse in bounded
+//! time with a majority down, lose nothing either way, and a wiped member comes back by snapshot.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::checks::client::Client;
+use crate::checks::cluster::{Cluster, Program};
+use crate::checks::crash::{clients, verify, wait_for_leader};
+
+/// Keys that were acknowledged, with their revisions.
+type Acknowledged = BTreeMap<String, i64>;
+
+/// Runs all sizes, and the wiped member.
+pub(crate) fn run() -> io::Result<()> {
+    let program = Program::subject()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    for members in [1, 3, 5, 7] {
+        let cluster = Cluster::start(program.clone(), members, &["--log-level", "warn"])?;
+        runtime.block_on(size(cluster))?;
+    }
+    let cluster = Cluster::start(program, 3, &["--log-level", "warn"])?;
+    runtime.block_on(wiped(cluster))
+}
+
+async fn size(mut cluster: Cluster) -> io::Result<()> {
+    wait_for_leader(&cluster).await?;
+    let mut acknowledged = Acknowledged::new();
+    write(&cluster, 0, "all up", &mut acknowledged).await?;
+
+    let minority = (cluster.len() - 1) / 2;
+    for member in 0..minority {
+        cluster.kill(member)?;
+    }
+    write(&cluster, minority, "minority down", &mut acknowledged).await?;
+
+    let mut refusal = String::new();
+    if cluster.len() > 1 {
+        cluster.kill(minority)?;
+        let survivor = Client::new(&cluster.endpoint(cluster.len() - 1), Duration::from_secs(20));
+        let start = Instant::now();
+        let Err(error) = survivor.put("crash/refused", "x").await else {
+            return Err(io::Error::other("a minority acknowledged a write"));
+        };
+        let known = ["etcdserver: request timed out", "etcdserver: no leader"];
+        if !known.iter().any(|text| error.message().starts_with(text)) {
+            return Err(io::Error::other(format!("a minority refuses with {error:?}")));
+        }
+        refusal = format!(
+            "with a majority down refused after {:.1} s ({}), ",
+            start.elapsed().as_secs_f64(),
+            error.message()
+        );
+    }
+    for member in 0..cluster.len() {
+        cluster.kill(member)?;
+    }
+    for member in 0..cluster.len() {
+        cluster.restart(member)?;
+    }
+    wait_for_leader(&cluster).await?;
+    verify(&cluster, &acknowledged).await?;
+    println!(
+        "sizes: {} members: wrote with {minority} down, {refusal}all {} writes there after a restart",
+        cluster.len(),
+        acknowledged.len(),
+    );
+    Ok(())
+}
+
+/// Puts some keys through each of the members from `first` on.
+async fn write(
+    cluster: &Cluster,
+    first: usize,
+    phase: &str,
+    acknowledged: &mut Acknowledged,
+) -> io::Result<()> {
+    for (member, client) in clients(cluster, Duration::from_secs(20)).iter().enumerate().skip(first)
+    {
+        for number in 0..20 {
+            let key = format!("crash/{phase}/{member}/{number}");
+            let revision = client.put(key.clone(), "x").await.map_err(|error| {
+                io::Error::other(format!("{phase}: member {member} refuses: {error}"))
+            })?;
+            acknowledged.insert(key, revision);
+        }
+    }
+    Ok(())
+}
+
+/// Fills the log beyond what a leader keeps for stragglers, wipes a member, and waits for it.
+async fn wiped(mut cluster: Cluster) -> io::Result<()> {
+    wait_for_leader(&cluster).await?;
+    let mut acknowledged = Acknowledged::new();
+    let client = Client::new(&cluster.endpoint(0), Duration::from_secs(20));
+    for number in 0..300 {
+        let key = format!("crash/wiped/{number:03}");
+        let value = vec![b'a' + (number % 26) as u8; 1 << 20];
+        let revision = client.put(key.clone(), value).await.map_err(io::Error::other)?;
+        acknowledged.insert(key, revision);
+    }
+    cluster.kill(2)?;
+    cluster.wipe(2)?;
+    cluster.restart(2)?;
+    let start = Instant::now();
+    wait_for_leader(&cluster).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    verify(&cluster, &acknowledged).await?;
+    let installed = cluster.log(2).contains("snapshot");
+    if !installed {
+        return Err(io::Error::other("the wiped member did not need a snapshot: check the check"));
+    }
+    println!("sizes: a wiped member was there again after {seconds:.1} s, by snapshot");
+    Ok(())
+}
