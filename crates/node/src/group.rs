@@ -118,7 +118,14 @@ impl<W> Group<W> {
 
     /// When [`Group::flush`] has something to do without any input.
     pub(crate) fn deadline(&self) -> Time {
-        self.raft.deadline().min(self.waiters.deadline()).min(self.reads.deadline())
+        // There is nobody to send anything to again while nobody else leads: to wake up for it would
+        // be to spin until somebody does.
+        let resend = match self.raft.leader() {
+            Some(leader) if leader != self.node => self.waiters.resend(),
+            Some(_) | None => Time::NEVER,
+        };
+        let expiry = self.waiters.expiry().min(self.reads.deadline());
+        self.raft.deadline().min(expiry).min(resend)
     }
 
     pub(crate) fn status(&self) -> GroupStatus {

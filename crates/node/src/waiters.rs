@@ -83,10 +83,15 @@ impl<W> Waiters<W> {
         self.waiting.insert(number, Waiting { waiter, deadline, command, sent: None });
     }
 
-    /// The next moment at which [`Waiters::expire`] or [`Waiters::take_queued`] has something to do.
-    pub(crate) fn deadline(&self) -> Time {
-        let first = self.waiting.first_key_value().map_or(Time::NEVER, |(_, w)| w.deadline);
-        first.min(self.resend)
+    /// The next moment at which [`Waiters::expire`] has something to do.
+    pub(crate) fn expiry(&self) -> Time {
+        self.waiting.first_key_value().map_or(Time::NEVER, |(_, w)| w.deadline)
+    }
+
+    /// The next moment at which [`Waiters::take_queued`] has something to give to the same leader
+    /// again. Lies in the past for as long as no other member is known to lead.
+    pub(crate) fn resend(&self) -> Time {
+        self.resend
     }
 
     /// Marks every queued command as sent to the leader of `term` and returns them, ascending. Those
@@ -199,7 +204,7 @@ mod tests {
         let mut waiters = with_commands(2);
         assert_eq!(numbers(&waiters.take_queued(Term(1), Time(0), AGAIN)), [1, 2]);
         assert_eq!(numbers(&waiters.take_queued(Term(1), Time(1), AGAIN)), [0u64; 0]);
-        assert_eq!(waiters.deadline(), AGAIN);
+        assert_eq!(waiters.resend(), AGAIN);
         assert_eq!(numbers(&waiters.take_queued(Term(1), AGAIN, Time(2_000))), [1, 2]);
     }
 
@@ -208,7 +213,7 @@ mod tests {
         let mut waiters = with_commands(1);
         waiters.take_queued(Term(1), Time(0), AGAIN);
         assert_eq!(numbers(&waiters.take_queued(Term(2), Time(5_000), Time(6_000))), [0u64; 0]);
-        assert_eq!(waiters.deadline(), Time(6_000), "and the clock is left in peace");
+        assert_eq!(waiters.resend(), Time(6_000), "and the clock is left in peace");
         waiters.term_committed(Term(1));
         assert!(!waiters.has_queued(), "an entry of its own term proves nothing");
         waiters.term_committed(Term(2));
@@ -252,6 +257,6 @@ mod tests {
         failed.clear();
         waiters.expire(Time(10_001), false, &mut failed);
         assert_eq!(failed, [(1, RequestError::Timeout)], "it was sent, so it may take effect");
-        assert_eq!(waiters.deadline(), Time::NEVER);
+        assert_eq!((waiters.expiry(), waiters.resend()), (Time::NEVER, Time::NEVER));
     }
 }

@@ -288,6 +288,20 @@ fn a_command_that_died_with_its_leader_is_carried_out_by_the_next_one() {
 }
 
 #[test]
+fn a_node_that_waits_for_a_leader_sleeps() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    let follower = (leader + 1) % 3;
+    cluster.cut.insert(NodeId(follower as u64 + 1));
+    cluster.propose(follower, "given to a leader that is gone");
+    // Longer than it takes to give it again, and shorter than its client waits. A node that wants
+    // a turn at once, and another one after it, never comes to rest here.
+    cluster.pass(ELECTION * 4);
+    let member = &cluster.members[follower];
+    assert_eq!(member.node.status(GROUP).map(|status| status.raft.leader), Some(None));
+    assert!(member.node.deadline() > cluster.now);
+}
+
+#[test]
 fn a_read_sees_what_was_acknowledged_anywhere_before_it() {
     let (mut cluster, leader) = Cluster::with_leader();
     cluster.propose(leader, "a");
