@@ -94,7 +94,7 @@ mod progress;
 pub mod quorum;
 mod raft;
 mod read;
-mod rng;
+pub mod rng;
 mod role;
 mod snapshot;
 mod status;

@@ -4,18 +4,19 @@
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014). Far from
 /// unpredictable, and spread out evenly, which is all that election timeouts need.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng {
+pub struct Rng {
     state: u64,
 }
 
 impl Rng {
     /// A generator; the same seed yields the same numbers.
-    pub(crate) fn new(seed: u64) -> Self {
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
     /// The next number.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,8 +26,8 @@ impl Rng {
 
     /// A number in `[0, bound)`, or 0 if there is none. The bias of the multiplication is below
     /// `bound / 2^64`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        let wide = u128::from(self.next()) * u128::from(bound);
+    pub fn below(&mut self, bound: u64) -> u64 {
+        let wide = u128::from(self.number()) * u128::from(bound);
         u64::try_from(wide >> 64).expect("the high half of a product of two u64 fits one")
     }
 }
@@ -38,8 +39,8 @@ mod tests {
     #[test]
     fn a_seed_replays_the_published_sequence() {
         let mut rng = Rng::new(0);
-        assert_eq!(rng.next(), 0xe220_a839_7b1d_cdaf);
-        assert_eq!(rng.next(), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(rng.number(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(rng.number(), 0x6e78_9e6a_a1b9_65f4);
     }
 
     #[test]
