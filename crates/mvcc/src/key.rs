@@ -18,7 +18,8 @@ pub enum KeyRange {
     Span {
         /// The first key.
         from: Bytes,
-        /// The key before which it ends.
+        /// The key before which it ends. Neither empty nor a single zero byte, which say something
+        /// else on the wire.
         to: Bytes,
     },
     /// This key and all that follow.
@@ -114,11 +115,18 @@ impl KeyRange {
     }
 
     /// The pair of the wire again: key and range end.
+    ///
+    /// # Panics
+    /// If it was not made by [`KeyRange::parse`] or the like, and has an end that would be read as
+    /// something else.
     #[must_use]
     pub fn to_pair(&self) -> (Bytes, Bytes) {
         match self {
             Self::Point(key) => (key.clone(), Bytes::new()),
-            Self::Span { from, to } => (from.clone(), to.clone()),
+            Self::Span { from, to } => {
+                assert!(!to.is_empty() && to != OPEN_END, "the end of a span is a key above zero");
+                (from.clone(), to.clone())
+            }
             Self::From(key) => (key.clone(), Bytes::from_static(OPEN_END)),
         }
     }

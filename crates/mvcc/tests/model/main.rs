@@ -1,0 +1,174 @@
+//! Random requests against a naive model: answers, histories, watches; and the same commands on
+//! several stores, which must stay the same.
+
+mod model;
+mod random;
+mod watching;
+
+use bytes::Bytes;
+use model::Model;
+use proptest::prelude::*;
+use quorate_mvcc::engine::Table;
+use quorate_mvcc::mem::{MemEngine, all_rows};
+use quorate_mvcc::{Command, Outcome, RangeRequest, ReadError, Store};
+use quorate_node::{Machine, Piece};
+use quorate_raft::EntryId;
+
+fn new_store() -> Store {
+    Store::open(Box::new(MemEngine::new())).expect("an empty engine opens")
+}
+
+/// Applies a command; `commit` ends the batch.
+fn apply(store: &mut Store, command: &Command, commit: bool) -> Outcome {
+    let entry = EntryId::new(1, store.applied().index.0 + 1);
+    let outcome = store.apply(entry, &command.encode()).expect("the engine works");
+    if commit {
+        store.commit(entry).expect("the engine works");
+    }
+    outcome
+}
+
+/// The store as another member gets it.
+fn moved(store: &mut Store, bytes_max: usize) -> Store {
+    let mut snapshot = store.snapshot().expect("a state freezes");
+    let (mut copy, mut cursor, mut first) = (new_store(), Bytes::new(), true);
+    loop {
+        let read = snapshot.read(&cursor, bytes_max).expect("the cursor is good");
+        let end = read.next.is_none();
+        let piece = Piece { last: snapshot.last(), first, data: read.data, end };
+        copy.restore(&piece).expect("the piece is good");
+        match read.next {
+            Some(next) => (cursor, first) = (next, false),
+            None => return copy,
+        }
+    }
+}
+
+/// What happens between two commands.
+#[derive(Clone, Copy, Debug)]
+enum Between {
+    Nothing,
+    Commit,
+    CommitAndRemove(usize),
+    CommitAndMove(usize),
+}
+
+fn between() -> impl Strategy<Value = Between> {
+    prop_oneof![
+        2 => Just(Between::Nothing),
+        4 => Just(Between::Commit),
+        1 => (1..5usize).prop_map(Between::CommitAndRemove),
+        1 => (1..200usize).prop_map(Between::CommitAndMove),
+    ]
+}
+
+fn refused<T>(result: Result<T, ReadError>) -> Result<T, quorate_mvcc::Error> {
+    result.map_err(|error| match error {
+        ReadError::Refused(error) => error,
+        ReadError::Engine(error) => panic!("the engine works: {error}"),
+    })
+}
+
+fn check_reads(store: &Store, model: &Model, requests: &[RangeRequest]) {
+    let state = store.read_state();
+    assert_eq!((state.revision(), state.compacted()), (model.revision(), model.compacted));
+    for request in requests {
+        assert_eq!(refused(state.range(request)), model.range(request), "{request:?}");
+    }
+    let leases: Vec<(i64, i64)> =
+        state.leases().unwrap().iter().map(|lease| (lease.id, lease.ttl)).collect();
+    assert_eq!(leases, Vec::from_iter(model.leases.clone()));
+    for &id in model.leases.keys() {
+        assert_eq!(state.lease_keys(id).unwrap(), model.lease_keys(id));
+    }
+}
+
+/// The history that is left is that of the model, but for the keys as they were before, which
+/// compaction may have taken.
+fn check_history(store: &Store, model: &Model) {
+    let state = store.read_state();
+    let from = model.compacted + 1;
+    let history = state.history(from.max(0), usize::MAX).unwrap();
+    let expected = model.events.iter().skip(from.max(1) as usize - 1).filter(|of| !of.is_empty());
+    assert!(history.iter().map(|of| &of.events[..]).eq(expected.map(Vec::as_slice)));
+    for of in history {
+        assert!(of.events.iter().all(|event| event.kv.mod_revision == of.revision));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn answers_are_those_of_the_model(
+        steps in prop::collection::vec((random::command(), between()), 1..40),
+        requests in prop::collection::vec(random::range_request(), 1..8),
+    ) {
+        let (mut store, mut model) = (new_store(), Model::new());
+        for (command, between) in steps {
+            let outcome = apply(&mut store, &command, !matches!(between, Between::Nothing));
+            let expected = model.apply(&command);
+            prop_assert_eq!(outcome.result, expected, "{:?}", command);
+            prop_assert_eq!(outcome.revision, model.revision());
+            match between {
+                Between::Nothing => continue,
+                Between::Commit => {}
+                Between::CommitAndRemove(slice) => drop(store.compact_some(slice).unwrap()),
+                Between::CommitAndMove(bytes_max) => store = moved(&mut store, bytes_max),
+            }
+            check_reads(&store, &model, &requests);
+            check_history(&store, &model);
+        }
+    }
+
+    /// However batches end, space is taken back and state is moved: the same commands give the same
+    /// answers, the same hash, and, when all space is back, the same rows.
+    #[test]
+    fn the_same_commands_give_the_same_state(
+        steps in prop::collection::vec((random::command(), between()), 1..60),
+    ) {
+        let (mut plain, mut varied) = (new_store(), new_store());
+        for (command, between) in &steps {
+            let outcome = apply(&mut plain, command, true);
+            let commit = !matches!(between, Between::Nothing);
+            prop_assert_eq!(apply(&mut varied, command, commit), outcome);
+            match *between {
+                Between::Nothing | Between::Commit => {}
+                Between::CommitAndRemove(slice) => drop(varied.compact_some(slice).unwrap()),
+                Between::CommitAndMove(bytes_max) => varied = moved(&mut varied, bytes_max),
+            }
+        }
+        let through = varied.applied();
+        varied.commit(through).unwrap();
+        prop_assert_eq!(varied.read_state().hash_kv(0), plain.read_state().hash_kv(0));
+        for store in [&mut plain, &mut varied] {
+            while store.compact_some(3).unwrap() {}
+        }
+        let rows = |store: Store| all_rows(&*store.into_engine()).unwrap();
+        prop_assert_eq!(rows(varied), rows(plain));
+    }
+
+    /// When the removal is done, nothing is left that compaction lets go, and nothing is missing.
+    #[test]
+    fn compaction_takes_exactly_what_it_lets_go(
+        commands in prop::collection::vec(random::command(), 1..60),
+        slice in 1..10usize,
+    ) {
+        let (mut store, mut model) = (new_store(), Model::new());
+        for command in &commands {
+            let outcome = apply(&mut store, command, true);
+            prop_assert_eq!(outcome.result, model.apply(command));
+        }
+        while store.compact_some(slice).unwrap() {}
+        prop_assert_eq!(store.read_state().physically_compacted(), model.compacted);
+        let rows = all_rows(&*store.into_engine()).unwrap();
+        let mut left: Vec<(i64, Bytes)> = Vec::new();
+        for (_, row, record) in rows.iter().filter(|(table, ..)| *table == Table::Revision) {
+            let main = i64::from_be_bytes(row[..8].try_into().unwrap());
+            left.push((main, record.slice(1..)));
+        }
+        left.sort();
+        left.dedup();
+        prop_assert_eq!(left, Vec::from_iter(model.kept()));
+    }
+}
