@@ -22,6 +22,10 @@ pub(crate) const HEADER_BYTES: usize = 56;
 /// Records begin at multiples of this. Bodies are filled up with zeros.
 pub(crate) const ALIGNMENT: usize = 8;
 
+/// Sequences, indexes and segments stay below it, so that none of them can overflow. No log gets so far
+/// in a million years.
+pub(crate) const NUMBER_LIMIT: u64 = 1 << 63;
+
 /// What a record is about. The number is the one on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -136,6 +140,10 @@ impl Header {
                 format!("the record of segment {number}, offset {offset}"),
                 format!("that of segment {}, offset {}", header.segment, header.offset),
             ));
+        }
+        if header.link.sequence >= NUMBER_LIMIT {
+            let found = format!("{}", header.link.sequence);
+            return Err(Flaw::new("a sequence that a log can reach", found));
         }
         if header.durable > header.offset {
             let found = format!("one that begins at {}, after it", header.durable);
@@ -346,7 +354,7 @@ impl Body {
             Kind::State => Self::State(State {
                 hard_state: fields.hard_state()?,
                 base: fields.id()?,
-                last: Index(fields.u64()?),
+                last: fields.index()?,
             }),
             Kind::HardState => Self::Record(Record::HardState(fields.hard_state()?)),
             Kind::Append => Self::Record(Record::Append(fields.entries()?)),
@@ -382,8 +390,15 @@ impl<'a> Fields<'a> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes")))
     }
 
+    fn index(&mut self) -> Result<Index, Flaw> {
+        match self.u64()? {
+            index @ ..NUMBER_LIMIT => Ok(Index(index)),
+            index => Err(Flaw::new("an index that a log can reach", format!("{index}"))),
+        }
+    }
+
     fn id(&mut self) -> Result<EntryId, Flaw> {
-        Ok(EntryId { term: Term(self.u64()?), index: Index(self.u64()?) })
+        Ok(EntryId { term: Term(self.u64()?), index: self.index()? })
     }
 
     fn hard_state(&mut self) -> Result<HardState, Flaw> {
@@ -399,15 +414,15 @@ impl<'a> Fields<'a> {
     }
 
     fn entries(&mut self) -> Result<Vec<Entry>, Flaw> {
-        let first = self.u64()?;
+        let first = self.index()?.0;
         let count = self.u64()?;
         // Each takes its share of the bytes that are there, so the count can't ask for more memory.
         if count == 0 || count > (self.0.len() / ENTRY_BYTES) as u64 {
             let expected = format!("1 to {} entries", self.0.len() / ENTRY_BYTES);
             return Err(Flaw::new(expected, format!("{count}")));
         }
-        if first == 0 || first.checked_add(count).is_none() {
-            return Err(Flaw::new("an index of an entry", format!("{first} for {count} entries")));
+        if first == 0 {
+            return Err(Flaw::new("the index of an entry", "0"));
         }
         (first..first + count)
             .map(|index| {

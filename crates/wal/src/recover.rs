@@ -59,7 +59,7 @@ use quorate_raft::{GroupId, Recovered};
 
 use crate::disk::Disk;
 use crate::group::GroupLog;
-use crate::record::{Body, Flaw, Head, Header, Link};
+use crate::record::{Body, Flaw, Head, Header, Link, NUMBER_LIMIT};
 use crate::segment::{Extent, SEGMENT_BYTES_MAX, Segment, Senseless};
 
 /// Why a log was not opened.
@@ -132,27 +132,14 @@ pub(crate) struct Tail {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) groups: BTreeMap<GroupId, GroupLog>,
+    /// The same, for whoever opens the log.
+    pub(crate) recovered: BTreeMap<GroupId, Recovered>,
     /// The segments that are needed, with their lengths.
     pub(crate) segments: BTreeMap<u64, u64>,
     /// `None` if there is no segment.
     pub(crate) tail: Option<Tail>,
     pub(crate) link: Link,
     pub(crate) syncs: u64,
-}
-
-impl Found {
-    /// The groups for whoever opens the log.
-    pub(crate) fn recovered(&self) -> Result<BTreeMap<GroupId, Recovered>, OpenError> {
-        let first = self.segments.keys().next().copied().unwrap_or(0);
-        let recovered = |(group, log): (&GroupId, &GroupLog)| match log.recovered() {
-            Ok(recovered) => Ok((*group, recovered)),
-            Err(flaw) => {
-                let because = format!("group {group} would have a gap");
-                Err(corrupt(first, 0, flaw, because))
-            }
-        };
-        self.groups.iter().map(recovered).collect()
-    }
 }
 
 /// Reads the log, makes durable what it tells, and removes what is not needed.
@@ -191,9 +178,14 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, O
             }
         }
         (_, found.link) = before.expect("the last segment has a head");
-        // No change was made so far. The rest can't find damage.
-        found.recovered()?;
+        for (group, log) in &found.groups {
+            let recovered = log.recovered().map_err(|flaw| {
+                corrupt(head.oldest, 0, flaw, format!("group {group} would have a gap"))
+            })?;
+            found.recovered.insert(*group, recovered);
+        }
     }
+    // Nothing was changed so far, and no damage can be found from here on.
     if let Some((segment, batch, end, mut bytes)) = repair {
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1).max(end);
         bytes[end..used].fill(0);
@@ -232,6 +224,10 @@ fn find_last(
     length_max: usize,
 ) -> Result<Option<(Option<Last>, Option<u64>)>, OpenError> {
     let Some((&number, earlier)) = present.split_last() else { return Ok(None) };
+    if number >= NUMBER_LIMIT {
+        let flaw = Flaw::new("a number that a log can reach", format!("{number}"));
+        return Err(corrupt(number, 0, flaw, "segments are numbered from 1".into()));
+    }
     let bytes = read(disk, number)?;
     let segment = Segment { number, bytes: &bytes, length_max };
     let extent = segment.read(None, |_, _| Ok(())).map_err(|s| senseless(number, s))?;
@@ -320,4 +316,94 @@ fn senseless(segment: u64, Senseless { offset, flaw }: Senseless) -> OpenError {
 fn corrupt(segment: u64, offset: usize, flaw: Flaw, because: String) -> OpenError {
     let Flaw { expected, found, torn: _ } = flaw;
     OpenError::Corrupt(Report { segment, offset: offset as u64, expected, found, because })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::Frames;
+    use crate::memory::MemDisk;
+    use crate::record::{Kind, put_head};
+
+    const KINDS: [Kind; 6] =
+        [Kind::Head, Kind::State, Kind::HardState, Kind::Append, Kind::Compact, Kind::Reset];
+
+    /// Numbers at which something could overflow, and small ones, which fit together by chance.
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            8 => 0..4_u64,
+            1 => Just(NUMBER_LIMIT),
+            1 => Just(NUMBER_LIMIT - 1),
+            1 => Just(u64::MAX),
+            1 => any::<u64>(),
+        ]
+    }
+
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(number(), 0..8)
+            .prop_map(|numbers| numbers.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
+    }
+
+    fn opens_or_refuses(disk: &MemDisk) {
+        if let Ok(found) = recover(&mut disk.clone(), 1 << 10) {
+            let again = recover(&mut disk.clone(), 1 << 10).expect("what is opened opens again");
+            assert_eq!(again.recovered, found.recovered);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        /// Checksums protect from chance, not from malice and not from our own mistakes: bodies that
+        /// no log would write must be refused as well.
+        #[test]
+        fn records_without_sense_are_refused_without_panic(
+            number in prop_oneof![Just(1), Just(NUMBER_LIMIT - 1), Just(u64::MAX)],
+            oldest in number(),
+            states in 0..3_u64,
+            sequence in number(),
+            records in prop::collection::vec((0..KINDS.len(), 1..3_u64, body()), 0..8),
+        ) {
+            let mut frames = Frames::default();
+            frames.push(GroupId(0), |body| {
+                put_head(body, Head { oldest, records: states });
+                Kind::Head
+            });
+            for (kind, group, bytes) in records {
+                frames.push(GroupId(group), |body| {
+                    body.extend_from_slice(&bytes);
+                    KINDS[kind]
+                });
+            }
+            let link = Link { sequence: sequence.min(u64::MAX - 16), chain: 0 };
+            let (bytes, _) = frames.seal(number, 0, 0, link);
+            let disk = MemDisk::new();
+            disk.insert(number, bytes.to_vec());
+            opens_or_refuses(&disk);
+        }
+    }
+
+    #[test]
+    fn a_first_segment_that_was_never_finished_is_begun_anew() {
+        for bytes in [vec![], vec![0; 4096], b"QWAL and nothing that makes sense".to_vec()] {
+            let disk = MemDisk::new();
+            disk.insert(1, bytes);
+            let found = recover(&mut disk.clone(), 1 << 10).expect("nothing was acknowledged");
+            assert_eq!(found.tail, None);
+            assert_eq!(disk.clone().segments().unwrap(), []);
+        }
+    }
+
+    #[test]
+    fn a_later_segment_alone_is_no_begin() {
+        let disk = MemDisk::new();
+        disk.insert(2, vec![0; 4096]);
+        let Err(OpenError::Corrupt(report)) = recover(&mut disk.clone(), 1 << 10) else {
+            panic!("a log without its begin is opened");
+        };
+        assert_eq!(report.segment, 2);
+        assert_eq!(disk.clone().segments().unwrap(), [2], "it is left as it is");
+    }
 }

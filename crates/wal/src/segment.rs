@@ -10,7 +10,7 @@
 //! The checkpoint tells of every group what is needed to do without the segments before
 //! [`Head::oldest`](crate::record::Head). It counts as a whole or not at all.
 
-use crate::record::{ALIGNMENT, Body, Flaw, Head, Header, Kind, Link};
+use crate::record::{ALIGNMENT, Body, Flaw, Head, Header, Link};
 
 /// No segment is longer. A longer file is not ours, and not read into memory.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -103,12 +103,8 @@ impl Segment<'_> {
             let expected = format!("a batch from {} or {}", extent.batch, extent.end);
             return Err(Flaw::new(expected, format!("one from {}", header.durable)));
         }
-        let sequence = header.link.sequence.checked_add(1);
-        let Some(sequence) = sequence else {
-            return Err(Flaw::new("a sequence that has a successor", "the last one"));
-        };
         let body = header.body(self.bytes, self.length_max)?;
-        Ok((header, body, Link { sequence, chain: checksum }))
+        Ok((header, body, Link { sequence: header.link.sequence + 1, chain: checksum }))
     }
 
     /// A header that proves that the bytes before `offset + 1` were durable once: one from a batch that
@@ -121,7 +117,7 @@ impl Segment<'_> {
         }
         (at..self.bytes.len()).step_by(ALIGNMENT).find_map(|at| {
             let (header, _) = Header::parse(self.bytes, self.number, at).ok()?;
-            (header.durable as usize > offset && header.kind != Kind::Head).then_some(header)
+            (header.durable as usize > offset).then_some(header)
         })
     }
 }

@@ -131,8 +131,7 @@ impl Wal {
         options: WalOptions,
     ) -> Result<(Self, BTreeMap<GroupId, Recovered>), OpenError> {
         let found = recover(disk.as_mut(), options.record_bytes_max)?;
-        let recovered = found.recovered()?;
-        let Found { groups, segments, tail, link, syncs } = found;
+        let Found { groups, recovered, segments, tail, link, syncs } = found;
         let stats = Stats { syncs, ..Stats::default() };
         let batch = Batch::default();
         let wal =

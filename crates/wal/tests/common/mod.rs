@@ -7,21 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use quorate_raft::{
-    Entry, EntryId, GroupId, HardState, Index, NodeId, Payload, Record, Recovered, Term,
-};
+use quorate_raft::{Entry, EntryId, GroupId, HardState, NodeId, Payload, Record, Recovered, Term};
 use quorate_wal::{Disk, MemDisk, OpenError, Wal, WalOptions};
 
 /// Groups as a `Vec` would remember them.
-pub type Model = BTreeMap<GroupId, Recovered>;
+pub(crate) type Model = BTreeMap<GroupId, Recovered>;
 
 /// One record of one group.
-pub type Step = (GroupId, Record);
+pub(crate) type Step = (GroupId, Record);
 
-pub const SMALL: WalOptions = WalOptions { segment_bytes: 2048, record_bytes_max: 1024 };
+pub(crate) const SMALL: WalOptions = WalOptions { segment_bytes: 2048, record_bytes_max: 1024 };
 
 /// What a record does, said as plainly as can be.
-pub fn apply(model: &mut Model, (group, record): &Step) {
+pub(crate) fn apply(model: &mut Model, (group, record): &Step) {
     let log = model.entry(*group).or_default();
     match record {
         Record::HardState(hard_state) => log.hard_state = *hard_state,
@@ -41,7 +39,7 @@ pub fn apply(model: &mut Model, (group, record): &Step) {
 }
 
 /// The model before every batch and after the last one.
-pub fn models(batches: &[Vec<Step>]) -> Vec<Model> {
+pub(crate) fn models(batches: &[Vec<Step>]) -> Vec<Model> {
     let mut model = Model::new();
     let mut models = vec![model.clone()];
     for batch in batches {
@@ -52,7 +50,7 @@ pub fn models(batches: &[Vec<Step>]) -> Vec<Model> {
 }
 
 /// Whether `found` is `before` with some first records of the batch applied.
-pub fn is_prefix(found: &Model, before: &Model, batch: &[Step]) -> bool {
+pub(crate) fn is_prefix(found: &Model, before: &Model, batch: &[Step]) -> bool {
     let mut model = before.clone();
     if *found == model {
         return true;
@@ -63,13 +61,13 @@ pub fn is_prefix(found: &Model, before: &Model, batch: &[Step]) -> bool {
     })
 }
 
-pub fn hard_state(group: u64, term: u64, vote: Option<u64>) -> Step {
+pub(crate) fn hard_state(group: u64, term: u64, vote: Option<u64>) -> Step {
     let hard_state = HardState { term: Term(term), vote: vote.map(NodeId) };
     (GroupId(group), Record::HardState(hard_state))
 }
 
 /// Appends entries `(after, last]` of a term, with commands of a length that depends on the index.
-pub fn append(group: u64, term: u64, after: u64, last: u64) -> Step {
+pub(crate) fn append(group: u64, term: u64, after: u64, last: u64) -> Step {
     let entry = |index: u64| Entry {
         id: EntryId::new(term, index),
         payload: match (index * 7 + term) % 5 {
@@ -84,16 +82,16 @@ pub fn append(group: u64, term: u64, after: u64, last: u64) -> Step {
     (GroupId(group), Record::Append((after + 1..=last).map(entry).collect()))
 }
 
-pub fn compact(group: u64, term: u64, index: u64) -> Step {
+pub(crate) fn compact(group: u64, term: u64, index: u64) -> Step {
     (GroupId(group), Record::Compact(EntryId::new(term, index)))
 }
 
-pub fn reset(group: u64, term: u64, index: u64) -> Step {
+pub(crate) fn reset(group: u64, term: u64, index: u64) -> Step {
     (GroupId(group), Record::Reset(EntryId::new(term, index)))
 }
 
 /// Three groups through all that a group can go through, with several segments.
-pub fn workload() -> Vec<Vec<Step>> {
+pub(crate) fn workload() -> Vec<Vec<Step>> {
     let mut batches = vec![
         vec![hard_state(1, 1, Some(1))],
         vec![append(1, 1, 0, 3), hard_state(2, 3, None), append(2, 3, 0, 1)],
@@ -115,25 +113,25 @@ pub fn workload() -> Vec<Vec<Step>> {
 }
 
 /// Writes a batch and waits for its durability.
-pub fn write(wal: &mut Wal, batch: &[Step]) -> Result<(), quorate_wal::WalError> {
+pub(crate) fn write(wal: &mut Wal, batch: &[Step]) -> Result<(), quorate_wal::WalError> {
     for (group, record) in batch {
         wal.append(*group, record);
     }
     wal.commit()
 }
 
-pub fn open(disk: &MemDisk, options: WalOptions) -> Result<(Wal, Model), OpenError> {
+pub(crate) fn open(disk: &MemDisk, options: WalOptions) -> Result<(Wal, Model), OpenError> {
     Wal::open(Box::new(disk.clone()), options)
 }
 
 /// Opens a log that can't be refused.
-pub fn reopen(disk: &MemDisk, options: WalOptions) -> (Wal, Model) {
+pub(crate) fn reopen(disk: &MemDisk, options: WalOptions) -> (Wal, Model) {
     open(disk, options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The calls of a disk that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub(crate) enum Call {
     Segments,
     Create,
     Read,
@@ -145,16 +143,16 @@ pub enum Call {
 
 /// A disk that fails its n-th call, and the calls it was asked for.
 #[derive(Clone, Debug)]
-pub struct Failing {
-    pub disk: MemDisk,
-    pub fail_at: u64,
-    pub kind: io::ErrorKind,
-    pub asked: Arc<AtomicU64>,
-    pub calls: Arc<Mutex<Vec<Call>>>,
+pub(crate) struct Failing {
+    pub(crate) disk: MemDisk,
+    pub(crate) fail_at: u64,
+    pub(crate) kind: io::ErrorKind,
+    pub(crate) asked: Arc<AtomicU64>,
+    pub(crate) calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl Failing {
-    pub fn new(disk: MemDisk, fail_at: u64, kind: io::ErrorKind) -> Self {
+    pub(crate) fn new(disk: MemDisk, fail_at: u64, kind: io::ErrorKind) -> Self {
         Self { disk, fail_at, kind, asked: Arc::default(), calls: Arc::default() }
     }
 
@@ -213,13 +211,8 @@ impl Disk for Failing {
 }
 
 /// The segments of a disk, with their bytes.
-pub fn images(disk: &MemDisk) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn images(disk: &MemDisk) -> Vec<(u64, Vec<u8>)> {
     let mut disk = disk.clone();
     let names = disk.segments().unwrap();
     names.into_iter().map(|name| (name, disk.read(name, u64::MAX).unwrap())).collect()
-}
-
-pub fn last_index(model: &Model, group: u64) -> Index {
-    let log = &model[&GroupId(group)];
-    log.entries.last().map_or(log.base.index, |entry| entry.id.index)
 }

@@ -1,0 +1,265 @@
+//! Power cuts: at every call of the disk, at every byte that isn't durable, and in any order of sectors.
+
+mod common;
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::{
+    Model, SMALL, Step, apply, hard_state, is_prefix, models, open, reopen, workload, write,
+};
+use quorate_wal::memory::SECTOR_BYTES;
+use quorate_wal::{Disk, Fate, MemDisk, Unsynced, Wal};
+
+/// A disk that is copied before every call that changes it: what a power cut would find.
+#[derive(Clone, Debug, Default)]
+struct Filmed {
+    disk: MemDisk,
+    /// How many batches are acknowledged.
+    acknowledged: Arc<AtomicUsize>,
+    film: Arc<Mutex<Vec<(usize, MemDisk)>>>,
+}
+
+impl Filmed {
+    fn on(disk: MemDisk) -> Self {
+        Self { disk, ..Self::default() }
+    }
+
+    fn shoot(&self) {
+        let acknowledged = self.acknowledged.load(Ordering::Relaxed);
+        self.film.lock().unwrap().push((acknowledged, self.disk.copy()));
+    }
+
+    fn film(&self) -> Vec<(usize, MemDisk)> {
+        self.shoot();
+        self.film.lock().unwrap().clone()
+    }
+}
+
+impl Disk for Filmed {
+    fn segments(&mut self) -> io::Result<Vec<u64>> {
+        self.disk.segments()
+    }
+
+    fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
+        self.shoot();
+        self.disk.create(segment, bytes)
+    }
+
+    fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.disk.read(segment, bytes_max)
+    }
+
+    fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.shoot();
+        self.disk.write(segment, offset, bytes)
+    }
+
+    fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
+        self.shoot();
+        self.disk.sync_segment(segment)
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        self.shoot();
+        self.disk.sync_directory()
+    }
+
+    fn remove(&mut self, segment: u64) -> io::Result<()> {
+        self.shoot();
+        self.disk.remove(segment)
+    }
+}
+
+/// Writes the batches, and returns what a power cut would find at every moment of it.
+fn film(batches: &[Vec<Step>]) -> Vec<(usize, MemDisk)> {
+    let filmed = Filmed::default();
+    let (mut wal, _) = Wal::open(Box::new(filmed.clone()), SMALL).unwrap();
+    for batch in batches {
+        write(&mut wal, batch).unwrap();
+        filmed.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+    filmed.film()
+}
+
+/// What is not durable on a disk.
+fn unsynced(disk: &MemDisk) -> Vec<Unsynced> {
+    let mut all = Vec::new();
+    disk.copy().crash(|what| {
+        all.push(what);
+        Fate::Kept
+    });
+    all
+}
+
+/// What a crashed disk holds must be all that was acknowledged, and of the batch under way some first
+/// records.
+fn find(
+    crashed: &MemDisk,
+    models: &[Model],
+    batches: &[Vec<Step>],
+    acknowledged: usize,
+) -> (Wal, Model) {
+    let (wal, found) = reopen(crashed, SMALL);
+    let under_way = batches.get(acknowledged).map_or(&[][..], |batch| batch);
+    assert!(
+        is_prefix(&found, &models[acknowledged], under_way),
+        "after {acknowledged} batches, found {found:#?}"
+    );
+    (wal, found)
+}
+
+/// The same, and the log must go on from there.
+fn check(crashed: &MemDisk, models: &[Model], batches: &[Vec<Step>], acknowledged: usize) {
+    let (mut wal, found) = find(crashed, models, batches, acknowledged);
+    // What was told is durable at once: a second power cut takes nothing from it.
+    let again = crashed.copy();
+    again.crash(|_| Fate::Lost);
+    assert_eq!(reopen(&again, SMALL).1, found);
+    // And the log goes on.
+    let step = hard_state(77, 1, Some(1));
+    write(&mut wal, std::slice::from_ref(&step)).unwrap();
+    crashed.crash(|_| Fate::Lost);
+    let mut expected = found;
+    apply(&mut expected, &step);
+    assert_eq!(reopen(crashed, SMALL).1, expected);
+}
+
+#[test]
+fn at_every_byte() {
+    let batches = workload();
+    let models = models(&batches);
+    let mut cuts = 0;
+    let mut kept_in_part = 0;
+    for (acknowledged, disk) in film(&batches) {
+        let sectors = unsynced(&disk)
+            .into_iter()
+            .filter(|what| matches!(what, Unsynced::Sector { .. }))
+            .count();
+        for cut in 0..=sectors * SECTOR_BYTES {
+            // The bytes of sectors reach the disk in order, up to the cut; names and lengths did.
+            let mut left = cut;
+            let crashed = disk.copy();
+            crashed.crash(|what| match what {
+                Unsynced::Name { .. } | Unsynced::Length { .. } => Fate::Kept,
+                Unsynced::Sector { .. } => {
+                    let kept = left.min(SECTOR_BYTES);
+                    left -= kept;
+                    Fate::Torn(kept)
+                }
+            });
+            if cut % 64 == 17 {
+                check(&crashed.copy(), &models, &batches, acknowledged);
+            }
+            let (_, found) = find(&crashed, &models, &batches, acknowledged);
+            let after = models.get(acknowledged + 1);
+            kept_in_part += usize::from(found != models[acknowledged] && Some(&found) != after);
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 10_000, "only {cuts} cuts were tried");
+    assert!(kept_in_part > 0, "no batch was ever kept in part");
+}
+
+#[test]
+fn with_any_set_of_sectors_names_and_lengths_lost() {
+    let batches = workload();
+    let models = models(&batches);
+    let mut most = 0;
+    for (acknowledged, disk) in film(&batches) {
+        let count = unsynced(&disk).len();
+        assert!(count <= 12, "{count} are too many to try all sets");
+        most = most.max(count);
+        for kept in 0..1_u32 << count {
+            let mut bit = 0;
+            let crashed = disk.copy();
+            crashed.crash(|_| {
+                bit += 1;
+                if kept >> (bit - 1) & 1 == 1 { Fate::Kept } else { Fate::Lost }
+            });
+            check(&crashed, &models, &batches, acknowledged);
+        }
+    }
+    assert!(most >= 4, "the largest set has {most} members");
+}
+
+#[test]
+fn in_the_midst_of_recovery() {
+    let batches = workload();
+    let models = models(&batches);
+    for (acknowledged, disk) in film(&batches) {
+        // Every second thing is lost, from the first or the second on.
+        for parity in 0..2 {
+            let mut number = parity;
+            let crashed = disk.copy();
+            crashed.crash(|_| {
+                number += 1;
+                if number % 2 == 0 { Fate::Kept } else { Fate::Lost }
+            });
+            let recovering = Filmed::on(crashed.copy());
+            Wal::open(Box::new(recovering.clone()), SMALL).unwrap();
+            for (_, moment) in recovering.film() {
+                for fate in [Fate::Lost, Fate::Kept, Fate::Torn(100)] {
+                    let moment = moment.copy();
+                    moment.crash(|_| fate);
+                    check(&moment, &models, &batches, acknowledged);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shorter_batch_does_not_bring_a_torn_one_back() {
+    // The head of a long batch is lost, the rest of it is there.
+    let long: Vec<Step> = (1..=20).map(|term| hard_state(1, term, Some(term))).collect();
+    let film = film(&[vec![hard_state(1, 1, None)], long]);
+    let (_, disk) = film
+        .iter()
+        .rfind(|(acknowledged, disk)| *acknowledged == 1 && unsynced(disk).len() > 2)
+        .expect("the long batch has several sectors");
+    let mut first = true;
+    disk.crash(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
+    let (mut wal, found) = reopen(disk, SMALL);
+    // A batch that ends where a record of the long one began.
+    write(&mut wal, &[hard_state(1, 1, Some(9))]).unwrap();
+    let mut expected = found;
+    apply(&mut expected, &hard_state(1, 1, Some(9)));
+    assert_eq!(reopen(disk, SMALL).1, expected);
+}
+
+#[test]
+fn without_the_sync_the_sweep_would_notice() {
+    // The detector, detected: a disk that only says that it syncs.
+    #[derive(Debug)]
+    struct Liar(MemDisk);
+    impl Disk for Liar {
+        fn segments(&mut self) -> io::Result<Vec<u64>> {
+            self.0.segments()
+        }
+        fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
+            self.0.create(segment, bytes)
+        }
+        fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+            self.0.read(segment, bytes_max)
+        }
+        fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.0.write(segment, offset, bytes)
+        }
+        fn sync_segment(&mut self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn sync_directory(&mut self) -> io::Result<()> {
+            self.0.sync_directory()
+        }
+        fn remove(&mut self, segment: u64) -> io::Result<()> {
+            self.0.remove(segment)
+        }
+    }
+    let disk = MemDisk::new();
+    let (mut wal, _) = Wal::open(Box::new(Liar(disk.clone())), SMALL).unwrap();
+    write(&mut wal, &[hard_state(1, 1, Some(1))]).unwrap();
+    disk.crash(|_| Fate::Lost);
+    assert!(open(&disk, SMALL).unwrap().1.is_empty(), "the vote is gone");
+}
