@@ -59,11 +59,13 @@ impl Engine for Store {
 
     fn settle(&mut self) {
         self.engine.flush().unwrap();
-        // The compaction has no end that could be waited for; this is longer than any step of it.
-        let mut size = 0;
-        while size != self.engine.size().disk_bytes {
-            size = self.engine.size().disk_bytes;
-            std::thread::sleep(std::time::Duration::from_secs(1));
+        // Nobody can wait for the compaction; when the size stays, it has probably ended.
+        let (mut size, mut calm) = (0, 0);
+        while calm < 4 {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            let now = self.engine.size().disk_bytes;
+            calm = if now == size { calm + 1 } else { 0 };
+            size = now;
         }
     }
 

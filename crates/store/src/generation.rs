@@ -12,8 +12,9 @@ use crate::{
     view::{Find, Tables, Walk},
 };
 use lsm_tree::{
-    AbstractTree, AnyTree, Cache, Config, InternalValue, SeqNo, SequenceNumberCounter, Tree,
-    compaction::Leveled, table::filter::standard_bloom,
+    AbstractTree, AnyTree, Cache, CompressionType, Config, InternalValue, SeqNo,
+    SequenceNumberCounter, Tree, compaction::Leveled, config::CompressionPolicy,
+    table::filter::standard_bloom,
 };
 use quorate_mvcc::engine::EngineError;
 use quorate_raft::EntryId;
@@ -67,6 +68,8 @@ impl Generation {
             // Filters speed up the search for keys that are not there. Most of our searches are
             // for ranges, which have no filter, and the last level's would be nine tenths of all.
             .expect_point_read_hits(true)
+            // Said here, because otherwise a feature of some other crate could change the format.
+            .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
             .open();
         let tree = match tree.map_err(|error| of_tree(dir.display(), error))? {
             AnyTree::Standard(tree) => tree,
