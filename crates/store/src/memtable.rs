@@ -37,6 +37,15 @@ pub(crate) fn newest_rows(memtable: &Memtable) -> impl Iterator<Item = InternalV
     })
 }
 
+/// A copy of the rows below a sequence number; keys and values are shared and not copied.
+pub(crate) fn frozen(memtable: &Memtable, bound: SeqNo) -> Memtable {
+    let copy = Memtable::new(memtable.id());
+    for row in memtable.iter().filter(|row| row.key.seqno < bound) {
+        copy.insert(row);
+    }
+    copy
+}
+
 /// Rows of a memtable within bounds and below a sequence number, from both ends.
 ///
 /// Owns the memtable, so that a scan can outlive the view that began it. It therefore fetches rows

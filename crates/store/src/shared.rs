@@ -181,11 +181,7 @@ impl Shared {
     /// The last committed state.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let head = self.head();
-        Snapshot {
-            memtables: Arc::clone(&head.memtables),
-            tables: Arc::clone(&head.tables),
-            bound: head.bound,
-        }
+        Snapshot::new(Arc::clone(&head.memtables), Arc::clone(&head.tables), head.bound)
     }
 
     /// How much there is.

@@ -7,13 +7,16 @@
 use crate::{
     error::of_tree,
     generation::Generation,
-    memtable::MemtableRows,
+    memtable::{self, MemtableRows},
     row::{TreeBounds, tagged, tagged_bounds, untagged, value},
 };
 use bytes::Bytes;
 use lsm_tree::{InternalValue, Memtable, SeqNo, merge::Merger, mvcc_stream::MvccStream};
 use quorate_mvcc::engine::{EngineError, KeyBounds, Reader, Rows, Table};
-use std::{iter, sync::Arc};
+use std::{
+    iter,
+    sync::{Arc, OnceLock},
+};
 
 /// Rows of the tree in order.
 pub(crate) type TreeRows = Box<dyn DoubleEndedIterator<Item = lsm_tree::Result<InternalValue>>>;
@@ -36,16 +39,40 @@ pub(crate) struct Tables {
 /// The memtables of one moment: the active one, then the sealed ones from the newest on.
 pub(crate) type Memtables = Arc<[Arc<Memtable>]>;
 
+/// A view that has become older than this many rows stops looking at what the writer adds. Below
+/// that, skipping the rows is cheaper than a copy without them.
+const HIDDEN_ROWS_MAX: usize = 2048;
+
 /// A state of the store.
-#[derive(Clone)]
 pub(crate) struct Snapshot {
-    pub(crate) memtables: Memtables,
-    pub(crate) tables: Arc<Tables>,
+    memtables: Memtables,
+    tables: Arc<Tables>,
     /// Rows with this sequence number or a higher one are not there yet.
     pub(crate) bound: SeqNo,
+    /// How many rows the active memtable had when the view was taken.
+    active_rows: usize,
+    /// Those of them that are visible, once too many others have come. Without this a search in an
+    /// old view would have to skip, each time, everything that was written after it.
+    frozen: OnceLock<Arc<Memtable>>,
 }
 
 impl Snapshot {
+    pub(crate) fn new(memtables: Memtables, tables: Arc<Tables>, bound: SeqNo) -> Self {
+        let active_rows = memtables[0].len();
+        Self { memtables, tables, bound, active_rows, frozen: OnceLock::new() }
+    }
+
+    /// The memtables to walk: the same rows for this view as all of them, and few others.
+    fn walkable(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        let (active, sealed) = self.memtables.split_first().expect("one is active");
+        let active = if active.len() > self.active_rows + HIDDEN_ROWS_MAX {
+            self.frozen.get_or_init(|| Arc::new(memtable::frozen(active, self.bound)))
+        } else {
+            active
+        };
+        iter::once(active).chain(sealed)
+    }
+
     fn row(&self, key: &[u8]) -> lsm_tree::Result<Option<InternalValue>> {
         let in_memory = self.memtables.iter().find_map(|memtable| memtable.get(key, self.bound));
         match in_memory {
@@ -57,7 +84,7 @@ impl Snapshot {
     /// The rows of a table within bounds. They hold what they need and outlive the snapshot.
     pub(crate) fn walk(&self, table: Table, bounds: KeyBounds<'_>) -> Rows<'static> {
         let Some(bounds) = tagged_bounds(table, bounds) else { return Box::new(iter::empty()) };
-        let in_memory = self.memtables.iter().map(|memtable| -> TreeRows {
+        let in_memory = self.walkable().map(|memtable| -> TreeRows {
             Box::new(MemtableRows::new(Arc::clone(memtable), &bounds, self.bound))
         });
         let on_disk = (self.tables.walk)(&bounds, self.bound);

@@ -96,6 +96,28 @@ fn rows_of_a_scan_outlive_what_happens_to_their_tables() {
 }
 
 #[test]
+fn an_old_view_is_not_disturbed_by_what_is_written_into_its_memtable() {
+    let dir = TempDir::new().unwrap();
+    let mut engine = DiskEngine::open(dir.path(), Options::default()).unwrap();
+    let index = fill(&mut engine, 100, 1, 1);
+    engine.delete(Table::Key, &key(50)).unwrap();
+    engine.commit(at(index)).unwrap();
+    let view = engine.view();
+    fill(&mut engine, 20_000, 2, index + 1);
+    assert_eq!(engine.size().disk_bytes, 0, "everything is still in one memtable");
+    // Each search would skip twenty thousand rows; a thousand of them would be felt.
+    for number in (0..1000).map(|number| number % 100) {
+        let from = key(number);
+        let mut rows = view.scan(Table::Key, (Bound::Included(&from), Bound::Unbounded));
+        let next = if number == 50 { 51 } else { number };
+        let (found, value) = rows.next().unwrap().unwrap();
+        assert_eq!((&found[..], &value[..]), (&key(next)[..], &[1; 100][..]));
+    }
+    assert_eq!(all(&*view, Table::Key).len(), 99);
+    assert_eq!(all(&*engine.view(), Table::Key).len(), 20_000);
+}
+
+#[test]
 fn space_comes_back_when_rows_are_overwritten() {
     let dir = TempDir::new().unwrap();
     let mut engine = open(&dir);

@@ -155,8 +155,8 @@ fn run(seed: u64, steps: u64) {
 
 #[test]
 fn the_engine_answers_like_a_map() {
-    for seed in 0..6 {
+    for seed in 0..4 {
         println!("seed {seed}");
-        run(seed, 4000);
+        run(seed, 3000);
     }
 }
