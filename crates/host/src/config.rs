@@ -73,6 +73,8 @@ pub struct Limits {
     /// What may have arrived from peers and wait for the raft thread, in bytes. Beyond it their
     /// connections are not read.
     pub inbound_bytes: usize,
+    /// The bounds of the algorithm itself.
+    pub raft: quorate_raft::Limits,
 }
 
 impl Default for Limits {
@@ -86,6 +88,7 @@ impl Default for Limits {
             ask_bytes: 1 << 20,
             peer_queue_bytes: 64 << 20,
             inbound_bytes: 64 << 20,
+            raft: quorate_raft::Limits::default(),
         }
     }
 }

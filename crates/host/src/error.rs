@@ -38,6 +38,20 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
+impl From<quorate_node::RequestError> for RequestError {
+    fn from(error: quorate_node::RequestError) -> Self {
+        use quorate_node::RequestError as Node;
+        match error {
+            Node::Timeout => Self::Timeout,
+            Node::NoLeader => Self::NoLeader,
+            Node::Unknown => Self::Unknown,
+            Node::Overloaded => Self::Overloaded,
+            Node::TooLarge => Self::TooLarge,
+            Node::NoSuchGroup => unreachable!("the host names the one group that it added"),
+        }
+    }
+}
+
 /// Why leadership was not handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransferError {
@@ -126,13 +140,19 @@ pub enum StartError {
         /// The entry before the first of the log.
         base: EntryId,
     },
-    /// The state machine contains an entry that is not the one in the log: the two belong to
-    /// different members or different lives of one.
+    /// The state machine's last entry stands where the log begins, and is another one: the two
+    /// belong to different clusters or members.
     MachineContradictsLog {
         /// Up to where the machine reaches.
         applied: EntryId,
-        /// The entry that the log holds at that position.
-        logged: EntryId,
+        /// The entry before the first of the log.
+        base: EntryId,
+    },
+    /// There is a state machine with a past and no log: the log was lost, and with it the memory of
+    /// whom this member voted for and what it acknowledged.
+    LogLost {
+        /// Up to where the machine reaches.
+        applied: EntryId,
     },
 }
 
@@ -150,10 +170,15 @@ impl fmt::Display for StartError {
                  the entries between are lost here; restore the state, or let this member begin \
                  anew"
             ),
-            Self::MachineContradictsLog { applied, logged } => write!(
+            Self::MachineContradictsLog { applied, base } => write!(
                 f,
-                "the state machine ends with entry {applied} where the log holds {logged}: \
-                 they do not belong together"
+                "the state machine ends with entry {applied} where the log has {base}: they do not \
+                 belong together"
+            ),
+            Self::LogLost { applied } => write!(
+                f,
+                "the state machine ends with entry {applied} and there is no log: this member no \
+                 longer knows what it promised; replace it by a new one"
             ),
         }
     }

@@ -98,6 +98,8 @@ pub(crate) struct Shared<O> {
     pub(crate) reads: Arc<Permits>,
     /// For questions.
     pub(crate) asks: Arc<Permits>,
+    /// For questions of other members.
+    pub(crate) answers: Arc<Permits>,
     /// The counts.
     pub(crate) metrics: Arc<Metrics>,
     /// The limits.
@@ -114,6 +116,7 @@ impl<O> Shared<O> {
             proposals: Permits::new(limits.proposals, limits.proposal_bytes),
             reads: Permits::new(limits.reads, usize::MAX),
             asks: Permits::new(limits.asks, usize::MAX),
+            answers: Permits::new(limits.asks, usize::MAX),
             metrics,
             limits,
             ask_handler: RwLock::new(None),

@@ -148,6 +148,11 @@ impl<T> Inbox<T> {
         self.room.notify_all();
     }
 
+    /// Whether nothing more comes in.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Whether nothing more comes in, and nothing is left.
     pub(crate) fn is_finished(&self) -> bool {
         let state = self.lock();

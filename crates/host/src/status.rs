@@ -1,6 +1,9 @@
 //! What a host says about itself, as plain data.
 
-use quorate_raft::{GroupId, Index, NodeId, Term};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use quorate_raft::{EntryId, GroupId, Index, NodeId, RoleKind, Status, Term};
 
 /// A member's view of its group and of its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +15,7 @@ pub struct HostStatus {
     /// The group.
     pub group: GroupId,
     /// What it does in `term`.
-    pub role: Role,
+    pub role: RoleKind,
     /// The latest term it has seen.
     pub term: Term,
     /// The leader of `term`, if known.
@@ -26,7 +29,7 @@ pub struct HostStatus {
     /// The last entry that the state machine would keep through a crash.
     pub applied_durable: Index,
     /// The voters, this member among them, ascending.
-    pub voters: Vec<NodeId>,
+    pub voters: Arc<[NodeId]>,
     /// The other members, ascending.
     pub peers: Vec<PeerStatus>,
     /// Whether the host has stopped or stops; nothing here changes after.
@@ -39,19 +42,80 @@ impl HostStatus {
     pub fn is_leader(&self) -> bool {
         self.leader == Some(self.id)
     }
-}
 
-/// What a member does in a term (Raft §5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Follows a leader, or waits for one.
-    Follower,
-    /// Asks whether an election would be won (thesis §9.6).
-    PreCandidate,
-    /// Campaigns.
-    Candidate,
-    /// Leads.
-    Leader,
+    /// A member that has not looked around yet.
+    pub(crate) fn new(
+        id: NodeId,
+        cluster_id: u64,
+        group: GroupId,
+        applied: EntryId,
+        peers: &BTreeSet<NodeId>,
+    ) -> Self {
+        let mut voters = peers.clone();
+        voters.insert(id);
+        Self {
+            id,
+            cluster_id,
+            group,
+            role: RoleKind::Follower,
+            term: Term(0),
+            leader: None,
+            last: applied.index,
+            commit: applied.index,
+            applied: applied.index,
+            applied_durable: applied.index,
+            voters: voters.into_iter().collect(),
+            peers: peers
+                .iter()
+                .map(|&id| PeerStatus { id, connected: false, matched: None, active: None })
+                .collect(),
+            stopped: false,
+        }
+    }
+
+    /// The same member, now.
+    pub(crate) fn next(
+        &self,
+        raft: &Status,
+        applied_durable: Index,
+        connected: &BTreeSet<NodeId>,
+    ) -> Self {
+        let peer = |before: &PeerStatus| {
+            let progress = raft.peers.iter().find(|peer| peer.id == before.id);
+            PeerStatus {
+                id: before.id,
+                connected: connected.contains(&before.id),
+                matched: progress.map(|peer| peer.matched),
+                active: progress.map(|peer| peer.active),
+            }
+        };
+        Self {
+            id: self.id,
+            cluster_id: self.cluster_id,
+            group: self.group,
+            role: raft.role,
+            term: raft.term,
+            leader: raft.leader,
+            last: raft.last.index,
+            commit: raft.commit,
+            applied: raft.applied,
+            applied_durable,
+            voters: Arc::clone(&self.voters),
+            peers: self.peers.iter().map(peer).collect(),
+            stopped: self.stopped,
+        }
+    }
+
+    /// Whether more changed than positions in the log.
+    pub(crate) fn is_notable_after(&self, before: &Self) -> bool {
+        let connections = |status: &Self| {
+            let peers = status.peers.iter().filter(|peer| peer.connected);
+            peers.map(|peer| peer.id).collect::<Vec<_>>()
+        };
+        (self.role, self.term, self.leader, self.stopped)
+            != (before.role, before.term, before.leader, before.stopped)
+            || connections(self) != connections(before)
+    }
 }
 
 /// A peer, as seen from here.
@@ -64,4 +128,7 @@ pub struct PeerStatus {
     /// The last position up to which its log is known to equal ours and to be durable; known to a
     /// leader only.
     pub matched: Option<Index>,
+    /// Whether a leader heard from it within the last one to two election timeouts; known to a
+    /// leader only.
+    pub active: Option<bool>,
 }

@@ -1,4 +1,561 @@
-//! The peer codec.
+//! The peer codec: what members say to one another, as bytes.
+//!
+//! A frame is the length of its body, the CRC-32 of its body, and the body; all numbers are
+//! little-endian and of fixed width:
+//!
+//! ```text
+//!   length u32 | checksum u32 | kind u8 | what the kind says …
+//! ```
+//!
+//! TCP has a checksum of its own, which is weak, and covers the path between two network cards and
+//! not the one through a proxy; and what arrives here is written to disk and counted as a vote.
+//!
+//! **Parse, don't validate.** A frame becomes a message with the properties that the types in
+//! `raft/src/message.rs` and `node/src/effects.rs` promise, or a [`Malformed`], and then the
+//! connection ends. The sender and the receiver are those of the connection and not on the wire;
+//! entries carry no index, because they are consecutive. Lengths and counts are compared with what
+//! is there before anything is allocated. Commands are slices of the bytes as they arrived, not
+//! copies.
+//!
+//! Two versions of the protocol never meet on a connection, since the handshake compares them;
+//! hence there are no optional fields.
 
-/// The largest command or question that a frame may carry, in bytes.
+use std::collections::BTreeSet;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use quorate_node::{Envelope, EnvelopeBody, Forward, Refused, proposal};
+use quorate_raft::{
+    Append, AppendReply, Body, Entry, EntryId, GroupId, Heartbeat, HeartbeatReply, Index,
+    Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply, RequestVote,
+    SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply,
+};
+
+/// The largest body of a frame, in bytes. A larger length is not believed, a larger message not
+/// sent.
+pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// The largest command or question that a frame carries beside everything else, in bytes.
 pub(crate) const COMMAND_BYTES_MAX: usize = 16 << 20;
+
+/// The largest command of an entry: one of a client, with the name that the node puts in front.
+pub(crate) const ENTRY_BYTES_MAX: usize = COMMAND_BYTES_MAX + proposal::HEADER_BYTES;
+
+/// The bytes before the body: its length and checksum.
+pub(crate) const HEADER_BYTES: usize = 8;
+
+/// What one member says to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Packet {
+    /// Of one group to the same group there.
+    Envelope(Envelope),
+    /// A question for the application there.
+    Ask {
+        /// Counts up within the asking process.
+        number: u64,
+        /// The question.
+        payload: Bytes,
+    },
+    /// The answer to a question.
+    Answer {
+        /// The number of the question.
+        number: u64,
+        /// The answer, if there is one.
+        answer: Option<Bytes>,
+    },
+}
+
+impl Packet {
+    /// About what the packet takes on the wire and in memory, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        const FIXED: usize = 128;
+        FIXED
+            + match self {
+                Self::Envelope(envelope) => match &envelope.body {
+                    EnvelopeBody::Raft(message) => match &message.body {
+                        Body::Append(append) => append.entries.iter().map(Entry::cost).sum(),
+                        Body::Snapshot(chunk) => {
+                            chunk.data.len()
+                                + chunk.cursor.len()
+                                + chunk.next.as_ref().map_or(0, Bytes::len)
+                        }
+                        _ => 0,
+                    },
+                    EnvelopeBody::Forward(forward) => {
+                        forward.commands.iter().map(|(_, command)| 16 + command.len()).sum()
+                    }
+                    EnvelopeBody::Refused(refused) => refused.numbers.len() * 8,
+                },
+                Self::Ask { payload, .. } => payload.len(),
+                Self::Answer { answer, .. } => answer.as_ref().map_or(0, Bytes::len),
+            }
+    }
+}
+
+/// Why bytes are no frame, or a frame no packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// The message is larger than a frame may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Oversize;
+
+/// The numbers of the kinds, of bodies and of variants. Given once and for ever within a version.
+mod tag {
+    pub(super) const RAFT: u8 = 1;
+    pub(super) const FORWARD: u8 = 2;
+    pub(super) const REFUSED: u8 = 3;
+    pub(super) const ASK: u8 = 4;
+    pub(super) const ANSWER: u8 = 5;
+
+    pub(super) const PRE_VOTE: u8 = 1;
+    pub(super) const PRE_VOTE_REPLY: u8 = 2;
+    pub(super) const VOTE: u8 = 3;
+    pub(super) const VOTE_REPLY: u8 = 4;
+    pub(super) const APPEND: u8 = 5;
+    pub(super) const APPEND_REPLY: u8 = 6;
+    pub(super) const HEARTBEAT: u8 = 7;
+    pub(super) const HEARTBEAT_REPLY: u8 = 8;
+    pub(super) const SNAPSHOT: u8 = 9;
+    pub(super) const SNAPSHOT_REPLY: u8 = 10;
+    pub(super) const READ_INDEX: u8 = 11;
+    pub(super) const READ_INDEX_REPLY: u8 = 12;
+    pub(super) const TIMEOUT_NOW: u8 = 13;
+
+    pub(super) const ACCEPTED: u8 = 1;
+    pub(super) const REJECTED: u8 = 2;
+    pub(super) const CONTINUE: u8 = 1;
+    pub(super) const INSTALLED: u8 = 2;
+    pub(super) const NOOP: u8 = 0;
+    pub(super) const COMMAND: u8 = 1;
+}
+
+/// Appends the packet as a frame. Leaves the buffer as it was if the packet is too large for one.
+pub(crate) fn encode(packet: &Packet, out: &mut BytesMut) -> Result<(), Oversize> {
+    let start = out.len();
+    out.put_bytes(0, HEADER_BYTES);
+    put_packet(out, packet);
+    let body = &out[start + HEADER_BYTES..];
+    if body.len() > FRAME_BYTES_MAX {
+        out.truncate(start);
+        return Err(Oversize);
+    }
+    let length = u32::try_from(body.len()).expect("a frame is smaller than 4 GiB");
+    let checksum = crc32fast::hash(body);
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    out[start + 4..start + HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    Ok(())
+}
+
+/// Takes the first frame out of what has arrived, and returns its body; `None` if more has to arrive
+/// first.
+pub(crate) fn split_frame(arrived: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
+    let Some(missing) = missing_bytes(arrived)? else { return Ok(None) };
+    if missing > 0 {
+        return Ok(None);
+    }
+    let header = arrived.split_to(HEADER_BYTES);
+    let length = (&header[..4]).get_u32_le() as usize;
+    let checksum = (&header[4..]).get_u32_le();
+    let body = arrived.split_to(length).freeze();
+    if crc32fast::hash(&body) != checksum {
+        return Err(Malformed("the checksum of a frame is wrong"));
+    }
+    Ok(Some(body))
+}
+
+/// How much of the first frame has yet to arrive; `None` while even its length has not.
+pub(crate) fn missing_bytes(arrived: &[u8]) -> Result<Option<usize>, Malformed> {
+    let Some(mut length) = arrived.get(..4) else { return Ok(None) };
+    let length = length.get_u32_le() as usize;
+    if length > FRAME_BYTES_MAX {
+        return Err(Malformed("a frame is longer than any may be"));
+    }
+    Ok(Some((HEADER_BYTES + length).saturating_sub(arrived.len())))
+}
+
+/// Parses the body of a frame that `from` sent to `to`.
+pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Malformed> {
+    let mut input = Parser { rest: body };
+    let envelope = |group, body| Packet::Envelope(Envelope { group, from, to, body });
+    let packet = match input.u8()? {
+        tag::RAFT => {
+            let group = input.group()?;
+            let term = input.term()?;
+            let body = input.raft_body()?;
+            envelope(group, EnvelopeBody::Raft(Message { from, to, term, body }))
+        }
+        tag::FORWARD => {
+            let group = input.group()?;
+            let term = input.term()?;
+            let incarnation = input.u64()?;
+            let count = input.count(8 + 4)?;
+            let mut commands = Vec::with_capacity(count);
+            for _ in 0..count {
+                commands.push((input.u64()?, input.bytes()?));
+            }
+            if !commands.is_sorted_by(|(a, _), (b, _)| a < b) {
+                return Err(Malformed("the numbers of commands do not ascend"));
+            }
+            envelope(group, EnvelopeBody::Forward(Forward { term, incarnation, commands }))
+        }
+        tag::REFUSED => {
+            let group = input.group()?;
+            let term = input.term()?;
+            let incarnation = input.u64()?;
+            let count = input.count(8)?;
+            let mut numbers = Vec::with_capacity(count);
+            for _ in 0..count {
+                numbers.push(input.u64()?);
+            }
+            envelope(group, EnvelopeBody::Refused(Refused { term, incarnation, numbers }))
+        }
+        tag::ASK => Packet::Ask { number: input.u64()?, payload: input.bytes()? },
+        tag::ANSWER => Packet::Answer { number: input.u64()?, answer: input.optional_bytes()? },
+        _ => return Err(Malformed("a frame is of an unknown kind")),
+    };
+    if input.rest.has_remaining() {
+        return Err(Malformed("a frame has more bytes than its message"));
+    }
+    Ok(packet)
+}
+
+fn put_packet(out: &mut BytesMut, packet: &Packet) {
+    match packet {
+        Packet::Envelope(Envelope { group, from, to, body }) => match body {
+            EnvelopeBody::Raft(message) => {
+                assert!(
+                    message.from == *from && message.to == *to,
+                    "a message goes where its envelope goes"
+                );
+                out.put_u8(tag::RAFT);
+                out.put_u64_le(group.0);
+                out.put_u64_le(message.term.0);
+                put_raft_body(out, &message.body);
+            }
+            EnvelopeBody::Forward(Forward { term, incarnation, commands }) => {
+                out.put_u8(tag::FORWARD);
+                out.put_u64_le(group.0);
+                out.put_u64_le(term.0);
+                out.put_u64_le(*incarnation);
+                put_count(out, commands.len());
+                for (number, command) in commands {
+                    out.put_u64_le(*number);
+                    put_bytes(out, command);
+                }
+            }
+            EnvelopeBody::Refused(Refused { term, incarnation, numbers }) => {
+                out.put_u8(tag::REFUSED);
+                out.put_u64_le(group.0);
+                out.put_u64_le(term.0);
+                out.put_u64_le(*incarnation);
+                put_count(out, numbers.len());
+                for number in numbers {
+                    out.put_u64_le(*number);
+                }
+            }
+        },
+        Packet::Ask { number, payload } => {
+            out.put_u8(tag::ASK);
+            out.put_u64_le(*number);
+            put_bytes(out, payload);
+        }
+        Packet::Answer { number, answer } => {
+            out.put_u8(tag::ANSWER);
+            out.put_u64_le(*number);
+            put_optional_bytes(out, answer.as_ref());
+        }
+    }
+}
+
+fn put_raft_body(out: &mut BytesMut, body: &Body) {
+    match body {
+        Body::PreVote(request) => put_request_vote(out, tag::PRE_VOTE, request),
+        Body::Vote(request) => put_request_vote(out, tag::VOTE, request),
+        Body::PreVoteReply(VoteReply { granted }) => {
+            out.put_u8(tag::PRE_VOTE_REPLY);
+            out.put_u8((*granted).into());
+        }
+        Body::VoteReply(VoteReply { granted }) => {
+            out.put_u8(tag::VOTE_REPLY);
+            out.put_u8((*granted).into());
+        }
+        Body::Append(append) => put_append(out, append),
+        Body::AppendReply(AppendReply::Accepted { durable }) => {
+            out.put_u8(tag::APPEND_REPLY);
+            out.put_u8(tag::ACCEPTED);
+            out.put_u64_le(durable.0);
+        }
+        Body::AppendReply(AppendReply::Rejected { previous, hint }) => {
+            out.put_u8(tag::APPEND_REPLY);
+            out.put_u8(tag::REJECTED);
+            out.put_u64_le(previous.0);
+            put_entry_id(out, *hint);
+        }
+        Body::Heartbeat(Heartbeat { commit, round }) => {
+            out.put_u8(tag::HEARTBEAT);
+            out.put_u64_le(commit.0);
+            out.put_u64_le(*round);
+        }
+        Body::HeartbeatReply(HeartbeatReply { round }) => {
+            out.put_u8(tag::HEARTBEAT_REPLY);
+            out.put_u64_le(*round);
+        }
+        Body::Snapshot(SnapshotChunk { meta, cursor, data, next }) => {
+            out.put_u8(tag::SNAPSHOT);
+            put_entry_id(out, meta.last);
+            let Membership { voters, outgoing, learners } = &meta.membership;
+            for members in [voters, outgoing, learners] {
+                put_count(out, members.len());
+                for member in members {
+                    out.put_u64_le(member.0);
+                }
+            }
+            put_bytes(out, cursor);
+            put_bytes(out, data);
+            put_optional_bytes(out, next.as_ref());
+        }
+        Body::SnapshotReply(SnapshotReply::Continue { last, cursor }) => {
+            out.put_u8(tag::SNAPSHOT_REPLY);
+            out.put_u8(tag::CONTINUE);
+            put_entry_id(out, *last);
+            put_bytes(out, cursor);
+        }
+        Body::SnapshotReply(SnapshotReply::Installed { durable }) => {
+            out.put_u8(tag::SNAPSHOT_REPLY);
+            out.put_u8(tag::INSTALLED);
+            out.put_u64_le(durable.0);
+        }
+        Body::ReadIndex(ReadIndex { id }) => {
+            out.put_u8(tag::READ_INDEX);
+            put_read_id(out, *id);
+        }
+        Body::ReadIndexReply(ReadIndexReply { id, index }) => {
+            out.put_u8(tag::READ_INDEX_REPLY);
+            put_read_id(out, *id);
+            out.put_u8(index.is_some().into());
+            if let Some(index) = index {
+                out.put_u64_le(index.0);
+            }
+        }
+        Body::TimeoutNow => out.put_u8(tag::TIMEOUT_NOW),
+    }
+}
+
+fn put_request_vote(out: &mut BytesMut, tag: u8, request: &RequestVote) {
+    out.put_u8(tag);
+    put_entry_id(out, request.last);
+    out.put_u8(request.transfer.into());
+}
+
+fn put_append(out: &mut BytesMut, append: &Append) {
+    out.put_u8(tag::APPEND);
+    put_entry_id(out, append.previous);
+    out.put_u64_le(append.commit.0);
+    put_count(out, append.entries.len());
+    let mut previous = append.previous;
+    for Entry { id, payload } in &append.entries {
+        assert!(
+            id.index == previous.index.next() && id.term >= previous.term,
+            "entry {id} follows {previous} in an append"
+        );
+        previous = *id;
+        out.put_u64_le(id.term.0);
+        match payload {
+            Payload::Noop => out.put_u8(tag::NOOP),
+            Payload::Command(command) => {
+                out.put_u8(tag::COMMAND);
+                put_bytes(out, command);
+            }
+        }
+    }
+}
+
+fn put_entry_id(out: &mut BytesMut, id: EntryId) {
+    out.put_u64_le(id.term.0);
+    out.put_u64_le(id.index.0);
+}
+
+fn put_read_id(out: &mut BytesMut, id: ReadId) {
+    out.put_u64_le(id.incarnation);
+    out.put_u64_le(id.counter);
+}
+
+/// A count, or a length. One that does not fit belongs to a message that is larger than a frame and
+/// thus never leaves.
+fn put_count(out: &mut BytesMut, count: usize) {
+    out.put_u32_le(u32::try_from(count).unwrap_or(u32::MAX));
+}
+
+fn put_bytes(out: &mut BytesMut, bytes: &Bytes) {
+    put_count(out, bytes.len());
+    out.put_slice(bytes);
+}
+
+fn put_optional_bytes(out: &mut BytesMut, bytes: Option<&Bytes>) {
+    out.put_u8(bytes.is_some().into());
+    if let Some(bytes) = bytes {
+        put_bytes(out, bytes);
+    }
+}
+
+/// What of a body is not parsed yet.
+struct Parser {
+    rest: Bytes,
+}
+
+const SHORT: Malformed = Malformed("a message ends too early");
+
+impl Parser {
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        self.rest.try_get_u8().map_err(|_| SHORT)
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        self.rest.try_get_u64_le().map_err(|_| SHORT)
+    }
+
+    fn bool(&mut self) -> Result<bool, Malformed> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed("a truth value is neither")),
+        }
+    }
+
+    fn group(&mut self) -> Result<GroupId, Malformed> {
+        self.u64().map(GroupId)
+    }
+
+    fn term(&mut self) -> Result<Term, Malformed> {
+        self.u64().map(Term)
+    }
+
+    fn index(&mut self) -> Result<Index, Malformed> {
+        self.u64().map(Index)
+    }
+
+    fn entry_id(&mut self) -> Result<EntryId, Malformed> {
+        Ok(EntryId { term: self.term()?, index: self.index()? })
+    }
+
+    fn read_id(&mut self) -> Result<ReadId, Malformed> {
+        Ok(ReadId { incarnation: self.u64()?, counter: self.u64()? })
+    }
+
+    /// A count of things that take at least `bytes_each`, so that what is reserved for them is in
+    /// proportion to what has arrived.
+    fn count(&mut self, bytes_each: usize) -> Result<usize, Malformed> {
+        let count = self.rest.try_get_u32_le().map_err(|_| SHORT)? as usize;
+        if count > self.rest.len() / bytes_each { Err(SHORT) } else { Ok(count) }
+    }
+
+    fn bytes(&mut self) -> Result<Bytes, Malformed> {
+        let length = self.count(1)?;
+        Ok(self.rest.split_to(length))
+    }
+
+    fn optional_bytes(&mut self) -> Result<Option<Bytes>, Malformed> {
+        if self.bool()? { self.bytes().map(Some) } else { Ok(None) }
+    }
+
+    fn members(&mut self) -> Result<BTreeSet<NodeId>, Malformed> {
+        let count = self.count(8)?;
+        let mut members = BTreeSet::new();
+        for _ in 0..count {
+            let member = NodeId(self.u64()?);
+            if members.last().is_some_and(|last| *last >= member) {
+                return Err(Malformed("members do not ascend"));
+            }
+            members.insert(member);
+        }
+        Ok(members)
+    }
+
+    fn raft_body(&mut self) -> Result<Body, Malformed> {
+        Ok(match self.u8()? {
+            tag::PRE_VOTE => Body::PreVote(self.request_vote()?),
+            tag::PRE_VOTE_REPLY => Body::PreVoteReply(VoteReply { granted: self.bool()? }),
+            tag::VOTE => Body::Vote(self.request_vote()?),
+            tag::VOTE_REPLY => Body::VoteReply(VoteReply { granted: self.bool()? }),
+            tag::APPEND => Body::Append(self.append()?),
+            tag::APPEND_REPLY => Body::AppendReply(match self.u8()? {
+                tag::ACCEPTED => AppendReply::Accepted { durable: self.index()? },
+                tag::REJECTED => {
+                    AppendReply::Rejected { previous: self.index()?, hint: self.entry_id()? }
+                }
+                _ => return Err(Malformed("an answer to an append is of an unknown kind")),
+            }),
+            tag::HEARTBEAT => {
+                Body::Heartbeat(Heartbeat { commit: self.index()?, round: self.u64()? })
+            }
+            tag::HEARTBEAT_REPLY => Body::HeartbeatReply(HeartbeatReply { round: self.u64()? }),
+            tag::SNAPSHOT => {
+                let last = self.entry_id()?;
+                let voters = self.members()?;
+                let outgoing = self.members()?;
+                let learners = self.members()?;
+                Body::Snapshot(SnapshotChunk {
+                    meta: SnapshotMeta {
+                        last,
+                        membership: Membership { voters, outgoing, learners },
+                    },
+                    cursor: self.bytes()?,
+                    data: self.bytes()?,
+                    next: self.optional_bytes()?,
+                })
+            }
+            tag::SNAPSHOT_REPLY => Body::SnapshotReply(match self.u8()? {
+                tag::CONTINUE => {
+                    SnapshotReply::Continue { last: self.entry_id()?, cursor: self.bytes()? }
+                }
+                tag::INSTALLED => SnapshotReply::Installed { durable: self.index()? },
+                _ => return Err(Malformed("an answer to a snapshot is of an unknown kind")),
+            }),
+            tag::READ_INDEX => Body::ReadIndex(ReadIndex { id: self.read_id()? }),
+            tag::READ_INDEX_REPLY => {
+                let id = self.read_id()?;
+                let index = if self.bool()? { Some(self.index()?) } else { None };
+                Body::ReadIndexReply(ReadIndexReply { id, index })
+            }
+            tag::TIMEOUT_NOW => Body::TimeoutNow,
+            _ => return Err(Malformed("a message is of an unknown kind")),
+        })
+    }
+
+    fn request_vote(&mut self) -> Result<RequestVote, Malformed> {
+        Ok(RequestVote { last: self.entry_id()?, transfer: self.bool()? })
+    }
+
+    fn append(&mut self) -> Result<Append, Malformed> {
+        let previous = self.entry_id()?;
+        let commit = self.index()?;
+        let count = self.count(8 + 1)?;
+        let mut entries = Vec::with_capacity(count);
+        let mut last = previous;
+        for _ in 0..count {
+            let term = self.term()?;
+            let index = last.index.0.checked_add(1);
+            let index = Index(index.ok_or(Malformed("an entry lies beyond the last index"))?);
+            if term < last.term {
+                return Err(Malformed("the terms of entries descend"));
+            }
+            last = EntryId { term, index };
+            let payload = match self.u8()? {
+                tag::NOOP => Payload::Noop,
+                tag::COMMAND => {
+                    let command = self.bytes()?;
+                    if command.len() > ENTRY_BYTES_MAX {
+                        return Err(Malformed("an entry is larger than any may be"));
+                    }
+                    Payload::Command(command)
+                }
+                _ => return Err(Malformed("an entry is of an unknown kind")),
+            };
+            entries.push(Entry { id: last, payload });
+        }
+        Ok(Append { previous, entries, commit })
+    }
+}
+
+#[cfg(test)]
+mod tests;

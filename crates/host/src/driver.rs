@@ -1,0 +1,251 @@
+//! The raft thread: inbox → [`Node::step`] → [`Node::flush`] → effects.
+//!
+//! One round takes all that has arrived, steps through it, flushes once, and gives the effects to
+//! whom they concern. Nothing in it waits: not for the disk, not for a peer, not for the machine. A
+//! round is therefore short, and a heartbeat is never late because of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_node::{ApplyJob, Effects, Feedback, Input, Node};
+use quorate_raft::{Event, GroupId, Index, NodeId, Time};
+use tokio::sync::watch;
+
+use crate::asks::{Asks, Reach};
+use crate::clock::Clock;
+use crate::config::HostEvent;
+use crate::error::{RequestError, TransferError};
+use crate::handle::{Shared, Signal, Waiter};
+use crate::inbox::Inbox;
+use crate::peer::Queue;
+use crate::report::Reporter;
+use crate::status::HostStatus;
+use crate::transfers::{self, Transfers};
+use crate::wal_thread::WalJob;
+use crate::wire::Packet;
+
+/// The raft thread.
+pub(crate) struct Driver<O> {
+    pub(crate) id: NodeId,
+    pub(crate) group: GroupId,
+    pub(crate) node: Node<Waiter<O>>,
+    pub(crate) clock: Clock,
+    pub(crate) shared: Arc<Shared<O>>,
+    pub(crate) reporter: Arc<Reporter>,
+    /// The log's inbox.
+    pub(crate) wal: Arc<Inbox<WalJob>>,
+    /// The machine's inbox.
+    pub(crate) apply: Arc<Inbox<ApplyJob<Waiter<O>>>>,
+    /// What waits for each peer.
+    pub(crate) queues: Arc<BTreeMap<NodeId, Arc<Queue>>>,
+    /// What handles show.
+    pub(crate) status: watch::Sender<Arc<HostStatus>>,
+    pub(crate) asks: Asks,
+    pub(crate) transfers: Transfers,
+    pub(crate) peers: BTreeSet<NodeId>,
+    /// The peers to whom there is a connection.
+    pub(crate) connected: BTreeSet<NodeId>,
+    /// The last entry that the machine would keep through a crash, as it last said.
+    pub(crate) machine_durable: Index,
+}
+
+/// What is sent in a round, by peer, so that each queue is locked once.
+type Outbox = BTreeMap<NodeId, Vec<Packet>>;
+
+impl<O: Send + 'static> Driver<O> {
+    /// Runs until the inbox is closed. Whoever waits for anything then hears that the host stops.
+    pub(crate) fn run(mut self) {
+        self.rounds();
+        self.shared.inbox.close();
+        let mut left = Vec::new();
+        while !self.shared.inbox.is_finished() {
+            self.shared.inbox.take(Duration::ZERO, &mut left);
+        }
+        self.status.send_modify(|status| Arc::make_mut(status).stopped = true);
+    }
+
+    fn rounds(&mut self) {
+        let mut signals = Vec::new();
+        let mut effects = Effects::default();
+        let mut outbox = Outbox::new();
+        loop {
+            let now = self.clock.now();
+            self.shared.inbox.take(self.deadline().since(now), &mut signals);
+            if self.shared.inbox.is_closed() {
+                return;
+            }
+            let now = self.clock.now();
+            self.shared.metrics.rounds.add(1);
+            for signal in signals.drain(..) {
+                self.take_in(now, signal, &mut effects, &mut outbox);
+            }
+            self.node.flush(now, &mut effects);
+            self.carry_out(&mut effects, &mut outbox);
+            self.asks.expire(now);
+            self.transfers.expire(now);
+            self.publish(&mut outbox);
+            self.send(&mut outbox);
+        }
+    }
+
+    fn deadline(&self) -> Time {
+        self.node.deadline().min(self.asks.deadline()).min(self.transfers.deadline())
+    }
+
+    fn take_in(
+        &mut self,
+        now: Time,
+        signal: Signal<O>,
+        effects: &mut Effects<Waiter<O>>,
+        outbox: &mut Outbox,
+    ) {
+        let group = self.group;
+        match signal {
+            Signal::Durable(durable) => {
+                for (group, seq) in durable {
+                    self.node.step(now, Input::Durable { group, seq }, effects);
+                }
+            }
+            Signal::Applied(group, reports) => {
+                for feedback in reports {
+                    if let Feedback::Progress { durable, .. } = &feedback {
+                        self.machine_durable = *durable;
+                    }
+                    self.node.step(now, Input::Applied { group, feedback }, effects);
+                }
+            }
+            Signal::Peer(envelope) => self.node.step(now, Input::Peer(envelope), effects),
+            Signal::Propose(command, waiter) => {
+                self.shared.metrics.proposals.add(1);
+                self.node.step(now, Input::Propose { group, command, waiter }, effects);
+            }
+            Signal::Read(waiter) => {
+                self.shared.metrics.reads.add(1);
+                self.node.step(now, Input::Read { group, waiter }, effects);
+            }
+            Signal::Transfer(to, reply) => {
+                let status = self.status.borrow();
+                let verdict = transfers::check(self.id, status.leader, &status.voters, to);
+                drop(status);
+                match verdict {
+                    Ok(()) => {
+                        self.transfers.push(now, reply);
+                        self.node.step(now, Input::Transfer { group, to }, effects);
+                    }
+                    Err(error) => {
+                        let _ = reply.send(Err::<(), TransferError>(error));
+                    }
+                }
+            }
+            Signal::Ask(question) => {
+                let reach = Reach {
+                    id: self.id,
+                    leader: self.status.borrow().leader,
+                    peers: &self.peers,
+                    connected: &self.connected,
+                };
+                self.asks.ask(now, question, reach, &mut into(outbox));
+            }
+            Signal::Answer { from, number, answer } => self.asks.answered(from, number, answer),
+            Signal::Connection { peer, up: true } => {
+                self.connected.insert(peer);
+            }
+            Signal::Connection { peer, up: false } => {
+                self.connected.remove(&peer);
+                self.asks.disconnected(peer);
+            }
+        }
+    }
+
+    /// Gives the effects to whom they concern, the furthest away first: the messages travel while
+    /// the disk turns.
+    fn carry_out(&mut self, effects: &mut Effects<Waiter<O>>, outbox: &mut Outbox) {
+        for envelope in effects.send.drain(..) {
+            outbox.entry(envelope.to).or_default().push(Packet::Envelope(envelope));
+        }
+        self.send(outbox);
+        if !effects.persist.is_empty() {
+            self.wal.push_own(effects.persist.drain(..));
+        }
+        if !effects.apply.is_empty() {
+            let group = self.group;
+            self.apply.push_own(effects.apply.drain(..).map(|(of, job)| {
+                assert!(of == group, "a job of {of} on a host of {group}");
+                job
+            }));
+        }
+        for (waiter, error) in effects.failed.drain(..) {
+            self.shared.fail(waiter, error.into());
+        }
+        for (group, event) in effects.events.drain(..) {
+            if matches!(event, Event::TransferAborted { .. }) {
+                self.transfers.aborted();
+            }
+            self.reporter.tell(&HostEvent::Raft(group, event));
+        }
+        effects.clear();
+    }
+
+    fn send(&self, outbox: &mut Outbox) {
+        for (peer, packets) in outbox {
+            if packets.is_empty() {
+                continue;
+            }
+            match (self.queues.get(peer), self.shared.metrics.peers.get(peer)) {
+                (Some(queue), Some(metrics)) => metrics.dropped.add(queue.push(packets)),
+                // The group has a member that this host was given no address for.
+                _ => packets.clear(),
+            }
+        }
+    }
+
+    /// Shows how things stand, if that changed, and wakes those who follow if more than positions
+    /// did.
+    fn publish(&mut self, outbox: &mut Outbox) {
+        let group = self.node.status(self.group).expect("the group was added at the start");
+        let before = self.status.borrow().clone();
+        let status = before.next(&group.raft, self.machine_durable, &self.connected);
+        if status == *before {
+            return;
+        }
+        let leader_changed = status.leader != before.leader;
+        let notable = status.is_notable_after(&before);
+        if leader_changed && status.leader.is_some() && !status.is_leader() {
+            self.transfers.moved();
+        }
+        let leader = status.leader;
+        self.status.send_if_modified(|shown| {
+            *shown = Arc::new(status);
+            notable
+        });
+        if notable {
+            let reach =
+                Reach { id: self.id, leader, peers: &self.peers, connected: &self.connected };
+            self.asks.leader_may_be_known(reach, &mut into(outbox));
+        }
+    }
+}
+
+/// Puts packets into the outbox.
+fn into(outbox: &mut Outbox) -> impl FnMut(NodeId, Packet) {
+    |to, packet| outbox.entry(to).or_default().push(packet)
+}
+
+impl<O> Shared<O> {
+    /// Ends a request without an outcome.
+    pub(crate) fn fail(&self, waiter: Waiter<O>, error: RequestError) {
+        match waiter {
+            Waiter::Outcome(reply, permit) => {
+                drop(permit);
+                self.metrics.proposals_failed.add(1);
+                let _ = reply.send(Err(error));
+            }
+            Waiter::Read(reply, permit) => {
+                drop(permit);
+                self.metrics.reads_failed.add(1);
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+}

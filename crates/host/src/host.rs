@@ -1,0 +1,345 @@
+//! A running member: how it starts, and how it stops.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use quorate_node::{Applier, ApplyJob, GroupConfig, Machine, Node, NodeConfig};
+use quorate_raft::{EntryId, HardState, Membership, NodeId, Record, Recovered};
+use quorate_wal::{FileDisk, Wal, WalOptions};
+use tokio::sync::watch;
+
+use crate::apply_thread::ApplyThread;
+use crate::asks::Asks;
+use crate::clock::Clock;
+use crate::config::HostConfig;
+use crate::driver::Driver;
+use crate::error::StartError;
+use crate::fatal::Fatal;
+use crate::handle::{Handle, Shared, Signal, Waiter};
+use crate::handshake::Identity;
+use crate::inbox::Inbox;
+use crate::metrics::Metrics;
+use crate::peer::{Incoming, Listening, Outgoing, Queue};
+use crate::report::Reporter;
+use crate::status::HostStatus;
+use crate::transfers::Transfers;
+use crate::wal_thread::{WalJob, WalThread};
+use crate::wire;
+
+/// A running member. Stops when dropped, as by [`Host::shutdown`].
+pub struct Host<O: Send + 'static> {
+    shared: Arc<Shared<O>>,
+    fatal: Arc<Fatal>,
+    wal: Arc<Inbox<WalJob>>,
+    apply: Arc<Inbox<ApplyJob<Waiter<O>>>>,
+    queues: Arc<BTreeMap<NodeId, Arc<Queue>>>,
+    incoming: Arc<Incoming<O>>,
+    threads: Threads,
+}
+
+/// The threads, as long as they run.
+#[derive(Debug, Default)]
+struct Threads {
+    raft: Option<JoinHandle<()>>,
+    wal: Option<JoinHandle<()>>,
+    apply: Option<JoinHandle<()>>,
+    writers: Vec<JoinHandle<()>>,
+    listening: Option<Listening>,
+}
+
+impl<O: Send + 'static> fmt::Debug for Host<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("id", &self.shared.id).finish_non_exhaustive()
+    }
+}
+
+impl<O: Send + 'static> Host<O> {
+    /// Starts a member with this state machine, or finishes what it was doing when it was stopped.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        config: HostConfig,
+        machine: Box<dyn Machine<Outcome = O>>,
+    ) -> Result<(Self, Handle<O>), StartError> {
+        let mut config = config.check()?;
+        let listeners = std::mem::take(&mut config.listeners);
+        let (wal, recovered) = open_log(&config, machine.applied())?;
+        let clock = Clock::start();
+        let peers: BTreeSet<NodeId> = config.peers.keys().copied().collect();
+        let metrics = Arc::new(Metrics::new(peers.iter().copied()));
+        let shared = Arc::new(Shared::new(config.id, config.limits.clone(), metrics));
+        let reporter = Arc::new(Reporter::new(Arc::clone(&config.on_event)));
+        let wal_inbox = Arc::new(Inbox::new(0));
+        let apply_inbox: Arc<Inbox<ApplyJob<Waiter<O>>>> = Arc::new(Inbox::new(0));
+        let fatal = Arc::new(Fatal::new(
+            close_all(&shared, &wal_inbox, &apply_inbox),
+            Arc::clone(&config.on_fatal),
+        ));
+        let status =
+            HostStatus::new(config.id, config.cluster_id, config.group, machine.applied(), &peers);
+        let (status, shown) = watch::channel(Arc::new(status));
+        let handle = Handle::new(Arc::clone(&shared), shown);
+
+        let identity = Identity {
+            cluster_id: config.cluster_id,
+            id: config.id,
+            incarnation: scramble(config.seed),
+        };
+        let queue = || Arc::new(Queue::new(config.limits.peer_queue_bytes));
+        let queues: BTreeMap<_, _> = peers.iter().map(|&peer| (peer, queue())).collect();
+        let queues = Arc::new(queues);
+        let incoming = Arc::new(Incoming {
+            identity,
+            transport: Arc::clone(&config.transport),
+            patience: patience(&config),
+            shared: Arc::clone(&shared),
+            queues: Arc::clone(&queues),
+            reporter: Arc::clone(&reporter),
+            connections: Mutex::default(),
+        });
+        // From here on, an early return drops the host, which stops what has started.
+        let mut host = Self {
+            shared: Arc::clone(&shared),
+            fatal: Arc::clone(&fatal),
+            wal: Arc::clone(&wal_inbox),
+            apply: Arc::clone(&apply_inbox),
+            queues: Arc::clone(&queues),
+            incoming: Arc::clone(&incoming),
+            threads: Threads::default(),
+        };
+
+        let membership = Membership::of_voters(peers.iter().copied().chain([config.id]));
+        let wal_thread = WalThread {
+            wal,
+            inbox: Arc::clone(&wal_inbox),
+            shared: Arc::clone(&shared),
+            clock,
+            fatal: Arc::clone(&fatal),
+        };
+        host.threads.wal = Some(spawn("wal", &fatal, move || wal_thread.run())?);
+        let applied = machine.applied();
+        let apply_thread = ApplyThread {
+            group: config.group,
+            applier: Applier::new(machine, membership.clone()),
+            inbox: Arc::clone(&apply_inbox),
+            shared: Arc::clone(&shared),
+            fatal: Arc::clone(&fatal),
+        };
+        host.threads.apply = Some(spawn("apply", &fatal, move || apply_thread.run())?);
+        let driver = Driver {
+            id: config.id,
+            group: config.group,
+            node: new_node(&config, identity.incarnation, membership, recovered, applied, clock),
+            clock,
+            shared,
+            reporter: Arc::clone(&reporter),
+            wal: wal_inbox,
+            apply: apply_inbox,
+            queues,
+            status,
+            asks: Asks::new(config.request_timeout),
+            transfers: Transfers::new(config.request_timeout),
+            peers,
+            connected: BTreeSet::new(),
+            machine_durable: applied.index,
+        };
+        host.threads.raft = Some(spawn("raft", &fatal, move || driver.run())?);
+        for (&peer, queue) in host.queues.iter() {
+            let outgoing = host.outgoing(&config, peer, queue, &reporter);
+            let thread = spawn("peer-out", &fatal, move || outgoing.run())?;
+            host.threads.writers.push(thread);
+        }
+        let listening = incoming
+            .listen(listeners)
+            .map_err(|source| StartError::Io { what: "listen for other members".into(), source })?;
+        host.threads.listening = Some(listening);
+        Ok((host, handle))
+    }
+
+    fn outgoing(
+        &self,
+        config: &HostConfig,
+        peer: NodeId,
+        queue: &Arc<Queue>,
+        reporter: &Arc<Reporter>,
+    ) -> Outgoing {
+        let shared = Arc::clone(&self.shared);
+        let on_change = move |up| shared.inbox.push_own([Signal::Connection { peer, up }]);
+        Outgoing {
+            identity: self.incoming.identity,
+            peer,
+            addresses: config.peers[&peer].clone(),
+            transport: Arc::clone(&config.transport),
+            patience: patience(config),
+            queue: Arc::clone(queue),
+            on_change: Box::new(on_change),
+            metrics: Arc::clone(&self.shared.metrics),
+            reporter: Arc::clone(reporter),
+        }
+    }
+
+    /// Stops in order: requests that wait end with `Stopped`, what was given to the log and to the
+    /// machine is finished, the machine is made durable. Returns when everything has ended. To hand
+    /// leadership over first is up to the caller.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    /// Stops as a crash would: nothing more is written, applied or acknowledged. For tests.
+    pub fn kill(mut self) {
+        self.fatal.pull_the_plug();
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        // First the raft thread, so that nothing new comes, then those whom it gives work.
+        self.shared.inbox.close();
+        join(self.threads.raft.take());
+        self.wal.close();
+        join(self.threads.wal.take());
+        self.apply.close();
+        join(self.threads.apply.take());
+        for queue in self.queues.values() {
+            queue.stop();
+        }
+        if let Some(listening) = self.threads.listening.take() {
+            listening.stop();
+        }
+        self.incoming.stop();
+        for writer in self.threads.writers.drain(..) {
+            join(Some(writer));
+        }
+    }
+}
+
+impl<O: Send + 'static> Drop for Host<O> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if let Some(thread) = thread {
+        // A panic in it was caught and told by its guard.
+        let _ = thread.join();
+    }
+}
+
+fn spawn(
+    name: &'static str,
+    fatal: &Arc<Fatal>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let fatal = Arc::clone(fatal);
+    thread::Builder::new()
+        .name(format!("quorate-{name}"))
+        .spawn(move || fatal.guard(name, body))
+        .map_err(|source| StartError::Io { what: format!("start the {name} thread"), source })
+}
+
+/// Closes every inbox.
+fn close_all<O: Send + 'static>(
+    shared: &Arc<Shared<O>>,
+    wal: &Arc<Inbox<WalJob>>,
+    apply: &Arc<Inbox<ApplyJob<Waiter<O>>>>,
+) -> Box<dyn Fn() + Send + Sync> {
+    let (shared, wal, apply) = (Arc::clone(shared), Arc::clone(wal), Arc::clone(apply));
+    Box::new(move || {
+        shared.inbox.close();
+        wal.close();
+        apply.close();
+    })
+}
+
+/// How long a connection may be silent where an answer is due: long enough for a busy peer, and
+/// not so long that a peer that comes back is missed for more than a few elections.
+fn patience(config: &HostConfig) -> Duration {
+    config.election_timeout * 2
+}
+
+/// Spreads the bits of a seed over the whole word (the finalizer of SplitMix64), so that two
+/// uses of one seed have nothing in common.
+fn scramble(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn new_node<W>(
+    config: &HostConfig,
+    incarnation: u64,
+    membership: Membership,
+    recovered: Recovered,
+    applied: EntryId,
+    clock: Clock,
+) -> Node<W> {
+    let limits = &config.limits;
+    let seed = scramble(incarnation ^ config.id.0);
+    let mut node = Node::new(NodeConfig {
+        request_timeout: config.request_timeout,
+        command_bytes_max: limits.command_bytes,
+        // The permits bind first; the node's own bounds are for what other members send on.
+        pending_max: limits.proposals.max(limits.reads),
+        pending_bytes_max: limits.proposal_bytes,
+        ..NodeConfig::new(config.id, incarnation, seed)
+    });
+    let group = GroupConfig {
+        group: config.group,
+        membership,
+        heartbeat_interval: config.heartbeat_interval,
+        election_timeout: config.election_timeout,
+        limits: limits.raft,
+    };
+    node.add_group(group, recovered, applied, clock.now());
+    node
+}
+
+/// Opens the log and holds it against the state machine, which is durable by itself.
+///
+/// The machine may be *within* the log: the entries after its position are applied again. It may be
+/// *ahead* of the log: a crash came between the installation of a snapshot and the record of it, or
+/// the snapshot replaced entries that were never committed. The machine is right then, since it holds
+/// only what is committed, and Raft begins the log anew at its position, as the first record that
+/// it writes.
+///
+/// It must not be *behind* the log's beginning: the entries between are nowhere on this disk. And it
+/// must not have a past without there being a log at all: a member that forgot its votes may vote
+/// twice in a term, and one that forgot entries may help to elect a leader without them. An empty
+/// log and a log that is gone are told apart by a record that is written before anything else
+/// happens.
+fn open_log(config: &HostConfig, applied: EntryId) -> Result<(Wal, Recovered), StartError> {
+    let path = config.data_dir.join("wal");
+    let failed = |error: &dyn fmt::Display| StartError::Log {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
+    let disk = std::fs::create_dir_all(&config.data_dir)
+        .and_then(|()| FileDisk::open(&path))
+        .map_err(|error| failed(&error))?;
+    // Whatever the codec lets in must fit: a peer with other limits is no reason to fail.
+    let record_bytes_max = 2 * wire::ENTRY_BYTES_MAX;
+    let options = WalOptions { record_bytes_max, ..WalOptions::default() };
+    let (mut wal, mut groups) =
+        Wal::open(Box::new(disk), options).map_err(|error| failed(&error))?;
+    let Some(recovered) = groups.remove(&config.group) else {
+        if applied != EntryId::ZERO {
+            return Err(StartError::LogLost { applied });
+        }
+        wal.append(config.group, &Record::HardState(HardState::default()));
+        wal.commit().map_err(|error| failed(&error))?;
+        return Ok((wal, Recovered::default()));
+    };
+    let base = recovered.base;
+    if applied.index < base.index {
+        return Err(StartError::MachineBehindLog { applied, base });
+    }
+    if applied.index == base.index && applied != base {
+        return Err(StartError::MachineContradictsLog { applied, base });
+    }
+    Ok((wal, recovered))
+}

@@ -1,0 +1,343 @@
+//! The connection to a peer: a queue, and a thread that writes what is in it.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use quorate_raft::NodeId;
+
+use crate::error::PeerError;
+use crate::handshake::{self, Greeting, Identity, Verdict};
+use crate::metrics::{Metrics, PeerMetrics};
+use crate::report::Reporter;
+use crate::transport::{Connection, Transport};
+use crate::wire::{self, Packet};
+
+/// The pause after the first failure to connect. It doubles with each.
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+
+/// The longest pause. Short, since a member is missed while it lasts, and a refused connection costs
+/// next to nothing.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// What is written at once, in bytes, give or take one packet. Also what is kept of the buffer.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// What waits to be sent to a peer. The raft thread and whoever answers a question put it in; the
+/// writer takes it out.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    arrival: Condvar,
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    packets: Vec<Packet>,
+    bytes: usize,
+    /// Whether the writer waits on `arrival`.
+    asleep: bool,
+    /// The connection, if there is one: its socket, and the process of the peer that it leads to.
+    connection: Option<(TcpStream, u64)>,
+    /// The peer was heard of: not worth waiting for the end of a pause.
+    nudged: bool,
+    stopped: bool,
+}
+
+/// What the writer does next.
+enum Next {
+    Write,
+    Reconnect,
+    Stop,
+}
+
+impl Queue {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                packets: Vec::new(),
+                bytes: 0,
+                asleep: false,
+                connection: None,
+                nudged: false,
+                stopped: false,
+            }),
+            arrival: Condvar::new(),
+            bytes_max,
+        }
+    }
+
+    /// The state. Whole after a panic elsewhere: every change is a plain assignment.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts packets in, and returns how many were dropped for want of room.
+    ///
+    /// While there is no connection, only what came last is kept: by the time there is one, the rest
+    /// is out of date, and a peer that was away for hours is not greeted with old heartbeats.
+    pub(crate) fn push(&self, packets: &mut Vec<Packet>) -> u64 {
+        let mut state = self.lock();
+        let mut dropped = 0;
+        if state.connection.is_none() {
+            dropped += state.packets.len();
+            state.packets.clear();
+            state.bytes = 0;
+        }
+        for packet in packets.drain(..) {
+            let cost = packet.cost();
+            if state.stopped || state.bytes + cost > self.bytes_max {
+                dropped += 1;
+            } else {
+                state.bytes += cost;
+                state.packets.push(packet);
+            }
+        }
+        let wake = state.asleep && state.connection.is_some();
+        drop(state);
+        if wake {
+            self.arrival.notify_one();
+        }
+        dropped as u64
+    }
+
+    /// The peer is there, in this process of its: it just connected to us. Ends a pause, and a
+    /// connection that leads to a process before.
+    pub(crate) fn nudge(&self, incarnation: u64) {
+        let mut state = self.lock();
+        match &state.connection {
+            Some((_, current)) if *current == incarnation => {}
+            Some((socket, _)) => {
+                let _ = socket.shutdown(Shutdown::Both);
+                state.connection = None;
+            }
+            None => state.nudged = true,
+        }
+        drop(state);
+        self.arrival.notify_one();
+    }
+
+    /// Ends the writer.
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        if let Some((socket, _)) = &state.connection {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        drop(state);
+        self.arrival.notify_one();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    /// Waits for a while, or for less if the peer is heard of or the host stops.
+    fn pause(&self, duration: Duration) {
+        let mut state = self.lock();
+        if !state.stopped && !state.nudged {
+            state.asleep = true;
+            let (woken, _) =
+                self.arrival.wait_timeout(state, duration).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.asleep = false;
+        }
+        state.nudged = false;
+    }
+
+    /// Waits for packets and takes them all.
+    fn take(&self, into: &mut Vec<Packet>) -> Next {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return Next::Stop;
+            }
+            if state.connection.is_none() {
+                return Next::Reconnect;
+            }
+            if !state.packets.is_empty() {
+                std::mem::swap(&mut state.packets, into);
+                state.bytes = 0;
+                return Next::Write;
+            }
+            state.asleep = true;
+            state = self.arrival.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.asleep = false;
+        }
+    }
+
+    /// A connection was made, to this process of the peer.
+    fn set_connection(&self, connection: Option<(TcpStream, u64)>) {
+        let mut state = self.lock();
+        if state.stopped
+            && let Some((socket, _)) = &connection
+        {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        state.connection = connection;
+    }
+}
+
+/// The writer of a connection.
+pub(crate) struct Outgoing {
+    /// Who connects.
+    pub(crate) identity: Identity,
+    /// To whom.
+    pub(crate) peer: NodeId,
+    /// Where it may be, to be tried in turn.
+    pub(crate) addresses: Vec<String>,
+    /// How.
+    pub(crate) transport: Arc<dyn Transport>,
+    /// How long to wait for a connection, for a greeting, and for the acknowledgement of bytes.
+    pub(crate) patience: Duration,
+    /// What is written.
+    pub(crate) queue: Arc<Queue>,
+    /// Told whenever a connection is made or lost.
+    pub(crate) on_change: Box<dyn Fn(bool) + Send>,
+    /// Counts.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Events.
+    pub(crate) reporter: Arc<Reporter>,
+}
+
+impl Outgoing {
+    /// Connects, writes, connects again, until the queue is stopped.
+    pub(crate) fn run(self) {
+        let metrics = self.metrics.peers.get(&self.peer).expect("every peer has its counts");
+        let mut backoff = BACKOFF_MIN;
+        let mut attempt = 0;
+        while !self.queue.is_stopped() {
+            let address = &self.addresses[attempt % self.addresses.len()];
+            attempt += 1;
+            let error = match self.connect(address) {
+                Ok(mut connection) => {
+                    backoff = BACKOFF_MIN;
+                    metrics.connects.add(1);
+                    self.reporter.connected(self.peer);
+                    (self.on_change)(true);
+                    let end = self.write(&mut connection, metrics);
+                    self.queue.set_connection(None);
+                    (self.on_change)(false);
+                    let Err(error) = end else { continue };
+                    PeerError::Io(error.kind())
+                }
+                Err(error) => error,
+            };
+            if self.queue.is_stopped() {
+                return;
+            }
+            self.reporter.lost(self.peer, error);
+            self.queue.pause(backoff);
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    fn connect(&self, address: &str) -> Result<Connection, PeerError> {
+        let io = |error: std::io::Error| PeerError::Io(error.kind());
+        let mut connection = self.transport.connect(address, self.patience).map_err(io)?;
+        let socket = connection.socket.try_clone().map_err(io)?;
+        socket.set_read_timeout(Some(self.patience)).map_err(io)?;
+        give_up_after(&socket, self.patience).map_err(io)?;
+        Greeting::new(self.identity, self.peer, Verdict::Welcome)
+            .write(&mut connection.stream)
+            .map_err(io)?;
+        let answer = Greeting::read(&mut connection.stream)?;
+        handshake::heed(self.identity, self.peer, &answer)?;
+        self.queue.set_connection(Some((socket, answer.from.incarnation)));
+        Ok(connection)
+    }
+
+    /// Writes what comes until the connection or the host ends; an error if it was the connection.
+    fn write(&self, connection: &mut Connection, metrics: &PeerMetrics) -> std::io::Result<()> {
+        let mut packets = Vec::new();
+        let mut buffer = BytesMut::new();
+        loop {
+            match self.queue.take(&mut packets) {
+                Next::Write => {}
+                Next::Reconnect | Next::Stop => return Ok(()),
+            }
+            for packet in packets.drain(..) {
+                if wire::encode(&packet, &mut buffer).is_err() {
+                    metrics.dropped.add(1);
+                }
+                if buffer.len() >= WRITE_BYTES {
+                    flush(connection, &mut buffer, metrics)?;
+                }
+            }
+            flush(connection, &mut buffer, metrics)?;
+        }
+    }
+}
+
+/// Writes the buffer and empties it.
+fn flush(
+    connection: &mut Connection,
+    buffer: &mut BytesMut,
+    metrics: &PeerMetrics,
+) -> std::io::Result<()> {
+    if buffer.is_empty() {
+        return Ok(());
+    }
+    connection.stream.write_all(buffer)?;
+    connection.stream.flush()?;
+    metrics.sent_bytes.add(buffer.len() as u64);
+    if buffer.capacity() > 2 * WRITE_BYTES {
+        *buffer = BytesMut::new(); // One large snapshot or command does not keep its memory.
+    }
+    buffer.clear();
+    Ok(())
+}
+
+/// Ends a connection whose bytes stay unacknowledged for so long. Left to itself, TCP doubles its
+/// patience with each retry, and after a partition of a minute the peer is missed for another.
+fn give_up_after(socket: &TcpStream, patience: Duration) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(socket, millis)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = patience;
+    rustix::net::sockopt::set_socket_keepalive(socket, true)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn packets(count: u64) -> Vec<Packet> {
+        (0..count).map(|number| Packet::Ask { number, payload: Bytes::new() }).collect()
+    }
+
+    #[test]
+    fn without_a_connection_only_the_newest_is_kept() {
+        let queue = Queue::new(10_000);
+        assert_eq!(queue.push(&mut packets(3)), 0);
+        assert_eq!(queue.push(&mut packets(2)), 3);
+        assert_eq!(queue.lock().packets.len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted() {
+        let cost = packets(1)[0].cost();
+        let queue = Queue::new(2 * cost);
+        assert_eq!(queue.push(&mut packets(5)), 3);
+        assert_eq!(queue.lock().bytes, 2 * cost);
+        queue.stop();
+        assert_eq!(queue.push(&mut packets(1)), 3, "the two old ones, and the new one");
+    }
+
+    #[test]
+    fn a_pause_ends_early_when_the_peer_is_heard_of() {
+        let queue = Queue::new(0);
+        queue.nudge(1);
+        queue.pause(Duration::from_secs(3_600));
+        queue.stop();
+        queue.pause(Duration::from_secs(3_600));
+    }
+}

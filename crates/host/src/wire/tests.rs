@@ -1,0 +1,288 @@
+//! Every message survives the way there, and nothing else does harm.
+
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+
+const FROM: NodeId = NodeId(7);
+const TO: NodeId = NodeId(9);
+
+fn blob() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn term() -> impl Strategy<Value = Term> {
+    any::<u64>().prop_map(Term)
+}
+
+fn index() -> impl Strategy<Value = Index> {
+    any::<u64>().prop_map(Index)
+}
+
+fn entry_id() -> impl Strategy<Value = EntryId> {
+    (term(), index()).prop_map(|(term, index)| EntryId { term, index })
+}
+
+fn read_id() -> impl Strategy<Value = ReadId> {
+    any::<(u64, u64)>().prop_map(|(incarnation, counter)| ReadId { incarnation, counter })
+}
+
+fn request_vote() -> impl Strategy<Value = RequestVote> {
+    (entry_id(), any::<bool>()).prop_map(|(last, transfer)| RequestVote { last, transfer })
+}
+
+fn vote_reply() -> impl Strategy<Value = VoteReply> {
+    any::<bool>().prop_map(|granted| VoteReply { granted })
+}
+
+fn append() -> impl Strategy<Value = Append> {
+    let entries = vec((0..3u64, option::of(blob())), 0..6);
+    (0..u64::MAX / 2, 0..u64::MAX / 2, entries, index()).prop_map(|(term, at, entries, commit)| {
+        let previous = EntryId::new(term, at);
+        let mut last = previous;
+        let entry = |(later, command): (u64, Option<Bytes>)| {
+            last = EntryId::new(last.term.0 + later, last.index.0 + 1);
+            Entry { id: last, payload: command.map_or(Payload::Noop, Payload::Command) }
+        };
+        let entries = entries.into_iter().map(entry).collect();
+        Append { previous, entries, commit }
+    })
+}
+
+fn members() -> impl Strategy<Value = BTreeSet<NodeId>> {
+    btree_set(any::<u64>().prop_map(NodeId), 0..4)
+}
+
+fn chunk() -> impl Strategy<Value = SnapshotChunk> {
+    let membership = (members(), members(), members())
+        .prop_map(|(voters, outgoing, learners)| Membership { voters, outgoing, learners });
+    (entry_id(), membership, blob(), blob(), option::of(blob())).prop_map(
+        |(last, membership, cursor, data, next)| SnapshotChunk {
+            meta: SnapshotMeta { last, membership },
+            cursor,
+            data,
+            next,
+        },
+    )
+}
+
+fn raft_body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        request_vote().prop_map(Body::PreVote),
+        vote_reply().prop_map(Body::PreVoteReply),
+        request_vote().prop_map(Body::Vote),
+        vote_reply().prop_map(Body::VoteReply),
+        append().prop_map(Body::Append),
+        index().prop_map(|durable| Body::AppendReply(AppendReply::Accepted { durable })),
+        (index(), entry_id()).prop_map(|(previous, hint)| {
+            Body::AppendReply(AppendReply::Rejected { previous, hint })
+        }),
+        (index(), any::<u64>())
+            .prop_map(|(commit, round)| Body::Heartbeat(Heartbeat { commit, round })),
+        any::<u64>().prop_map(|round| Body::HeartbeatReply(HeartbeatReply { round })),
+        chunk().prop_map(Body::Snapshot),
+        (entry_id(), blob()).prop_map(|(last, cursor)| {
+            Body::SnapshotReply(SnapshotReply::Continue { last, cursor })
+        }),
+        index().prop_map(|durable| Body::SnapshotReply(SnapshotReply::Installed { durable })),
+        read_id().prop_map(|id| Body::ReadIndex(ReadIndex { id })),
+        (read_id(), option::of(index()))
+            .prop_map(|(id, index)| Body::ReadIndexReply(ReadIndexReply { id, index })),
+        Just(Body::TimeoutNow),
+    ]
+}
+
+fn envelope_body() -> impl Strategy<Value = EnvelopeBody> {
+    let commands = proptest::collection::btree_map(any::<u64>(), blob(), 0..5);
+    prop_oneof![
+        8 => (term(), raft_body()).prop_map(|(term, body)| {
+            EnvelopeBody::Raft(Message { from: FROM, to: TO, term, body })
+        }),
+        1 => (term(), any::<u64>(), commands).prop_map(|(term, incarnation, commands)| {
+            let commands = commands.into_iter().collect();
+            EnvelopeBody::Forward(Forward { term, incarnation, commands })
+        }),
+        1 => (term(), any::<u64>(), vec(any::<u64>(), 0..5)).prop_map(
+            |(term, incarnation, numbers)| {
+                EnvelopeBody::Refused(Refused { term, incarnation, numbers })
+            }
+        ),
+    ]
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    prop_oneof![
+        8 => (any::<u64>(), envelope_body()).prop_map(|(group, body)| {
+            Packet::Envelope(Envelope { group: GroupId(group), from: FROM, to: TO, body })
+        }),
+        1 => (any::<u64>(), blob()).prop_map(|(number, payload)| Packet::Ask { number, payload }),
+        1 => (any::<u64>(), option::of(blob()))
+            .prop_map(|(number, answer)| Packet::Answer { number, answer }),
+    ]
+}
+
+fn framed(packets: &[Packet]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    for packet in packets {
+        encode(packet, &mut bytes).expect("the packet is small");
+    }
+    bytes
+}
+
+/// A frame with a right length and checksum around any body.
+fn frame_around(body: &[u8]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    bytes.put_u32_le(u32::try_from(body.len()).unwrap());
+    bytes.put_u32_le(crc32fast::hash(body));
+    bytes.put_slice(body);
+    bytes
+}
+
+fn heartbeat() -> Packet {
+    let body = Body::Heartbeat(Heartbeat { commit: Index(5), round: 6 });
+    let message = Message { from: FROM, to: TO, term: Term(2), body };
+    let body = EnvelopeBody::Raft(message);
+    Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body })
+}
+
+proptest! {
+    #[test]
+    fn packets_survive_in_order_however_the_bytes_are_cut(
+        packets in vec(packet(), 1..6),
+        cuts in vec(1..200usize, 1..20),
+    ) {
+        let mut sent = framed(&packets);
+        let mut arrived = BytesMut::new();
+        let mut received = Vec::new();
+        let mut cuts = cuts.into_iter().cycle();
+        while !sent.is_empty() {
+            let cut = cuts.next().expect("a cycle has no end").min(sent.len());
+            arrived.extend_from_slice(&sent.split_to(cut));
+            while let Some(body) = split_frame(&mut arrived).unwrap() {
+                received.push(decode(body, FROM, TO).unwrap());
+            }
+        }
+        prop_assert_eq!(received, packets);
+        prop_assert!(arrived.is_empty());
+    }
+
+    #[test]
+    fn what_parses_from_any_body_is_written_back_the_same(body in vec(any::<u8>(), 0..200)) {
+        if let Ok(packet) = decode(Bytes::from(body.clone()), FROM, TO) {
+            prop_assert_eq!(&framed(&[packet])[HEADER_BYTES..], &body[..]);
+        }
+    }
+
+    #[test]
+    fn a_damaged_message_is_refused_or_is_another_message(
+        packet in packet(),
+        at in any::<prop::sample::Index>(),
+        bits in 1..=255u8,
+    ) {
+        // With a right checksum around it, as from a peer that means harm.
+        let mut body = framed(std::slice::from_ref(&packet)).split_off(HEADER_BYTES);
+        let at = at.index(body.len());
+        body[at] ^= bits;
+        if let Ok(other) = decode(body.clone().freeze(), FROM, TO) {
+            prop_assert_ne!(&other, &packet);
+            prop_assert_eq!(&framed(&[other])[HEADER_BYTES..], &body[..]);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_on_the_way_is_noticed(
+        packet in packet(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8u32,
+    ) {
+        let mut bytes = framed(&[packet]);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        // In the length, it may also look as if more were to come.
+        prop_assert!(!matches!(split_frame(&mut bytes), Ok(Some(_))));
+    }
+
+    #[test]
+    fn any_stream_of_bytes_ends_in_packets_or_an_error(bytes in vec(any::<u8>(), 0..400)) {
+        let mut arrived = BytesMut::from(&bytes[..]);
+        while let Ok(Some(body)) = split_frame(&mut arrived) {
+            let _ = decode(body, FROM, TO);
+        }
+        prop_assert!(arrived.len() <= bytes.len());
+    }
+}
+
+#[test]
+fn commands_are_slices_of_what_arrived() {
+    let command = Bytes::from(vec![1; 100]);
+    let entry = Entry { id: EntryId::new(1, 1), payload: Payload::Command(command) };
+    let append = Append { previous: EntryId::ZERO, entries: vec![entry], commit: Index(0) };
+    let message = Message { from: FROM, to: TO, term: Term(1), body: Body::Append(append) };
+    let body = EnvelopeBody::Raft(message);
+    let packet = Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body });
+    let body = split_frame(&mut framed(&[packet])).unwrap().unwrap();
+    let place = body.as_ptr_range();
+    let packet = decode(body, FROM, TO).unwrap();
+    let Packet::Envelope(Envelope { body: EnvelopeBody::Raft(message), .. }) = packet else {
+        panic!("a message was sent");
+    };
+    let Body::Append(append) = message.body else { panic!("an append was sent") };
+    let Payload::Command(command) = &append.entries[0].payload else {
+        panic!("a command was sent");
+    };
+    let slice = command.as_ptr_range();
+    assert!(place.start <= slice.start && slice.end <= place.end, "the command was copied");
+}
+
+#[test]
+fn an_unbelievable_length_is_refused_before_anything_is_reserved() {
+    let length = u32::try_from(FRAME_BYTES_MAX + 1).unwrap();
+    let mut bytes = BytesMut::from(&length.to_le_bytes()[..]);
+    assert!(split_frame(&mut bytes).is_err());
+}
+
+#[test]
+fn an_unbelievable_count_is_refused_before_anything_is_reserved() {
+    let mut body = framed(&[Packet::Ask { number: 1, payload: Bytes::new() }]).split_off(8);
+    let end = body.len();
+    body[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(decode(body.freeze(), FROM, TO), Err(SHORT));
+}
+
+#[test]
+fn a_message_too_large_for_a_frame_is_not_written() {
+    let mut out = framed(&[heartbeat()]);
+    let before = out.clone();
+    let payload = Bytes::from(vec![0; FRAME_BYTES_MAX]);
+    assert_eq!(encode(&Packet::Ask { number: 1, payload }, &mut out), Err(Oversize));
+    assert_eq!(out, before);
+}
+
+#[test]
+fn bytes_after_a_message_and_unknown_kinds_are_refused() {
+    let body = framed(&[heartbeat()]).split_off(HEADER_BYTES);
+    let mut longer = frame_around(&[&body[..], &[0]].concat());
+    let longer = split_frame(&mut longer).unwrap().unwrap();
+    assert!(decode(longer, FROM, TO).is_err());
+    let mut other = body;
+    other[0] = 200;
+    assert!(decode(other.freeze(), FROM, TO).is_err());
+    assert!(decode(Bytes::new(), FROM, TO).is_err());
+}
+
+/// The bytes of version 1, so that a change of the format does not go unseen.
+#[test]
+fn the_bytes_of_a_heartbeat() {
+    let bytes = framed(&[heartbeat()]);
+    let mut expected = vec![34, 0, 0, 0];
+    expected.extend_from_slice(&crc32fast::hash(&bytes[8..]).to_le_bytes());
+    expected.push(1);
+    expected.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
+    expected.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0]);
+    expected.push(7);
+    expected.extend_from_slice(&[5, 0, 0, 0, 0, 0, 0, 0]);
+    expected.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(&bytes[..], &expected[..]);
+}
