@@ -1,0 +1,337 @@
+//! Whole clusters: they elect, replicate, read, lose members and take them back.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Cluster, PATIENCE, run, texts, wait_until};
+use quorate_host::{AskError, RequestError, StartError, TransferError};
+use quorate_raft::NodeId;
+
+#[test]
+fn a_single_member_is_a_cluster() {
+    let mut cluster = Cluster::start(1);
+    assert_eq!(cluster.propose(0, "a"), 0);
+    assert_eq!(cluster.propose(0, "b"), 1);
+    assert_eq!(texts(&cluster.read(0)), ["a", "b"]);
+    cluster.kill(0);
+    cluster.start_member(0).unwrap();
+    assert_eq!(cluster.propose(0, "c"), 2);
+    assert_eq!(texts(&cluster.read(0)), ["a", "b", "c"]);
+    cluster.assert_healthy();
+}
+
+#[test]
+fn any_member_takes_commands_and_reads() {
+    for size in [3, 5] {
+        let cluster = Cluster::start(size);
+        let mut expected = Vec::new();
+        for round in 0..4 {
+            for index in 0..cluster.members.len() {
+                let command = format!("{round}-{index}");
+                assert_eq!(cluster.propose(index, &command), expected.len() as u64);
+                expected.push(command);
+                let reader = (index + 1) % cluster.members.len();
+                assert_eq!(texts(&cluster.read(reader)), expected, "read on {reader}");
+            }
+        }
+        cluster.assert_healthy();
+    }
+}
+
+#[test]
+fn many_callers_at_once_each_get_their_own_outcome() {
+    let cluster = Cluster::start(3);
+    cluster.propose(0, "first");
+    run(async {
+        let mut calls = Vec::new();
+        for call in 0..600 {
+            let handle = cluster.handle(call % 3);
+            let command = Bytes::from(format!("{call}"));
+            calls.push(async move {
+                let outcome = handle.propose(command.clone()).await.expect("there is a leader");
+                handle.read_barrier().await.expect("there is a leader");
+                (outcome, command)
+            });
+        }
+        let mut outcomes = join_all(calls).await;
+        outcomes.sort();
+        let positions: Vec<_> = outcomes.iter().map(|(position, _)| *position).collect();
+        assert_eq!(positions, (1..=600).collect::<Vec<_>>());
+        let in_order: Vec<_> = outcomes.into_iter().map(|(_, command)| command).collect();
+        for index in 0..3 {
+            cluster.handle(index).read_barrier().await.expect("there is a leader");
+            assert_eq!(cluster.state(index)[1..], in_order);
+        }
+    });
+    let metrics = cluster.handle(0).metrics();
+    assert!(metrics.proposals_applied.get() >= 200);
+    assert_eq!(metrics.proposals_pending(), 0);
+    assert!(metrics.wal_sync.count() > 0);
+    assert!(metrics.peers[&NodeId(2)].sent_bytes.get() > 0);
+    cluster.assert_healthy();
+}
+
+#[test]
+fn a_killed_leader_is_replaced_and_comes_back_with_everything() {
+    let mut cluster = Cluster::start(3);
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let leader = cluster.leader();
+        for count in 0..7 {
+            let command = format!("{round}-{count}");
+            cluster.propose(leader, &command);
+            expected.push(command);
+        }
+        cluster.kill(leader);
+        let other = (leader + 1) % 3;
+        let command = format!("{round}-without");
+        cluster.propose(other, &command);
+        expected.push(command);
+        assert_eq!(texts(&cluster.read((leader + 2) % 3)), expected);
+        cluster.start_member(leader).unwrap();
+        assert_eq!(texts(&cluster.read(leader)), expected, "back as a follower");
+    }
+    cluster.assert_healthy();
+}
+
+#[test]
+fn all_members_come_back_after_a_crash_of_all() {
+    let mut cluster = Cluster::start(3);
+    for count in 0..10 {
+        cluster.propose(count % 3, &format!("{count}"));
+    }
+    for index in 0..3 {
+        cluster.kill(index);
+    }
+    for index in 0..3 {
+        cluster.start_member(index).unwrap();
+    }
+    let expected: Vec<_> = (0..10).map(|count| format!("{count}")).collect();
+    for index in 0..3 {
+        assert_eq!(texts(&cluster.read(index)), expected);
+    }
+    cluster.assert_healthy();
+}
+
+#[test]
+fn a_member_that_stops_in_order_has_applied_nothing_twice() {
+    let mut cluster = Cluster::start(3);
+    for count in 0..5 {
+        cluster.propose(0, &format!("{count}"));
+    }
+    cluster.stop(1);
+    cluster.propose(2, "meanwhile");
+    cluster.start_member(1).unwrap();
+    assert_eq!(texts(&cluster.read(1)), ["0", "1", "2", "3", "4", "meanwhile"]);
+    cluster.assert_healthy();
+}
+
+#[test]
+fn a_member_without_its_disk_catches_up_by_snapshot() {
+    let mut cluster = Cluster::prepare(3);
+    cluster.retained_bytes = 0;
+    for index in 0..3 {
+        cluster.start_member(index).unwrap();
+    }
+    let wiped = (cluster.leader() + 1) % 3;
+    cluster.propose(wiped, "early");
+    cluster.kill(wiped);
+    let other = (wiped + 1) % 3;
+    let mut expected = vec!["early".to_owned()];
+    for count in 0..60 {
+        let command = format!("{count}-{}", "x".repeat(100));
+        cluster.propose(other, &command);
+        expected.push(command);
+    }
+    cluster.wipe(wiped);
+    cluster.start_member(wiped).unwrap();
+    assert_eq!(texts(&cluster.read(wiped)), expected);
+    let restored = cluster.members[wiped].events.lock().unwrap().iter().any(|event| {
+        use quorate_host::HostEvent;
+        matches!(event, HostEvent::Raft(_, quorate_raft::Event::SnapshotInstalled { .. }))
+    });
+    assert!(restored, "it came by snapshot");
+    cluster.propose(wiped, "late");
+    expected.push("late".to_owned());
+
+    // What it has now, it has for good.
+    cluster.kill(wiped);
+    cluster.start_member(wiped).unwrap();
+    assert_eq!(texts(&cluster.read(wiped)), expected);
+    cluster.assert_healthy();
+}
+
+#[test]
+fn a_minority_acknowledges_nothing_and_tells_so() {
+    let mut cluster = Cluster::start(3);
+    cluster.propose(0, "a");
+    let survivor = cluster.leader();
+    cluster.kill((survivor + 1) % 3);
+    cluster.kill((survivor + 2) % 3);
+    let handle = cluster.handle(survivor);
+    let mut status = handle.subscribe();
+    run(async {
+        status.wait_for(|status| status.leader.is_none()).await.expect("the host is up");
+    });
+    let write = handle.propose(Bytes::from_static(b"b"));
+    let give_up = run(async { tokio::time::timeout(Duration::from_millis(300), write).await });
+    assert!(give_up.is_err(), "there is no quorum: {give_up:?}");
+    assert_eq!(texts(&cluster.state(survivor)), ["a"]);
+
+    cluster.start_member((survivor + 1) % 3).unwrap();
+    let after = cluster.propose(survivor, "c");
+    assert!(after == 1 || after == 2, "what nobody waited for may have taken effect: {after}");
+    cluster.assert_healthy();
+}
+
+#[test]
+fn leadership_is_handed_over() {
+    let cluster = Cluster::start(3);
+    cluster.propose(0, "a");
+    let leader = cluster.leader();
+    let target = (leader + 1) % 3;
+    wait_until("the leader knows that it leads", || cluster.handle(leader).status().is_leader());
+    let to = Some(cluster.members[target].id);
+    assert_eq!(run(cluster.handle(leader).transfer_leadership(to)), Ok(()));
+    wait_until("the target leads", || cluster.handle(target).status().is_leader());
+    assert_eq!(
+        run(cluster.handle(leader).transfer_leadership(None)),
+        Err(TransferError::NotLeader)
+    );
+    assert_eq!(
+        run(cluster.handle(target).transfer_leadership(Some(NodeId(9)))),
+        Err(TransferError::NoSuchVoter)
+    );
+    assert_eq!(run(cluster.handle(target).transfer_leadership(None)), Ok(()));
+    cluster.propose(target, "b");
+    cluster.assert_healthy();
+}
+
+#[test]
+fn questions_reach_the_leader_and_any_member() {
+    let cluster = Cluster::start(3);
+    cluster.propose(0, "a");
+    let leader = cluster.leader();
+    let follower = (leader + 1) % 3;
+    let ask = |payload| run(cluster.handle(follower).ask_leader(Bytes::from_static(payload)));
+    assert_eq!(ask(b"x"), Err(AskError::Unanswered), "nobody answers yet");
+    for (index, member) in cluster.members.iter().enumerate() {
+        let id = member.id;
+        cluster.handle(index).set_ask_handler(Arc::new(move |from, payload, reply| {
+            if &payload[..] != b"silence" {
+                reply.send(Bytes::from(format!("{id} to {from}: {}", payload.len())));
+            }
+        }));
+    }
+    let (l, f) = (cluster.members[leader].id, cluster.members[follower].id);
+    assert_eq!(ask(b"four"), Ok(Bytes::from(format!("{l} to {f}: 4"))));
+    assert_eq!(ask(b"silence"), Err(AskError::Unanswered));
+    let here = run(cluster.handle(leader).ask_leader(Bytes::new()));
+    assert_eq!(here, Ok(Bytes::from(format!("{l} to {l}: 0"))));
+    let direct = run(cluster.handle(leader).ask(f, Bytes::from_static(b"abc")));
+    assert_eq!(direct, Ok(Bytes::from(format!("{f} to {l}: 3"))));
+    let nobody = run(cluster.handle(leader).ask(NodeId(9), Bytes::new()));
+    assert_eq!(nobody, Err(AskError::NoSuchMember));
+    cluster.assert_healthy();
+}
+
+#[test]
+fn calls_on_a_stopped_host_end() {
+    let mut cluster = Cluster::start(3);
+    cluster.propose(0, "a");
+    let handle = cluster.handle(0);
+    let (one, two) = (handle.clone(), handle.clone());
+    cluster.kill(1);
+    cluster.kill(2);
+    let waiting = std::thread::spawn(move || run(one.propose(Bytes::from_static(b"never"))));
+    wait_until("the command waits", || two.metrics().proposals.get() >= 2);
+    cluster.stop(0);
+    assert_eq!(waiting.join().unwrap(), Err(RequestError::Stopped));
+    assert_eq!(run(handle.read_barrier()), Err(RequestError::Stopped));
+    assert_eq!(run(handle.propose(Bytes::new())), Err(RequestError::Stopped));
+    assert_eq!(run(handle.transfer_leadership(None)), Err(TransferError::Stopped));
+    assert!(handle.status().stopped);
+}
+
+#[test]
+fn limits_refuse_at_the_door() {
+    let mut cluster = Cluster::prepare(3);
+    let mut config = cluster.config(0);
+    config.limits.command_bytes = 10;
+    config.limits.proposals = 2;
+    cluster.start_with(0, config).unwrap();
+    let handle = cluster.handle(0);
+    let propose = |command: &'static [u8]| handle.propose(Bytes::from_static(command));
+    assert_eq!(run(propose(b"eleven bytes")), Err(RequestError::TooLarge));
+    run(async {
+        // Without a quorum, these two wait.
+        let mut first = Box::pin(propose(b"a"));
+        let mut second = Box::pin(propose(b"b"));
+        let wait = Duration::from_millis(10);
+        assert!(tokio::time::timeout(wait, &mut first).await.is_err());
+        assert!(tokio::time::timeout(wait, &mut second).await.is_err());
+        assert_eq!(propose(b"c").await, Err(RequestError::Overloaded));
+    });
+    assert_eq!(handle.metrics().overloaded.get(), 1);
+    cluster.assert_healthy();
+}
+
+#[test]
+fn a_machine_that_fails_ends_the_member_and_acknowledges_nothing() {
+    let cluster = Cluster::start(1);
+    cluster.propose(0, "a");
+    let handle = cluster.handle(0);
+    let poison = Bytes::from_static(common::ledger::POISON);
+    assert_eq!(run(handle.propose(poison)), Err(RequestError::Stopped));
+    wait_until("the failure is told", || !cluster.members[0].fatal.lock().unwrap().is_empty());
+    let told = cluster.members[0].fatal.lock().unwrap().clone();
+    assert_eq!(told, ["the state machine failed: the command is poison"]);
+    assert_eq!(run(handle.propose(Bytes::new())), Err(RequestError::Stopped));
+}
+
+#[test]
+fn a_member_that_lost_a_part_of_itself_does_not_start() {
+    let mut cluster = Cluster::start(1);
+    for count in 0..9 {
+        cluster.propose(0, &format!("{count}"));
+    }
+    // Another command lets the log drop what the machine has made durable.
+    wait_until("the machine wrote", || cluster.handle(0).status().applied_durable.0 > 4);
+    cluster.propose(0, "one more");
+    cluster.stop(0);
+    let data = cluster.data(0);
+
+    std::fs::rename(data.join("wal"), data.join("elsewhere")).unwrap();
+    let error = cluster.start_member(0).unwrap_err();
+    assert!(matches!(error, StartError::LogLost { .. }), "{error}");
+    std::fs::remove_dir_all(data.join("wal")).unwrap();
+    std::fs::rename(data.join("elsewhere"), data.join("wal")).unwrap();
+
+    cluster.start_member(0).unwrap();
+    cluster.stop(0);
+    assert!(matches!(cluster.start_member(0), Ok(())), "nothing was damaged by looking");
+    cluster.assert_healthy();
+}
+
+/// Awaits all, at once.
+async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    let all = std::future::poll_fn(|context| {
+        let mut pending = false;
+        for (future, output) in futures.iter_mut().zip(&mut outputs) {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(done) => *output = Some(done),
+                    std::task::Poll::Pending => pending = true,
+                }
+            }
+        }
+        if pending { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    });
+    tokio::time::timeout(PATIENCE, all).await.expect("in time");
+    outputs.into_iter().map(|output| output.expect("all are done")).collect()
+}
