@@ -184,6 +184,7 @@ impl Follower {
             self.matched = self.matched.max(core.commit);
             let durable = self.matched.min(core.log.durable());
             if last.index <= durable {
+                self.acknowledged = self.acknowledged.max(durable);
                 let reply = SnapshotReply::Installed { durable };
                 core.send(leader, Body::SnapshotReply(reply));
             }

@@ -202,18 +202,19 @@ impl Log {
         dropped.then_some(old_last)
     }
 
-    /// Drops the entries up to and including this position, which becomes the base.
+    /// Drops the entries up to and including this position, which becomes the base. The machine
+    /// holds them durably, which counts as well as the disk: after the installation of a snapshot it
+    /// may hold entries whose own write is still under way.
     pub(crate) fn compact(&mut self, through: Index) -> EntryId {
         let base = EntryId {
             term: self.term_at(through).expect("only what is in the log is compacted"),
             index: through,
         };
-        // What the machine holds durably needs no log; see `Record::Compact`.
-        assert!(through <= self.durable, "{through} is compacted before it is durable");
         for entry in self.entries.drain(..self.offset(through)) {
             self.bytes -= entry.cost();
         }
         self.base = base;
+        self.durable = self.durable.max(through);
         base
     }
 
@@ -271,5 +272,213 @@ impl Log {
     /// Where the entry *after* this position is in `entries`.
     fn offset(&self, index: Index) -> usize {
         usize::try_from(index.0 - self.base.index.0).expect("what is in memory can be counted")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use alloc::vec;
+
+    use proptest::collection::vec as vec_of;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::Payload;
+
+    /// A log that is nothing but a list, and a disk that holds a copy of it for each write.
+    struct Model {
+        log: Log,
+        base: EntryId,
+        entries: Vec<Entry>,
+        leader_term: Term,
+        seq: Seq,
+        /// What the disk would hold after each write that is not durable.
+        writes: Vec<(Seq, EntryId, Vec<Entry>)>,
+        disk: (EntryId, Vec<Entry>),
+    }
+
+    impl Model {
+        fn new() -> Self {
+            Self {
+                log: Log::recovered(EntryId::ZERO, Vec::new()),
+                base: EntryId::ZERO,
+                entries: Vec::new(),
+                leader_term: Term(0),
+                seq: Seq(0),
+                writes: Vec::new(),
+                disk: (EntryId::ZERO, Vec::new()),
+            }
+        }
+
+        fn last(&self) -> EntryId {
+            self.entries.last().map_or(self.base, |entry| entry.id)
+        }
+
+        fn made(&self, after: EntryId, term: Term, count: usize) -> Vec<Entry> {
+            (1..=count as u64)
+                .map(|n| Entry {
+                    id: EntryId { term, index: Index(after.index.0 + n) },
+                    payload: Payload::Command(bytes::Bytes::from(vec![0; n as usize])),
+                })
+                .collect()
+        }
+
+        fn wrote(&mut self) {
+            self.writes.push((self.seq, self.base, self.entries.clone()));
+        }
+
+        fn act(&mut self, kind: u8, size: u8) {
+            let size = usize::from(size);
+            match kind % 6 {
+                // A leader's own entries, of its term or of a new one.
+                0 => {
+                    let term = Term(self.leader_term.0.max(1) + (size % 2) as u64);
+                    let entries = self.made(self.last(), term, 1 + size % 3);
+                    self.seq = self.seq.next();
+                    self.log.append_own(term, &entries, self.seq);
+                    self.entries.extend(entries);
+                    self.leader_term = term;
+                    self.wrote();
+                }
+                // A later leader's entries, from anywhere after the base on.
+                1 | 2 => {
+                    let keep = size % (self.entries.len() + 1);
+                    let term = self.leader_term.next();
+                    let before = self.entries[..keep].last().map_or(self.base, |entry| entry.id);
+                    let entries = self.made(before, term, 1 + size % 4);
+                    self.seq = self.seq.next();
+                    let last = self.last().index;
+                    let dropped = self.log.replace_from(term, &entries, self.seq);
+                    assert_eq!(dropped, (keep < self.entries.len()).then_some(last));
+                    self.entries.truncate(keep);
+                    self.entries.extend(entries);
+                    self.leader_term = term;
+                    self.wrote();
+                }
+                // Some of the writes become durable.
+                3 => {
+                    let count = (1 + size % 4).min(self.writes.len());
+                    if let Some((seq, base, entries)) = self.writes.drain(..count).next_back() {
+                        self.disk = (base, entries);
+                        self.log.written(seq);
+                    }
+                }
+                4 => {
+                    let count = size % (self.entries.len() + 1);
+                    if count > 0 {
+                        let dropped: Vec<_> = self.entries.drain(..count).collect();
+                        self.base = dropped.last().unwrap().id;
+                        assert_eq!(self.log.compact(self.base.index), self.base);
+                        self.seq = self.seq.next();
+                        self.wrote();
+                    }
+                }
+                _ if size % 8 == 0 => {
+                    let index = Index(self.last().index.0 + 3);
+                    self.base = EntryId { term: self.leader_term.next(), index };
+                    self.leader_term = self.base.term;
+                    self.entries.clear();
+                    self.seq = self.seq.next();
+                    self.log.reset(self.base, self.leader_term, self.seq);
+                    self.wrote();
+                }
+                _ => {}
+            }
+        }
+
+        /// Up to where the disk agrees with the log; the machine holds what is before the base.
+        fn truly_durable(&self) -> Index {
+            let (disk_base, disk) = &self.disk;
+            let mut durable = self.base.index;
+            for entry in &self.entries {
+                let is_on_disk = disk.contains(entry)
+                    || entry.id.index < disk_base.index
+                    || entry.id == *disk_base;
+                if !is_on_disk {
+                    break;
+                }
+                durable = entry.id.index;
+            }
+            durable
+        }
+
+        fn check(&self) {
+            assert_eq!(self.log.base(), self.base);
+            assert_eq!(self.log.last(), self.last());
+            assert_eq!(self.log.leader_term(), self.leader_term);
+            let span = self.log.span(self.base.index, self.last().index).cloned();
+            assert_eq!(span.collect::<Vec<_>>(), self.entries);
+            let bytes: usize = self.entries.iter().map(Entry::cost).sum();
+            assert_eq!(self.log.bytes(), bytes);
+            assert!(self.log.durable() <= self.truly_durable(), "too much is called durable");
+            if self.writes.is_empty() {
+                assert_eq!(self.log.durable(), self.last().index, "all is durable in the end");
+            }
+            for index in 0..self.last().index.0 + 3 {
+                let index = Index(index);
+                let entry = self.entries.iter().find(|entry| entry.id.index == index);
+                assert_eq!(self.log.get(index), entry);
+                let base = (index == self.base.index).then_some(self.base.term);
+                assert_eq!(self.log.term_at(index), entry.map(|entry| entry.id.term).or(base));
+                if index >= self.base.index {
+                    let after = self.entries.iter().filter(|entry| entry.id.index > index);
+                    assert_eq!(self.log.bytes_after(index), after.map(Entry::cost).sum());
+                }
+                for term in 0..=self.leader_term.0 + 1 {
+                    self.check_may_match(EntryId { term: Term(term), index });
+                }
+            }
+        }
+
+        fn check_may_match(&self, id: EntryId) {
+            let fits = |own: EntryId| own.index <= id.index && own.term <= id.term;
+            let newest = self.entries.iter().map(|entry| entry.id).rfind(|own| fits(*own));
+            let expected = newest.or(fits(self.base).then_some(self.base));
+            assert_eq!(self.log.may_match(id), expected, "what may match {id}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_log_is_a_list_and_a_disk(actions in vec_of(any::<(u8, u8)>(), 1..40)) {
+            let mut model = Model::new();
+            for (kind, size) in actions {
+                model.act(kind, size);
+                model.check();
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_holds_one_entry_at_least_and_no_more_bytes_than_asked_for() {
+        let mut log = Log::recovered(EntryId::ZERO, Vec::new());
+        let model = Model::new();
+        let entries = model.made(EntryId::ZERO, Term(1), 4);
+        log.append_own(Term(1), &entries, Seq(1));
+        let ids = |after, bytes| {
+            let (batch, cost) = log.batch_after(Index(after), bytes);
+            assert_eq!(cost, batch.iter().map(Entry::cost).sum::<usize>());
+            batch.iter().map(|entry| entry.id.index.0).collect::<Vec<_>>()
+        };
+        // They cost 33, 34, 35 and 36 bytes.
+        assert_eq!(ids(0, 1), [1]);
+        assert_eq!(ids(0, 66), [1]);
+        assert_eq!(ids(0, 67), [1, 2]);
+        assert_eq!(ids(2, 1000), [3, 4]);
+        assert_eq!(ids(4, 1000), [0_u64; 0]);
+    }
+
+    #[test]
+    fn news_of_a_replaced_write_proves_nothing() {
+        let model = Model::new();
+        let mut log = Log::recovered(EntryId::ZERO, Vec::new());
+        log.append_own(Term(1), &model.made(EntryId::ZERO, Term(1), 3), Seq(1));
+        log.replace_from(Term(2), &model.made(EntryId::new(1, 1), Term(2), 1), Seq(2));
+        assert!(!log.written(Seq(1)), "1@1 is durable, and 2@1 was replaced by 2@2");
+        assert_eq!(log.durable(), Index(0));
+        assert!(log.written(Seq(2)));
+        assert_eq!(log.durable(), Index(2));
     }
 }

@@ -49,9 +49,15 @@ pub(crate) fn replay(memory: &mut Recovered, record: &Record) {
     }
 }
 
+/// The entry at a position of a log.
+pub(crate) fn entry_in(log: &Recovered, index: Index) -> Option<&Entry> {
+    let offset = index.0.checked_sub(log.base.index.0)?.checked_sub(1)?;
+    log.entries.get(usize::try_from(offset).unwrap())
+}
+
 /// Whether a log holds this entry or begins after it.
 pub(crate) fn contains(log: &Recovered, id: EntryId) -> bool {
-    id == log.base || log.entries.iter().any(|entry| entry.id == id)
+    id == log.base || entry_in(log, id.index).is_some_and(|entry| entry.id == id)
 }
 
 /// The last entry of a log.
@@ -308,8 +314,8 @@ impl Member {
 
     /// The entry at a position of the log as written, or what the machine applied there.
     pub(crate) fn entry_at(&self, index: Index) -> Option<&Entry> {
-        let in_log = self.written.entries.iter().find(|entry| entry.id.index == index);
-        in_log.or_else(|| self.machine.applied.iter().find(|entry| entry.id.index == index))
+        let position = usize::try_from(index.0).unwrap() - 1;
+        entry_in(&self.written, index).or_else(|| self.machine.applied.get(position))
     }
 }
 

@@ -1,0 +1,314 @@
+//! Nothing that a peer says makes a member panic, grow without bound, or take back what it committed:
+//! arbitrary messages, in between whatever else happens to a member.
+//!
+//! The messages are drawn near what the member knows (its term, the ends of its log), because far
+//! from there they are refused early; and sometimes far from there.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use quorate_raft::{
+    Append, AppendReply, Body, Config, Effects, Entry, EntryId, Event, GroupId, Heartbeat,
+    HeartbeatReply, Index, Input, Limits, Membership, Message, NodeId, Payload, Raft, ReadId,
+    ReadIndex, ReadIndexReply, Recovered, RequestVote, RoleKind, Seq, SnapshotChunk, SnapshotMeta,
+    SnapshotPiece, SnapshotReply, SnapshotRequest, Status, Term, Time, VoteReply,
+};
+
+/// Numbers that decide what happens in one step. Fewer and smaller ones are simpler, which is how a
+/// failing case is reduced.
+type Choices = [u8; 10];
+
+struct Host {
+    raft: Raft,
+    now: Time,
+    effects: Effects,
+    written: Seq,
+    durable: Seq,
+    /// What the machine was given, so far.
+    applied: EntryId,
+    reads: u64,
+    work: Vec<SnapshotRequest>,
+    truncations: u32,
+    installations: u32,
+}
+
+impl Host {
+    fn new() -> Self {
+        let mut membership = Membership::of_voters([1, 2, 3].map(NodeId));
+        membership.learners = [NodeId(4)].into();
+        let config = Config {
+            id: NodeId(1),
+            group: GroupId(1),
+            membership,
+            heartbeat_interval: Duration::from_millis(10),
+            election_timeout: Duration::from_millis(100),
+            seed: 1,
+            limits: Limits {
+                append_bytes_max: 100,
+                inflight_messages_max: 3,
+                inflight_bytes_max: 1000,
+                uncommitted_bytes_max: 1000,
+                pending_reads_max: 3,
+                retained_bytes_max: 100,
+            },
+        };
+        Self {
+            raft: Raft::new(config, Recovered::default(), EntryId::ZERO, Time(0)),
+            now: Time(0),
+            effects: Effects::default(),
+            written: Seq(0),
+            durable: Seq(0),
+            applied: EntryId::ZERO,
+            reads: 0,
+            work: Vec::new(),
+            truncations: 0,
+            installations: 0,
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let before = self.raft.status();
+        self.raft.step(self.now, input, &mut self.effects);
+        let after = self.raft.status();
+        assert!(before.term <= after.term && before.commit <= after.commit);
+        if before.term == after.term && before.vote.is_some() {
+            assert_eq!(before.vote, after.vote, "a vote changes");
+        }
+        for entry in &self.effects.committed {
+            assert_eq!(entry.id.index, self.applied.index.next(), "applied in order, each once");
+            self.applied = entry.id;
+        }
+        for persist in &self.effects.persist {
+            assert_eq!(persist.seq, self.written.next(), "writes are numbered one by one");
+            self.written = persist.seq;
+        }
+        for event in &self.effects.events {
+            self.truncations += u32::from(matches!(event, Event::Truncated { .. }));
+            self.installations += u32::from(matches!(event, Event::SnapshotInstalled { .. }));
+        }
+        for message in &self.effects.send {
+            assert!(message.from == NodeId(1) && message.to != NodeId(1));
+        }
+        assert!(self.effects.send.len() <= 1024 + 8, "an answer is bounded");
+        self.work.append(&mut self.effects.snapshots);
+        self.effects.clear();
+        if after.applied < self.applied.index {
+            let applied = self.applied.index;
+            self.raft.step(self.now, Input::Applied(applied), &mut self.effects);
+        }
+    }
+
+    fn act(&mut self, choices: Choices) {
+        let [kind, size, ..] = choices;
+        match kind % 16 {
+            0 => {
+                let span = Duration::from_millis(u64::from(size));
+                self.now = self.now + span;
+                self.step(Input::Timeout);
+            }
+            1 => {
+                self.now = self.now.max(self.raft.deadline());
+                self.step(Input::Timeout);
+            }
+            2 => {
+                let commands = (0..size % 4).map(|n| Bytes::from(vec![n; usize::from(n)]));
+                self.step(Input::Propose(commands.collect()));
+            }
+            3 => {
+                self.reads += 1;
+                self.step(Input::Read(ReadId { incarnation: 1, counter: self.reads }));
+            }
+            4 | 5 => {
+                let open = self.written.0 - self.durable.0;
+                self.durable.0 += (u64::from(size) + 1).min(open);
+                self.step(Input::Durable(self.durable));
+            }
+            6 => {
+                let index = self.applied.index;
+                self.step(Input::Compact(index));
+            }
+            7 => self.step(Input::Transfer(NodeId(u64::from(size % 5)))),
+            8 => self.work_on_snapshot(size),
+            _ => {
+                let message = message(&self.raft.status(), choices);
+                self.step(Input::Message(message));
+            }
+        }
+    }
+
+    fn work_on_snapshot(&mut self, choice: u8) {
+        if self.work.is_empty() {
+            return;
+        }
+        match self.work.remove(0) {
+            SnapshotRequest::Release { .. } => {}
+            SnapshotRequest::Read { to, cursor, .. } => {
+                if self.applied == EntryId::ZERO {
+                    return;
+                }
+                let meta = SnapshotMeta { last: self.applied, membership: Membership::default() };
+                let next = (choice.is_multiple_of(2)).then(|| Bytes::from_static(b"1"));
+                let chunk = SnapshotChunk { meta, cursor, data: Bytes::new(), next };
+                self.step(Input::SnapshotReady(SnapshotPiece { to, chunk }));
+            }
+            SnapshotRequest::Write(chunk) => {
+                if chunk.next.is_some() {
+                    return;
+                }
+                let last = chunk.meta.last;
+                // A state that contradicts what is committed is a lie that the core can't mend:
+                // see `Raft::step`.
+                if choice.is_multiple_of(4) || last.index <= self.raft.status().commit {
+                    self.step(Input::SnapshotFailed { last });
+                } else {
+                    self.applied = last;
+                    self.step(Input::SnapshotInstalled { last });
+                }
+            }
+        }
+    }
+}
+
+/// A message made of choices, near what the member knows.
+fn message(status: &Status, choices: Choices) -> Message {
+    let [_, kind, from, term, a, b, c, d, e, f] = choices;
+    let near = |base: u64, choice: u8| match choice {
+        255 => u64::MAX,
+        254 => u64::MAX >> 2,
+        253 => 0,
+        choice => (base + u64::from(choice % 5)).saturating_sub(2),
+    };
+    let index = |choice: u8| {
+        let bases = [status.last.index, status.commit, status.base.index, status.durable];
+        Index(near(bases[usize::from(choice / 5 % 4)].0, choice))
+    };
+    let log_term = |choice: u8| {
+        let bases = [status.last.term, status.base.term, status.term];
+        Term(near(bases[usize::from(choice / 5 % 3)].0, choice))
+    };
+    let before_last =
+        EntryId { term: status.last.term, index: Index(status.last.index.0.saturating_sub(1)) };
+    let known = [status.last, before_last, status.base, EntryId::ZERO];
+    let id = |term: u8, index_choice: u8| match index(index_choice) {
+        _ if term < 160 => known[usize::from(term % 4)],
+        Index(0) if term < 250 => EntryId::ZERO,
+        index => EntryId { term: log_term(term), index },
+    };
+    // What is worth a snapshot lies beyond the log.
+    let ahead = match index(b) {
+        index if a < 100 => EntryId { term: log_term(a), index },
+        _ => EntryId { term: status.term, index: Index(status.last.index.0 + u64::from(a % 4)) },
+    };
+    let entries = || {
+        let mut last = id(a, b);
+        let mut entries = Vec::new();
+        for n in 0..c % 5 {
+            let jump = u64::from(n == d % 7);
+            // Mostly what follows; sometimes a gap, or a term that descends.
+            last = match e % 16 {
+                0 => EntryId { term: last.term, index: Index(last.index.0.saturating_add(2)) },
+                1 => EntryId { term: Term(last.term.0.saturating_sub(jump)), ..last },
+                _ => EntryId {
+                    term: Term(last.term.0.saturating_add(jump)),
+                    index: Index(last.index.0.saturating_add(1)),
+                },
+            };
+            let payload = if n == 0 { Payload::Noop } else { Payload::Command(Bytes::new()) };
+            entries.push(Entry { id: last, payload });
+        }
+        entries
+    };
+    let cursor = |choice: u8| match choice % 3 {
+        0 => Bytes::new(),
+        1 => Bytes::from_static(b"1"),
+        _ => Bytes::from_static(b"2"),
+    };
+    let read = ReadId { incarnation: 1, counter: u64::from(a) };
+    let request = RequestVote { last: id(a, b), transfer: c.is_multiple_of(3) };
+    // Votes for those who ask, or nobody would ever lead.
+    let kind = match status.role {
+        RoleKind::PreCandidate if kind < 128 => 1,
+        RoleKind::Candidate if kind < 128 => 3,
+        _ => kind % 15,
+    };
+    let body = match kind {
+        0 => Body::PreVote(request),
+        1 => Body::PreVoteReply(VoteReply { granted: a.is_multiple_of(2) }),
+        2 => Body::Vote(request),
+        3 => Body::VoteReply(VoteReply { granted: a.is_multiple_of(2) }),
+        4..=6 => Body::Append(Append { previous: id(a, b), entries: entries(), commit: index(f) }),
+        7 => Body::AppendReply(AppendReply::Accepted { durable: index(a) }),
+        8 => Body::AppendReply(AppendReply::Rejected { previous: index(a), hint: id(b, c) }),
+        9 => Body::Heartbeat(Heartbeat { commit: index(a), round: near(2, b) }),
+        10 => Body::HeartbeatReply(HeartbeatReply { round: near(2, a) }),
+        11 => Body::Snapshot(SnapshotChunk {
+            meta: SnapshotMeta { last: ahead, membership: Membership::default() },
+            cursor: cursor(c),
+            data: Bytes::new(),
+            next: (!d.is_multiple_of(3)).then(|| cursor(e)),
+        }),
+        12 if c.is_multiple_of(2) => {
+            Body::SnapshotReply(SnapshotReply::Installed { durable: index(a) })
+        }
+        12 => Body::SnapshotReply(SnapshotReply::Continue { last: id(a, b), cursor: cursor(d) }),
+        13 if c.is_multiple_of(2) => Body::ReadIndex(ReadIndex { id: read }),
+        13 => Body::ReadIndexReply(ReadIndexReply {
+            id: read,
+            index: d.is_multiple_of(2).then(|| index(b)),
+        }),
+        _ => Body::TimeoutNow,
+    };
+    // Its own term is where most can happen, and the one after.
+    let term = match term {
+        0..100 => Term(near(status.term.0 + u64::from(term.is_multiple_of(2)), term)),
+        100.. if matches!(body, Body::PreVote(_) | Body::PreVoteReply(_)) => status.term.next(),
+        100.. => status.term,
+    };
+    let to = if from == 255 { NodeId(2) } else { NodeId(1) };
+    let from = NodeId([2, 3, 2, 3, 2, 3, 4, 5, 1, 0][usize::from(from % 10)]);
+    Message { from, to, term, body }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_message_makes_a_member_panic(actions in vec(any::<Choices>(), 1..120)) {
+        let mut host = Host::new();
+        for choices in actions {
+            host.act(choices);
+        }
+    }
+}
+
+/// The test above is worth something only if it gets anywhere.
+#[test]
+fn the_messages_reach_every_role() {
+    let mut random = 1_u64;
+    let mut seen = [false; 4];
+    let (mut commits, mut truncations, mut installations) = (0, 0, 0);
+    for _ in 0..300 {
+        let mut host = Host::new();
+        for _ in 0..120 {
+            let mut choices = Choices::default();
+            for choice in &mut choices {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                *choice = (random >> 56) as u8;
+            }
+            let commit = host.raft.status().commit;
+            host.act(choices);
+            let after = host.raft.status();
+            seen[after.role as usize] = true;
+            commits += u32::from(commit < after.commit);
+        }
+        truncations += host.truncations;
+        installations += host.installations;
+    }
+    assert_eq!(seen, [true; 4]);
+    assert!(
+        commits > 50 && truncations > 5 && installations > 5,
+        "{commits} commits, {truncations} truncations, {installations} snapshots"
+    );
+}
