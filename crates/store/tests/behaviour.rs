@@ -124,12 +124,12 @@ fn space_comes_back_when_rows_are_overwritten() {
     let mut index = fill(&mut engine, 500, 0, 1);
     engine.flush().unwrap();
     let once = engine.size().disk_bytes;
-    for round in 1..20 {
+    for round in 1..10 {
         index = fill(&mut engine, 500, round, index);
     }
     engine.flush().unwrap();
     // The compaction runs beside us; it needs a moment, and must then hold the store near its
-    // content although twenty times as much was written.
+    // content although ten times as much was written.
     let mut size = engine.size().disk_bytes;
     for _ in 0..500 {
         if size < 3 * once {
