@@ -60,7 +60,7 @@ use quorate_raft::{GroupId, Recovered};
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::record::{Body, Flaw, Head, Header, Link, NUMBER_LIMIT};
-use crate::segment::{Extent, SEGMENT_BYTES_MAX, Segment, Senseless};
+use crate::segment::{Extent, SEGMENT_BYTES_MAX, Segment, Senseless, used_bytes};
 
 /// Why a log was not opened.
 #[derive(Debug)]
@@ -187,7 +187,7 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, O
     }
     // Nothing was changed so far, and no damage can be found from here on.
     if let Some((segment, batch, end, mut bytes)) = repair {
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1).max(end);
+        let used = used_bytes(&bytes).max(end);
         bytes[end..used].fill(0);
         disk.write(segment, batch as u64, &bytes[batch..used])
             .map_err(|e| failed(format!("write the end of segment {segment:016x} again"), e))?;
