@@ -1,4 +1,32 @@
 //! The data model of etcd v3 as a deterministic state machine.
+//!
+//! **What it is.** Keys have values, and every change has a *revision*: one number for the whole
+//! store, counted up by each command that changes something. Nothing is overwritten: a put adds a
+//! revision to its key, a deletion adds one that says so, and a reader may ask for any revision until
+//! *compaction* forgets those before some point. Out of this come transactions that compare
+//! revisions, and watches that replay history. *Leases* are promises to delete keys unless renewed.
+//!
+//! **How it moves.** A server parses a request into the types of [`request`], checks it
+//! ([`TxnRequest::check`], [`PutRequest::check`]), and proposes it as a [`Command`]. Where the log has
+//! it, every member's [`Store`] applies it ([`apply`], the one deterministic entry) and gives an
+//! [`Outcome`]. After each commit, the store hands out:
+//!
+//! - a [`ReadState`], with which other threads answer ranges and transactions that only read;
+//! - the events, for a [`watch::WatchRing`], from which each client's [`watch::WatchStream`] makes its
+//!   responses;
+//! - the leases that came and went, for the [`Lessor`], the one who looks at a clock.
+//!
+//! **Where it lies.** In an [`engine::Engine`], an ordered map on a disk. The rows are described in
+//! `rows.rs`; nothing in memory grows with the number of keys. [`mem::MemEngine`] is an engine without
+//! a disk, and `engine::suite` says in tests what any engine must do.
+//!
+//! **To add a replicated operation**: a variant and its bytes in `command.rs`, its effect in
+//! `apply.rs`, a script in `tests/scripts`.
+//!
+//! **What is not here.** No clock, no randomness, no thread, no channel, no network: whoever needs
+//! `now` is given it. No size limits and no quota: what is too large is refused before it is proposed.
+//! No error texts of etcd: [`Error`] is an enum, and its words are the server's. No users and
+//! permissions yet.
 #![no_std]
 
 extern crate alloc;

@@ -227,3 +227,28 @@ fn many_watchers_of_one_stream() {
         assert_eq!(ids, [number]);
     }
 }
+
+/// Events that nobody gave to the ring are found in the history.
+#[test]
+fn a_ring_that_missed_a_commit_begins_anew() {
+    let put = |value: &'static str| {
+        let (key, value) = (Bytes::from("a"), Bytes::from(value));
+        Command::Put(quorate_mvcc::PutRequest { key, value, ..Default::default() })
+    };
+    let mut store = new_store();
+    let mut ring = WatchRing::new(1 << 20, store.read_state());
+    let limits = WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20 };
+    let mut stream = WatchStream::new(limits);
+    let request = WatchCreateRequest { key: Bytes::from("a"), ..WatchCreateRequest::default() };
+    stream.create(request, ring.state().revision());
+    for (value, published) in [("1", true), ("2", false), ("3", true)] {
+        apply(&mut store, &put(value), true);
+        if published {
+            ring.publish(store.take_events(), store.read_state());
+        }
+    }
+    let advance = stream.advance(ring.recent(stream.position())).unwrap();
+    let events = advance.responses.iter().flat_map(|response| &response.events);
+    let values: Vec<&Bytes> = events.map(|event| &event.kv.value).collect();
+    assert_eq!(values, ["1", "2", "3"]);
+}
