@@ -54,6 +54,10 @@ impl TryFrom<u8> for Table {
     }
 }
 
+/// The longest key of a row, in bytes, that an engine has to take. Who writes refuses what would
+/// become longer; scans and reads may ask for anything.
+pub const ROW_KEY_BYTES_MAX: usize = 65_534;
+
 /// The bounds of a scan, bytewise. Bounds that contain nothing give no rows, also where the lower
 /// is above the upper.
 pub type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);

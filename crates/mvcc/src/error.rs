@@ -40,6 +40,9 @@ pub enum Error {
     WatchIdInUse,
     /// A replicated command whose bytes make no sense. It changes nothing.
     UnknownCommand,
+    /// A key to be written is longer than a row can hold. etcd's keys are bounded by the size of a
+    /// request alone.
+    KeyTooLong,
 }
 
 impl fmt::Display for Error {
@@ -60,6 +63,7 @@ impl fmt::Display for Error {
             Self::WatchRangeEmpty => "the range of the watch is empty",
             Self::WatchIdInUse => "the id of the watch is in use",
             Self::UnknownCommand => "the bytes of the command make no sense",
+            Self::KeyTooLong => "the key is too long",
         })
     }
 }

@@ -24,12 +24,15 @@ use core::ops::Bound;
 use bytes::Bytes;
 
 use crate::codec::{self, Malformed, Source};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, ROW_KEY_BYTES_MAX};
 use crate::key::KeyRange;
 use crate::response::KeyValue;
 use crate::revision::Revision;
 
 const END_MARK: [u8; 2] = [0x00, 0x01];
+
+/// The longest key that can be written, in bytes: its row fits even if every byte is escaped.
+pub(crate) const KEY_BYTES_MAX: usize = (ROW_KEY_BYTES_MAX - END_MARK.len() - Revision::LENGTH) / 2;
 
 /// The part of a row of `Table::Key` that all revisions of a key share.
 pub(crate) fn key_prefix(key: &[u8]) -> Vec<u8> {
@@ -243,6 +246,14 @@ mod tests {
             assert_eq!(key_of_prefix(&prefix).unwrap(), *key);
             assert!(row < after_prefix(&prefix) && row > prefix);
         }
+    }
+
+    #[test]
+    fn the_longest_key_fits_even_if_it_is_all_zeroes() {
+        let revision = Revision { main: 1, sub: 0 };
+        let row = key_row(&vec![0; KEY_BYTES_MAX], revision);
+        assert!(row.len() <= ROW_KEY_BYTES_MAX, "{} bytes", row.len());
+        assert!(key_row(&vec![0; KEY_BYTES_MAX + 1], revision).len() > ROW_KEY_BYTES_MAX);
     }
 
     #[test]

@@ -27,10 +27,14 @@ impl PutRequest {
     /// Refuses what can be refused by looking at the request alone.
     ///
     /// # Errors
-    /// [`Error::EmptyKey`], [`Error::ValueProvided`] or [`Error::LeaseProvided`].
+    /// [`Error::EmptyKey`], [`Error::KeyTooLong`], [`Error::ValueProvided`] or
+    /// [`Error::LeaseProvided`].
     pub fn check(&self) -> Result<(), Error> {
         if self.key.is_empty() {
             return Err(Error::EmptyKey);
+        }
+        if self.key.len() > rows::KEY_BYTES_MAX {
+            return Err(Error::KeyTooLong);
         }
         if self.ignore_value && !self.value.is_empty() {
             return Err(Error::ValueProvided);

@@ -11,12 +11,13 @@ use core::ops::Bound::{Excluded, Included, Unbounded};
 use bytes::Bytes;
 use quorate_raft::EntryId;
 
-use super::{ALL_KEYS, Engine, KeyBounds, Reader, Table};
+use super::{ALL_KEYS, Engine, KeyBounds, ROW_KEY_BYTES_MAX, Reader, Table};
 
 /// Runs every test of the suite.
 pub fn all(make: &mut dyn FnMut() -> Box<dyn Engine>) {
     what_is_written_is_read(&mut *make());
     tables_are_apart(&mut *make());
+    keys_may_be_long(&mut *make());
     scans_keep_their_bounds(&mut *make());
     scans_run_from_both_ends(&mut *make());
     the_writer_scans_what_it_wrote(&mut *make());
@@ -85,6 +86,24 @@ pub fn tables_are_apart(engine: &mut dyn Engine) {
         assert_eq!(rows.len(), 3, "{table:?}");
         assert!(rows.iter().all(|(_, value)| **value == [table as u8]), "{table:?}: {rows:?}");
         assert_eq!(Table::try_from(table as u8), Ok(table));
+    }
+}
+
+/// The longest key is kept, and longer ones can be asked for.
+pub fn keys_may_be_long(engine: &mut dyn Engine) {
+    let longest = [b'k'; ROW_KEY_BYTES_MAX];
+    let longer = [b'k'; ROW_KEY_BYTES_MAX + 1];
+    engine.put(Table::Key, &longest, b"long").expect("the engine writes");
+    engine.put(Table::Key, b"l", b"short").expect("the engine writes");
+    commit(engine, 1);
+    engine.flush().expect("the engine flushes");
+    let found = |key: &[u8]| engine.get(Table::Key, key).expect("the engine reads");
+    assert_eq!(found(&longest).as_deref(), Some(&b"long"[..]));
+    assert_eq!(found(&longer), None);
+    assert_eq!(keys(engine, (Included(&longer), Unbounded)), [&b"l"[..]]);
+    assert_eq!(keys(engine, (Excluded(&longer), Unbounded)), [&b"l"[..]]);
+    for up_to in [Included(&longer[..]), Excluded(&longer)] {
+        assert_eq!(keys(engine, (Unbounded, up_to)), [&longest[..]]);
     }
 }
 
