@@ -50,4 +50,3 @@ mod shared;
 mod view;
 
 pub use engine::{DiskEngine, Options};
-pub use row::KEY_BYTES_MAX;

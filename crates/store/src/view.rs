@@ -12,7 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use lsm_tree::{InternalValue, Memtable, SeqNo, merge::Merger, mvcc_stream::MvccStream};
-use quorate_mvcc::engine::{EngineError, KeyBounds, Reader, Rows, Table};
+use quorate_mvcc::engine::{EngineError, KeyBounds, ROW_KEY_BYTES_MAX, Reader, Rows, Table};
 use std::{
     iter,
     sync::{Arc, OnceLock},
@@ -105,6 +105,9 @@ impl Snapshot {
 
 impl Reader for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        if key.len() > ROW_KEY_BYTES_MAX {
+            return Ok(None);
+        }
         let row = self.row(&tagged(table, key)).map_err(|error| of_tree("reading a row", error))?;
         Ok(row.filter(|row| !row.is_tombstone()).map(|row| value(row.value)))
     }

@@ -2,7 +2,7 @@
 
 use quorate_mvcc::engine::{Engine, EngineError, Reader, Rows, Table, View};
 use quorate_raft::EntryId;
-use quorate_store::{DiskEngine, KEY_BYTES_MAX, Options};
+use quorate_store::{DiskEngine, Options};
 use std::{fs, ops::Bound, path::Path};
 use tempfile::TempDir;
 
@@ -318,17 +318,16 @@ fn a_lost_pointer_does_not_pass_for_an_empty_store() {
 }
 
 #[test]
-fn keys_and_values_may_be_large() {
+fn values_may_be_large() {
     let dir = TempDir::new().unwrap();
     let mut engine = open(&dir);
-    let long = vec![b'k'; KEY_BYTES_MAX];
     let large = vec![b'v'; 3 << 20];
-    engine.put(Table::Key, &long, &large).unwrap();
+    engine.put(Table::Key, b"large", &large).unwrap();
     engine.put(Table::Key, b"empty", b"").unwrap();
     engine.commit(at(1)).unwrap();
     engine.flush().unwrap();
     drop(engine);
     let engine = open(&dir);
-    assert_eq!(engine.get(Table::Key, &long).unwrap().as_deref(), Some(&large[..]));
+    assert_eq!(engine.get(Table::Key, b"large").unwrap().as_deref(), Some(&large[..]));
     assert_eq!(engine.get(Table::Key, b"empty").unwrap().as_deref(), Some(&b""[..]));
 }
