@@ -203,7 +203,7 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, O
         disk.remove(*segment).map_err(|e| failed(format!("remove segment {segment:016x}"), e))?;
     }
     if !removable.is_empty() {
-        // A segment of the same name may be created next.
+        // A torn one that came back later would testify that the segment before it was finished.
         disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
     }
     Ok(found)
@@ -388,22 +388,22 @@ mod tests {
     #[test]
     fn a_first_segment_that_was_never_finished_is_begun_anew() {
         for bytes in [vec![], vec![0; 4096], b"QWAL and nothing that makes sense".to_vec()] {
-            let disk = MemDisk::new();
+            let mut disk = MemDisk::new();
             disk.insert(1, bytes);
-            let found = recover(&mut disk.clone(), 1 << 10).expect("nothing was acknowledged");
+            let found = recover(&mut disk, 1 << 10).expect("nothing was acknowledged");
             assert_eq!(found.tail, None);
-            assert_eq!(disk.clone().segments().unwrap(), []);
+            assert_eq!(disk.segments().unwrap(), []);
         }
     }
 
     #[test]
     fn a_later_segment_alone_is_no_begin() {
-        let disk = MemDisk::new();
+        let mut disk = MemDisk::new();
         disk.insert(2, vec![0; 4096]);
-        let Err(OpenError::Corrupt(report)) = recover(&mut disk.clone(), 1 << 10) else {
+        let Err(OpenError::Corrupt(report)) = recover(&mut disk, 1 << 10) else {
             panic!("a log without its begin is opened");
         };
         assert_eq!(report.segment, 2);
-        assert_eq!(disk.clone().segments().unwrap(), [2], "it is left as it is");
+        assert_eq!(disk.segments().unwrap(), [2], "it is left as it is");
     }
 }

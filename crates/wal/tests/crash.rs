@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{
-    Model, SMALL, Step, apply, hard_state, is_prefix, models, open, reopen, workload, write,
+    Model, SMALL, Step, append, apply, hard_state, is_prefix, models, open, reopen, workload, write,
 };
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{Disk, Fate, MemDisk, Unsynced, Wal};
@@ -222,11 +222,43 @@ fn a_shorter_batch_does_not_bring_a_torn_one_back() {
     let mut first = true;
     disk.crash(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
     let (mut wal, found) = reopen(disk, SMALL);
-    // A batch that ends where a record of the long one began.
-    write(&mut wal, &[hard_state(1, 1, Some(9))]).unwrap();
+    // A batch that ends where the sixth record of the long one began, which is in the second sector.
+    let short: Vec<Step> = (1..=5).map(|term| hard_state(2, term, None)).collect();
+    write(&mut wal, &short).unwrap();
     let mut expected = found;
-    apply(&mut expected, &hard_state(1, 1, Some(9)));
+    short.iter().for_each(|step| apply(&mut expected, step));
     assert_eq!(reopen(disk, SMALL).1, expected);
+}
+
+#[test]
+fn a_torn_segment_that_was_removed_does_not_come_back() {
+    let batches = [vec![hard_state(1, 1, None)], vec![append(1, 1, 0, 60)]];
+    // The second batch begins a segment, of which the power cut leaves a name and nothing good.
+    let (_, disk) = film(&batches)
+        .into_iter()
+        .rfind(|(acknowledged, disk)| {
+            *acknowledged == 1
+                && disk.clone().segments().unwrap().len() == 2
+                && unsynced(disk).contains(&Unsynced::Name { segment: 2 })
+        })
+        .expect("the second batch begins a segment");
+    disk.crash(|what| match what {
+        Unsynced::Name { .. } | Unsynced::Length { .. } => Fate::Kept,
+        Unsynced::Sector { .. } => Fate::Torn(20),
+    });
+    assert_eq!(disk.clone().segments().unwrap(), [1, 2]);
+    // Recovery goes back to the first segment, where the next batch is torn as well. Were the second
+    // there again, it would testify that the first was complete, and the tear were damage.
+    let filmed = Filmed::on(disk);
+    let (mut wal, found) = Wal::open(Box::new(filmed.clone()), SMALL).unwrap();
+    filmed.film.lock().unwrap().clear();
+    write(&mut wal, &[hard_state(1, 2, None), hard_state(1, 3, None)]).unwrap();
+    let (_, disk) = filmed.film.lock().unwrap().pop().expect("the batch is synced");
+    disk.crash(|what| match what {
+        Unsynced::Name { .. } | Unsynced::Length { .. } => Fate::Lost,
+        Unsynced::Sector { .. } => Fate::Torn(180),
+    });
+    assert_eq!(reopen(&disk, SMALL).1, found);
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! The bytes of a small log, as `docs/wal.md` shows them. Logs that are on disks today must stay
+//! readable: who changes a byte here changes the version of the format.
+
+mod common;
+
+use bytes::Bytes;
+use common::{SMALL, hard_state, images, reopen, write};
+use quorate_raft::{Entry, EntryId, GroupId, Payload, Record};
+use quorate_wal::MemDisk;
+
+/// The bytes, eight in a group.
+fn words(bytes: &[u8]) -> Vec<String> {
+    let word = |word: &[u8]| word.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.chunks(8).map(word).collect()
+}
+
+#[test]
+fn a_small_log_byte_by_byte() {
+    let disk = MemDisk::new();
+    let (mut wal, _) = reopen(&disk, SMALL);
+    write(&mut wal, &[hard_state(7, 2, Some(3))]).unwrap();
+    let entry = |index, payload| Entry { id: EntryId::new(2, index), payload };
+    let entries =
+        vec![entry(1, Payload::Noop), entry(2, Payload::Command(Bytes::from_static(b"put a")))];
+    write(&mut wal, &[(GroupId(7), Record::Append(entries))]).unwrap();
+    let [(1, bytes)] = &images(&disk)[..] else { panic!("there is one segment, of number 1") };
+    let (head, rest) = bytes.split_at(72);
+    let (vote, rest) = rest.split_at(80);
+    let (append, rest) = rest.split_at(112);
+    assert_eq!(words(head), HEAD);
+    assert_eq!(words(vote), VOTE);
+    assert_eq!(words(append), APPEND);
+    assert!(rest.iter().all(|byte| *byte == 0));
+}
+
+// Computed from the page, not printed by the log.
+const HEAD: [&str; 9] = [
+    "5157414c01010000",
+    "0000000000000000",
+    "0000000000000000",
+    "0100000000000000",
+    "0000000000000000",
+    "1000000000000000",
+    "c4dad342fd7c11af",
+    "0100000000000000",
+    "0000000000000000",
+];
+const VOTE: [&str; 10] = [
+    "5157414c01030000",
+    "0700000000000000",
+    "0100000000000000",
+    "0100000000000000",
+    "4800000000000000",
+    "18000000fd7c11af",
+    "5d901d5ac5b16f1e",
+    "0200000000000000",
+    "0100000000000000",
+    "0300000000000000",
+];
+const APPEND: [&str; 14] = [
+    "5157414c01040000",
+    "0700000000000000",
+    "0200000000000000",
+    "0100000000000000",
+    "9800000098000000",
+    "35000000c5b16f1e",
+    "cef9de1f8c55f6a7",
+    "0100000000000000",
+    "0200000000000000",
+    "0200000000000000",
+    "0000000000000000",
+    "0200000000000000",
+    "0100000005000000",
+    "7075742061000000",
+];
