@@ -254,6 +254,12 @@ pub enum Event {
         /// The term it led.
         term: Term,
     },
+    /// A leader whose own disk is behind that of a quorum, by an election timeout or more, looks for
+    /// another to lead.
+    DiskIsSlow {
+        /// The term it leads.
+        term: Term,
+    },
     /// A transfer of leadership began.
     TransferStarted {
         /// To whom.

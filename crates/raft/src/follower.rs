@@ -68,9 +68,8 @@ impl Follower {
     }
 
     /// Whether a live leader was heard within the minimum election timeout. While it was, this
-    /// member does not help to depose it (thesis §4.2.3), which keeps out members that were cut off
-    /// or are no longer wanted, and is what lets a leader without a quorum be sure to be replaced
-    /// only after it gave up itself.
+    /// member does not help to depose it (thesis §4.2.3): members that were cut off, or are no longer
+    /// wanted, do not disturb a group that does well without them.
     pub(crate) fn is_loyal(&self, core: &Core) -> bool {
         self.heard.is_some_and(|heard| core.now.since(heard) < core.election.minimum())
     }

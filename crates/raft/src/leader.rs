@@ -40,6 +40,8 @@ pub(crate) struct Leader {
     /// was not heard in this term yet counts as heard when it began.
     active_since: Time,
     began: Time,
+    /// The commit index at the last check: see [`Leader::check_disk`].
+    commit_at_check: Index,
 }
 
 /// Leadership on its way to another member (thesis §3.10).
@@ -74,6 +76,7 @@ impl Leader {
             heard_since: core.now,
             active_since: core.now,
             began: core.now,
+            commit_at_check: core.commit,
         };
         leader.replicate(core);
         leader
@@ -87,6 +90,7 @@ impl Leader {
 
     /// Does what is due.
     pub(crate) fn on_timeout(&mut self, core: &mut Core) -> Next {
+        let was_transferring = self.transfer.is_some();
         if core.now >= self.quorum_check_at {
             let next = self.check_quorum(core);
             if next != Next::Stay {
@@ -101,7 +105,9 @@ impl Leader {
         if core.now >= self.heartbeat_at {
             self.heartbeat_at = core.now + core.heartbeat_interval;
             self.repeat_what_is_unanswered(core);
-            if let Some(transfer) = &mut self.transfer {
+            if let Some(transfer) = &mut self.transfer
+                && was_transferring
+            {
                 transfer.told = false;
             }
             self.advance_transfer(core);
@@ -135,7 +141,26 @@ impl Leader {
         self.active_since = self.heard_since;
         self.heard_since = core.now;
         self.quorum_check_at = core.now + core.election.minimum();
+        self.check_disk(core);
         Next::Stay
+    }
+
+    /// Hands over if this member's disk is the slow one: what a quorum had an election timeout ago is
+    /// still not on it. The group would go on committing, and every answer to a client would wait
+    /// for this disk. Where all disks are slow nothing is committed ahead of this one, so leadership
+    /// does not wander.
+    fn check_disk(&mut self, core: &mut Core) {
+        let is_slow = core.log.durable() < self.commit_at_check;
+        self.commit_at_check = core.commit;
+        if !is_slow || self.transfer.is_some() {
+            return;
+        }
+        let voters = self.peers.iter().filter(|(id, _)| core.membership.is_voter(**id));
+        let best = voters.filter(|(_, peer)| self.is_active(peer)).max_by_key(|(_, p)| p.matched);
+        if let Some(to) = best.map(|(id, _)| *id) {
+            core.report(Event::DiskIsSlow { term: core.term() });
+            self.on_transfer(core, to);
+        }
     }
 
     fn is_active(&self, peer: &Peer) -> bool {

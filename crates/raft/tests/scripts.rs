@@ -713,6 +713,7 @@ fn event(event: &Event) -> String {
         Event::BecameCandidate { term } => format!("campaigns in {term}"),
         Event::BecameLeader { term } => format!("leads {term}"),
         Event::LostQuorum { term } => format!("gives up {term}, for it hears from no quorum"),
+        Event::DiskIsSlow { term } => format!("leads {term} and has the slow disk"),
         Event::TransferStarted { to } => format!("hands over to {to}"),
         Event::TransferAborted { to, reason } => format!("does not hand over to {to}: {reason}"),
         Event::Truncated { from, last } => format!("drops {from} to {last}"),

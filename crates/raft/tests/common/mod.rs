@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub(crate) mod world;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
