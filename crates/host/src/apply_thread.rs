@@ -45,8 +45,15 @@ impl<O: Send + 'static> ApplyThread<O> {
     fn work(&mut self) -> Result<(), Fault> {
         let mut jobs = Vec::new();
         let mut applied = Applied::default();
+        // Whether the machine may have something that can wait.
+        let mut may_idle = true;
         while !self.inbox.is_finished() {
-            self.inbox.take(Duration::MAX, &mut jobs);
+            self.inbox.take(if may_idle { Duration::ZERO } else { Duration::MAX }, &mut jobs);
+            if jobs.is_empty() && may_idle {
+                may_idle = self.applier.machine_mut().idle()?;
+                continue;
+            }
+            may_idle = true;
             for job in joined(&mut jobs) {
                 if self.fatal.has_happened() {
                     return Ok(());

@@ -49,6 +49,15 @@ pub trait Machine: Send {
     /// As for [`Machine::apply`].
     fn flush(&mut self) -> Result<(), Fault>;
 
+    /// Does a short piece of whatever can wait, and says whether there is more of it. Called between
+    /// batches when nothing else is to be done; must change nothing that an answer depends on.
+    ///
+    /// # Errors
+    /// As for [`Machine::apply`].
+    fn idle(&mut self) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
     /// Freezes the committed state for a transfer. Cheap: must not copy the state.
     ///
     /// # Errors
