@@ -19,6 +19,10 @@ use crate::store::{Batch, State, Store, fault};
 /// unnoticed.
 const REMOVALS_PER_COMMIT: usize = 16;
 
+/// How many it looks at in a piece of idle time: some milliseconds, for which a command may have to
+/// wait.
+const REMOVALS_PER_IDLE: usize = 128;
+
 impl Machine for Store {
     type Outcome = Outcome;
 
@@ -68,6 +72,10 @@ impl Machine for Store {
 
     fn flush(&mut self) -> Result<(), Fault> {
         self.engine.flush().map_err(fault)
+    }
+
+    fn idle(&mut self) -> Result<bool, Fault> {
+        self.compact_some(REMOVALS_PER_IDLE)
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {

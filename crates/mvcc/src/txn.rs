@@ -4,7 +4,7 @@
 //!
 //! 1. [`TxnRequest::check`]: what can be refused by looking at the request alone. Servers check
 //!    before they propose; [`crate::apply`] checks again what must hold on every member.
-//! 2. [`Path::plan`]: all comparisons, those of inner transactions too, see the state *before* the
+//! 2. `Path::plan`: all comparisons, those of inner transactions too, see the state *before* the
 //!    transaction (etcd's rule), and so do the checks of the operations that will run.
 //! 3. The operations run; each sees what those before it did.
 

@@ -183,3 +183,20 @@ fn a_lease_expires_only_by_the_primary_of_the_present_term() {
     let outcome = store.apply(EntryId::new(2, 4), &expire).unwrap();
     assert_eq!(outcome.result, Ok(Response::LeaseExpire { revoked: false }));
 }
+
+#[test]
+fn space_comes_back_in_idle_time() {
+    let mut store = new_store();
+    let commands: Vec<Command> = (0..1000).map(|number| put("k", &number.to_string())).collect();
+    run(&mut store, &commands);
+    run(&mut store, &[Command::Compact { revision: 1001 }]);
+    assert_eq!(store.read_state().physically_compacted(), -1, "a commit does some of it only");
+    let mut pieces = 1;
+    while store.idle().unwrap() {
+        pieces += 1;
+    }
+    assert!((5..20).contains(&pieces), "in {pieces} pieces");
+    assert_eq!(store.read_state().physically_compacted(), 1001);
+    assert_eq!(store.read_state().applied(), EntryId::new(1, 1001));
+    assert!(!store.idle().unwrap(), "nothing is left to do");
+}
