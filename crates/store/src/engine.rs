@@ -18,6 +18,10 @@ use std::{
 /// A healthy store stays below ten.
 const UNMERGED_RUNS_MAX: usize = 32;
 
+/// A memtable is sealed at the latest after this many entries of the log, though they may have
+/// written little: they are replayed after a crash, and the log keeps them until then.
+const ENTRIES_MAX: u64 = 100_000;
+
 /// How much memory the engine may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -55,6 +59,8 @@ pub struct DiskEngine {
     pub(crate) batch: Option<SeqNo>,
     /// The position of the last commit.
     pub(crate) applied: EntryId,
+    /// The position of the last row that is not in the active memtable.
+    pub(crate) sealed: EntryId,
     /// A new content that is being collected.
     pub(crate) replacement: Option<Replacement>,
     threads: Vec<JoinHandle<()>>,
@@ -93,6 +99,7 @@ impl DiskEngine {
             generation,
             batch: None,
             applied,
+            sealed: applied,
             replacement: None,
             threads: Vec::with_capacity(2),
             shared: Arc::new(shared),
@@ -127,6 +134,7 @@ impl DiskEngine {
         assert!(self.batch.is_none(), "a memtable is sealed between two batches");
         self.memtable.insert(applied_row(self.applied, self.generation.next_sequence()));
         self.memtable = Arc::new(Memtable::new(self.memtable.id() + 1));
+        self.sealed = self.applied;
         self.shared.head().seal(Arc::clone(&self.memtable), self.applied);
         self.shared.notify();
     }
@@ -171,7 +179,8 @@ impl Engine for DiskEngine {
             self.shared.head().bound = batch + 1;
         }
         self.applied = applied;
-        if self.memtable.size() >= self.options.memtable_bytes {
+        let entries = applied.index.0.saturating_sub(self.sealed.index.0);
+        if self.memtable.size() >= self.options.memtable_bytes || entries >= ENTRIES_MAX {
             self.seal();
             let sealed_max = self.options.memtables_max - 1;
             drop(self.shared.wait_until(|head| {
@@ -192,9 +201,7 @@ impl Engine for DiskEngine {
     fn flush(&mut self) -> Result<(), EngineError> {
         self.shared.check()?;
         assert!(self.batch.is_none(), "a flush comes between two batches");
-        let last_sealed = self.shared.head().sealed.back().map(|sealed| sealed.applied);
-        let reached = last_sealed.unwrap_or_else(|| self.durable());
-        if !self.memtable.is_empty() || reached != self.applied {
+        if !self.memtable.is_empty() || self.sealed != self.applied {
             self.seal();
         }
         drop(self.shared.wait_until(|head| head.sealed.is_empty())?);

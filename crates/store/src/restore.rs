@@ -108,6 +108,7 @@ impl DiskEngine {
         self.memtable = Arc::new(Memtable::new(0));
         self.batch = None;
         self.applied = applied;
+        self.sealed = applied;
         self.shared.replace(new, applied, Arc::clone(&self.memtable));
         Ok(())
     }

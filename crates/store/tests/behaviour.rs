@@ -176,6 +176,22 @@ fn a_store_reopens_where_it_was_durable() {
 }
 
 #[test]
+fn entries_that_write_nothing_become_durable_too() {
+    let dir = TempDir::new().unwrap();
+    let mut engine = open(&dir);
+    for index in 1..=100_000 {
+        engine.commit(at(index)).unwrap();
+    }
+    for _ in 0..1000 {
+        if engine.durable() == at(100_000) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("after {} entries, {} is durable", engine.applied(), engine.durable());
+}
+
+#[test]
 fn a_new_version_hides_the_old_one_after_reopening() {
     let dir = TempDir::new().unwrap();
     for round in 0..5u8 {

@@ -21,6 +21,8 @@ use std::{
 
 const ROUNDS: u64 = 25;
 const KEYS: u64 = 400;
+/// A child that makes nothing durable for so long is stuck.
+const PROGRESS: Duration = Duration::from_secs(60);
 /// So small that flushes and compactions are always under way when the kill comes.
 const SMALL: Options = Options { memtable_bytes: 32 << 10, memtables_max: 3, cache_bytes: 1 << 20 };
 
@@ -50,10 +52,10 @@ fn value(index: u64) -> Vec<u8> {
 
 fn write(dir: &Path) {
     let mut engine = DiskEngine::open(dir, SMALL).expect("the store opens");
-    let mut reported = EntryId::ZERO;
+    let mut reported = engine.durable();
     for index in engine.applied().index.0 + 1.. {
         // Every so often the whole content is replaced by itself, as a snapshot would do.
-        if index.is_multiple_of(3000) {
+        if index.is_multiple_of(300) {
             engine.replace_begin().expect("a replacement begins");
             for (key, value) in model(index) {
                 engine.replace_put(Table::Key, &key, &value).expect("a row is collected");
@@ -92,8 +94,9 @@ fn write_and_kill(dir: &Path, patience: Duration) -> u64 {
             }
         }
     });
+    // However slow the machine is, each round gets somewhere before its time begins to run.
+    let mut durable = receive.recv_timeout(PROGRESS).expect("the child makes progress");
     let start = Instant::now();
-    let mut durable = 0;
     while let Some(left) = patience.checked_sub(start.elapsed()) {
         match receive.recv_timeout(left) {
             Ok(position) => durable = position,
@@ -117,11 +120,11 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut last = 0;
     for round in 0..ROUNDS {
-        let durable = write_and_kill(dir.path(), Duration::from_millis(60 + round * 7));
+        let durable = write_and_kill(dir.path(), Duration::from_millis(round * 9));
         let engine = DiskEngine::open(dir.path(), SMALL).expect("the store opens after a kill");
         let applied = engine.applied().index.0;
         assert!(applied >= durable, "{durable} was durable, but the store is at {applied}");
-        assert!(applied >= last, "the store went back from {last} to {applied}");
+        assert!(applied > last, "the store was at {last} and is at {applied} now");
         let rows: BTreeMap<Vec<u8>, Vec<u8>> = engine
             .scan(Table::Key, (Bound::Unbounded, Bound::Unbounded))
             .map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())).expect("a row"))
@@ -129,6 +132,5 @@ fn main() {
         assert!(rows == model(applied), "the rows are not those of position {applied}");
         last = applied;
     }
-    assert!(last > 1000, "only {last} batches became durable in all rounds");
     println!("test kill ... ok ({ROUNDS} kills, {last} batches)");
 }
