@@ -125,3 +125,40 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            id: NodeId(1),
+            group: GroupId(1),
+            membership: Membership::of_voters([1, 2, 3].map(NodeId)),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(1000),
+            seed: 1,
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_told() {
+        assert_eq!(config().validate(), Ok(()));
+        let with = |change: fn(&mut Config)| {
+            let mut config = config();
+            change(&mut config);
+            config.validate().unwrap_err()
+        };
+        assert_eq!(with(|c| c.membership.voters.clear()), ConfigError::NoVoters);
+        assert_eq!(with(|c| c.id = NodeId(4)), ConfigError::NotAMember);
+        let learner = |c: &mut Config| c.membership.learners = [NodeId(2)].into();
+        assert_eq!(with(learner), ConfigError::VoterAndLearner(NodeId(2)));
+        assert_eq!(with(|c| c.heartbeat_interval = Duration::ZERO), ConfigError::Timeouts);
+        let short = |c: &mut Config| c.election_timeout = Duration::from_millis(199);
+        assert_eq!(with(short), ConfigError::Timeouts);
+        assert_eq!(with(|c| c.limits.pending_reads_max = 0), ConfigError::Limits);
+        let small = |c: &mut Config| c.limits.inflight_bytes_max = c.limits.append_bytes_max - 1;
+        assert_eq!(with(small), ConfigError::Limits);
+    }
+}

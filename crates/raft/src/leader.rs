@@ -9,12 +9,12 @@ use crate::commit;
 use crate::core::Core;
 use crate::effects::{Event, ProposeError, ReadError, SnapshotPiece, SnapshotRequest};
 use crate::message::{
-    Append, AppendReply, Body, Heartbeat, HeartbeatReply, Payload, ReadId, ReadIndexReply,
-    SnapshotReply,
+    AppendReply, Body, Heartbeat, HeartbeatReply, Payload, ReadId, ReadIndexReply, SnapshotReply,
 };
 use crate::progress::{Attempt, Inflight, Peer, Progress};
 use crate::quorum;
 use crate::read::{PendingRead, Reads};
+use crate::replication::{replicate_to, send_empty_append, share_commit};
 use crate::role::Next;
 use crate::snapshot::Outgoing;
 use crate::status::{PeerStatus, ProgressKind};
@@ -565,77 +565,6 @@ impl Leader {
         };
         self.peers.iter().map(status).collect()
     }
-}
-
-/// Sends a follower all that its progress allows.
-fn replicate_to(core: &mut Core, id: NodeId, peer: &mut Peer) {
-    let (log, limits) = (&core.log, &core.limits);
-    if let Progress::Probe { next, .. } | Progress::Replicate(Inflight { next, .. }) =
-        &peer.progress
-        && *next <= log.base().index
-    {
-        // What it needs next is compacted. It gets a snapshot, but not before it has shown by its
-        // answer that it is there, and that it lacks even the first entry left.
-        peer.progress = Progress::probe(log.base().index.next());
-    }
-    match &mut peer.progress {
-        Progress::Probe { next, attempt } => {
-            let bytes_max = match attempt {
-                Attempt::Fresh => limits.append_bytes_max,
-                Attempt::Again => 0,
-                Attempt::Sent => return,
-            };
-            *attempt = Attempt::Sent;
-            let previous = Index(next.0 - 1);
-            let entries = match bytes_max {
-                0 => Vec::new(),
-                _ => log.batch_after(previous, bytes_max).0,
-            };
-            send_append(core, id, previous, entries);
-        }
-        Progress::Replicate(inflight) => {
-            while inflight.next <= core.log.last().index
-                && !inflight
-                    .is_full(core.limits.inflight_messages_max, core.limits.inflight_bytes_max)
-            {
-                let previous = Index(inflight.next.0 - 1);
-                let (entries, bytes) = core.log.batch_after(previous, core.limits.append_bytes_max);
-                let last = entries.last().expect("there is an entry to send").id.index;
-                inflight.sent(last, bytes);
-                peer.commit_sent = core.commit.min(last);
-                send_append(core, id, previous, entries);
-            }
-        }
-        Progress::Snapshot(_) => {}
-    }
-}
-
-/// Tells a follower that is in step of a commit index that no append has carried to it. Followers
-/// serve reads and watches from what they know to be committed, so this does not wait for the next
-/// append or heartbeat.
-fn share_commit(core: &mut Core, id: NodeId, peer: &mut Peer) {
-    if let Progress::Replicate(inflight) = &peer.progress
-        && peer.commit_sent < core.commit.min(Index(inflight.next.0 - 1))
-    {
-        send_empty_append(core, id, peer);
-    }
-}
-
-/// Sends a follower that is in step the commit index, and a reason to answer.
-fn send_empty_append(core: &mut Core, id: NodeId, peer: &mut Peer) {
-    let Progress::Replicate(inflight) = &peer.progress else { return };
-    let previous = Index(inflight.next.0 - 1);
-    if previous < core.log.base().index {
-        return replicate_to(core, id, peer);
-    }
-    peer.commit_sent = core.commit.min(previous);
-    send_append(core, id, previous, Vec::new());
-}
-
-fn send_append(core: &mut Core, to: NodeId, previous: Index, entries: Vec<crate::Entry>) {
-    let term = core.log.term_at(previous).expect("the entry before an append is known");
-    let previous = EntryId { term, index: previous };
-    core.send(to, Body::Append(Append { previous, entries, commit: core.commit }));
 }
 
 fn answer_read(core: &mut Core, read: PendingRead, result: Result<Index, ReadError>) {

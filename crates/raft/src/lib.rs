@@ -24,7 +24,8 @@
 //! On top of the paper come what a system in use needs: preliminary votes, so that a member that was
 //! cut off does not depose a good leader when it returns (`candidate.rs`); leaders that give up when
 //! they hear from no quorum, and followers that stay loyal to one they hear (`leader.rs`,
-//! `follower.rs`); appends in a pipeline with a window for each follower (`progress.rs`); reads
+//! `follower.rs`); appends in a pipeline with a window for each follower (`progress.rs`,
+//! `replication.rs`); reads
 //! without a log entry (`read.rs`); snapshots for those too far behind (`snapshot.rs`); and leadership
 //! that moves on request (`leader.rs`).
 //!
@@ -94,6 +95,7 @@ mod progress;
 pub mod quorum;
 mod raft;
 mod read;
+mod replication;
 pub mod rng;
 mod role;
 mod snapshot;
