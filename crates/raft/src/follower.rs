@@ -46,6 +46,8 @@ pub(crate) struct Follower {
     matched: Index,
     /// The last position acknowledged to the leader.
     acknowledged: Index,
+    /// Whether this leader has had any answer to an append.
+    has_answered: bool,
     /// Reads that the leader was asked about.
     reads: ForwardedReads,
 }
@@ -58,6 +60,7 @@ impl Follower {
             heard: leader.map(|_| core.now),
             matched: core.commit,
             acknowledged: core.commit,
+            has_answered: false,
             reads: ForwardedReads::default(),
         }
     }
@@ -97,6 +100,7 @@ impl Follower {
     /// are dropped only from the first one that *differs* on.
     pub(crate) fn on_append(&mut self, core: &mut Core, leader: NodeId, append: Append) {
         let Append { previous, mut entries, commit } = append;
+        let is_bare = entries.is_empty();
         let base = core.log.base();
         let last = Index(previous.index.0 + entries.len() as u64);
         // What is known to agree with a leader can't differ from what this one sends.
@@ -136,9 +140,16 @@ impl Follower {
             core.append_received(entries);
         }
         self.matched = settled.max(last);
+        let old_commit = core.commit;
         core.commit_to(commit.min(last));
-        if !is_news {
-            // Nothing is about to become durable that would be the occasion for an answer.
+        // New entries are answered when they are durable. And an append that only told what is
+        // committed asks for nothing that the leader was not told already; should that have been
+        // lost, it asks again, with nothing new to tell.
+        let is_tidings = is_bare
+            && old_commit < core.commit
+            && self.has_answered
+            && self.matched.min(core.log.durable()) <= self.acknowledged;
+        if !is_news && !is_tidings {
             self.acknowledge(core);
         }
     }
@@ -155,6 +166,7 @@ impl Follower {
         let Some(leader) = self.leader else { return };
         let durable = self.matched.min(core.log.durable());
         self.acknowledged = self.acknowledged.max(durable);
+        self.has_answered = true;
         core.send(leader, Body::AppendReply(AppendReply::Accepted { durable }));
     }
 
