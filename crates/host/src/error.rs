@@ -228,6 +228,16 @@ pub enum PeerError {
     Io(std::io::ErrorKind),
 }
 
+impl PeerError {
+    /// A socket with a deadline says that it would block when the deadline passes.
+    pub(crate) fn from_io(error: &std::io::Error) -> Self {
+        Self::Io(match error.kind() {
+            std::io::ErrorKind::WouldBlock => std::io::ErrorKind::TimedOut,
+            kind => kind,
+        })
+    }
+}
+
 impl fmt::Display for PeerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -123,7 +123,7 @@ impl Greeting {
 
     pub(crate) fn read(stream: &mut (impl Read + ?Sized)) -> Result<Self, PeerError> {
         let mut bytes = [0; GREETING_BYTES];
-        stream.read_exact(&mut bytes).map_err(|error| PeerError::Io(error.kind()))?;
+        stream.read_exact(&mut bytes).map_err(|error| PeerError::from_io(&error))?;
         Self::decode(&bytes)
     }
 }

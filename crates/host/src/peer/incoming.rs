@@ -183,9 +183,13 @@ impl<O: Send + 'static> Incoming<O> {
         let (peer, end) = match greeted {
             Ok(greeting) => {
                 let peer = greeting.from.id;
-                // A second connection of a peer means that it gave up the first.
-                if let Some(before) = connections.current.insert(peer, number)
-                    && let Some(socket) = connections.sockets.get(&before)
+                // A later connection of a peer means that it gave up the earlier ones. Which is the
+                // later is told by the order in which they came, not in which they are served.
+                let current = connections.current.entry(peer).or_insert(number);
+                let stale = (*current).min(number);
+                *current = (*current).max(number);
+                if stale < *current
+                    && let Some(socket) = connections.sockets.get(&stale)
                 {
                     let _ = socket.shutdown(Shutdown::Both);
                 }
@@ -219,7 +223,7 @@ impl<O: Send + 'static> Incoming<O> {
 
     /// Hears who connects, and answers. With an error comes the peer, if it is one.
     fn greet(&self, connection: &mut Connection) -> Result<Greeting, (Option<NodeId>, PeerError)> {
-        let io = |error: std::io::Error| (None, PeerError::Io(error.kind()));
+        let io = |error: std::io::Error| (None, PeerError::from_io(&error));
         connection.socket.set_read_timeout(Some(self.patience)).map_err(io)?;
         connection.socket.set_write_timeout(Some(self.patience)).map_err(io)?;
         let answer = |connection: &mut Connection, to, verdict| {
@@ -335,7 +339,7 @@ fn read_some(
         }
     };
     arrived.truncate(before + *read.as_ref().unwrap_or(&0));
-    let read = read.map_err(|error| PeerError::Io(error.kind()))?;
+    let read = read.map_err(|error| PeerError::from_io(&error))?;
     metrics.received_bytes.add(read as u64);
     Ok(read)
 }
@@ -345,3 +349,6 @@ fn is_lasting(kind: std::io::ErrorKind) -> bool {
     use std::io::ErrorKind;
     !matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,7 +222,7 @@ impl Outgoing {
                     self.queue.set_connection(None);
                     (self.on_change)(false);
                     let Err(error) = end else { continue };
-                    PeerError::Io(error.kind())
+                    PeerError::from_io(&error)
                 }
                 Err(error) => error,
             };
@@ -236,7 +236,7 @@ impl Outgoing {
     }
 
     fn connect(&self, address: &str) -> Result<Connection, PeerError> {
-        let io = |error: std::io::Error| PeerError::Io(error.kind());
+        let io = |error: std::io::Error| PeerError::from_io(&error);
         let mut connection = self.transport.connect(address, self.patience).map_err(io)?;
         let socket = connection.socket.try_clone().map_err(io)?;
         socket.set_read_timeout(Some(self.patience)).map_err(io)?;

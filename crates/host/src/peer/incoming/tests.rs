@@ -1,0 +1,202 @@
+//! What may arrive on the peer port, over real sockets.
+
+use std::io::Write;
+use std::sync::mpsc;
+
+use quorate_node::{Envelope, EnvelopeBody};
+use quorate_raft::{Body, GroupId, Message, Term};
+
+use super::*;
+use crate::config::{HostEvent, Limits};
+use crate::metrics::Metrics;
+use crate::transport::Tcp;
+
+const US: Identity = Identity { cluster_id: 5, id: NodeId(1), incarnation: 10 };
+const PEER: Identity = Identity { cluster_id: 5, id: NodeId(2), incarnation: 20 };
+const LONG: Duration = Duration::from_secs(60);
+
+struct Fixture {
+    incoming: Arc<Incoming<()>>,
+    listening: Option<Listening>,
+    address: std::net::SocketAddr,
+    events: mpsc::Receiver<HostEvent>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, events) = mpsc::channel();
+        let metrics = Arc::new(Metrics::new([PEER.id]));
+        let queue = Arc::new(Queue::new(1 << 20));
+        let incoming = Arc::new(Incoming {
+            identity: US,
+            transport: Arc::new(Tcp),
+            patience: LONG,
+            shared: Arc::new(Shared::new(US.id, Limits::default(), metrics)),
+            queues: Arc::new(BTreeMap::from([(PEER.id, queue)])),
+            reporter: Arc::new(Reporter::new(Arc::new(move |event: &HostEvent| {
+                let _ = sender.send(event.clone());
+            }))),
+            connections: Mutex::default(),
+        });
+        let listening = Some(incoming.listen(vec![listener]).unwrap());
+        Self { incoming, listening, address, events }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(LONG)).unwrap();
+        socket
+    }
+
+    /// Connects and says this; returns the connection and the verdict.
+    fn greet(&self, from: Identity, to: NodeId) -> (TcpStream, Verdict) {
+        let mut socket = self.connect();
+        Greeting::new(from, to, Verdict::Welcome).write(&mut socket).unwrap();
+        let answer = Greeting::read(&mut socket).unwrap();
+        assert_eq!(answer.from, US);
+        (socket, answer.verdict)
+    }
+
+    fn received(&self) -> Vec<Envelope> {
+        let mut signals = Vec::new();
+        self.incoming.shared.inbox.take(LONG, &mut signals);
+        let envelopes = signals.into_iter().map(|signal| match signal {
+            Signal::Peer(envelope) => envelope,
+            other => panic!("{other:?} is no message"),
+        });
+        envelopes.collect()
+    }
+
+    fn refused(&self) -> (Option<NodeId>, PeerError) {
+        match self.events.recv_timeout(LONG).expect("the refusal is told") {
+            HostEvent::Refused { peer, error } => (peer, error),
+            other => panic!("{other} is no refusal"),
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.listening.take().expect("it listens").stop();
+        self.incoming.stop();
+    }
+}
+
+fn envelope(term: u64) -> Envelope {
+    let (from, to) = (PEER.id, US.id);
+    let message = Message { from, to, term: Term(term), body: Body::TimeoutNow };
+    Envelope { group: GroupId(1), from, to, body: EnvelopeBody::Raft(message) }
+}
+
+fn frame(term: u64) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    wire::encode(&Packet::Envelope(envelope(term)), &mut bytes).unwrap();
+    bytes
+}
+
+fn is_closed(socket: &mut TcpStream) -> bool {
+    matches!(socket.read(&mut [0]), Ok(0) | Err(_))
+}
+
+#[test]
+fn messages_of_a_peer_arrive_in_order_however_they_are_cut() {
+    let fixture = Fixture::new();
+    let (mut socket, verdict) = fixture.greet(PEER, US.id);
+    assert_eq!(verdict, Verdict::Welcome);
+    let bytes: Vec<u8> = (0..100).flat_map(frame).collect();
+    for piece in bytes.chunks(7) {
+        socket.write_all(piece).unwrap();
+    }
+    let mut received = Vec::new();
+    while received.len() < 100 {
+        received.extend(fixture.received());
+    }
+    assert_eq!(received, (0..100).map(envelope).collect::<Vec<_>>());
+    assert_eq!(fixture.incoming.shared.metrics.malformed.get(), 0);
+}
+
+#[test]
+fn garbage_after_the_handshake_ends_the_connection_and_is_counted() {
+    let fixture = Fixture::new();
+    let (mut socket, _) = fixture.greet(PEER, US.id);
+    let mut bytes = frame(1);
+    bytes.extend_from_slice(&frame(2));
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    socket.write_all(&bytes).unwrap();
+    assert_eq!(fixture.received(), [envelope(1)], "what came before is as good as ever");
+    assert!(is_closed(&mut socket));
+    let (peer, error) = fixture.refused();
+    assert_eq!(peer, Some(PEER.id));
+    assert!(matches!(error, PeerError::Malformed(_)), "{error}");
+    assert_eq!(fixture.incoming.shared.metrics.malformed.get(), 1);
+
+    let (mut socket, verdict) = fixture.greet(PEER, US.id);
+    assert_eq!(verdict, Verdict::Welcome, "the peer may come back");
+    socket.write_all(&frame(3)).unwrap();
+    assert_eq!(fixture.received(), [envelope(3)]);
+}
+
+#[test]
+fn a_length_without_end_is_refused() {
+    let fixture = Fixture::new();
+    let (mut socket, _) = fixture.greet(PEER, US.id);
+    socket.write_all(&[0xff; 8]).unwrap();
+    assert!(is_closed(&mut socket));
+    assert!(matches!(fixture.refused(), (Some(_), PeerError::Malformed(_))));
+}
+
+#[test]
+fn whoever_speaks_something_else_is_turned_away() {
+    let fixture = Fixture::new();
+    let mut socket = fixture.connect();
+    socket.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n").unwrap();
+    assert!(is_closed(&mut socket));
+    assert_eq!(fixture.refused(), (None, PeerError::NotAPeer));
+}
+
+#[test]
+fn strangers_and_strays_are_told_why() {
+    let fixture = Fixture::new();
+    let elsewhere = Identity { cluster_id: 6, ..PEER };
+    let (mut socket, verdict) = fixture.greet(elsewhere, US.id);
+    assert_eq!(verdict, Verdict::Cluster);
+    assert!(is_closed(&mut socket));
+    let error = PeerError::Cluster { theirs: 6, ours: 5 };
+    assert_eq!(fixture.refused(), (Some(PEER.id), error));
+
+    let (_socket, verdict) = fixture.greet(PEER, NodeId(3));
+    assert_eq!(verdict, Verdict::Target);
+    let error = PeerError::Target { meant: NodeId(3), found: US.id };
+    assert_eq!(fixture.refused(), (Some(PEER.id), error));
+
+    let stranger = Identity { id: NodeId(9), ..PEER };
+    let (_socket, verdict) = fixture.greet(stranger, US.id);
+    assert_eq!(verdict, Verdict::Stranger);
+    assert_eq!(fixture.refused(), (None, PeerError::Stranger(NodeId(9))));
+}
+
+#[test]
+fn a_second_connection_of_a_peer_ends_the_first() {
+    let fixture = Fixture::new();
+    let (mut first, _) = fixture.greet(PEER, US.id);
+    let (mut second, _) = fixture.greet(PEER, US.id);
+    assert!(is_closed(&mut first));
+    second.write_all(&frame(1)).unwrap();
+    assert_eq!(fixture.received(), [envelope(1)]);
+}
+
+#[test]
+fn silent_strangers_are_bounded_and_do_not_hold_up_a_stop() {
+    let fixture = Fixture::new();
+    let mut silent: Vec<_> = (0..STRANGERS_MAX).map(|_| fixture.connect()).collect();
+    while fixture.incoming.lock().strangers < STRANGERS_MAX {
+        thread::yield_now();
+    }
+    let mut one_more = fixture.connect();
+    assert!(is_closed(&mut one_more));
+    drop(fixture);
+    assert!(silent.iter_mut().all(is_closed));
+}
