@@ -12,9 +12,6 @@ use quorate_raft::EntryId;
 /// A command that no member can apply.
 pub(crate) const POISON: &[u8] = b"poison";
 
-/// Commits between two writes of the file, so that a restart has something to apply again.
-const COMMITS_PER_WRITE: u64 = 4;
-
 /// The size of a piece of a snapshot: small, so that there are several.
 const PIECE_BYTES: usize = 1_000;
 
@@ -31,6 +28,9 @@ pub(crate) struct Ledger {
     pending: Vec<Bytes>,
     durable: EntryId,
     commits: u64,
+    /// Commits between two writes of the file: what is committed in between is applied again after a
+    /// crash, and keeps its place in the log.
+    commits_per_write: u64,
     incoming: Vec<u8>,
 }
 
@@ -61,7 +61,7 @@ impl State {
 }
 
 impl Ledger {
-    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(path: PathBuf, commits_per_write: u64) -> io::Result<Self> {
         let state = match fs::read(&path) {
             Ok(bytes) => State::decode(&bytes).expect("the file was written whole"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
@@ -73,6 +73,7 @@ impl Ledger {
             visible: Arc::new(Mutex::new(state)),
             pending: Vec::new(),
             commits: 0,
+            commits_per_write,
             incoming: Vec::new(),
         })
     }
@@ -119,7 +120,7 @@ impl Machine for Ledger {
         state.last = through;
         drop(state);
         self.commits += 1;
-        if self.commits.is_multiple_of(COMMITS_PER_WRITE) { self.write() } else { Ok(()) }
+        if self.commits.is_multiple_of(self.commits_per_write) { self.write() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

@@ -49,7 +49,9 @@ pub(crate) struct Cluster {
     pub(crate) members: Vec<Member>,
     /// Entries that a leader keeps for followers that are behind, in bytes.
     pub(crate) retained_bytes: usize,
-    starts: u64,
+    /// How often the machines write their files. By default only in the end, so that no member that
+    /// is a little behind has to be given a snapshot, which would end the requests of its clients.
+    pub(crate) commits_per_write: u64,
 }
 
 impl Cluster {
@@ -77,12 +79,15 @@ impl Cluster {
                 running: None,
             }
         };
-        Self { members: (1..=size).map(member).collect(), retained_bytes: 64 << 20, starts: 0 }
+        Self {
+            members: (1..=size).map(member).collect(),
+            retained_bytes: 64 << 20,
+            commits_per_write: u64::MAX,
+        }
     }
 
     /// How a member is configured.
-    pub(crate) fn config(&mut self, index: usize) -> HostConfig {
-        self.starts += 1;
+    pub(crate) fn config(&self, index: usize) -> HostConfig {
         let member = &self.members[index];
         let addresses: BTreeMap<_, _> =
             self.members.iter().map(|m| (m.id, vec![m.address.clone()])).collect();
@@ -113,7 +118,8 @@ impl Cluster {
     ) -> Result<(), StartError> {
         let member = &mut self.members[index];
         assert!(member.running.is_none(), "{} is up", member.id);
-        let machine = Ledger::open(member.data.path().join("ledger")).unwrap();
+        let machine =
+            Ledger::open(member.data.path().join("ledger"), self.commits_per_write).unwrap();
         let state = machine.shared();
         let (host, handle) = Host::start(config, Box::new(machine))?;
         member.running = Some(Running { host, handle, state });
@@ -193,6 +199,20 @@ impl Cluster {
     pub(crate) fn assert_healthy(&self) {
         for member in &self.members {
             assert_eq!(*member.fatal.lock().unwrap(), [""; 0], "{} failed", member.id);
+        }
+    }
+}
+
+impl Drop for Cluster {
+    /// Shows what happened to a cluster whose test failed.
+    #[expect(clippy::print_stdout, reason = "the test harness captures it")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for member in &self.members {
+                let events = member.events.lock().unwrap();
+                let lines: Vec<_> = events.iter().map(|event| format!("  {event}\n")).collect();
+                println!("{}:\n{}", member.id, lines.concat());
+            }
         }
     }
 }
