@@ -73,7 +73,7 @@ fn other_files_are_let_be() {
 #[test]
 fn a_file_that_is_no_segment_is_refused_unread() {
     let directory = tempfile::tempdir().unwrap();
-    // 8 EiB are easily had, as long as they are a hole.
+    // 4 TiB are easily had, as long as they are a hole.
     let file = fs::File::create(directory.path().join("0000000000000001.wal")).unwrap();
     file.set_len(1 << 42).unwrap();
     let error = Wal::open(file_disk(directory.path()), SMALL).map(|_| ()).unwrap_err();
