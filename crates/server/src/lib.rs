@@ -1,1 +1,6 @@
-//! Placeholder while the crate is being written.
+//! The etcd v3 API on a Quorate cluster.
+
+pub mod config;
+pub mod log;
+mod sha1;
+mod version;

@@ -1,0 +1,312 @@
+//! The flags: every name that etcd knows, and what becomes of it here.
+//!
+//! A flag that etcd has and Quorate has not is listed too, because silence would be a lie: who asks for
+//! encryption must not get a server without it. Such a flag is refused by name with the reason, unless
+//! its value asks for what Quorate does anyway.
+
+/// A flag of the command line, which is also an environment variable `ETCD_…`.
+#[derive(Debug)]
+pub(super) struct Flag {
+    /// The name without dashes in front.
+    pub(super) name: &'static str,
+    /// Whether a value follows.
+    pub(super) kind: Kind,
+    /// What becomes of it.
+    pub(super) standing: Standing,
+}
+
+/// Whether a flag takes a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `--name=value` or `--name value`.
+    Value,
+    /// `--name` or `--name=true`. A word after it is not its value.
+    Switch,
+}
+
+/// What becomes of a flag.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Standing {
+    /// It is read; the text is its line in the usage.
+    Used(&'static str),
+    /// Only these values are accepted, as they say what is done anyway. For another, this is missing.
+    Only(&'static [&'static str], &'static str),
+    /// Accepted with a warning: it sets a detail of etcd's inside that does not exist here.
+    Ignored,
+    /// Refused; this is missing.
+    Refused(&'static str),
+}
+
+use Kind::{Switch, Value};
+use Standing::{Ignored, Only, Refused, Used};
+
+const TLS: &str = "encrypted connections";
+const AUTH: &str = "authentication";
+const DISCOVERY: &str = "discovery of the initial cluster";
+const TRACING: &str = "distributed tracing";
+const LOG_ROTATION: &str = "log rotation";
+
+const fn flag(name: &'static str, kind: Kind, standing: Standing) -> Flag {
+    Flag { name, kind, standing }
+}
+
+/// All flags. Those that are used come first, in the order of the usage.
+pub(super) const FLAGS: &[Flag] = &[
+    flag("name", Value, Used("name of this member (default 'default')")),
+    flag("data-dir", Value, Used("directory of the member's data (default '${name}.etcd')")),
+    flag(
+        "listen-client-urls",
+        Value,
+        Used("URLs to serve clients on (default 'http://localhost:2379')"),
+    ),
+    flag(
+        "advertise-client-urls",
+        Value,
+        Used("client URLs told to the cluster (default 'http://localhost:2379')"),
+    ),
+    flag(
+        "listen-peer-urls",
+        Value,
+        Used("URLs to hear other members on (default 'http://localhost:2380')"),
+    ),
+    flag(
+        "initial-advertise-peer-urls",
+        Value,
+        Used("peer URLs told to the cluster (default 'http://localhost:2380')"),
+    ),
+    flag(
+        "initial-cluster",
+        Value,
+        Used("all members of a new cluster, 'name=url,…' (default this member alone)"),
+    ),
+    flag("initial-cluster-state", Value, Used("'new' or 'existing' (default 'new')")),
+    flag(
+        "initial-cluster-token",
+        Value,
+        Used("sets this cluster's ids apart from others' (default 'etcd-cluster')"),
+    ),
+    flag("heartbeat-interval", Value, Used("milliseconds between heartbeats (default 100)")),
+    flag(
+        "election-timeout",
+        Value,
+        Used("milliseconds without a leader before an election (default 1000)"),
+    ),
+    flag(
+        "snapshot-count",
+        Value,
+        Used("entries applied between two trims of the log (default 10000)"),
+    ),
+    flag(
+        "quota-backend-bytes",
+        Value,
+        Used("size at which growing writes are refused, 0 is 2 GiB, negative is none (default 0)"),
+    ),
+    flag("max-txn-ops", Value, Used("operations in a transaction (default 128)")),
+    flag("max-request-bytes", Value, Used("bytes of a request (default 1572864)")),
+    flag(
+        "max-concurrent-streams",
+        Value,
+        Used("streams of a client's connection (default 4294967295)"),
+    ),
+    flag(
+        "grpc-keepalive-interval",
+        Value,
+        Used("silence after which a client is pinged, 0 is never (default 2h)"),
+    ),
+    flag("grpc-keepalive-timeout", Value, Used("wait for the answer to a ping (default 20s)")),
+    flag(
+        "watch-progress-notify-interval",
+        Value,
+        Used("time between progress notifications of a watch (default 10m)"),
+    ),
+    flag(
+        "log-level",
+        Value,
+        Used("'debug', 'info', 'warn', 'error', 'panic' or 'fatal' (default 'info')"),
+    ),
+    flag("version", Switch, Used("print the version and exit")),
+    flag("help", Switch, Used("print this and exit")),
+    // What is done anyway.
+    flag("pre-vote", Switch, Only(&["true"], "elections without a pre-vote")),
+    flag("strict-reconfig-check", Switch, Only(&["true"], "changing members without the check")),
+    flag("logger", Value, Only(&["zap"], "another logger")),
+    flag("log-outputs", Value, Only(&["default", "stderr"], "another output of the log")),
+    flag("log-format", Value, Only(&["json"], "another format of the log")),
+    flag("metrics", Value, Only(&["basic"], "extensive metrics")),
+    flag("auth-token", Value, Only(&["simple"], AUTH)),
+    flag(
+        "auto-compaction-retention",
+        Value,
+        Only(&["0", "0s", "0m", "0h"], "automatic compaction"),
+    ),
+    flag("auto-compaction-mode", Value, Only(&["periodic", "revision"], "automatic compaction")),
+    flag("enable-grpc-gateway", Switch, Only(&["false"], "the JSON gateway")),
+    flag("enable-pprof", Switch, Only(&["false"], "profiling over HTTP")),
+    flag("force-new-cluster", Switch, Only(&["false"], "forcing a new cluster")),
+    flag("unsafe-no-fsync", Switch, Only(&["false"], "running without syncing")),
+    flag("client-cert-auth", Switch, Only(&["false"], TLS)),
+    flag("auto-tls", Switch, Only(&["false"], TLS)),
+    flag("peer-client-cert-auth", Switch, Only(&["false"], TLS)),
+    flag("peer-auto-tls", Switch, Only(&["false"], TLS)),
+    flag("peer-skip-client-san-verification", Switch, Only(&["false"], TLS)),
+    flag("socket-reuse-port", Switch, Only(&["false"], "sharing a port")),
+    flag("socket-reuse-address", Switch, Only(&["false"], "choosing how an address is reused")),
+    flag("enable-log-rotation", Switch, Only(&["false"], LOG_ROTATION)),
+    flag("enable-distributed-tracing", Switch, Only(&["false"], TRACING)),
+    flag("cors", Value, Only(&["*"], "a list of origins")),
+    flag("host-whitelist", Value, Only(&["*"], "a list of hosts")),
+    flag("grpc-keepalive-min-time", Value, Only(&["5s"], "refusing clients that ping too often")),
+    flag("corrupt-check-time", Value, Only(&["0", "0s"], "checking for corruption")),
+    // What is missing.
+    flag("config-file", Value, Refused("the configuration file")),
+    flag("wal-dir", Value, Refused("a directory of its own for the log")),
+    flag("listen-client-http-urls", Value, Refused("a listener of its own for HTTP")),
+    flag("listen-metrics-urls", Value, Refused("a listener of its own for metrics")),
+    flag(
+        "initial-election-tick-advance",
+        Switch,
+        Refused("choosing when the first election begins"),
+    ),
+    flag("snapshot-catchup-entries", Value, Refused("choosing how much of the log is kept")),
+    flag("raft-read-timeout", Value, Refused("choosing the timeouts between members")),
+    flag("raft-write-timeout", Value, Refused("choosing the timeouts between members")),
+    flag("cert-file", Value, Refused(TLS)),
+    flag("key-file", Value, Refused(TLS)),
+    flag("trusted-ca-file", Value, Refused(TLS)),
+    flag("client-cert-file", Value, Refused(TLS)),
+    flag("client-key-file", Value, Refused(TLS)),
+    flag("client-crl-file", Value, Refused(TLS)),
+    flag("client-cert-allowed-hostname", Value, Refused(TLS)),
+    flag("peer-cert-file", Value, Refused(TLS)),
+    flag("peer-key-file", Value, Refused(TLS)),
+    flag("peer-trusted-ca-file", Value, Refused(TLS)),
+    flag("peer-client-cert-file", Value, Refused(TLS)),
+    flag("peer-client-key-file", Value, Refused(TLS)),
+    flag("peer-crl-file", Value, Refused(TLS)),
+    flag("peer-cert-allowed-cn", Value, Refused(TLS)),
+    flag("peer-cert-allowed-hostname", Value, Refused(TLS)),
+    flag("self-signed-cert-validity", Value, Refused(TLS)),
+    flag("tls-min-version", Value, Refused(TLS)),
+    flag("tls-max-version", Value, Refused(TLS)),
+    flag("cipher-suites", Value, Refused(TLS)),
+    flag("bcrypt-cost", Value, Refused(AUTH)),
+    flag("auth-token-ttl", Value, Refused(AUTH)),
+    flag("log-rotation-config-json", Value, Refused(LOG_ROTATION)),
+    flag("discovery", Value, Refused(DISCOVERY)),
+    flag("discovery-token", Value, Refused(DISCOVERY)),
+    flag("discovery-endpoints", Value, Refused(DISCOVERY)),
+    flag("discovery-srv", Value, Refused(DISCOVERY)),
+    flag("discovery-srv-name", Value, Refused(DISCOVERY)),
+    flag("discovery-dial-timeout", Value, Refused(DISCOVERY)),
+    flag("discovery-request-timeout", Value, Refused(DISCOVERY)),
+    flag("discovery-keepalive-time", Value, Refused(DISCOVERY)),
+    flag("discovery-keepalive-timeout", Value, Refused(DISCOVERY)),
+    flag("discovery-insecure-transport", Switch, Refused(DISCOVERY)),
+    flag("discovery-insecure-skip-tls-verify", Switch, Refused(DISCOVERY)),
+    flag("discovery-cert", Value, Refused(DISCOVERY)),
+    flag("discovery-key", Value, Refused(DISCOVERY)),
+    flag("discovery-cacert", Value, Refused(DISCOVERY)),
+    flag("discovery-user", Value, Refused(DISCOVERY)),
+    flag("discovery-password", Value, Refused(DISCOVERY)),
+    flag("compact-hash-check-time", Value, Refused("checking for corruption")),
+    flag("compaction-batch-limit", Value, Refused("choosing the pace of compaction")),
+    flag("compaction-sleep-interval", Value, Refused("choosing the pace of compaction")),
+    flag("warning-apply-duration", Value, Refused("warnings of slow requests")),
+    flag("warning-unary-request-duration", Value, Refused("warnings of slow requests")),
+    flag("max-learners", Value, Refused("learners")),
+    flag("bootstrap-defrag-threshold-megabytes", Value, Refused("defragmenting at the start")),
+    flag("downgrade-check-time", Value, Refused("downgrading")),
+    flag("feature-gates", Value, Refused("feature gates")),
+    flag("distributed-tracing-address", Value, Refused(TRACING)),
+    flag("distributed-tracing-service-name", Value, Refused(TRACING)),
+    flag("distributed-tracing-instance-id", Value, Refused(TRACING)),
+    flag("distributed-tracing-sampling-rate", Value, Refused(TRACING)),
+    flag("initial-corrupt-check", Switch, Refused("checking for corruption")),
+    flag("compact-hash-check-enabled", Switch, Refused("checking for corruption")),
+    flag("enable-lease-checkpoint", Switch, Refused("lease checkpoints")),
+    flag("enable-lease-checkpoint-persist", Switch, Refused("lease checkpoints")),
+    flag("stop-grpc-service-on-defrag", Switch, Refused("defragmenting")),
+    // Details of etcd's inside, and what it ignores itself.
+    flag("max-snapshots", Value, Ignored),
+    flag("max-wals", Value, Ignored),
+    flag("backend-batch-interval", Value, Ignored),
+    flag("backend-batch-limit", Value, Ignored),
+    flag("backend-bbolt-freelist-type", Value, Ignored),
+    flag("memory-mlock", Switch, Ignored),
+    flag("txn-mode-write-with-shared-buffer", Switch, Ignored),
+    flag("discovery-fallback", Value, Ignored),
+    flag("discovery-proxy", Value, Ignored),
+    flag("v2-deprecation", Value, Ignored),
+    flag("enable-v2", Switch, Ignored),
+    flag("proxy", Value, Ignored),
+    flag("proxy-failure-wait", Value, Ignored),
+    flag("proxy-refresh-interval", Value, Ignored),
+    flag("proxy-dial-timeout", Value, Ignored),
+    flag("proxy-write-timeout", Value, Ignored),
+    flag("proxy-read-timeout", Value, Ignored),
+    flag("cluster-active-size", Value, Ignored),
+    flag("cluster-remove-delay", Value, Ignored),
+    flag("cluster-sync-interval", Value, Ignored),
+    flag("config", Value, Ignored),
+    flag("force", Value, Ignored),
+    flag("max-result-buffer", Value, Ignored),
+    flag("max-retry-attempts", Value, Ignored),
+    flag("peer-heartbeat-interval", Value, Ignored),
+    flag("peer-election-timeout", Value, Ignored),
+    flag("retry-interval", Value, Ignored),
+    flag("snapshot", Value, Ignored),
+    flag("v", Value, Ignored),
+    flag("vv", Value, Ignored),
+];
+
+/// The flag of this name. `experimental-x` was etcd's name of `x` up to 3.6, and `h` is short.
+pub(super) fn find(name: &str) -> Option<&'static Flag> {
+    let name = match name {
+        "h" => "help",
+        name => name.strip_prefix("experimental-").unwrap_or(name),
+    };
+    FLAGS.iter().find(|flag| flag.name == name)
+}
+
+/// The environment variable of a flag.
+pub(super) fn variable(name: &str) -> String {
+    format!("ETCD_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The text for `--help`, and for who mistypes.
+pub(super) fn usage() -> String {
+    let mut text = String::from("Usage: quorate [flags]\n\n");
+    for flag in FLAGS {
+        if let Used(line) = flag.standing {
+            let name = match flag.kind {
+                Value => format!("--{} value", flag.name),
+                Switch => format!("--{}", flag.name),
+            };
+            text.push_str(&format!("  {name:<40} {line}\n"));
+        }
+    }
+    text.push_str("\nEach flag is also an environment variable: --data-dir is ETCD_DATA_DIR.\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_once() {
+        let mut names: Vec<_> = FLAGS.iter().map(|flag| flag.name).collect();
+        names.sort_unstable();
+        let listed = names.len();
+        names.dedup();
+        assert_eq!(names.len(), listed);
+    }
+
+    #[test]
+    fn names_and_variables() {
+        assert_eq!(variable("data-dir"), "ETCD_DATA_DIR");
+        let experimental = find("experimental-watch-progress-notify-interval").expect("an alias");
+        assert_eq!(experimental.name, "watch-progress-notify-interval");
+        assert!(find("watch").is_none());
+    }
+}

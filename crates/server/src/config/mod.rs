@@ -1,0 +1,314 @@
+//! The configuration, parsed twice: as typed ([`Typed`](typed::Typed)), then as meant ([`Config`]).
+//!
+//! The first parse knows flags and environment variables, the second one numbers, durations, URLs and
+//! which of them fit together. What depends on the data directory (whether there is a cluster already)
+//! is in neither: [`Config::initial_cluster`] is asked for only where no member lives yet, since
+//! etcd ignores those flags afterwards.
+
+mod duration;
+mod flags;
+mod initial;
+mod typed;
+mod url;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use self::initial::{InitialCluster, InitialMember};
+use self::typed::Typed;
+pub use self::url::Url;
+use crate::log::Level;
+
+/// The quota where none is given: 2 GiB, as in etcd.
+const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
+
+/// Beyond this, etcd warns: a store that large is slow to transfer and to start.
+const QUOTA_BYTES_ADVISED: u64 = 8 << 30;
+
+/// Beyond this, etcd warns: one such request holds up the heartbeats behind it.
+const REQUEST_BYTES_ADVISED: usize = 10 << 20;
+
+/// The longest election timeout, as in etcd: more would leave a cluster without leader for minutes.
+const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
+
+/// The shortest interval between progress notifications, as in etcd.
+const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// What a member is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The member's name, as it is in the initial cluster and in lists of members.
+    pub name: String,
+    /// The directory of everything it keeps.
+    pub data_dir: PathBuf,
+    /// Where clients are served.
+    pub listen_client: Vec<Url>,
+    /// Where clients are told to find it.
+    pub advertise_client: Vec<Url>,
+    /// Where other members reach it.
+    pub listen_peer: Vec<Url>,
+    /// Where other members are told to find it.
+    pub advertise_peer: Vec<Url>,
+    /// The members of a new cluster as typed, `name=url,…`.
+    pub initial_cluster: String,
+    /// Whether the cluster is to be founded or joined.
+    pub initial_state: InitialState,
+    /// What sets this cluster's ids apart.
+    pub initial_token: String,
+    /// The time between two heartbeats of a leader.
+    pub heartbeat_interval: Duration,
+    /// The time without a leader before an election.
+    pub election_timeout: Duration,
+    /// Entries applied between two trims of the log.
+    pub snapshot_count: u64,
+    /// The size of the store from which on growing writes are refused. `None` is no limit.
+    pub quota_bytes: Option<u64>,
+    /// The most operations in one transaction.
+    pub max_txn_ops: usize,
+    /// The most bytes of one request. Its message may be 512 KiB larger.
+    pub max_request_bytes: usize,
+    /// The most streams on a client's connection.
+    pub max_concurrent_streams: u32,
+    /// The silence after which a client's connection is pinged. `None` is never.
+    pub keepalive_interval: Option<Duration>,
+    /// The wait for the answer to such a ping.
+    pub keepalive_timeout: Duration,
+    /// The time between progress notifications of a watch.
+    pub progress_interval: Duration,
+    /// What is logged.
+    pub log_level: Level,
+    /// What the user should know although it keeps nothing from starting.
+    pub warnings: Vec<String>,
+}
+
+/// Whether the cluster is to be founded or joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitialState {
+    /// All members of the initial cluster start for the first time.
+    New,
+    /// The member joins a cluster that runs.
+    Existing,
+}
+
+/// Why there is no configuration to start with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The usage was asked for.
+    Help(String),
+    /// The version was asked for.
+    Version(String),
+    /// The command line can't be read.
+    Usage(String),
+    /// What was asked for is wrong, contradictory or missing.
+    Refused(String),
+}
+
+impl Stop {
+    /// The exit code, as etcd's.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Help(_) | Self::Version(_) => 0,
+            Self::Usage(_) => 2,
+            Self::Refused(_) => 1,
+        }
+    }
+
+    /// Whether the text belongs on standard output, because it is what the user asked for.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.exit_code() == 0
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Help(text) | Self::Version(text) | Self::Refused(text) => f.write_str(text),
+            Self::Usage(text) => write!(f, "{text}\n{}", flags::usage()),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl Config {
+    /// The configuration that these arguments (without the program's own name) and this environment
+    /// mean.
+    ///
+    /// # Errors
+    /// [`Stop`] says why there is nothing to start.
+    pub fn parse(
+        arguments: impl IntoIterator<Item = String>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Stop> {
+        Self::mean(Typed::parse(arguments, environment)?)
+    }
+
+    fn mean(typed: Typed) -> Result<Self, Stop> {
+        let name = typed.get("name").unwrap_or("default").to_owned();
+        let data_dir = match typed.get("data-dir") {
+            Some(directory) if !directory.is_empty() => directory.into(),
+            _ => PathBuf::from(format!("{name}.etcd")),
+        };
+
+        let listen_client = urls(&typed, "listen-client-urls", "http://localhost:2379")?;
+        let advertise_client = urls(&typed, "advertise-client-urls", "http://localhost:2379")?;
+        let listen_peer = urls(&typed, "listen-peer-urls", "http://localhost:2380")?;
+        let advertise_peer = urls(&typed, "initial-advertise-peer-urls", "http://localhost:2380")?;
+        for url in listen_client.iter().chain(&listen_peer) {
+            url.check_listen().map_err(Stop::Refused)?;
+        }
+        for url in advertise_client.iter().chain(&advertise_peer) {
+            url.check_advertise().map_err(Stop::Refused)?;
+        }
+        if typed.get("listen-client-urls").is_some() && typed.get("advertise-client-urls").is_none()
+        {
+            return Err(Stop::Refused(
+                "--advertise-client-urls is required when --listen-client-urls is set explicitly"
+                    .to_owned(),
+            ));
+        }
+
+        let initial_cluster = match typed.get("initial-cluster") {
+            Some(text) => text.to_owned(),
+            None => advertise_peer
+                .iter()
+                .map(|url| format!("{name}={url}"))
+                .collect::<Vec<_>>()
+                .join(","),
+        };
+        let initial_state = match typed.get("initial-cluster-state") {
+            None | Some("new") => InitialState::New,
+            Some("existing") => InitialState::Existing,
+            Some(other) => return Err(typed.invalid("initial-cluster-state", other)),
+        };
+
+        let heartbeat_ms: u64 = number(&typed, "heartbeat-interval", 100)?;
+        let election_ms: u64 = number(&typed, "election-timeout", 1000)?;
+        check_timing(heartbeat_ms, election_ms)?;
+
+        let mut warnings = typed.warnings.clone();
+        let quota_bytes = match number::<i64>(&typed, "quota-backend-bytes", 0)? {
+            0 => Some(QUOTA_BYTES_DEFAULT),
+            quota => u64::try_from(quota).ok(),
+        };
+        if quota_bytes.is_some_and(|bytes| bytes > QUOTA_BYTES_ADVISED) {
+            warnings.push(format!(
+                "--quota-backend-bytes exceeds the advised maximum of {QUOTA_BYTES_ADVISED}"
+            ));
+        }
+        let max_request_bytes = number(&typed, "max-request-bytes", 1_572_864)?;
+        if max_request_bytes > REQUEST_BYTES_ADVISED {
+            warnings.push(format!(
+                "--max-request-bytes exceeds the advised maximum of {REQUEST_BYTES_ADVISED}"
+            ));
+        }
+
+        let keepalive = duration(&typed, "grpc-keepalive-interval", Duration::from_secs(7200))?;
+        let progress_interval =
+            duration(&typed, "watch-progress-notify-interval", Duration::from_secs(600))?;
+        if progress_interval < PROGRESS_INTERVAL_MIN {
+            return Err(Stop::Refused(format!(
+                "--watch-progress-notify-interval must be at least {PROGRESS_INTERVAL_MIN:?}"
+            )));
+        }
+        let log_level = match typed.get("log-level") {
+            None => Level::Info,
+            Some(text) => Level::from_str(text).map_err(|()| typed.invalid("log-level", text))?,
+        };
+
+        Ok(Self {
+            data_dir,
+            listen_client,
+            advertise_client,
+            listen_peer,
+            advertise_peer,
+            initial_cluster,
+            initial_state,
+            initial_token: typed.get("initial-cluster-token").unwrap_or("etcd-cluster").to_owned(),
+            heartbeat_interval: Duration::from_millis(heartbeat_ms),
+            election_timeout: Duration::from_millis(election_ms),
+            snapshot_count: number(&typed, "snapshot-count", 10_000)?,
+            quota_bytes,
+            max_txn_ops: number(&typed, "max-txn-ops", 128)?,
+            max_request_bytes,
+            max_concurrent_streams: number(&typed, "max-concurrent-streams", u32::MAX)?,
+            keepalive_interval: Some(keepalive).filter(|interval| !interval.is_zero()),
+            keepalive_timeout: duration(&typed, "grpc-keepalive-timeout", Duration::from_secs(20))?,
+            progress_interval,
+            log_level,
+            warnings,
+            name,
+        })
+    }
+
+    /// How long a proposal or a linearizable read may take: etcd's 5 seconds, in which a disk may
+    /// stall, and two elections, as one may fail.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.election_timeout
+    }
+
+    /// The members of the cluster that is to be founded, with their ids.
+    ///
+    /// # Errors
+    /// What etcd would refuse at this point, in its words.
+    pub fn initial_cluster(&self) -> Result<InitialCluster, String> {
+        InitialCluster::parse(
+            &self.initial_cluster,
+            &self.initial_token,
+            &self.name,
+            &self.advertise_peer,
+        )
+    }
+}
+
+/// The two rules that etcd has for its timing: an election must not be caused by one heartbeat that was
+/// late, and not take for ever.
+fn check_timing(heartbeat_ms: u64, election_ms: u64) -> Result<(), Stop> {
+    if heartbeat_ms == 0 {
+        return Err(Stop::Refused("--heartbeat-interval must be >0 (set to 0ms)".to_owned()));
+    }
+    if election_ms == 0 {
+        return Err(Stop::Refused("--election-timeout must be >0 (set to 0ms)".to_owned()));
+    }
+    if heartbeat_ms.saturating_mul(5) > election_ms {
+        return Err(Stop::Refused(format!(
+            "--election-timeout[{election_ms}ms] should be at least as 5 times as \
+             --heartbeat-interval[{heartbeat_ms}ms]"
+        )));
+    }
+    let longest = ELECTION_TIMEOUT_MAX.as_millis();
+    if u128::from(election_ms) > longest {
+        return Err(Stop::Refused(format!(
+            "--election-timeout[{election_ms}ms] is too long, and should be set less than \
+             {longest}ms"
+        )));
+    }
+    Ok(())
+}
+
+fn urls(typed: &Typed, flag: &str, default: &str) -> Result<Vec<Url>, Stop> {
+    let text = typed.get(flag).unwrap_or(default);
+    Url::parse_list(text).map_err(|why| Stop::Refused(format!("--{flag}: {why}")))
+}
+
+fn number<T: FromStr>(typed: &Typed, flag: &str, default: T) -> Result<T, Stop> {
+    match typed.get(flag) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| typed.invalid(flag, text)),
+    }
+}
+
+fn duration(typed: &Typed, flag: &str, default: Duration) -> Result<Duration, Stop> {
+    match typed.get(flag) {
+        None => Ok(default),
+        Some(text) => duration::parse(text).ok_or_else(|| typed.invalid(flag, text)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! The rules of the command line and of what it may mean, as tables.
+
+use super::*;
+
+fn parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, Stop> {
+    Config::parse(
+        arguments.iter().map(ToString::to_string),
+        environment.iter().map(|(name, value)| (name.to_string(), value.to_string())),
+    )
+}
+
+fn texts(urls: &[Url]) -> Vec<&str> {
+    urls.iter().map(Url::as_str).collect()
+}
+
+#[test]
+fn defaults_are_those_of_etcd() {
+    let config = parse(&[], &[]).expect("no flag is needed");
+    assert_eq!(config.name, "default");
+    assert_eq!(config.data_dir, PathBuf::from("default.etcd"));
+    assert_eq!(texts(&config.listen_client), ["http://localhost:2379"]);
+    assert_eq!(texts(&config.advertise_client), ["http://localhost:2379"]);
+    assert_eq!(texts(&config.listen_peer), ["http://localhost:2380"]);
+    assert_eq!(config.initial_cluster, "default=http://localhost:2380");
+    assert_eq!(config.initial_state, InitialState::New);
+    assert_eq!(config.initial_token, "etcd-cluster");
+    assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
+    assert_eq!(config.election_timeout, Duration::from_millis(1000));
+    assert_eq!(config.request_timeout(), Duration::from_secs(7));
+    assert_eq!(config.snapshot_count, 10_000);
+    assert_eq!(config.quota_bytes, Some(2 << 30));
+    assert_eq!(config.max_txn_ops, 128);
+    assert_eq!(config.max_request_bytes, 1_572_864);
+    assert_eq!(config.progress_interval, Duration::from_secs(600));
+    assert_eq!(config.log_level, Level::Info);
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.initial_cluster().expect("alone").members.len(), 1);
+}
+
+#[test]
+fn all_spellings_of_a_flag() {
+    for arguments in [
+        &["--name=n1"][..],
+        &["--name", "n1"],
+        &["-name", "n1"],
+        &["-name=n1"],
+        &["--name=n1", "--"],
+    ] {
+        let config = parse(arguments, &[]).expect("a name");
+        assert_eq!(config.name, "n1", "{arguments:?}");
+        assert_eq!(config.data_dir, PathBuf::from("n1.etcd"));
+        assert_eq!(config.initial_cluster, "n1=http://localhost:2380");
+    }
+    // The last one counts, and a value may look like a flag.
+    assert_eq!(parse(&["--name=a", "--name", "--b"], &[]).expect("a name").name, "--b");
+}
+
+#[test]
+fn variables_stand_in_for_flags() {
+    let config = parse(
+        &["--name=n1"],
+        &[("ETCD_ELECTION_TIMEOUT", "500"), ("ETCD_DATA_DIR", "/d"), ("ETCD_LOG_LEVEL", "")],
+    )
+    .expect("flags and variables");
+    assert_eq!(config.election_timeout, Duration::from_millis(500));
+    assert_eq!(config.data_dir, PathBuf::from("/d"));
+    assert_eq!(config.log_level, Level::Info);
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn values() {
+    let config = parse(
+        &[
+            "--quota-backend-bytes=-1",
+            "--experimental-watch-progress-notify-interval=5s",
+            "--grpc-keepalive-interval=0s",
+            "--listen-client-urls=http://[::]:2379,http://127.0.0.1:1",
+            "--advertise-client-urls=http://example.com:2379",
+            "--pre-vote",
+            "--client-cert-auth=F",
+            "--log-level=warn",
+        ],
+        &[("HOME", "/root")],
+    )
+    .expect("all supported");
+    assert_eq!(config.quota_bytes, None);
+    assert_eq!(config.progress_interval, Duration::from_secs(5));
+    assert_eq!(config.keepalive_interval, None);
+    assert_eq!(texts(&config.listen_client), ["http://127.0.0.1:1", "http://[::]:2379"]);
+    assert_eq!(config.log_level, Level::Warn);
+}
+
+#[test]
+fn warned_of() {
+    for (arguments, environment, warning) in [
+        (&["--max-wals=3"][..], &[][..], "--max-wals has no effect"),
+        (&["--backend-batch-limit", "3"], &[], "--backend-batch-limit has no effect"),
+        (&[], &[("ETCD_VERSION", "3")], "unrecognized environment variable ETCD_VERSION"),
+        (
+            &[],
+            &[("ETCD_ROOT_PASSWORD", "s")],
+            "unrecognized environment variable ETCD_ROOT_PASSWORD",
+        ),
+        (
+            &["--quota-backend-bytes=8589934593"],
+            &[],
+            "--quota-backend-bytes exceeds the advised maximum of 8589934592",
+        ),
+        (
+            &["--max-request-bytes=10485761"],
+            &[],
+            "--max-request-bytes exceeds the advised maximum of 10485760",
+        ),
+    ] {
+        let config = parse(arguments, environment).expect(warning);
+        assert_eq!(config.warnings, [warning], "{arguments:?} {environment:?}");
+    }
+}
+
+#[test]
+fn exit_code_2_for_a_slip_of_the_command_line() {
+    for (arguments, message) in [
+        (&["--nmae=x"][..], "flag provided but not defined: -nmae"),
+        (&["--name"], "flag needs an argument: -name"),
+        (&["---name=x"], "bad flag syntax: ---name=x"),
+        (&["--=x"], "bad flag syntax: --=x"),
+        (&["--pre-vote=maybe"], "invalid boolean value \"maybe\" for -pre-vote: parse error"),
+        (
+            &["--heartbeat-interval=1s"],
+            "invalid value \"1s\" for flag -heartbeat-interval: parse error",
+        ),
+        (
+            &["--watch-progress-notify-interval=5"],
+            "invalid value \"5\" for flag -watch-progress-notify-interval: parse error",
+        ),
+        (&["--log-level=loud"], "invalid value \"loud\" for flag -log-level: parse error"),
+        (
+            &["--initial-cluster-state=old"],
+            "invalid value \"old\" for flag -initial-cluster-state: parse error",
+        ),
+    ] {
+        let stop = parse(arguments, &[]).expect_err(message);
+        assert_eq!(stop.exit_code(), 2, "{arguments:?}");
+        let text = stop.to_string();
+        assert!(text.starts_with(message), "{text}");
+        assert!(text.contains("\nUsage: quorate"), "the usage follows");
+    }
+}
+
+#[test]
+fn exit_code_1_for_what_can_not_be_meant() {
+    for (arguments, environment, message) in [
+        (&["serve"][..], &[][..], "\"serve\" is not a valid flag"),
+        (&["--pre-vote", "true"], &[], "\"true\" is not a valid flag"),
+        (&["-"], &[], "\"-\" is not a valid flag"),
+        (&["--", "--name"], &[], "\"--name\" is not a valid flag"),
+        (
+            &["--name=a"],
+            &[("ETCD_NAME", "a")],
+            "conflicting environment variable \"ETCD_NAME\" is shadowed by corresponding \
+             command-line flag (either unset environment variable or disable flag)",
+        ),
+        (&[], &[("ETCD_PRE_VOTE", "no")], "invalid value \"no\" for ETCD_PRE_VOTE: parse error"),
+        (
+            &[],
+            &[("ETCD_MAX_TXN_OPS", "-1")],
+            "invalid value \"-1\" for ETCD_MAX_TXN_OPS: parse error",
+        ),
+        (
+            &["--listen-client-urls=http://127.0.0.1:2379"],
+            &[],
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (
+            &["--listen-peer-urls=http://example.com:2380"],
+            &[],
+            "expected IP in URL for binding (http://example.com:2380)",
+        ),
+        (
+            &["--listen-peer-urls=https://127.0.0.1:2380"],
+            &[],
+            "--listen-peer-urls: URLs with the scheme https are not supported yet: \
+             https://127.0.0.1:2380",
+        ),
+        (
+            &["--initial-advertise-peer-urls=http://:2380"],
+            &[],
+            "unexpected empty host (http://:2380)",
+        ),
+        (
+            &["--election-timeout=499"],
+            &[],
+            "--election-timeout[499ms] should be at least as 5 times as \
+             --heartbeat-interval[100ms]",
+        ),
+        (
+            &["--election-timeout=50001"],
+            &[],
+            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+        ),
+        (&["--heartbeat-interval=0"], &[], "--heartbeat-interval must be >0 (set to 0ms)"),
+        (
+            &["--watch-progress-notify-interval=99ms"],
+            &[],
+            "--watch-progress-notify-interval must be at least 100ms",
+        ),
+        (
+            &["--client-cert-auth"],
+            &[],
+            "--client-cert-auth=true is not supported yet: encrypted connections (accepted: false)",
+        ),
+        (
+            &["--auto-compaction-retention=1"],
+            &[],
+            "--auto-compaction-retention=1 is not supported yet: automatic compaction \
+             (accepted: 0, 0s, 0m, 0h)",
+        ),
+        (&["--cert-file=x"], &[], "--cert-file is not supported yet: encrypted connections"),
+        (
+            &[],
+            &[("ETCD_CONFIG_FILE", "x")],
+            "--config-file is not supported yet: the configuration file",
+        ),
+    ] {
+        let stop = parse(arguments, environment).expect_err(message);
+        assert_eq!((stop.exit_code(), stop.to_string().as_str()), (1, message), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_and_version_come_before_other_complaints() {
+    let help = parse(&["--cert-file=x", "-h"], &[]).expect_err("no configuration");
+    assert!(help.is_answer());
+    assert!(help.to_string().contains("--listen-client-urls value"));
+    let version = parse(&["--version"], &[]).expect_err("no configuration");
+    assert!(version.is_answer());
+    assert!(version.to_string().starts_with("etcd Version: 3.6."));
+}

@@ -1,0 +1,188 @@
+//! The configuration as it was typed: which flag has which text, and whether a human can have meant it.
+//!
+//! The rules are those of Go's `flag` package and of etcd on top of it, down to the exit codes, because
+//! the scripts and container images that start etcd rely on them.
+
+use std::collections::BTreeMap;
+
+use super::Stop;
+use super::flags::{self, FLAGS, Kind, Standing};
+
+/// Flags and their texts, each accepted by name. What a text means is the next step's question.
+#[derive(Debug, Default)]
+pub(super) struct Typed {
+    values: BTreeMap<&'static str, Given>,
+    /// What the user should know although it keeps nothing from starting.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The text of a flag, and where it was found.
+#[derive(Debug)]
+struct Given {
+    value: String,
+    source: Source,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    CommandLine,
+    Environment,
+}
+
+impl Typed {
+    /// Reads the arguments, without the program's own name, and the environment.
+    pub(super) fn parse(
+        arguments: impl IntoIterator<Item = String>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Stop> {
+        let mut typed = Self::default();
+        typed.read_arguments(arguments)?;
+        typed.read_environment(environment)?;
+        if typed.is_set("help") {
+            return Err(Stop::Help(flags::usage()));
+        }
+        if typed.is_set("version") {
+            return Err(Stop::Version(crate::version::text()));
+        }
+        typed.judge()?;
+        Ok(typed)
+    }
+
+    /// The text of a flag, if it was given.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        debug_assert!(FLAGS.iter().any(|flag| flag.name == name), "there is no flag {name}");
+        self.values.get(name).map(|given| given.value.as_str())
+    }
+
+    /// The error for a text that can't be read: a slip of the command line has another exit code than
+    /// one of the environment.
+    pub(super) fn invalid(&self, name: &str, value: &str) -> Stop {
+        match self.values.get(name) {
+            Some(Given { source: Source::Environment, .. }) => Stop::Refused(format!(
+                "invalid value {value:?} for {}: parse error",
+                flags::variable(name)
+            )),
+            _ => Stop::Usage(format!("invalid value {value:?} for flag -{name}: parse error")),
+        }
+    }
+
+    fn is_set(&self, switch: &str) -> bool {
+        self.get(switch) == Some("true")
+    }
+
+    fn read_arguments(&mut self, arguments: impl IntoIterator<Item = String>) -> Result<(), Stop> {
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            // A lone dash and anything that does not begin with one end the flags; so do two dashes.
+            let Some(stripped) = argument.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
+                return Err(stray(&argument));
+            };
+            if stripped == "-" {
+                return arguments.next().map_or(Ok(()), |argument| Err(stray(&argument)));
+            }
+            let stripped = stripped.strip_prefix('-').unwrap_or(stripped);
+            if stripped.starts_with(['-', '=']) {
+                return Err(Stop::Usage(format!("bad flag syntax: {argument}")));
+            }
+            let (name, value) = match stripped.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (stripped, None),
+            };
+            let flag = flags::find(name)
+                .ok_or_else(|| Stop::Usage(format!("flag provided but not defined: -{name}")))?;
+            let value = match (flag.kind, value) {
+                (Kind::Value, Some(value)) => value,
+                (Kind::Value, None) => arguments
+                    .next()
+                    .ok_or_else(|| Stop::Usage(format!("flag needs an argument: -{name}")))?,
+                (Kind::Switch, None) => "true".to_owned(),
+                (Kind::Switch, Some(value)) => boolean(&value).ok_or_else(|| {
+                    Stop::Usage(format!("invalid boolean value {value:?} for -{name}: parse error"))
+                })?,
+            };
+            self.values.insert(flag.name, Given { value, source: Source::CommandLine });
+        }
+        Ok(())
+    }
+
+    /// A variable whose flag is on the command line is fatal: of two wills, one would lose in silence.
+    fn read_environment(
+        &mut self,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), Stop> {
+        let mut variables: Vec<_> =
+            environment.into_iter().filter(|(name, _)| name.starts_with("ETCD_")).collect();
+        variables.sort();
+        let mut found = Vec::new();
+        for (variable, value) in variables {
+            let name = variable["ETCD_".len()..].to_ascii_lowercase().replace('_', "-");
+            let flag = flags::find(&name)
+                .filter(|flag| !matches!(flag.name, "help" | "version"))
+                .filter(|_| flags::variable(&name) == variable);
+            let Some(flag) = flag else {
+                if variable != "ETCD_UNSUPPORTED_ARCH" {
+                    // Not its value: a misspelt variable may hold a password.
+                    self.warnings.push(format!("unrecognized environment variable {variable}"));
+                }
+                continue;
+            };
+            if self.values.contains_key(flag.name) {
+                return Err(Stop::Refused(format!(
+                    "conflicting environment variable {variable:?} is shadowed by corresponding \
+                     command-line flag (either unset environment variable or disable flag)"
+                )));
+            }
+            // Set to nothing is how many shells and images say "not set".
+            if value.is_empty() {
+                continue;
+            }
+            let value = match flag.kind {
+                Kind::Value => value,
+                Kind::Switch => boolean(&value).ok_or_else(|| {
+                    Stop::Refused(format!("invalid value {value:?} for {variable}: parse error"))
+                })?,
+            };
+            found.push((flag.name, Given { value, source: Source::Environment }));
+        }
+        self.values.extend(found);
+        Ok(())
+    }
+
+    /// Refuses what is missing here, and warns of what has no effect.
+    fn judge(&mut self) -> Result<(), Stop> {
+        for (name, Given { value, .. }) in &self.values {
+            let flag = flags::find(name).expect("only flags that were found are kept");
+            match flag.standing {
+                Standing::Used(_) => {}
+                Standing::Only(values, _) if values.contains(&value.as_str()) => {}
+                Standing::Only(values, missing) => {
+                    return Err(Stop::Refused(format!(
+                        "--{name}={value} is not supported yet: {missing} (accepted: {})",
+                        values.join(", ")
+                    )));
+                }
+                Standing::Refused(missing) => {
+                    return Err(Stop::Refused(format!("--{name} is not supported yet: {missing}")));
+                }
+                Standing::Ignored => {
+                    self.warnings.push(format!("--{name} has no effect"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stray(argument: &str) -> Stop {
+    Stop::Refused(format!("{argument:?} is not a valid flag"))
+}
+
+/// The spellings that Go's `strconv.ParseBool` takes, as `true` or `false`.
+fn boolean(text: &str) -> Option<String> {
+    let value = match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
+        _ => return None,
+    };
+    Some(value.to_string())
+}
