@@ -1,6 +1,51 @@
 //! The etcd v3 API on a Quorate cluster.
+//!
+//! Everything below this crate would serve another purpose as well: `quorate-host` replicates any state
+//! machine, and `quorate-mvcc` knows etcd's data model and no network. Here the two meet, and what
+//! clients of etcd see is made true: the calls, their error texts, the headers, the flags, the log
+//! lines and the pages.
+//!
+//! ```text
+//!  client ── serve.rs ──┬─ rpc/ ─── member.rs ──┬── Handle ──► host: log, peers
+//!                       └─ http.rs              ├── published.rs ◄── machine.rs ◄── apply thread
+//!                                               └── leases.rs ◄────────┘
+//! ```
+//!
+//! # The rooms
+//!
+//! `config` reads flags and variables · `identity.rs` says who the member is · `server.rs` starts
+//! and ends it · `host.rs` sets the host up · `serve.rs` has the connections · `rpc/` answers calls,
+//! a file for each service, with `rpc/error.rs` as the one table of errors and `rpc/convert.rs` as the
+//! gateway into the data model · `member.rs` is what the services talk to · `machine.rs` wraps the store
+//! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
+//! `quota.rs` estimates · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
+//!
+//! # What is not here
+//!
+//! No decision that safety rests on: those are in `quorate-raft` and `quorate-mvcc`, and simulated. No
+//! encryption, no authentication, no changes of the membership yet: such calls and flags are refused
+//! by name.
 
 pub mod config;
+mod host;
+mod http;
+mod identity;
+mod leases;
 pub mod log;
+mod machine;
+mod member;
+mod metrics;
+mod published;
+mod quota;
+mod rpc;
+mod run;
+mod serve;
+mod server;
 mod sha1;
+mod shutdown;
 mod version;
+
+pub use config::Config;
+pub use log::Log;
+pub use run::run;
+pub use server::{Listeners, Server, StartError};

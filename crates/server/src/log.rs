@@ -8,7 +8,8 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use quorate_host::wall_clock;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +108,7 @@ impl Log {
         if level < self.level {
             return Line { log: self, text: None };
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = wall_clock();
         let mut text = format!(
             "{{\"level\":\"{}\",\"ts\":\"{}\",\"msg\":",
             level.name(),
@@ -232,8 +233,8 @@ mod tests {
     fn a_line_is_an_object() {
         let (sender, lines) = mpsc::channel();
         let log = Log::new(Level::Info, Lines(sender));
-        drop(log.debug("not shown").with("x", 1));
-        drop(log.info("a \"b\"\n\u{1}").with("path", "c\\d").number("count", 3));
+        log.debug("not shown").with("x", 1);
+        log.info("a \"b\"\n\u{1}").with("path", "c\\d").number("count", 3);
         let line = lines.recv().expect("one line");
         let (head, tail) = line.split_once("\"msg\"").expect("a message");
         assert!(head.starts_with("{\"level\":\"info\",\"ts\":\""), "{head}");

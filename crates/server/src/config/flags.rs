@@ -92,11 +92,6 @@ pub(super) const FLAGS: &[Flag] = &[
         Used("milliseconds without a leader before an election (default 1000)"),
     ),
     flag(
-        "snapshot-count",
-        Value,
-        Used("entries applied between two trims of the log (default 10000)"),
-    ),
-    flag(
         "quota-backend-bytes",
         Value,
         Used("size at which growing writes are refused, 0 is 2 GiB, negative is none (default 0)"),
@@ -226,7 +221,9 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("enable-lease-checkpoint", Switch, Refused("lease checkpoints")),
     flag("enable-lease-checkpoint-persist", Switch, Refused("lease checkpoints")),
     flag("stop-grpc-service-on-defrag", Switch, Refused("defragmenting")),
-    // Details of etcd's inside, and what it ignores itself.
+    // Details of etcd's inside, and what it ignores itself. The log here is trimmed as soon as the store
+    // has what it says, without a count.
+    flag("snapshot-count", Value, Ignored),
     flag("max-snapshots", Value, Ignored),
     flag("max-wals", Value, Ignored),
     flag("backend-batch-interval", Value, Ignored),

@@ -48,6 +48,9 @@ impl InitialCluster {
                 .ok_or_else(|| {
                     format!("--initial-cluster: {part:?} is not of the form name=url")
                 })?;
+            if name.contains(char::is_control) {
+                return Err(format!("--initial-cluster: {name:?} is not fit for a name"));
+            }
             let url = Url::parse(url).map_err(|why| format!("--initial-cluster: {why}"))?;
             url.check_advertise().map_err(|why| format!("--initial-cluster: {why}"))?;
             by_name.entry(name.to_owned()).or_default().push(url);
@@ -194,6 +197,12 @@ mod tests {
                  --initial-advertise-peer-urls=http://h:2",
             ),
             ("a", "a", "http://h:2", "--initial-cluster: \"a\" is not of the form name=url"),
+            (
+                "a\nb=http://h:1",
+                "a\nb",
+                "http://h:1",
+                "--initial-cluster: \"a\\nb\" is not fit for a name",
+            ),
             (
                 "a=h:1",
                 "a",

@@ -61,8 +61,6 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// The time without a leader before an election.
     pub election_timeout: Duration,
-    /// Entries applied between two trims of the log.
-    pub snapshot_count: u64,
     /// The size of the store from which on growing writes are refused. `None` is no limit.
     pub quota_bytes: Option<u64>,
     /// The most operations in one transaction.
@@ -231,7 +229,6 @@ impl Config {
             initial_token: typed.get("initial-cluster-token").unwrap_or("etcd-cluster").to_owned(),
             heartbeat_interval: Duration::from_millis(heartbeat_ms),
             election_timeout: Duration::from_millis(election_ms),
-            snapshot_count: number(&typed, "snapshot-count", 10_000)?,
             quota_bytes,
             max_txn_ops: number(&typed, "max-txn-ops", 128)?,
             max_request_bytes,

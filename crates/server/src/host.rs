@@ -1,0 +1,101 @@
+//! How the host is set up for a member, and what becomes of what it reports.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use quorate_host::{HostConfig, HostEvent, Limits};
+use quorate_raft::{Event, NodeId, Term};
+
+use crate::config::{Config, Url};
+use crate::identity::Identity;
+use crate::log::Log;
+use crate::metrics::Metrics;
+
+/// What a command has on top of the request it was made of, at most: the host adds who asked.
+const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
+
+/// The configuration of the host.
+pub(crate) fn config(
+    config: &Config,
+    identity: &Identity,
+    listeners: Vec<TcpListener>,
+    metrics: &Arc<Metrics>,
+    log: &Log,
+) -> HostConfig {
+    let id = NodeId(identity.member_id);
+    let mut host = HostConfig::new(id, &config.data_dir, listeners);
+    host.cluster_id = identity.cluster_id;
+    host.peers = identity
+        .members
+        .iter()
+        .map(|member| {
+            let addresses = member.peer_urls.iter().map(Url::address).map(str::to_owned);
+            (NodeId(member.id), addresses.collect())
+        })
+        .collect();
+    host.heartbeat_interval = config.heartbeat_interval;
+    host.election_timeout = config.election_timeout;
+    host.request_timeout = config.request_timeout();
+    host.limits = Limits {
+        command_bytes: config.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES),
+        ..Limits::default()
+    };
+    let (counts, events) = (metrics.clone(), log.clone());
+    host.on_event = Arc::new(move |event| report(event, id, &counts, &events));
+    let last = log.clone();
+    host.on_fatal = Arc::new(move |reason| {
+        last.fatal("the member can't go on").with("error", reason);
+        // Not an exit: nothing may run after this, be it a destructor that flushes.
+        std::process::abort();
+    });
+    host
+}
+
+fn report(event: &HostEvent, own: NodeId, metrics: &Metrics, log: &Log) {
+    match event {
+        HostEvent::Raft(_, event) => report_raft(event, own, metrics, log),
+        HostEvent::PeerConnected { peer } => {
+            log.info("connected to peer").with("peer-id", Hex(*peer));
+        }
+        HostEvent::PeerLost { peer, error } => {
+            log.warn("no connection to peer").with("peer-id", Hex(*peer)).with("error", error);
+        }
+        HostEvent::Refused { .. } => {
+            log.warn("refused a connection").with("error", event);
+        }
+    }
+}
+
+fn report_raft(event: &Event, own: NodeId, metrics: &Metrics, log: &Log) {
+    let elected = |leader: NodeId, term: Term| {
+        metrics.leader_changes.fetch_add(1, Ordering::Relaxed);
+        let (own, leader) = (Hex(own), Hex(leader));
+        log.info(&format!("raft.node: {own} elected leader {leader} at term {}", term.0));
+    };
+    match event {
+        Event::BecameLeader { term } => elected(own, *term),
+        Event::BecameFollower { term, leader: Some(leader) }
+        | Event::LeaderChanged { term, leader: Some(leader) } => elected(*leader, *term),
+        Event::LeaderChanged { term, leader: None } => {
+            let own = Hex(own);
+            log.info(&format!("raft.node: {own} lost leader at term {}", term.0));
+        }
+        Event::LostQuorum { term } => {
+            log.warn("stepped down to follower since quorum is not active").number("term", term.0);
+        }
+        other => {
+            log.debug("raft").with("event", format_args!("{other:?}"));
+        }
+    }
+}
+
+/// An id as etcd shows it.
+#[derive(Clone, Copy)]
+struct Hex(NodeId);
+
+impl std::fmt::Display for Hex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}", self.0.0)
+    }
+}

@@ -1,0 +1,158 @@
+//! The pages for people and probes: `/health`, `/version`, `/metrics`, `/livez` and `/readyz`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use tonic::body::Body;
+
+use crate::log::push_string;
+use crate::member::Member;
+use crate::metrics;
+use crate::version;
+
+/// The pages.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    pub(crate) member: Arc<Member>,
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const PROMETHEUS: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+impl Pages {
+    /// Answers one request. What the request's body holds does not matter to any page.
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+        let uri = request.uri();
+        if !matches!(uri.path(), "/health" | "/version" | "/metrics" | "/livez" | "/readyz") {
+            return page(StatusCode::NOT_FOUND, TEXT, "404 page not found\n");
+        }
+        if request.method() != Method::GET {
+            let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Method Not Allowed\n");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return answer;
+        }
+        let query = uri.query().unwrap_or_default();
+        match uri.path() {
+            "/version" => page(StatusCode::OK, JSON, versions()),
+            "/metrics" => {
+                let text = metrics::render(&self.member);
+                page(StatusCode::OK, PROMETHEUS, text)
+            }
+            "/health" => self.health(query).await,
+            "/livez" => self.checks(query, &[Check::SerializableRead]).await,
+            _ => self.checks(query, &[Check::SerializableRead, Check::LinearizableRead]).await,
+        }
+    }
+
+    /// Whether the cluster behind this member answers. With `serializable=true`, whether the member
+    /// itself does.
+    async fn health(&self, query: &str) -> Response<Body> {
+        let check = if has(query, "serializable", "true") {
+            Check::SerializableRead
+        } else if self.member.knows_leader() {
+            Check::LinearizableRead
+        } else {
+            return unhealthy("RAFT NO LEADER");
+        };
+        match self.check(check).await {
+            Ok(()) => page(StatusCode::OK, JSON, r#"{"health":"true","reason":""}"#),
+            Err(why) => unhealthy(&format!("RANGE ERROR:{why}")),
+        }
+    }
+
+    /// Makes checks and lists what came of them, if that was asked for or if one failed.
+    async fn checks(&self, query: &str, checks: &[Check]) -> Response<Body> {
+        let mut lines = String::new();
+        let mut failed = false;
+        for check in checks.iter().filter(|check| !has(query, "exclude", check.name())) {
+            match self.check(*check).await {
+                Ok(()) => lines.push_str(&format!("[+]{} ok\n", check.name())),
+                Err(why) => {
+                    failed = true;
+                    lines.push_str(&format!("[-]{} failed: {why}\n", check.name()));
+                }
+            }
+        }
+        let verbose = query.split('&').any(|pair| pair.split('=').next() == Some("verbose"));
+        match (failed, verbose) {
+            (true, _) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines),
+            (false, true) => page(StatusCode::OK, TEXT, lines + "ok\n"),
+            (false, false) => page(StatusCode::OK, TEXT, "ok\n"),
+        }
+    }
+
+    async fn check(&self, check: Check) -> Result<(), String> {
+        let serializable = check == Check::SerializableRead;
+        // The state that comes back is not looked at: to get one is the check.
+        let state = self.member.state_for(serializable).await;
+        state.map(drop).map_err(|failure| failure.text())
+    }
+}
+
+/// Something that can be found wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    SerializableRead,
+    LinearizableRead,
+}
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SerializableRead => "serializable_read",
+            Self::LinearizableRead => "linearizable_read",
+        }
+    }
+}
+
+/// Whether a query has this pair. Nothing that is looked for needs decoding.
+fn has(query: &str, name: &str, value: &str) -> bool {
+    query.split('&').any(|pair| pair.split_once('=') == Some((name, value)))
+}
+
+/// `health` is a text and not a truth value, because it always was.
+fn unhealthy(reason: &str) -> Response<Body> {
+    let mut text = String::from(r#"{"health":"false","reason":"#);
+    push_string(&mut text, reason);
+    text.push('}');
+    page(StatusCode::SERVICE_UNAVAILABLE, JSON, text)
+}
+
+fn versions() -> String {
+    format!(
+        r#"{{"etcdserver":"{}","etcdcluster":"{}","storage":"{}"}}"#,
+        version::ETCD,
+        version::CLUSTER,
+        version::CLUSTER
+    )
+}
+
+fn page(status: StatusCode, content: HeaderValue, text: impl Into<Bytes>) -> Response<Body> {
+    let mut answer = Response::new(Body::new(Full::new(text.into())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, content);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries() {
+        assert!(has("serializable=true&exclude=NOSPACE", "exclude", "NOSPACE"));
+        assert!(!has("serializable=false", "serializable", "true"));
+        assert!(!has("", "serializable", "true"));
+    }
+
+    #[test]
+    fn versions_are_three() {
+        assert!(versions().starts_with("{\"etcdserver\":\"3.6."), "{}", versions());
+        assert!(versions().ends_with(",\"etcdcluster\":\"3.6.0\",\"storage\":\"3.6.0\"}"));
+    }
+}

@@ -1,0 +1,198 @@
+//! Who this member is, for ever: the file that says so in the data directory.
+//!
+//! The first start derives the ids from the flags and writes them down, with the members that the
+//! cluster was founded with. Later starts believe the file and ignore those flags, as etcd does. So a
+//! flag that was changed by mistake can't turn a member into a stranger with the same data.
+//!
+//! ```text
+//! quorate member 1
+//! cluster cdf818194e3a8c32
+//! self 8e9e05c52164694d
+//! member 8e9e05c52164694d http://localhost:2380 default
+//! crc32 5f0c3d1a
+//! ```
+//!
+//! A member's name comes last in its line because it may contain anything but a line break.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, InitialMember, InitialState, Url};
+
+const FILE: &str = "identity";
+const FIRST_LINE: &str = "quorate member 1";
+
+/// Who this member is, and with whom the cluster was founded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
+    /// The founding members, ascending by id, this one among them.
+    pub(crate) members: Vec<InitialMember>,
+}
+
+impl Identity {
+    /// The identity in the data directory; if there is none, a new one, which is durable in there
+    /// when this returns.
+    ///
+    /// # Errors
+    /// If the file is damaged, the disk refuses, or the flags do not make a new cluster. The text is
+    /// meant for the operator.
+    pub(crate) fn load_or_create(config: &Config) -> Result<Self, String> {
+        let path = config.data_dir.join(FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                return Self::parse(&text).ok_or_else(|| {
+                    format!("{} is damaged; the member can't start", path.display())
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("can't read {}: {error}", path.display())),
+        }
+        if config.initial_state == InitialState::Existing {
+            return Err(
+                "--initial-cluster-state=existing is not supported yet: to join a running \
+                        cluster"
+                    .to_owned(),
+            );
+        }
+        refuse_leftovers(&config.data_dir)?;
+        let cluster = config.initial_cluster()?;
+        let identity = Self {
+            cluster_id: cluster.cluster_id,
+            member_id: cluster.member_id,
+            members: cluster.members,
+        };
+        identity
+            .store(&config.data_dir)
+            .map_err(|error| format!("can't write {}: {error}", path.display()))?;
+        Ok(identity)
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = format!("{FIRST_LINE}\ncluster {:016x}\n", self.cluster_id);
+        writeln!(text, "self {:016x}", self.member_id).expect("writing to a string");
+        for InitialMember { id, name, peer_urls } in &self.members {
+            let urls: Vec<_> = peer_urls.iter().map(Url::as_str).collect();
+            writeln!(text, "member {id:016x} {} {name}", urls.join(",")).expect("to a string");
+        }
+        let checksum = crc32fast::hash(text.as_bytes());
+        writeln!(text, "crc32 {checksum:08x}").expect("writing to a string");
+        text
+    }
+
+    /// `None` if the text is not one that [`Identity::to_text`] makes.
+    fn parse(text: &str) -> Option<Self> {
+        let (body, checksum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+        let body = &text[..=body.len()];
+        let checksum = u32::from_str_radix(checksum.strip_prefix("crc32 ")?, 16).ok()?;
+        if checksum != crc32fast::hash(body.as_bytes()) {
+            return None;
+        }
+        let id = |text| u64::from_str_radix(text, 16).ok();
+        let mut lines = body.lines();
+        lines.next().filter(|line| *line == FIRST_LINE)?;
+        let cluster_id = id(lines.next()?.strip_prefix("cluster ")?)?;
+        let member_id = id(lines.next()?.strip_prefix("self ")?)?;
+        let mut members = Vec::new();
+        for line in lines {
+            let mut words = line.strip_prefix("member ")?.splitn(3, ' ');
+            members.push(InitialMember {
+                id: id(words.next()?)?,
+                peer_urls: Url::parse_list(words.next()?).ok()?,
+                name: words.next()?.to_owned(),
+            });
+        }
+        members.iter().any(|member| member.id == member_id).then_some(())?;
+        let identity = Self { cluster_id, member_id, members };
+        // Numbers can be spelt in several ways, and only one of them was written.
+        (identity.to_text() == text).then_some(identity)
+    }
+
+    /// Writes the file so that it is whole or absent, whatever happens meanwhile.
+    fn store(&self, data_dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(data_dir)?;
+        let temporary = data_dir.join(format!("{FILE}.tmp"));
+        let mut file = File::create(&temporary)?;
+        file.write_all(self.to_text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, data_dir.join(FILE))?;
+        File::open(data_dir)?.sync_all()
+    }
+}
+
+/// Data without an identity belong to somebody, and not to the member that is about to be founded.
+fn refuse_leftovers(data_dir: &Path) -> Result<(), String> {
+    for directory in DATA {
+        let path: PathBuf = data_dir.join(directory);
+        if path.exists() {
+            return Err(format!(
+                "{} exists while {} is missing: the data directory is damaged",
+                path.display(),
+                data_dir.join(FILE).display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Where the member's data are: the log, and the store.
+pub(crate) const STORE: &str = "store";
+const DATA: [&str; 2] = ["wal", STORE];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(directory: &Path, arguments: &[&str]) -> Config {
+        let mut all = vec![format!("--data-dir={}", directory.display())];
+        all.extend(arguments.iter().map(ToString::to_string));
+        Config::parse(all, []).expect("good flags")
+    }
+
+    #[test]
+    fn the_first_start_decides() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = directory.path().join("data");
+        let flags = ["--name=a b", "--initial-cluster=a b=http://localhost:2380,c=http://c:1"];
+        let first = Identity::load_or_create(&config(&data, &flags)).expect("a new cluster");
+        assert_eq!(first.members.len(), 2);
+        // Other flags, even bad ones, no longer matter.
+        let flags = ["--name=x", "--initial-cluster=y=z", "--initial-cluster-state=existing"];
+        let second = Identity::load_or_create(&config(&data, &flags)).expect("a restart");
+        assert_eq!(second, first);
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let identity = Identity::load_or_create(&config(directory.path(), &[])).expect("new");
+        let text = identity.to_text();
+        assert_eq!(Identity::parse(&text), Some(identity));
+        for at in 0..text.len() {
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 1;
+            let damaged = String::from_utf8(damaged).expect("still ASCII");
+            assert_eq!(Identity::parse(&damaged), None, "byte {at}");
+            assert_eq!(Identity::parse(&text[..at]), None, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let of = |flags: &[&str]| Identity::load_or_create(&config(directory.path(), flags));
+        let why = of(&["--initial-cluster-state=existing"]).expect_err("nothing to join");
+        assert!(why.starts_with("--initial-cluster-state=existing is not supported yet"), "{why}");
+        let why = of(&["--name=x", "--initial-cluster=y=http://y:1"]).expect_err("not in it");
+        assert_eq!(why, "couldn't find local name \"x\" in the initial cluster configuration");
+        fs::create_dir(directory.path().join("wal")).expect("a log of somebody");
+        let why = of(&[]).expect_err("data without an identity");
+        assert!(why.ends_with("the data directory is damaged"), "{why}");
+        fs::write(directory.path().join(FILE), "x").expect("written");
+        let why = of(&[]).expect_err("a damaged identity");
+        assert!(why.ends_with("is damaged; the member can't start"), "{why}");
+    }
+}

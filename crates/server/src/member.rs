@@ -1,0 +1,159 @@
+//! The member that all services speak to: propose, read, and who one is.
+//!
+//! Services know nothing of Raft. They hand commands in here and get answers, or the reason why there
+//! is none; they get a state to read from, fresh enough for what was asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_host::Handle;
+use quorate_mvcc::{Command, MemberAttributes, Outcome, ReadError, ReadState, Response};
+use quorate_proto::etcdserverpb as pb;
+
+use crate::identity::Identity;
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::published::Published;
+use crate::rpc::Failure;
+use crate::shutdown::Shutdown;
+
+/// What a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The most operations in a transaction.
+    pub(crate) txn_ops_max: usize,
+    /// The most bytes of a command.
+    pub(crate) request_bytes_max: usize,
+    /// The size of the store from which on growing writes are refused.
+    pub(crate) quota_bytes: Option<u64>,
+    /// The shortest life of a lease, in seconds.
+    pub(crate) lease_ttl_min: i64,
+    /// The time between progress notifications of a watch.
+    pub(crate) progress_interval: Duration,
+    /// How long a proposal, a read or a question may take.
+    pub(crate) request_timeout: Duration,
+    /// What leases get on top when another member takes their clocks over.
+    pub(crate) lease_extension: Duration,
+    /// How long a stream whose client wants a leader goes on without one.
+    pub(crate) leaderless_max: Duration,
+}
+
+/// One member.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) identity: Identity,
+    /// What it tells the others about itself.
+    pub(crate) attributes: MemberAttributes,
+    pub(crate) limits: Limits,
+    pub(crate) handle: Handle<Outcome>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: Log,
+    /// Says when the member ends.
+    pub(crate) stop: Shutdown,
+}
+
+impl Member {
+    /// The header of an answer. `revision` is the store's at that moment, or 0 where etcd leaves it out.
+    pub(crate) fn header(&self, revision: i64) -> Option<pb::ResponseHeader> {
+        Some(pb::ResponseHeader {
+            cluster_id: self.identity.cluster_id,
+            member_id: self.identity.member_id,
+            revision,
+            raft_term: self.handle.status().term.0,
+        })
+    }
+
+    /// Whether it knows a leader now.
+    pub(crate) fn knows_leader(&self) -> bool {
+        self.handle.status().leader.is_some()
+    }
+
+    /// Has all members carry a command out. Answers when this member has: with the revision of the
+    /// store after it, and what came of it.
+    pub(crate) async fn propose(&self, command: Command) -> Result<(i64, Response), Failure> {
+        let bytes = command.encode();
+        if bytes.len() > self.limits.request_bytes_max {
+            return Err(Failure::RequestTooLarge);
+        }
+        let outcome = self.handle.propose(bytes).await?;
+        Ok((outcome.revision, outcome.result?))
+    }
+
+    /// A state to read from: at least as new as everything that was acknowledged to anybody before
+    /// now, or, if the client can do with less, whatever this member has.
+    pub(crate) async fn state_for(&self, serializable: bool) -> Result<State, Failure> {
+        if !serializable {
+            self.handle.read_barrier().await?;
+        }
+        Ok(self.state())
+    }
+
+    /// The state that this member has.
+    pub(crate) fn state(&self) -> State {
+        State(self.published.state())
+    }
+
+    /// Waits until the space of a compaction is back on this member, which happens in idle time and, a
+    /// little, with each commit.
+    pub(crate) async fn wait_for_removal(&self, revision: i64) -> Result<(), Failure> {
+        let mut published = self.published.subscribe();
+        let mut stop = self.stop.clone();
+        while self.published.state().physically_compacted() < revision {
+            tokio::select! {
+                _ = published.changed() => {}
+                () = stop.requested() => return Err(Failure::Stopped),
+            }
+        }
+        Ok(())
+    }
+
+    /// The members of the cluster, with what they have told about themselves.
+    pub(crate) fn members(&self, state: &State) -> Result<Vec<pb::Member>, Failure> {
+        let mut told: BTreeMap<u64, MemberAttributes> = state
+            .read(|state| Ok(state.members()?))?
+            .into_iter()
+            .map(|attributes| (attributes.id, attributes))
+            .collect();
+        let members = self.identity.members.iter().map(|member| {
+            // A member that has not started yet has told nothing.
+            let attributes = told.remove(&member.id).unwrap_or_default();
+            pb::Member {
+                id: member.id,
+                name: attributes.name,
+                peer_ur_ls: member.peer_urls.iter().map(ToString::to_string).collect(),
+                client_ur_ls: attributes.client_urls,
+                is_learner: false,
+            }
+        });
+        Ok(members.collect())
+    }
+
+    /// Refuses a write that would make the store grow beyond its quota. To be asked before proposing:
+    /// once a command is in the log it is carried out.
+    pub(crate) fn check_quota(&self, cost: u64) -> Result<(), Failure> {
+        match self.limits.quota_bytes {
+            Some(quota)
+                if cost > 0 && self.published.size_bytes().saturating_add(cost) >= quota =>
+            {
+                Err(Failure::NoSpace)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A state to read from.
+#[derive(Debug)]
+pub(crate) struct State(pub(crate) ReadState);
+
+impl State {
+    /// Reads. It may take the disk's time, so the other tasks of this thread move to another one.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadState) -> Result<T, ReadError>,
+    ) -> Result<T, Failure> {
+        tokio::task::block_in_place(|| read(&self.0)).map_err(Failure::from)
+    }
+}

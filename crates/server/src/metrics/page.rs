@@ -1,0 +1,204 @@
+//! The page of `/metrics`, in the text format of Prometheus.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quorate_host::Histogram;
+
+use super::{CODES, Metrics};
+use crate::member::Member;
+use crate::rpc::METHODS;
+use crate::version;
+
+/// All numbers of a member.
+pub(crate) fn render(member: &Member) -> String {
+    let metrics = &member.metrics;
+    let mut page = Page(String::with_capacity(64 << 10));
+    of_the_member(&mut page, metrics, member);
+    of_the_host(&mut page, member);
+    of_the_store(&mut page, metrics, member);
+    of_the_calls(&mut page, metrics);
+    page.0
+}
+
+fn of_the_member(page: &mut Page, metrics: &Metrics, member: &Member) {
+    let status = member.handle.status();
+    page.one("etcd_server_has_leader", "gauge", u8::from(status.leader.is_some()));
+    page.one("etcd_server_is_leader", "gauge", u8::from(status.is_leader()));
+    page.one("etcd_server_is_learner", "gauge", 0);
+    page.one("etcd_server_leader_changes_seen_total", "counter", load(&metrics.leader_changes));
+    page.one("etcd_server_proposals_committed_total", "gauge", status.commit.0);
+    page.one("etcd_server_proposals_applied_total", "gauge", status.applied.0);
+    // No limit is etcd's zero here too.
+    let quota = member.limits.quota_bytes.unwrap_or(0);
+    page.one("etcd_server_quota_backend_bytes", "gauge", quota);
+    page.labelled("etcd_server_version", "gauge", [("server_version", version::ETCD)], 1);
+    page.labelled("etcd_cluster_version", "gauge", [("cluster_version", "3.6")], 1);
+    let id = format!("{:x}", member.identity.member_id);
+    page.labelled("etcd_server_id", "gauge", [("server_id", id.as_str())], 1);
+    page.labelled("quorate_build_info", "gauge", [("version", version::QUORATE)], 1);
+    page.one("quorate_raft_term", "gauge", status.term.0);
+    page.one("quorate_raft_log_last_index", "gauge", status.last.0);
+    page.one("quorate_raft_applied_durable_index", "gauge", status.applied_durable.0);
+}
+
+fn of_the_host(page: &mut Page, member: &Member) {
+    let host = member.handle.metrics();
+    page.one("etcd_server_proposals_pending", "gauge", host.proposals_pending());
+    page.one("etcd_server_proposals_failed_total", "counter", host.proposals_failed.get());
+    page.one("etcd_server_read_indexes_failed_total", "counter", host.reads_failed.get());
+    page.histogram("etcd_disk_wal_fsync_duration_seconds", &host.wal_sync);
+    page.one("quorate_proposals_total", "counter", host.proposals.get());
+    page.one("quorate_reads_total", "counter", host.reads.get());
+    page.one("quorate_overloaded_total", "counter", host.overloaded.get());
+    page.one("quorate_entries_applied_total", "counter", host.entries_applied.get());
+    page.one("quorate_peer_malformed_total", "counter", host.malformed.get());
+    page.one("quorate_raft_rounds_total", "counter", host.rounds.get());
+
+    page.head("etcd_network_peer_sent_bytes_total", "counter");
+    for (peer, counts) in &host.peers {
+        let to = format!("{:x}", peer.0);
+        page.sample(
+            "etcd_network_peer_sent_bytes_total",
+            [("To", to.as_str())],
+            counts.sent_bytes.get(),
+        );
+    }
+    page.head("etcd_network_peer_received_bytes_total", "counter");
+    for (peer, counts) in &host.peers {
+        let from = format!("{:x}", peer.0);
+        let bytes = counts.received_bytes.get();
+        page.sample("etcd_network_peer_received_bytes_total", [("From", from.as_str())], bytes);
+    }
+    page.head("etcd_network_peer_sent_failures_total", "counter");
+    for (peer, counts) in &host.peers {
+        let to = format!("{:x}", peer.0);
+        page.sample(
+            "etcd_network_peer_sent_failures_total",
+            [("To", to.as_str())],
+            counts.dropped.get(),
+        );
+    }
+}
+
+fn of_the_store(page: &mut Page, metrics: &Metrics, member: &Member) {
+    let bytes = member.published.size_bytes();
+    page.one("etcd_mvcc_db_total_size_in_bytes", "gauge", bytes);
+    page.one("etcd_debugging_mvcc_current_revision", "gauge", member.published.revision());
+    page.one("etcd_debugging_mvcc_watcher_total", "gauge", load(&metrics.watchers));
+    page.one("etcd_debugging_mvcc_watch_stream_total", "gauge", load(&metrics.watch_streams));
+    page.one("etcd_debugging_server_lease_expired_total", "counter", load(&metrics.leases_expired));
+}
+
+fn of_the_calls(page: &mut Page, metrics: &Metrics) {
+    page.one("etcd_network_client_grpc_sent_bytes_total", "counter", load(&metrics.sent_bytes));
+    page.head("grpc_server_started_total", "counter");
+    for (method, call) in METHODS.iter().zip(&metrics.calls) {
+        let labels = [
+            ("grpc_method", method.name),
+            ("grpc_service", method.service),
+            ("grpc_type", method.kind.label()),
+        ];
+        page.sample("grpc_server_started_total", labels, load(&call.started));
+    }
+    page.head("grpc_server_handled_total", "counter");
+    for (method, call) in METHODS.iter().zip(&metrics.calls) {
+        for (code, handled) in CODES.iter().zip(&call.handled) {
+            let labels = [
+                ("grpc_code", *code),
+                ("grpc_method", method.name),
+                ("grpc_service", method.service),
+                ("grpc_type", method.kind.label()),
+            ];
+            page.sample("grpc_server_handled_total", labels, load(handled));
+        }
+    }
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// The text, metric by metric.
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str) {
+        self.write(format_args!("# TYPE {name} {kind}\n"));
+    }
+
+    /// A metric of one number.
+    fn one(&mut self, name: &str, kind: &str, value: impl Display) {
+        self.labelled(name, kind, [], value);
+    }
+
+    /// A metric of one number, with labels.
+    fn labelled<const N: usize>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        labels: [(&str, &str); N],
+        value: impl Display,
+    ) {
+        self.head(name, kind);
+        self.sample(name, labels, value);
+    }
+
+    /// One number. The values of all labels are words or hexadecimal numbers of ours, so nothing in
+    /// them is escaped.
+    fn sample<const N: usize>(
+        &mut self,
+        name: &str,
+        labels: [(&str, &str); N],
+        value: impl Display,
+    ) {
+        self.write(format_args!("{name}"));
+        for (at, (label, text)) in labels.into_iter().enumerate() {
+            self.write(format_args!("{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' }));
+        }
+        self.write(format_args!("{} {value}\n", if N == 0 { "" } else { "}" }));
+    }
+
+    fn histogram(&mut self, name: &str, histogram: &Histogram) {
+        self.head(name, "histogram");
+        let bucket = format!("{name}_bucket");
+        let cumulative = histogram.cumulative();
+        for (bound, count) in Histogram::BOUNDS.iter().zip(cumulative) {
+            let bound = bound.as_secs_f64().to_string();
+            self.sample(&bucket, [("le", bound.as_str())], count);
+        }
+        // What was counted in between may be in one of the two numbers only; one value serves both.
+        let count = cumulative.last().copied().unwrap_or_default();
+        self.sample(&bucket, [("le", "+Inf")], count);
+        self.write(format_args!("{name}_sum {}\n", histogram.sum().as_secs_f64()));
+        self.write(format_args!("{name}_count {count}\n"));
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        self.0.write_fmt(text).expect("writing to a string does not fail");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples() {
+        let mut page = Page(String::new());
+        page.one("a_total", "counter", 3);
+        page.labelled("b", "gauge", [("x", "1"), ("y", "z")], 0.5);
+        assert_eq!(
+            page.0,
+            "# TYPE a_total counter\na_total 3\n# TYPE b gauge\nb{x=\"1\",y=\"z\"} 0.5\n"
+        );
+    }
+
+    #[test]
+    fn histograms_are_cumulative_and_end_with_all() {
+        let mut page = Page(String::new());
+        page.histogram("h", &Histogram::default());
+        assert!(page.0.starts_with("# TYPE h histogram\nh_bucket{le=\"0.001\"} 0\n"), "{}", page.0);
+        assert!(page.0.ends_with("h_bucket{le=\"+Inf\"} 0\nh_sum 0\nh_count 0\n"), "{}", page.0);
+    }
+}

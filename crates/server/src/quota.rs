@@ -1,0 +1,76 @@
+//! What a request would add to the store, as etcd estimates it.
+//!
+//! A request that adds nothing (a read, a delete) is never refused for want of space: deleting is how
+//! space is won back.
+
+use quorate_proto::etcdserverpb as pb;
+
+/// What surrounds a key and its value in the store.
+const KEY_OVERHEAD: u64 = 256;
+
+/// What a lease takes.
+pub(crate) const LEASE_COST: u64 = 64;
+
+/// The bytes that a put adds.
+pub(crate) fn put_cost(put: &pb::PutRequest) -> u64 {
+    KEY_OVERHEAD + put.key.len() as u64 + put.value.len() as u64
+}
+
+/// The bytes that a transaction adds: those of its dearer branch, as it is not known which is taken.
+pub(crate) fn txn_cost(txn: &pb::TxnRequest) -> u64 {
+    use pb::request_op::Request;
+
+    let branch_cost = |ops: &[pb::RequestOp]| {
+        ops.iter()
+            .map(|op| match &op.request {
+                Some(Request::RequestPut(put)) => put_cost(put),
+                Some(Request::RequestTxn(txn)) => txn_cost(txn),
+                Some(Request::RequestRange(_) | Request::RequestDeleteRange(_)) | None => 0,
+            })
+            .sum::<u64>()
+    };
+    branch_cost(&txn.success).max(branch_cost(&txn.failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use pb::request_op::Request;
+
+    use super::*;
+
+    fn put(value: &'static str) -> Request {
+        Request::RequestPut(pb::PutRequest {
+            key: "key".into(),
+            value: value.into(),
+            ..Default::default()
+        })
+    }
+
+    fn branch(requests: impl IntoIterator<Item = Request>) -> Vec<pb::RequestOp> {
+        requests.into_iter().map(|request| pb::RequestOp { request: Some(request) }).collect()
+    }
+
+    #[test]
+    fn the_dearer_branch_counts() {
+        let inner = pb::TxnRequest { failure: branch([put("1234")]), ..Default::default() };
+        let txn = pb::TxnRequest {
+            success: branch([put("1"), Request::RequestTxn(inner)]),
+            failure: branch([put("123")]),
+            ..Default::default()
+        };
+        assert_eq!(txn_cost(&txn), 256 + 3 + 1 + 256 + 3 + 4);
+    }
+
+    #[test]
+    fn reads_and_deletes_are_free() {
+        let txn = pb::TxnRequest {
+            success: branch([
+                Request::RequestRange(Default::default()),
+                Request::RequestDeleteRange(Default::default()),
+            ]),
+            failure: vec![pb::RequestOp { request: None }],
+            ..Default::default()
+        };
+        assert_eq!(txn_cost(&txn), 0);
+    }
+}

@@ -1,0 +1,276 @@
+//! One table: why a request fails, and the gRPC code and text that say so.
+//!
+//! Clients compare the *text*, byte for byte, and decide by it whether to retry, to authenticate
+//! again or to give up. The texts are therefore etcd's and are written down nowhere else.
+
+use quorate_host::{AskError, RequestError, TransferError};
+use quorate_mvcc as mvcc;
+use tonic::{Code, Status};
+
+/// Why a request fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// What the data model refuses.
+    Refused(mvcc::Error),
+    /// The engine could not be read. The member is about to stop.
+    Unreadable,
+    /// The store has reached its quota, and the request would make it grow.
+    NoSpace,
+    /// The command is larger than `--max-request-bytes`.
+    RequestTooLarge,
+    /// The message is larger than the transport's limit, in bytes.
+    MessageTooLarge {
+        /// What came.
+        found: u64,
+        /// What may come.
+        limit: u64,
+    },
+    /// More requests wait than may.
+    TooManyRequests,
+    /// No leader is known, and the client wants one.
+    NoLeader,
+    /// The leader changed while the request was under way.
+    LeaderChanged,
+    /// The time for requests has passed.
+    Timeout,
+    /// The client's own deadline has passed.
+    DeadlineExceeded,
+    /// The member stops.
+    Stopped,
+    /// Leadership can only be handed over by who has it.
+    NotLeader,
+    /// Leadership can't be handed to this member.
+    BadTransferee,
+    /// Leadership was not taken over in time.
+    TransferTimeout,
+    /// The version of the client is not a text.
+    ClientVersion,
+    /// The health of a service that does not exist.
+    UnknownService,
+    /// The call exists in etcd and not here yet.
+    Unsupported(&'static str),
+}
+
+impl Failure {
+    /// The code and the text.
+    fn row(self) -> (Code, String) {
+        use Code::{
+            DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound, OutOfRange,
+            ResourceExhausted, Unavailable, Unimplemented, Unknown,
+        };
+        use mvcc::Error as Refusal;
+
+        let (code, text) = match self {
+            Self::Refused(refusal) => match refusal {
+                Refusal::EmptyKey => (InvalidArgument, "etcdserver: key is not provided"),
+                Refusal::KeyNotFound => (InvalidArgument, "etcdserver: key not found"),
+                // etcd has no bound for keys but that of the request.
+                Refusal::KeyTooLong => (InvalidArgument, "etcdserver: request is too large"),
+                Refusal::ValueProvided => (InvalidArgument, "etcdserver: value is provided"),
+                Refusal::LeaseProvided => (InvalidArgument, "etcdserver: lease is provided"),
+                Refusal::TooManyOps => {
+                    (InvalidArgument, "etcdserver: too many operations in txn request")
+                }
+                Refusal::DuplicateKey => {
+                    (InvalidArgument, "etcdserver: duplicate key given in txn request")
+                }
+                Refusal::InvalidSort => (InvalidArgument, "etcdserver: invalid sort option"),
+                Refusal::Compacted => {
+                    (OutOfRange, "etcdserver: mvcc: required revision has been compacted")
+                }
+                Refusal::FutureRevision => {
+                    (OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+                }
+                Refusal::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
+                Refusal::LeaseExists => (FailedPrecondition, "etcdserver: lease already exists"),
+                Refusal::LeaseTtlTooLarge => (OutOfRange, "etcdserver: too large lease TTL"),
+                // A watch that can't be created is told so in a response of its stream, with these
+                // texts; as the end of a call they do not occur.
+                Refusal::WatchRangeEmpty => (InvalidArgument, "mvcc: watcher range is empty"),
+                Refusal::WatchIdInUse => {
+                    (InvalidArgument, "mvcc: duplicate watch ID provided on the WatchStream")
+                }
+                // A member of a newer version proposed it, so it was none of ours; its client is
+                // told nothing, and this row is for completeness.
+                Refusal::UnknownCommand => (Internal, "quorate: the command can't be read"),
+            },
+            Self::Unreadable => (Internal, "quorate: the store can't be read"),
+            Self::NoSpace => (ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+            Self::RequestTooLarge => (InvalidArgument, "etcdserver: request is too large"),
+            Self::MessageTooLarge { found, limit } => {
+                let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+                return (ResourceExhausted, text);
+            }
+            Self::TooManyRequests => (ResourceExhausted, "etcdserver: too many requests"),
+            Self::NoLeader => (Unavailable, "etcdserver: no leader"),
+            Self::LeaderChanged => (Unavailable, "etcdserver: leader changed"),
+            Self::Timeout => (Unavailable, "etcdserver: request timed out"),
+            Self::DeadlineExceeded => (DeadlineExceeded, "context deadline exceeded"),
+            Self::Stopped => (Unavailable, "etcdserver: server stopped"),
+            Self::NotLeader => (FailedPrecondition, "etcdserver: not leader"),
+            Self::BadTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
+            Self::TransferTimeout => {
+                (Unknown, "etcdserver: request timed out, leader transfer took too long")
+            }
+            Self::ClientVersion => (InvalidArgument, "etcdserver: invalid client api version"),
+            Self::UnknownService => (NotFound, "unknown service"),
+            Self::Unsupported(call) => {
+                return (Unimplemented, format!("quorate: {call} is not supported yet"));
+            }
+        };
+        (code, text.to_owned())
+    }
+
+    /// The text alone, as it stands in the response that cancels a watch.
+    pub(crate) fn text(self) -> String {
+        self.row().1
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let (code, text) = failure.row();
+        Self::new(code, text)
+    }
+}
+
+impl From<mvcc::Error> for Failure {
+    fn from(refusal: mvcc::Error) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<mvcc::ReadError> for Failure {
+    fn from(error: mvcc::ReadError) -> Self {
+        match error {
+            mvcc::ReadError::Refused(refusal) => Self::Refused(refusal),
+            mvcc::ReadError::Engine(_) => Self::Unreadable,
+        }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        match error {
+            // etcd's clients are told the same whether a leader is known or not: they asked in time,
+            // and the cluster did not answer in time.
+            RequestError::Timeout | RequestError::NoLeader => Self::Timeout,
+            RequestError::Unknown => Self::LeaderChanged,
+            RequestError::Overloaded => Self::TooManyRequests,
+            RequestError::TooLarge => Self::RequestTooLarge,
+            RequestError::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::NotLeader => Self::NotLeader,
+            TransferError::NoSuchVoter => Self::BadTransferee,
+            TransferError::Timeout => Self::TransferTimeout,
+            TransferError::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Timeout
+            | AskError::Unreachable
+            | AskError::Unanswered
+            | AskError::NoSuchMember => Self::Timeout,
+            AskError::NoLeader => Self::NoLeader,
+            AskError::Overloaded => Self::TooManyRequests,
+            AskError::Stopped => Self::Stopped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mvcc::Error as Refusal;
+
+    use super::*;
+
+    /// The texts once more, from the fact sheet of etcd and not from the table above: a slip of the
+    /// keyboard in one of the two shows.
+    #[test]
+    fn codes_and_texts_are_those_of_etcd() {
+        for (failure, code, text) in [
+            (Failure::Refused(Refusal::EmptyKey), 3, "etcdserver: key is not provided"),
+            (Failure::Refused(Refusal::KeyTooLong), 3, "etcdserver: request is too large"),
+            (Failure::Refused(Refusal::KeyNotFound), 3, "etcdserver: key not found"),
+            (Failure::Refused(Refusal::ValueProvided), 3, "etcdserver: value is provided"),
+            (Failure::Refused(Refusal::LeaseProvided), 3, "etcdserver: lease is provided"),
+            (
+                Failure::Refused(Refusal::TooManyOps),
+                3,
+                "etcdserver: too many operations in txn request",
+            ),
+            (
+                Failure::Refused(Refusal::DuplicateKey),
+                3,
+                "etcdserver: duplicate key given in txn request",
+            ),
+            (Failure::Refused(Refusal::InvalidSort), 3, "etcdserver: invalid sort option"),
+            (
+                Failure::Refused(Refusal::Compacted),
+                11,
+                "etcdserver: mvcc: required revision has been compacted",
+            ),
+            (
+                Failure::Refused(Refusal::FutureRevision),
+                11,
+                "etcdserver: mvcc: required revision is a future revision",
+            ),
+            (Failure::Refused(Refusal::LeaseNotFound), 5, "etcdserver: requested lease not found"),
+            (Failure::Refused(Refusal::LeaseExists), 9, "etcdserver: lease already exists"),
+            (Failure::Refused(Refusal::LeaseTtlTooLarge), 11, "etcdserver: too large lease TTL"),
+            (Failure::NoSpace, 8, "etcdserver: mvcc: database space exceeded"),
+            (Failure::RequestTooLarge, 3, "etcdserver: request is too large"),
+            (
+                Failure::MessageTooLarge { found: 3_000_000, limit: 2_097_152 },
+                8,
+                "grpc: received message larger than max (3000000 vs. 2097152)",
+            ),
+            (Failure::TooManyRequests, 8, "etcdserver: too many requests"),
+            (Failure::NoLeader, 14, "etcdserver: no leader"),
+            (Failure::LeaderChanged, 14, "etcdserver: leader changed"),
+            (Failure::Timeout, 14, "etcdserver: request timed out"),
+            (Failure::DeadlineExceeded, 4, "context deadline exceeded"),
+            (Failure::Stopped, 14, "etcdserver: server stopped"),
+            (Failure::NotLeader, 9, "etcdserver: not leader"),
+            (Failure::BadTransferee, 9, "etcdserver: bad leader transferee"),
+            (
+                Failure::TransferTimeout,
+                2,
+                "etcdserver: request timed out, leader transfer took too long",
+            ),
+            (Failure::ClientVersion, 3, "etcdserver: invalid client api version"),
+            (Failure::UnknownService, 5, "unknown service"),
+            (Failure::Unsupported("Hash"), 12, "quorate: Hash is not supported yet"),
+        ] {
+            let status = Status::from(failure);
+            assert_eq!((status.code() as i32, status.message()), (code, text), "{failure:?}");
+        }
+    }
+
+    /// What the layers below report becomes what etcd says of it.
+    #[test]
+    fn failures_below_have_their_rows() {
+        for (error, failure) in [
+            (RequestError::Timeout, Failure::Timeout),
+            (RequestError::NoLeader, Failure::Timeout),
+            (RequestError::Unknown, Failure::LeaderChanged),
+            (RequestError::Overloaded, Failure::TooManyRequests),
+            (RequestError::TooLarge, Failure::RequestTooLarge),
+            (RequestError::Stopped, Failure::Stopped),
+        ] {
+            assert_eq!(Failure::from(error), failure, "{error:?}");
+        }
+        let engine = mvcc::ReadError::Engine(mvcc::engine::EngineError::Io("gone".into()));
+        assert_eq!(Failure::from(engine), Failure::Unreadable);
+    }
+}

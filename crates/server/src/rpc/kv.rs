@@ -1,0 +1,108 @@
+//! Keys and values.
+
+use std::sync::Arc;
+
+use quorate_mvcc::{Command, RequestOp, Response as Answer, TxnRequest};
+use quorate_proto::etcdserverpb as pb;
+use tonic::codegen::tokio_stream::Empty;
+use tonic::{Request, Response, Status};
+
+use super::{Failure, convert};
+use crate::member::Member;
+use crate::quota;
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct Kv(pub(crate) Arc<Member>);
+
+#[tonic::async_trait]
+impl pb::kv_server::Kv for Kv {
+    async fn range(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Result<Response<pb::RangeResponse>, Status> {
+        let request = convert::range_request(request.into_inner())?;
+        let state = self.0.state_for(request.serializable).await?;
+        let answer = state.read(|state| state.range(&request))?;
+        let header = self.0.header(answer.revision);
+        Ok(Response::new(pb::RangeResponse { header, ..convert::range_response(answer) }))
+    }
+
+    type RangeStreamStream = Empty<Result<pb::RangeStreamResponse, Status>>;
+
+    /// Clients fall back to ranges with a limit.
+    async fn range_stream(
+        &self,
+        _: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(Failure::Unsupported("RangeStream").into())
+    }
+
+    async fn put(
+        &self,
+        request: Request<pb::PutRequest>,
+    ) -> Result<Response<pb::PutResponse>, Status> {
+        let request = request.into_inner();
+        self.0.check_quota(quota::put_cost(&request))?;
+        let request = convert::put_request(request)?;
+        let (_, answer) = self.0.propose(Command::Put(request)).await?;
+        let Answer::Put(answer) = answer else { unreachable!("a put was answered {answer:?}") };
+        let header = self.0.header(answer.revision);
+        Ok(Response::new(pb::PutResponse { header, ..convert::put_response(answer) }))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<pb::DeleteRangeRequest>,
+    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        let request = convert::delete_request(request.into_inner())?;
+        let (_, answer) = self.0.propose(Command::DeleteRange(request)).await?;
+        let Answer::DeleteRange(answer) = answer else {
+            unreachable!("a delete was answered {answer:?}")
+        };
+        let header = self.0.header(answer.revision);
+        Ok(Response::new(pb::DeleteRangeResponse { header, ..convert::delete_response(answer) }))
+    }
+
+    async fn txn(
+        &self,
+        request: Request<pb::TxnRequest>,
+    ) -> Result<Response<pb::TxnResponse>, Status> {
+        let request = request.into_inner();
+        self.0.check_quota(quota::txn_cost(&request))?;
+        let request = convert::txn_request(request, self.0.limits.txn_ops_max)?;
+        let answer = if request.is_read_only() {
+            let state = self.0.state_for(may_be_stale(&request)).await?;
+            state.read(|state| state.txn(&request))?
+        } else {
+            let (_, answer) = self.0.propose(Command::Txn(request)).await?;
+            let Answer::Txn(answer) = answer else {
+                unreachable!("a transaction was answered {answer:?}")
+            };
+            answer
+        };
+        let header = self.0.header(answer.revision);
+        Ok(Response::new(pb::TxnResponse { header, ..convert::txn_response(answer) }))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<pb::CompactionRequest>,
+    ) -> Result<Response<pb::CompactionResponse>, Status> {
+        let pb::CompactionRequest { revision, physical } = request.into_inner();
+        let (current, _) = self.0.propose(Command::Compact { revision }).await?;
+        if physical {
+            self.0.wait_for_removal(revision).await?;
+        }
+        Ok(Response::new(pb::CompactionResponse { header: self.0.header(current) }))
+    }
+}
+
+/// Whether all that a transaction reads may be stale. One that reads nothing is a question about the
+/// newest state: etcd answers it from a state that may be stale, and clients that take turns with such
+/// a question would be misled.
+fn may_be_stale(txn: &TxnRequest) -> bool {
+    let mut ops = txn.success.iter().chain(&txn.failure).peekable();
+    ops.peek().is_some()
+        && ops.all(|op| matches!(op, RequestOp::Range(range) if range.serializable))
+}

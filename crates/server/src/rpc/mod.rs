@@ -1,0 +1,220 @@
+//! The calls: which service answers, and what holds for all of them.
+//!
+//! A handler tells four lines of story: check, delegate, map the error, fill the header. What is the
+//! same for every call is here and nowhere else: what a request's metadata may demand, its deadline,
+//! and the form of the transport's own errors.
+
+mod cluster;
+mod convert;
+mod error;
+mod health;
+mod kv;
+mod lease;
+mod maintenance;
+mod methods;
+mod stream;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use quorate_proto::etcdserverpb as pb;
+use quorate_proto::grpc::health::v1 as healthpb;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::{Code, Status};
+
+pub(crate) use self::error::Failure;
+pub(crate) use self::methods::METHODS;
+use self::methods::{Kind, Method, Paths};
+use crate::leases::Leases;
+use crate::member::Member;
+
+/// What a message may have on top of `--max-request-bytes`: etcd's allowance for all that is around
+/// the keys and values.
+const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// All services.
+#[derive(Debug)]
+pub(crate) struct Services {
+    member: Arc<Member>,
+    paths: Paths,
+    kv: pb::kv_server::KvServer<kv::Kv>,
+    watch: pb::watch_server::WatchServer<watch::Watch>,
+    lease: pb::lease_server::LeaseServer<lease::Lease>,
+    cluster: pb::cluster_server::ClusterServer<cluster::Cluster>,
+    maintenance: pb::maintenance_server::MaintenanceServer<maintenance::Maintenance>,
+    health: healthpb::health_server::HealthServer<health::Health>,
+}
+
+impl Services {
+    pub(crate) fn new(member: Arc<Member>, leases: Arc<Leases>) -> Self {
+        let limit = message_bytes_max(member.limits.request_bytes_max);
+        Self {
+            paths: Paths::new(),
+            kv: pb::kv_server::KvServer::new(kv::Kv(member.clone()))
+                .max_decoding_message_size(limit),
+            watch: pb::watch_server::WatchServer::new(watch::Watch(member.clone()))
+                .max_decoding_message_size(limit),
+            lease: pb::lease_server::LeaseServer::new(lease::Lease {
+                member: member.clone(),
+                leases,
+            })
+            .max_decoding_message_size(limit),
+            cluster: pb::cluster_server::ClusterServer::new(cluster::Cluster(member.clone()))
+                .max_decoding_message_size(limit),
+            maintenance: pb::maintenance_server::MaintenanceServer::new(maintenance::Maintenance(
+                member.clone(),
+            ))
+            .max_decoding_message_size(limit),
+            health: healthpb::health_server::HealthServer::new(health::Health(member.clone()))
+                .max_decoding_message_size(limit),
+            member,
+        }
+    }
+
+    /// Answers one call.
+    pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        let Some(at) = self.paths.find(request.uri().path()) else {
+            let text = format!("unknown method {}", request.uri().path());
+            return Status::unimplemented(text).into_http();
+        };
+        let method = METHODS[at];
+        self.member.metrics.started(at);
+        let response = match self.admit(request.headers()) {
+            Ok(()) => self.within_deadline(method, request).await,
+            Err(failure) => Status::from(failure).into_http(),
+        };
+        self.member.metrics.watch_status(at, response)
+    }
+
+    /// What the metadata of any request may demand.
+    fn admit(&self, metadata: &HeaderMap) -> Result<(), Failure> {
+        if metadata.get("client-api-version").is_some_and(|version| version.to_str().is_err()) {
+            return Err(Failure::ClientVersion);
+        }
+        if wants_leader(metadata) && !self.member.knows_leader() {
+            return Err(Failure::NoLeader);
+        }
+        Ok(())
+    }
+
+    /// A client that gave a deadline does not read what comes after it, so the work ends with it. A
+    /// stream is cut by the client itself.
+    async fn within_deadline(&self, method: Method, request: Request<Incoming>) -> Response<Body> {
+        let deadline = match method.kind {
+            Kind::Unary => deadline(request.headers()),
+            Kind::ServerStream | Kind::BidirectionalStream => None,
+        };
+        let response = match deadline {
+            None => self.dispatch(method, request).await,
+            Some(deadline) => {
+                match tokio::time::timeout(deadline, self.dispatch(method, request)).await {
+                    Ok(response) => response,
+                    Err(_) => Status::from(Failure::DeadlineExceeded).into_http(),
+                }
+            }
+        };
+        with_the_words_of_etcd(response)
+    }
+
+    async fn dispatch(&self, method: Method, request: Request<Incoming>) -> Response<Body> {
+        // A generated service is a handful of pointers, and wants to be called mutably.
+        let answered = match method.service {
+            methods::KV => self.kv.clone().call(request).await,
+            methods::WATCH => self.watch.clone().call(request).await,
+            methods::LEASE => self.lease.clone().call(request).await,
+            methods::CLUSTER => self.cluster.clone().call(request).await,
+            methods::MAINTENANCE => self.maintenance.clone().call(request).await,
+            methods::HEALTH => self.health.clone().call(request).await,
+            _ => Ok(Status::from(Failure::Unsupported(method.name)).into_http()),
+        };
+        answered.unwrap_or_else(|never| match never {})
+    }
+}
+
+/// The largest message, for a limit of requests.
+pub(crate) fn message_bytes_max(request_bytes_max: usize) -> usize {
+    request_bytes_max.saturating_add(MESSAGE_OVERHEAD_BYTES)
+}
+
+/// Whether a client wants to be refused while no leader is known.
+fn wants_leader(metadata: &HeaderMap) -> bool {
+    metadata.get("hasleader").is_some_and(|value| value.as_bytes() == b"true")
+}
+
+/// The deadline in `grpc-timeout`: at most eight digits and a unit.
+fn deadline(metadata: &HeaderMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+/// A message over the limit is refused by tonic, before it has arrived, with a code and a text of its
+/// own. Clients look for those of grpc-go.
+fn with_the_words_of_etcd(response: Response<Body>) -> Response<Body> {
+    // Most answers have their status in the trailers, and those are none of tonic's refusals.
+    if !response.headers().contains_key(Status::GRPC_STATUS) {
+        return response;
+    }
+    match Status::from_header_map(response.headers()).and_then(|status| oversize(&status)) {
+        Some(failure) => Status::from(failure).into_http(),
+        None => response,
+    }
+}
+
+/// Recognises tonic's refusal of a message over the limit.
+pub(crate) fn oversize(status: &Status) -> Option<Failure> {
+    if status.code() != Code::OutOfRange {
+        return None;
+    }
+    let numbers =
+        status.message().strip_prefix("Error, decoded message length too large: found ")?;
+    let (found, limit) = numbers.split_once(" bytes, the limit is: ")?;
+    let limit = limit.strip_suffix(" bytes")?;
+    Some(Failure::MessageTooLarge { found: found.parse().ok()?, limit: limit.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn metadata(name: &'static str, value: &'static [u8]) -> HeaderMap {
+        let value = HeaderValue::from_bytes(value).expect("a header");
+        HeaderMap::from_iter([(http::HeaderName::from_static(name), value)])
+    }
+
+    #[test]
+    fn deadlines() {
+        let of = |text: &'static str| deadline(&metadata("grpc-timeout", text.as_bytes()));
+        assert_eq!(of("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
+        for bad in ["", "S", "5", "-5S", "123456789S", "5s", "5\u{a0}"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_leader_may_be_wanted() {
+        assert!(wants_leader(&metadata("hasleader", b"true")));
+        assert!(!wants_leader(&metadata("hasleader", b"false")));
+        assert!(!wants_leader(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,364 @@
+//! One member from its start to its end.
+//!
+//! The order of the start is the order of what depends on what: identity, addresses, store, log and
+//! peers (the host), and last the clients. A client is served only after the member has told its
+//! name through the log: from then on whatever it asks can be answered.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use quorate_host::Host;
+use quorate_mvcc::{Command, MemberAttributes, Outcome, Store};
+use quorate_store::{DiskEngine, Options};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::config::{Config, Url};
+use crate::host;
+use crate::http::Pages;
+use crate::identity::{self, Identity};
+use crate::leases::Leases;
+use crate::log::Log;
+use crate::machine::Replica;
+use crate::member::{Limits, Member};
+use crate::metrics::Metrics;
+use crate::published::Published;
+use crate::rpc::Services;
+use crate::serve::{Front, protocols, serve};
+use crate::shutdown::{self, ShutdownSender};
+
+/// How long the end of the server waits for another member to take the lead, and then for requests
+/// that are under way: a moment each, since whoever restarts a cluster waits for both.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
+const REQUESTS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long to wait before the member's name is proposed again.
+const PUBLISH_AGAIN: Duration = Duration::from_millis(100);
+
+/// A member that runs. Dropped without [`Server::shutdown`], it ends at once: requests that are under
+/// way are cut off, and no other member takes the lead.
+#[derive(Debug)]
+pub struct Server {
+    member: Arc<Member>,
+    host: Option<Host<Outcome>>,
+    /// Runs the services. `None` only while the server is dropped.
+    runtime: Option<Runtime>,
+    /// What serves clients and keeps leases.
+    tasks: JoinSet<()>,
+    stop: ShutdownSender,
+    ready: watch::Receiver<bool>,
+    client_addresses: Vec<SocketAddr>,
+}
+
+/// The sockets of a member, bound before it starts, so that their ports can be known.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients.
+    pub client: Vec<TcpListener>,
+    /// For other members.
+    pub peer: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds the addresses of a configuration.
+    ///
+    /// # Errors
+    /// With the first address that can't be had.
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let bind = |urls: &[Url]| {
+            urls.iter()
+                .map(|url| {
+                    TcpListener::bind(url.address())
+                        .map_err(|error| StartError(format!("can't listen on {url}: {error}")))
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self { client: bind(&config.listen_client)?, peer: bind(&config.listen_peer)? })
+    }
+}
+
+/// Why a member does not start, for the operator to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Server {
+    /// Starts a member. Returns when it takes part in its cluster; clients are served a moment later,
+    /// when the cluster has a leader ([`Server::ready`]).
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    pub fn start(config: &Config, log: Log) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(config)?;
+        Self::start_on(config, listeners, log)
+    }
+
+    /// Starts a member on sockets that are bound already.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    pub fn start_on(config: &Config, listeners: Listeners, log: Log) -> Result<Self, StartError> {
+        for warning in &config.warnings {
+            log.warn(warning);
+        }
+        let identity = Identity::load_or_create(config).map_err(StartError)?;
+        log.info("starting the member")
+            .with("name", &config.name)
+            .with("member-id", format_args!("{:x}", identity.member_id))
+            .with("cluster-id", format_args!("{:x}", identity.cluster_id))
+            .with("data-dir", config.data_dir.display())
+            .with("version", crate::version::QUORATE);
+
+        let store = open_store(&config.data_dir)?;
+        let metrics = Arc::new(Metrics::new());
+        let published = Arc::new(Published::new(store.read_state(), store.size()));
+        let leases = Arc::new(Leases::new());
+        let replica = Replica::new(store, published.clone(), leases.clone());
+        let host_config = host::config(config, &identity, listeners.peer, &metrics, &log);
+        let (host, handle) = Host::start(host_config, Box::new(replica))
+            .map_err(|error| StartError(error.to_string()))?;
+
+        let runtime =
+            Builder::new_multi_thread().enable_all().thread_name("quorate-rpc").build().map_err(
+                |error| StartError(format!("can't start the threads for clients: {error}")),
+            )?;
+        let (stop, stopped) = shutdown::channel();
+        let member = Arc::new(Member {
+            attributes: MemberAttributes {
+                id: identity.member_id,
+                name: config.name.clone(),
+                client_urls: config.advertise_client.iter().map(ToString::to_string).collect(),
+            },
+            identity,
+            limits: limits(config),
+            handle,
+            published,
+            metrics,
+            log,
+            stop: stopped,
+        });
+        answer_other_members(&member, &leases, &runtime);
+
+        let (ready_sender, ready) = watch::channel(false);
+        let mut server = Self {
+            member: member.clone(),
+            host: Some(host),
+            tasks: JoinSet::new(),
+            stop,
+            ready,
+            client_addresses: Vec::new(),
+            runtime: Some(runtime),
+        };
+        server.spawn(leases.clone().run(member));
+        server.serve_clients(config, listeners.client, leases, ready_sender)?;
+        Ok(server)
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let runtime = self.runtime.as_ref().expect("the runtime is there until the end");
+        self.tasks.spawn_on(task, runtime.handle());
+    }
+
+    /// Serves clients as soon as the member has told its name. Until then connections wait.
+    fn serve_clients(
+        &mut self,
+        config: &Config,
+        listeners: Vec<TcpListener>,
+        leases: Arc<Leases>,
+        ready: watch::Sender<bool>,
+    ) -> Result<(), StartError> {
+        let member = self.member.clone();
+        let front = Arc::new(Front {
+            services: Services::new(member.clone(), leases),
+            pages: Pages { member: member.clone() },
+        });
+        let unusable = |error| StartError(format!("can't serve on a socket: {error}"));
+        let protocols = protocols(config);
+        let mut waiting = Vec::new();
+        {
+            // A socket is registered with the runtime it will be used on.
+            let _entered = self.runtime.as_ref().expect("it is running").enter();
+            for listener in listeners {
+                listener.set_nonblocking(true).map_err(unusable)?;
+                let listener = tokio::net::TcpListener::from_std(listener).map_err(unusable)?;
+                self.client_addresses.push(listener.local_addr().map_err(unusable)?);
+                waiting.push(listener);
+            }
+        }
+        let mut serving = JoinSet::new();
+        self.spawn(async move {
+            if !publish(&member).await {
+                return;
+            }
+            for listener in waiting {
+                if let Ok(address) = listener.local_addr() {
+                    member.log.info("ready to serve client requests");
+                    member
+                        .log
+                        .info("serving client traffic insecurely; this is strongly discouraged!")
+                        .with("traffic", "grpc+http")
+                        .with("address", address);
+                }
+                let (stop, log) = (member.stop.clone(), member.log.clone());
+                serving.spawn(serve(listener, protocols.clone(), front.clone(), stop, log));
+            }
+            ready.send_replace(true);
+            while serving.join_next().await.is_some() {}
+        });
+        Ok(())
+    }
+
+    /// Resolves when clients are served, or when that can't happen any more; says which.
+    pub async fn ready(&self) -> bool {
+        self.ready.clone().wait_for(|ready| *ready).await.is_ok()
+    }
+
+    /// Where clients are served, in the order of the configuration.
+    #[must_use]
+    pub fn client_addresses(&self) -> &[SocketAddr] {
+        &self.client_addresses
+    }
+
+    /// The member's id.
+    #[must_use]
+    pub fn member_id(&self) -> u64 {
+        self.member.identity.member_id
+    }
+
+    /// Ends the member in good order: hands its lead over, lets requests that are under way finish,
+    /// ends streams with the word that it stops, and makes the store durable.
+    pub async fn shutdown(mut self) {
+        let member = self.member.clone();
+        let status = member.handle.status();
+        if status.is_leader() && status.voters.len() > 1 {
+            // Without a leader the cluster would wait for an election timeout. If nobody takes over,
+            // it does.
+            let _ = timeout_on(&self, HANDOVER_PATIENCE, {
+                let handle = member.handle.clone();
+                async move { handle.transfer_leadership(None).await }
+            })
+            .await;
+        }
+        self.stop.send();
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let finished = timeout_on(&self, REQUESTS_PATIENCE, async move {
+            while tasks.join_next().await.is_some() {}
+        });
+        if !finished.await {
+            member.log.warn("some requests were cut off");
+        }
+        let host = self.host.take().expect("the host is there until the end");
+        let runtime = self.runtime.as_ref().expect("the runtime is there until the end");
+        // To stop is to wait for threads, which no executor should do.
+        if runtime.spawn_blocking(move || host.shutdown()).await.is_err() {
+            member.log.error("failed to stop the log and the store in good order");
+        }
+        member.log.info("closed etcd server").with("name", &member.attributes.name);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A runtime that is dropped waits for its threads, which may not be done from within another.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs a future on the server's own runtime, for as long as that. Says whether it came to its end.
+async fn timeout_on<T: Send + 'static>(
+    server: &Server,
+    patience: Duration,
+    future: impl Future<Output = T> + Send + 'static,
+) -> bool {
+    let runtime = server.runtime.as_ref().expect("the runtime is there until the end");
+    let ended = runtime.spawn(async move { timeout(patience, future).await.is_ok() });
+    ended.await.unwrap_or(false)
+}
+
+/// Opens the store in the data directory.
+fn open_store(data_dir: &Path) -> Result<Store, StartError> {
+    let path = data_dir.join(identity::STORE);
+    let unusable = |why: &dyn fmt::Display| {
+        StartError(format!("can't open the store in {}: {why}", path.display()))
+    };
+    let engine = DiskEngine::open(&path, Options::default()).map_err(|why| unusable(&why))?;
+    Store::open(Box::new(engine)).map_err(|why| unusable(&why))
+}
+
+fn limits(config: &Config) -> Limits {
+    // Three halves of an election timeout in whole seconds, as in etcd: a lease outlives the time in
+    // which nobody can renew it.
+    let lease_ttl_min = (config.election_timeout * 3 / 2).as_millis().div_ceil(1000);
+    Limits {
+        txn_ops_max: config.max_txn_ops,
+        request_bytes_max: config.max_request_bytes,
+        quota_bytes: config.quota_bytes,
+        lease_ttl_min: i64::try_from(lease_ttl_min).unwrap_or(i64::MAX),
+        progress_interval: config.progress_interval,
+        request_timeout: config.request_timeout(),
+        lease_extension: config.election_timeout,
+        leaderless_max: 3 * config.election_timeout,
+    }
+}
+
+/// Lets other members ask this one about its leases. The handle keeps who answers, and the member
+/// keeps the handle; the weak reference lets both go.
+fn answer_other_members(member: &Arc<Member>, leases: &Arc<Leases>, runtime: &Runtime) {
+    let asked: Weak<Member> = Arc::downgrade(member);
+    let (leases, runtime) = (leases.clone(), runtime.handle().clone());
+    member.handle.set_ask_handler(Arc::new(move |_, question, reply| {
+        let Some(member) = asked.upgrade() else { return };
+        let leases = leases.clone();
+        runtime.spawn(async move {
+            // Without an answer, the reply that is dropped says so.
+            if let Some(answer) = leases.answer(&member, question).await {
+                reply.send(answer);
+            }
+        });
+    }));
+}
+
+/// Tells the cluster this member's name and where clients reach it; again, until that is in the log.
+/// Says whether it is: a member that stops gives up.
+async fn publish(member: &Member) -> bool {
+    let mut stop = member.stop.clone();
+    loop {
+        let command = Command::Member(member.attributes.clone());
+        let published = tokio::select! {
+            published = member.propose(command) => published,
+            () = stop.requested() => return false,
+        };
+        match published {
+            Ok(_) => break,
+            Err(failure) => {
+                member
+                    .log
+                    .warn("failed to publish local member to cluster through raft")
+                    .with("error", failure.text());
+            }
+        }
+        sleep(PUBLISH_AGAIN).await;
+    }
+    member
+        .log
+        .info("published local member to cluster through raft")
+        .with("local-member-id", format_args!("{:x}", member.identity.member_id))
+        .with("local-member-name", &member.attributes.name)
+        .with("cluster-id", format_args!("{:x}", member.identity.cluster_id));
+    true
+}
