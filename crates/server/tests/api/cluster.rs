@@ -1,0 +1,187 @@
+//! A cluster to test, on ports that the kernel chose.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use quorate_proto::etcdserverpb as pb;
+use quorate_server::log::Level;
+use quorate_server::{Config, Listeners, Log, Server};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+/// How long anything may take here. The slowest thing that is waited for is the timeout of a request.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Cluster {
+    members: Vec<Member>,
+    flags: Vec<String>,
+}
+
+struct Member {
+    // Dropped in this order: the server ends before its directory goes.
+    server: Option<Server>,
+    directory: TempDir,
+    client: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl Cluster {
+    /// A cluster of so many members that serve clients.
+    pub(crate) async fn start(size: usize) -> Self {
+        Self::start_with(size, &[]).await
+    }
+
+    /// The same, with further flags.
+    pub(crate) async fn start_with(size: usize, flags: &[&str]) -> Self {
+        let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let sockets: Vec<_> = (0..size).map(|_| (bind(), bind())).collect();
+        let members = sockets.iter().map(|(client, peer)| Member {
+            directory: tempfile::tempdir().expect("a directory"),
+            client: client.local_addr().expect("bound"),
+            peer: peer.local_addr().expect("bound"),
+            server: None,
+        });
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let mut cluster = Self { members: members.collect(), flags };
+        for (at, (client, peer)) in sockets.into_iter().enumerate() {
+            let listeners = Listeners { client: vec![client], peer: vec![peer] };
+            let log = Log::to_stderr(Level::Error);
+            let server = Server::start_on(&cluster.config(at), listeners, log).expect("started");
+            cluster.members[at].server = Some(server);
+        }
+        for member in &cluster.members {
+            let server = member.server.as_ref().expect("just started");
+            assert!(within(server.ready()).await, "clients are served");
+        }
+        cluster
+    }
+
+    fn config(&self, at: usize) -> Config {
+        let member = &self.members[at];
+        let all: Vec<_> = (self.members.iter().enumerate())
+            .map(|(at, member)| format!("m{at}=http://{}", member.peer))
+            .collect();
+        let mut flags = vec![
+            format!("--name=m{at}"),
+            format!("--data-dir={}", member.directory.path().display()),
+            format!("--listen-client-urls=http://{}", member.client),
+            format!("--advertise-client-urls=http://{}", member.client),
+            format!("--listen-peer-urls=http://{}", member.peer),
+            format!("--initial-advertise-peer-urls=http://{}", member.peer),
+            format!("--initial-cluster={}", all.join(",")),
+        ];
+        flags.extend(self.flags.iter().cloned());
+        Config::parse(flags, []).expect("good flags")
+    }
+
+    /// Ends a member in good order.
+    pub(crate) async fn stop(&mut self, at: usize) {
+        let server = self.members[at].server.take().expect("it runs");
+        within(server.shutdown()).await;
+    }
+
+    /// Starts a member again, with the data it had.
+    pub(crate) async fn restart(&mut self, at: usize) {
+        let server = Server::start(&self.config(at), Log::to_stderr(Level::Error));
+        let server = self.members[at].server.insert(server.expect("started again"));
+        assert!(within(server.ready()).await, "clients are served");
+    }
+
+    pub(crate) fn address(&self, at: usize) -> SocketAddr {
+        self.members[at].client
+    }
+
+    pub(crate) fn member_id(&self, at: usize) -> u64 {
+        self.members[at].server.as_ref().expect("it runs").member_id()
+    }
+
+    pub(crate) async fn channel(&self, at: usize) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address(at)));
+        within(endpoint.expect("a URL").connect()).await.expect("a connection")
+    }
+
+    pub(crate) async fn kv(&self, at: usize) -> pb::kv_client::KvClient<Channel> {
+        pb::kv_client::KvClient::new(self.channel(at).await)
+    }
+
+    pub(crate) async fn lease(&self, at: usize) -> pb::lease_client::LeaseClient<Channel> {
+        pb::lease_client::LeaseClient::new(self.channel(at).await)
+    }
+
+    pub(crate) async fn maintenance(
+        &self,
+        at: usize,
+    ) -> pb::maintenance_client::MaintenanceClient<Channel> {
+        pb::maintenance_client::MaintenanceClient::new(self.channel(at).await)
+    }
+
+    /// What a member says about itself.
+    pub(crate) async fn status(&self, at: usize) -> pb::StatusResponse {
+        let mut client = self.maintenance(at).await;
+        within(client.status(pb::StatusRequest {})).await.expect("it always answers").into_inner()
+    }
+
+    /// The position of the member that leads, and of one that follows, if there is one.
+    pub(crate) async fn roles(&self) -> (usize, Option<usize>) {
+        let running: Vec<_> =
+            (0..self.members.len()).filter(|&at| self.members[at].server.is_some()).collect();
+        let leader = self.status(running[0]).await.leader;
+        let leads = |at: &usize| self.member_id(*at) == leader;
+        let leading = running.iter().copied().find(leads).expect("the leader runs");
+        (leading, running.into_iter().find(|at| *at != leading))
+    }
+
+    /// Waits until a member has what another one has.
+    pub(crate) async fn catch_up(&self, at: usize, with: usize) {
+        let applied = self.status(with).await.raft_applied_index;
+        within(async {
+            while self.status(at).await.raft_applied_index < applied {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Waits, but not for ever.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// Fails unless a call was refused with exactly this.
+#[track_caller]
+pub(crate) fn assert_refused<T: std::fmt::Debug>(
+    answer: Result<T, Status>,
+    code: Code,
+    text: &str,
+) {
+    let status = answer.expect_err(text);
+    assert_eq!((status.code(), status.message()), (code, text));
+}
+
+pub(crate) fn put(key: &str, value: &str) -> pb::PutRequest {
+    pb::PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn get(key: &str) -> pb::RangeRequest {
+    pb::RangeRequest { key: key.to_owned().into(), ..Default::default() }
+}
+
+/// All keys that begin with a letter.
+pub(crate) fn get_all(letter: u8) -> pb::RangeRequest {
+    pb::RangeRequest {
+        key: vec![letter].into(),
+        range_end: vec![letter + 1].into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn delete(key: &str) -> pb::DeleteRangeRequest {
+    pb::DeleteRangeRequest { key: key.to_owned().into(), ..Default::default() }
+}

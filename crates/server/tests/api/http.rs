@@ -1,0 +1,85 @@
+//! The pages.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::cluster::{Cluster, put, within};
+
+/// Asks over HTTP/1.1, on the port that serves gRPC too. Returns the status and the body.
+async fn ask(cluster: &Cluster, method: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(cluster.address(0)).await.expect("a connection");
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, body.to_owned())
+}
+
+async fn get(cluster: &Cluster, path: &str) -> (u16, String) {
+    ask(cluster, "GET", path).await
+}
+
+#[tokio::test]
+async fn pages_for_probes() {
+    let cluster = Cluster::start(1).await;
+    let healthy = (200, "{\"health\":\"true\",\"reason\":\"\"}".to_owned());
+    assert_eq!(get(&cluster, "/health").await, healthy);
+    assert_eq!(get(&cluster, "/health?serializable=true").await, healthy);
+    let ok = (200, "ok\n".to_owned());
+    assert_eq!(get(&cluster, "/livez").await, ok);
+    assert_eq!(get(&cluster, "/readyz").await, ok);
+    let verbose = "[+]serializable_read ok\n[+]linearizable_read ok\nok\n".to_owned();
+    assert_eq!(get(&cluster, "/readyz?verbose").await, (200, verbose));
+    let (status, version) = get(&cluster, "/version").await;
+    assert_eq!(status, 200);
+    assert!(version.starts_with("{\"etcdserver\":\"3.6."), "{version}");
+    assert_eq!(get(&cluster, "/nothing").await, (404, "404 page not found\n".to_owned()));
+    assert_eq!(ask(&cluster, "POST", "/health").await.0, 405);
+}
+
+#[tokio::test]
+async fn a_member_alone_is_unhealthy() {
+    let flags = ["--heartbeat-interval=20", "--election-timeout=200"];
+    let mut cluster = Cluster::start_with(2, &flags).await;
+    cluster.stop(1).await;
+    let no_leader = (503, "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}".to_owned());
+    within(async {
+        while get(&cluster, "/health").await != no_leader {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(get(&cluster, "/livez").await.0, 200, "the member itself lives");
+    assert_eq!(get(&cluster, "/health?serializable=true").await.0, 200);
+    let (status, lines) = get(&cluster, "/readyz").await;
+    assert_eq!(status, 503);
+    assert!(lines.contains("[-]linearizable_read failed: etcdserver: request timed out\n"));
+}
+
+#[tokio::test]
+async fn numbers_for_dashboards() {
+    let cluster = Cluster::start(1).await;
+    cluster.kv(0).await.put(put("a", "1")).await.expect("written");
+    cluster.kv(0).await.put(put("", "1")).await.expect_err("refused");
+    let (status, page) = get(&cluster, "/metrics").await;
+    assert_eq!(status, 200);
+    let service = "grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"";
+    for line in [
+        "etcd_server_has_leader 1",
+        "etcd_server_is_leader 1",
+        "etcd_server_quota_backend_bytes 2147483648",
+        "etcd_debugging_mvcc_current_revision 2",
+        "# TYPE etcd_disk_wal_fsync_duration_seconds histogram",
+        &format!("grpc_server_started_total{{grpc_method=\"Put\",{service}}} 2"),
+        &format!("grpc_server_handled_total{{grpc_code=\"OK\",grpc_method=\"Put\",{service}}} 1"),
+        &format!(
+            "grpc_server_handled_total{{grpc_code=\"InvalidArgument\",grpc_method=\"Put\",\
+             {service}}} 1"
+        ),
+    ] {
+        assert!(page.lines().any(|have| have == line), "{line} is missing in\n{page}");
+    }
+    assert!(page.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
+}

@@ -1,0 +1,10 @@
+//! The server as its clients see it: members in this process, and real sockets between.
+
+mod cluster;
+mod http;
+mod kv;
+mod lease;
+mod maintenance;
+mod transport;
+mod txn;
+mod watch;
