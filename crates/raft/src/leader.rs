@@ -224,6 +224,10 @@ impl Leader {
         }
         peer.matched = peer.matched.max(durable);
         match &mut peer.progress {
+            // It has the entry before the probe in memory, or this answers something older. Either
+            // way there is nothing to send: its disk will speak for itself. To begin again after
+            // `matched` would send entries it has, and be answered like this, round and round.
+            Progress::Probe { next, .. } if peer.matched.next() < *next => {}
             Progress::Probe { .. } => {
                 peer.progress = Progress::Replicate(Inflight::new(peer.matched.next()));
             }
