@@ -1,1 +1,44 @@
-//! Placeholder while the crate is being written.
+//! A deterministic simulator of whole clusters.
+//!
+//! One seed is one run: a cluster of one to seven members with its disks, its network and its
+//! clients, everything that goes wrong with them, and the order in which it all happens. The same
+//! seed is the same run for ever, to the byte, so whatever a run finds can be looked at again.
+//!
+//! The members run the production code unchanged: [`quorate_node`] around [`quorate_raft`], the log
+//! of [`quorate_wal`], the data model of [`quorate_mvcc`]. Only the edges are virtual: time, the
+//! network, the disk beneath the log, and the engine beneath the data model.
+//!
+//! ```text
+//!   swarm ──► options of the run                        invariants (figure 3 of the paper, …)
+//!                │                                          ▲ every record, message, entry
+//!   workload ─► world: a heap of events ─► process ─────────┤
+//!                │          ▲                               ▼
+//!               net       storage                        oracle (what clients were told)
+//! ```
+//!
+//! - [`world`] moves time and lets things happen. Begin here.
+//! - [`swarm`] draws the options, [`sabotage`] breaks what no option may.
+//! - [`invariants`] has one file for each safety property; [`cluster`] is what they look at.
+//! - [`oracle`] judges what clients were told, with [`model`] as the specification.
+//! - [`net`], [`storage`], [`process`], [`workload`]: the parts of a run.
+//!
+//! # What is not here
+//! No thread, no clock, no order of a hash map. No fault that the product does not promise to
+//! survive: a member whose disk is wiped and that comes back under its old name may have voted
+//! before, and a group of static membership can't know.
+
+pub mod chance;
+pub mod cluster;
+pub mod engine;
+pub mod invariants;
+pub mod model;
+pub mod net;
+pub mod oracle;
+pub mod process;
+pub mod run;
+pub mod sabotage;
+pub mod storage;
+pub mod swarm;
+pub mod trace;
+pub mod workload;
+pub mod world;

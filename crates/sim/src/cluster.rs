@@ -1,0 +1,305 @@
+//! What an all-knowing observer knows of the members: their logs in memory and on disk, and what was
+//! committed anywhere.
+//!
+//! It is learned at the boundary of the nodes only, from records, messages and entries as they
+//! pass, so the observer shares no code with what it observes and can't share its mistakes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use quorate_raft::{Body, Entry, EntryId, Event, Index, Message, NodeId, Record, Recovered, Term};
+
+/// Something that passed the boundary of a node.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact<'a> {
+    /// A process began.
+    Started {
+        /// Where.
+        node: NodeId,
+        /// What the log on disk remembered.
+        recovered: &'a Recovered,
+        /// How far the machine reached.
+        applied: EntryId,
+    },
+    /// A process ended, by a crash.
+    Stopped {
+        /// Where.
+        node: NodeId,
+    },
+    /// A record was given to the log.
+    Recorded {
+        /// Where.
+        node: NodeId,
+        /// What.
+        record: &'a Record,
+    },
+    /// The oldest records that were not yet on disk are.
+    Synced {
+        /// Where.
+        node: NodeId,
+        /// How many.
+        records: usize,
+    },
+    /// The machine's own durable state reaches this far.
+    MachineDurable {
+        /// Where.
+        node: NodeId,
+        /// How far.
+        last: EntryId,
+    },
+    /// A message left.
+    Sent {
+        /// Its sender and receiver are in it.
+        message: &'a Message,
+    },
+    /// An entry was given to the machine.
+    Committed {
+        /// Where.
+        node: NodeId,
+        /// Which.
+        entry: &'a Entry,
+    },
+    /// The core reported something.
+    Happened {
+        /// Where.
+        node: NodeId,
+        /// What.
+        event: &'a Event,
+    },
+}
+
+/// What is known of one member.
+#[derive(Clone, Debug, Default)]
+pub struct Member {
+    /// The log as the running process has it: every record that it gave out.
+    pub issued: Recovered,
+    /// What is on disk for certain.
+    pub durable: Recovered,
+    /// The records between the two.
+    pub unsynced: VecDeque<Record>,
+    /// How far the machine's own durable state reaches.
+    pub machine: EntryId,
+    /// The last entry given to the machine by the running process.
+    pub committed: Index,
+    /// The term it leads, as far as it knows itself.
+    pub leads: Option<Term>,
+    /// Whether a process runs.
+    pub running: bool,
+}
+
+impl Member {
+    /// Whether this entry would outlive a crash of the member: it is in the log on disk, or part of
+    /// what the machine has durably.
+    #[must_use]
+    pub fn holds_durably(&self, id: EntryId) -> bool {
+        id.index <= self.machine.index || has(&self.durable, id)
+    }
+}
+
+/// The members, and what was committed anywhere.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// The voters, which are all members.
+    pub voters: BTreeSet<NodeId>,
+    /// What is known of each.
+    pub members: BTreeMap<NodeId, Member>,
+    /// The entries that any member has given to its machine, from index 1 on.
+    pub committed: Vec<Entry>,
+}
+
+impl Cluster {
+    /// Members that have done nothing yet.
+    #[must_use]
+    pub fn new(voters: impl IntoIterator<Item = NodeId>) -> Self {
+        let voters: BTreeSet<NodeId> = voters.into_iter().collect();
+        let members = voters.iter().map(|&id| (id, Member::default())).collect();
+        Self { voters, members, committed: Vec::new() }
+    }
+
+    /// A member.
+    ///
+    /// # Panics
+    /// If there is none with this id.
+    #[must_use]
+    pub fn member(&self, id: NodeId) -> &Member {
+        self.members.get(&id).expect("the observer was told of all members")
+    }
+
+    /// The entry that was committed at this position.
+    #[must_use]
+    pub fn committed_at(&self, index: Index) -> Option<&Entry> {
+        self.committed.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
+    }
+
+    /// Learns a fact.
+    pub fn learn(&mut self, fact: Fact<'_>) {
+        match fact {
+            Fact::Started { node, recovered, applied } => {
+                *self.member_mut(node) = Member {
+                    issued: recovered.clone(),
+                    durable: recovered.clone(),
+                    unsynced: VecDeque::new(),
+                    machine: applied,
+                    committed: applied.index,
+                    leads: None,
+                    running: true,
+                };
+            }
+            Fact::Stopped { node } => {
+                let member = self.member_mut(node);
+                member.running = false;
+                member.leads = None;
+            }
+            Fact::Recorded { node, record } => {
+                let member = self.member_mut(node);
+                replay(&mut member.issued, record);
+                member.unsynced.push_back(record.clone());
+            }
+            Fact::Synced { node, records } => {
+                let member = self.member_mut(node);
+                for record in member.unsynced.drain(..records) {
+                    replay(&mut member.durable, &record);
+                }
+            }
+            Fact::MachineDurable { node, last } => {
+                let member = self.member_mut(node);
+                member.machine = member.machine.max(last);
+                // What an installed snapshot contains is never given to the machine entry by entry.
+                member.committed = member.committed.max(last.index);
+            }
+            Fact::Sent { .. } => {}
+            Fact::Committed { node, entry } => {
+                self.member_mut(node).committed = entry.id.index;
+                if entry.id.index.0 == self.committed.len() as u64 + 1 {
+                    self.committed.push(entry.clone());
+                }
+            }
+            Fact::Happened { node, event } => match event {
+                Event::BecameLeader { term } => self.member_mut(node).leads = Some(*term),
+                Event::BecameFollower { .. }
+                | Event::BecamePreCandidate { .. }
+                | Event::BecameCandidate { .. }
+                | Event::LostQuorum { .. } => self.member_mut(node).leads = None,
+                Event::LeaderChanged { .. }
+                | Event::TransferStarted { .. }
+                | Event::TransferAborted { .. }
+                | Event::Truncated { .. }
+                | Event::SnapshotStarted { .. }
+                | Event::SnapshotInstalled { .. }
+                | Event::DiskIsSlow { .. }
+                | Event::Malformed { .. } => {}
+            },
+        }
+    }
+
+    fn member_mut(&mut self, id: NodeId) -> &mut Member {
+        self.members.get_mut(&id).expect("the observer was told of all members")
+    }
+}
+
+/// The last entry of a log.
+#[must_use]
+pub fn last(log: &Recovered) -> EntryId {
+    log.entries.last().map_or(log.base, |entry| entry.id)
+}
+
+/// The entry at this position of a log, if the log still holds it.
+#[must_use]
+pub fn at(log: &Recovered, index: Index) -> Option<&Entry> {
+    let offset = index.0.checked_sub(log.base.index.0)?.checked_sub(1)?;
+    log.entries.get(usize::try_from(offset).ok()?)
+}
+
+/// Whether a log contains this entry. Below the base it does, since only committed entries are
+/// compacted, and those are checked where they are committed.
+#[must_use]
+pub fn has(log: &Recovered, id: EntryId) -> bool {
+    id.index < log.base.index
+        || id == log.base
+        || at(log, id.index).is_some_and(|entry| entry.id == id)
+}
+
+/// The term of a leader that says in this message that it leads.
+#[must_use]
+pub fn leadership(message: &Message) -> Option<Term> {
+    match message.body {
+        Body::Append(_) | Body::Heartbeat(_) | Body::Snapshot(_) | Body::TimeoutNow => {
+            Some(message.term)
+        }
+        Body::PreVote(_)
+        | Body::PreVoteReply(_)
+        | Body::Vote(_)
+        | Body::VoteReply(_)
+        | Body::AppendReply(_)
+        | Body::HeartbeatReply(_)
+        | Body::SnapshotReply(_)
+        | Body::ReadIndex(_)
+        | Body::ReadIndexReply(_) => None,
+    }
+}
+
+/// Changes a log as a record says: the meaning of [`Record`], stated a second time and as plainly as
+/// possible. A record that contradicts the log changes nothing; the invariants report it.
+pub fn replay(log: &mut Recovered, record: &Record) {
+    match record {
+        Record::HardState(hard_state) => log.hard_state = *hard_state,
+        Record::Append(entries) => {
+            let Some(first) = entries.first() else { return };
+            log.entries.retain(|entry| entry.id.index < first.id.index);
+            log.entries.extend(entries.iter().cloned());
+        }
+        Record::Compact(base) => {
+            log.entries.retain(|entry| entry.id.index > base.index);
+            log.base = log.base.max(*base);
+        }
+        Record::Reset(base) => {
+            log.entries.clear();
+            log.base = *base;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_raft::{HardState, Payload};
+
+    use super::*;
+
+    fn entries(ids: &[(u64, u64)]) -> Vec<Entry> {
+        ids.iter()
+            .map(|&(term, index)| Entry { id: EntryId::new(term, index), payload: Payload::Noop })
+            .collect()
+    }
+
+    #[test]
+    fn records_replay_to_the_log_they_describe() {
+        let mut log = Recovered::default();
+        replay(&mut log, &Record::Append(entries(&[(1, 1), (1, 2), (1, 3)])));
+        replay(&mut log, &Record::Append(entries(&[(2, 2)])));
+        assert_eq!(log.entries, entries(&[(1, 1), (2, 2)]), "an append replaces what follows");
+        replay(&mut log, &Record::Compact(EntryId::new(1, 1)));
+        assert_eq!((log.base, last(&log)), (EntryId::new(1, 1), EntryId::new(2, 2)));
+        assert!(has(&log, EntryId::new(2, 2)) && has(&log, EntryId::new(1, 1)));
+        assert!(!has(&log, EntryId::new(1, 2)) && !has(&log, EntryId::new(2, 3)));
+        replay(&mut log, &Record::Reset(EntryId::new(2, 9)));
+        assert_eq!((log.entries.len(), log.base), (0, EntryId::new(2, 9)));
+        let vote = HardState { term: Term(3), vote: Some(NodeId(2)) };
+        replay(&mut log, &Record::HardState(vote));
+        assert_eq!(log.hard_state, vote);
+    }
+
+    #[test]
+    fn only_synced_records_are_durable_and_a_crash_loses_the_others() {
+        let node = NodeId(1);
+        let mut cluster = Cluster::new([node]);
+        let start = Recovered::default();
+        cluster.learn(Fact::Started { node, recovered: &start, applied: EntryId::ZERO });
+        for record in [Record::Append(entries(&[(1, 1)])), Record::Append(entries(&[(1, 2)]))] {
+            cluster.learn(Fact::Recorded { node, record: &record });
+        }
+        cluster.learn(Fact::Synced { node, records: 1 });
+        let member = cluster.member(node);
+        assert!(member.holds_durably(EntryId::new(1, 1)));
+        assert!(!member.holds_durably(EntryId::new(1, 2)));
+        assert_eq!(last(&member.issued), EntryId::new(1, 2));
+    }
+}

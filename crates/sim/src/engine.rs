@@ -1,0 +1,215 @@
+//! The machine of a member: the production data model over an engine in memory that outlives the
+//! process, and lags behind as lazily durable engines do.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
+use quorate_mvcc::mem::MemEngine;
+use quorate_mvcc::{KeyRange, Outcome, RangeRequest, RangeResponse, ReadState, Store};
+use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes};
+use quorate_raft::EntryId;
+
+/// A command that was applied, and its outcome.
+pub type Traced = (EntryId, Outcome);
+
+/// What a member holds of the data model: the engine, with what of it would survive a crash.
+#[derive(Clone, Debug)]
+pub struct SharedEngine(Arc<Mutex<MemEngine>>);
+
+impl Default for SharedEngine {
+    /// An empty engine, durable only when it is told to be.
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(MemEngine::lazy(u32::MAX))))
+    }
+}
+
+impl SharedEngine {
+    /// Loses what a crash loses. Whoever still holds the engine of before keeps what is lost.
+    pub fn crash(&mut self) {
+        let left = self.lock().crash();
+        self.0 = Arc::new(Mutex::new(left));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, MemEngine> {
+        // One thread: poisoned only by a panic that ended the run already.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader for SharedEngine {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.lock().get(table, key)
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>) -> Rows<'a> {
+        let rows: Vec<_> = self.lock().scan(table, bounds).collect();
+        Box::new(rows.into_iter())
+    }
+}
+
+impl Engine for SharedEngine {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
+        self.lock().put(table, key, value)
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), EngineError> {
+        self.lock().delete(table, key)
+    }
+
+    fn commit(&mut self, applied: EntryId) -> Result<(), EngineError> {
+        self.lock().commit(applied)
+    }
+
+    fn applied(&self) -> EntryId {
+        self.lock().applied()
+    }
+
+    fn durable(&self) -> EntryId {
+        self.lock().durable()
+    }
+
+    fn flush(&mut self) -> Result<(), EngineError> {
+        self.lock().flush()
+    }
+
+    fn view(&self) -> View {
+        self.lock().view()
+    }
+
+    fn replace_begin(&mut self) -> Result<(), EngineError> {
+        self.lock().replace_begin()
+    }
+
+    fn replace_put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
+        self.lock().replace_put(table, key, value)
+    }
+
+    fn replace_finish(&mut self, applied: EntryId) -> Result<(), EngineError> {
+        self.lock().replace_finish(applied)
+    }
+
+    fn size(&self) -> EngineSize {
+        self.lock().size()
+    }
+}
+
+/// What the world sees of a machine beside what the applier says.
+#[derive(Default)]
+struct Shown {
+    /// What was applied since the last look.
+    trace: Vec<Traced>,
+    /// The committed state.
+    state: Option<ReadState>,
+}
+
+/// The readers' side of a machine.
+#[derive(Clone)]
+pub struct Reading(Arc<Mutex<Shown>>);
+
+impl Reading {
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was applied since the last call.
+    #[must_use]
+    pub fn take_trace(&self) -> Vec<Traced> {
+        std::mem::take(&mut self.lock().trace)
+    }
+
+    /// Reads a key from the committed state, as a client's read does.
+    ///
+    /// # Panics
+    /// If an engine in memory can't be read.
+    #[must_use]
+    pub fn read(&self, key: &Bytes) -> RangeResponse {
+        let request = RangeRequest::new(KeyRange::Point(key.clone()));
+        let shown = self.lock();
+        let state = shown.state.as_ref().expect("a machine shows its state from its start");
+        state.range(&request).expect("the newest state can be read")
+    }
+}
+
+/// The production store; tells the position of every outcome, and shows all of them.
+struct Watched {
+    store: Store,
+    reading: Reading,
+    piece_bytes_max: usize,
+}
+
+/// A machine on what an engine holds.
+///
+/// # Errors
+/// If the store can't be opened.
+pub fn open(
+    engine: &SharedEngine,
+    piece_bytes_max: usize,
+) -> Result<(Box<dyn Machine<Outcome = Traced>>, Reading), Fault> {
+    let store = Store::open(Box::new(engine.clone()))?;
+    let reading = Reading(Arc::new(Mutex::new(Shown::default())));
+    let watched = Watched { store, reading: reading.clone(), piece_bytes_max };
+    watched.show();
+    Ok((Box::new(watched), reading))
+}
+
+impl Watched {
+    fn show(&self) {
+        self.reading.lock().state = Some(self.store.read_state());
+    }
+}
+
+impl Machine for Watched {
+    type Outcome = Traced;
+
+    fn applied(&self) -> EntryId {
+        self.store.applied()
+    }
+
+    fn durable(&self) -> EntryId {
+        self.store.durable()
+    }
+
+    fn apply(&mut self, entry: EntryId, command: &Bytes) -> Result<Self::Outcome, Fault> {
+        let outcome = self.store.apply(entry, command)?;
+        self.reading.lock().trace.push((entry, outcome.clone()));
+        Ok((entry, outcome))
+    }
+
+    fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
+        self.store.commit(through)?;
+        self.show();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.store.flush()
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {
+        let snapshot = self.store.snapshot()?;
+        Ok(Box::new(Pieces { snapshot, piece_bytes_max: self.piece_bytes_max }))
+    }
+
+    fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError> {
+        self.store.restore(piece)?;
+        self.show();
+        Ok(())
+    }
+}
+
+/// A snapshot in smaller pieces than a node asks for, so that a small state makes a long transfer.
+struct Pieces {
+    snapshot: Box<dyn Snapshot>,
+    piece_bytes_max: usize,
+}
+
+impl Snapshot for Pieces {
+    fn last(&self) -> EntryId {
+        self.snapshot.last()
+    }
+
+    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, Fault> {
+        self.snapshot.read(cursor, bytes_max.min(self.piece_bytes_max))
+    }
+}

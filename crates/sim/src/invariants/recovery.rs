@@ -1,0 +1,115 @@
+//! A log wakes up with everything that was synced, perhaps with some of what was written after it,
+//! and with nothing else.
+//!
+//! Raft figure 2, "Persistent state". What was written and not synced may survive a crash, as the
+//! disk pleases, but only as a prefix: a later record never without an earlier one.
+
+use quorate_raft::{Record, Recovered};
+
+use super::Invariant;
+use crate::cluster::{self, Cluster, Fact};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Recovery;
+
+impl Invariant for Recovery {
+    fn name(&self) -> &'static str {
+        "recovery"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, before: &Cluster) -> Result<(), String> {
+        let Fact::Started { node, recovered, applied } = fact else { return Ok(()) };
+        let member = before.member(*node);
+        if *applied < member.machine {
+            return Err(format!(
+                "the machine of {node} held {} durably and wakes up at {applied}",
+                member.machine
+            ));
+        }
+        let mut candidate = member.durable.clone();
+        let mut found = same(&candidate, recovered);
+        for part in member.unsynced.iter().flat_map(parts) {
+            if found {
+                break;
+            }
+            cluster::replay(&mut candidate, &part);
+            found = same(&candidate, recovered);
+        }
+        if found {
+            return Ok(());
+        }
+        Err(format!(
+            "{node} wakes up with {}; synced was {}, and {} records after it",
+            shape(recovered),
+            shape(&member.durable),
+            member.unsynced.len()
+        ))
+    }
+}
+
+/// The parts of a record that may survive one without the next: a long append is written in
+/// several.
+fn parts(record: &Record) -> Vec<Record> {
+    match record {
+        Record::Append(entries) => {
+            entries.iter().map(|entry| Record::Append(vec![entry.clone()])).collect()
+        }
+        Record::HardState(_) | Record::Compact(_) | Record::Reset(_) => vec![record.clone()],
+    }
+}
+
+/// Whether two logs say the same. Where each begins may differ: what is compacted may be forgotten
+/// later than it was asked for.
+fn same(expected: &Recovered, found: &Recovered) -> bool {
+    let from = expected.base.index.max(found.base.index);
+    let tail = |log: &Recovered| {
+        log.entries.iter().filter(move |entry| entry.id.index > from).cloned().collect::<Vec<_>>()
+    };
+    expected.hard_state == found.hard_state
+        && found.base.index <= expected.base.index
+        && tail(expected) == tail(found)
+}
+
+fn shape(log: &Recovered) -> String {
+    let Recovered { hard_state, base, .. } = log;
+    let count = log.entries.len();
+    format!("{hard_state:?}, {count} entries from {base} to {}", cluster::last(log))
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_raft::EntryId;
+
+    use super::super::stage::*;
+    use super::*;
+
+    fn log(ids: &[(u64, u64)]) -> Recovered {
+        let entries = ids.iter().map(|&(term, index)| entry(term, index)).collect();
+        Recovered { entries, ..Recovered::default() }
+    }
+
+    #[test]
+    fn lost_synced_entries_are_noticed_and_lost_unsynced_ones_are_not() {
+        let mut stage = Stage::new(Recovery);
+        stage.append_durably(A, &[(1, 1), (1, 2)]);
+        stage.append(A, &[(1, 3)]);
+        stage.append(A, &[(1, 4)]);
+        let wakes = |stage: &mut Stage<Recovery>, recovered: &Recovered, fires: bool| {
+            let fact = Fact::Started { node: A, recovered, applied: EntryId::ZERO };
+            if fires { stage.fires(fact) } else { stage.fine(fact) }
+        };
+        wakes(&mut stage, &log(&[(1, 1)]), true);
+        wakes(&mut stage, &log(&[(1, 1), (1, 2), (1, 3), (1, 4), (1, 5)]), true);
+        wakes(&mut stage, &log(&[(1, 1), (2, 2)]), true);
+        wakes(&mut stage, &log(&[(1, 1), (1, 2), (1, 3)]), false);
+    }
+
+    #[test]
+    fn a_machine_that_forgets_is_noticed() {
+        let mut stage = Stage::new(Recovery);
+        stage.fine(Fact::MachineDurable { node: A, last: EntryId::new(1, 2) });
+        let (recovered, applied) = (Recovered::default(), EntryId::new(1, 1));
+        stage.fires(Fact::Started { node: A, recovered: &recovered, applied });
+    }
+}

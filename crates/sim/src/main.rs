@@ -1,0 +1,84 @@
+//! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many.
+#![allow(clippy::print_stdout, reason = "a command says what it found")]
+#![allow(clippy::print_stderr, reason = "and what is wrong with its arguments")]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use quorate_sim::run::run;
+use quorate_sim::trace::Trace;
+use quorate_sim::world::World;
+
+const USAGE: &str = "usage: quorate-sim SEED
+       quorate-sim swarm --seeds N [--from S]";
+
+/// What is to be done.
+enum Task {
+    /// Replay one seed.
+    Replay(u64),
+    /// Run many.
+    Swarm { from: u64, seeds: u64 },
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match parse(&arguments) {
+        Some(Task::Replay(seed)) => replay(seed),
+        Some(Task::Swarm { from, seeds }) => swarm(from, seeds),
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(arguments: &[String]) -> Option<Task> {
+    let (first, rest) = arguments.split_first()?;
+    if first != "swarm" {
+        return rest.is_empty().then(|| first.parse().ok().map(Task::Replay))?;
+    }
+    let (mut from, mut seeds) = (0, None);
+    for pair in rest.chunks(2) {
+        match pair {
+            [name, number] if name == "--seeds" => seeds = Some(number.parse().ok()?),
+            [name, number] if name == "--from" => from = number.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(Task::Swarm { from, seeds: seeds? })
+}
+
+fn replay(seed: u64) -> ExitCode {
+    println!("{}", World::new(seed, None, Trace::off()).options());
+    match run(seed, None, Trace::to(|line| println!("{line}"))) {
+        Ok(report) => {
+            println!("{report:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn swarm(from: u64, seeds: u64) -> ExitCode {
+    let start = Instant::now();
+    let (mut failures, mut simulated) = (0_u64, Duration::ZERO);
+    for seed in from..from.saturating_add(seeds) {
+        match run(seed, None, Trace::off()) {
+            Ok(report) => simulated += report.simulated,
+            Err(failure) => {
+                failures += 1;
+                simulated += failure.at;
+                println!("{failure}\n");
+            }
+        }
+    }
+    println!(
+        "swarm: {seeds} seeds, {failures} failures, {:.2} simulated hours, {:.1} seconds",
+        simulated.as_secs_f64() / 3600.0,
+        start.elapsed().as_secs_f64()
+    );
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,225 @@
+//! One process: the production code of a member, and the queues that a host has around it.
+//!
+//! The same pieces in the same places as in a real host: an inbox before the node, a log that
+//! makes batches durable in the background, an applier with jobs before it. Only that nothing here
+//! runs by itself; the [`world`](crate::world) says when each piece has its turn.
+
+use std::collections::VecDeque;
+
+use quorate_mvcc::{Outcome, RangeResponse};
+use quorate_node::{
+    Applied, Applier, ApplyJob, Effects, Envelope, Fault, Feedback, GroupConfig, Input, Node,
+    NodeConfig, RequestError,
+};
+use quorate_raft::{
+    EntryId, Event, GroupId, Membership, NodeId, Persist, Record, Recovered, Seq, Time,
+};
+
+use crate::engine::{self, Reading, SharedEngine, Traced};
+use crate::oracle::RequestId;
+
+/// The only group of a run.
+pub const GROUP: GroupId = GroupId(1);
+
+/// What a step asks of the world.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// To the network.
+    pub send: Vec<Envelope>,
+    /// To the log. Already queued there; shown for the observer.
+    pub records: Vec<Record>,
+    /// To the applier. Already queued there; the committed entries are shown for the observer.
+    pub committed: Vec<quorate_raft::Entry>,
+    /// To clients.
+    pub failed: Vec<(RequestId, RequestError)>,
+    /// To whom it may concern.
+    pub events: Vec<Event>,
+}
+
+/// A running member.
+pub struct Process {
+    node: Node<RequestId>,
+    applier: Applier<(EntryId, Outcome)>,
+    reading: Reading,
+    effects: Effects<RequestId>,
+    /// Inputs that wait for the next turn of the node.
+    inbox: VecDeque<Input<RequestId>>,
+    /// Records that wait for the log.
+    unwritten: VecDeque<Persist>,
+    /// The last record of the batch that is being synced.
+    syncing: Option<Seq>,
+    /// How many records the batch has.
+    batch: usize,
+    jobs: VecDeque<ApplyJob<RequestId>>,
+}
+
+impl Process {
+    /// Starts a member on what its disk remembers.
+    pub fn start(
+        config: NodeConfig,
+        group: GroupConfig,
+        membership: Membership,
+        recovered: Recovered,
+        engine: &SharedEngine,
+        piece_bytes_max: usize,
+        now: Time,
+    ) -> Result<Self, Fault> {
+        let (machine, reading) = engine::open(engine, piece_bytes_max)?;
+        let applier = Applier::new(machine, membership);
+        let applied = applier.machine().durable();
+        let mut node = Node::new(config);
+        node.add_group(group, recovered, applied, now);
+        Ok(Self {
+            node,
+            applier,
+            reading,
+            effects: Effects::default(),
+            inbox: VecDeque::new(),
+            unwritten: VecDeque::new(),
+            syncing: None,
+            batch: 0,
+            jobs: VecDeque::new(),
+        })
+    }
+
+    /// Puts something into the inbox of the node.
+    pub fn post(&mut self, input: Input<RequestId>) {
+        self.inbox.push_back(input);
+    }
+
+    /// Takes in what is in the inbox, one input at a time. What each asks for is handed to `seen`
+    /// before the next one, so that an observer sees everything in its order.
+    pub fn turn<E>(
+        &mut self,
+        now: Time,
+        mut seen: impl FnMut(Outbox) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some(input) = self.inbox.pop_front() {
+            self.node.step(now, input, &mut self.effects);
+            seen(self.take_effects())?;
+        }
+        self.node.flush(now, &mut self.effects);
+        seen(self.take_effects())
+    }
+
+    fn take_effects(&mut self) -> Outbox {
+        let Effects { send, persist, apply, failed, events } = &mut self.effects;
+        let mut outbox = Outbox {
+            send: std::mem::take(send),
+            failed: std::mem::take(failed),
+            events: events.drain(..).map(|(_, event)| event).collect(),
+            ..Outbox::default()
+        };
+        for (_, persist) in persist.drain(..) {
+            outbox.records.push(persist.record.clone());
+            self.unwritten.push_back(persist);
+        }
+        for (_, job) in apply.drain(..) {
+            if let ApplyJob::Entries { entries, .. } = &job {
+                outbox.committed.extend(entries.iter().cloned());
+            }
+            self.jobs.push_back(job);
+        }
+        outbox
+    }
+
+    /// When the node wants a turn without any input.
+    pub fn deadline(&self) -> Time {
+        self.node.deadline()
+    }
+
+    /// Whether anything waits in the inbox.
+    pub fn has_input(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Takes everything that waits for the log, unless a batch is being synced already. The batch is
+    /// synced from now on, until [`Process::synced`].
+    pub fn begin_batch(&mut self) -> Option<Vec<Record>> {
+        if self.syncing.is_some() || self.unwritten.is_empty() {
+            return None;
+        }
+        self.syncing = self.unwritten.back().map(|persist| persist.seq);
+        self.batch = self.unwritten.len();
+        Some(self.unwritten.drain(..).map(|persist| persist.record).collect())
+    }
+
+    /// The last number of the batch that is being synced.
+    pub fn syncing(&self) -> Option<Seq> {
+        self.syncing
+    }
+
+    /// The batch is durable: returns how many records it had.
+    pub fn synced(&mut self) -> (Seq, usize) {
+        let seq = self.syncing.take().expect("a batch is being synced");
+        (seq, std::mem::take(&mut self.batch))
+    }
+
+    /// Whether the applier has something to do.
+    pub fn has_job(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// Does the applier's next job, and puts what it reports into the inbox.
+    pub fn apply(&mut self) -> Result<AppliedJob, Fault> {
+        let job = self.jobs.pop_front().expect("the applier has something to do");
+        let mut applied = Applied::default();
+        self.applier.run(job, &mut applied)?;
+        for feedback in applied.feedback {
+            self.inbox.push_back(Input::Applied { group: GROUP, feedback });
+        }
+        Ok(AppliedJob {
+            outcomes: applied.outcomes,
+            reads: applied.reads,
+            unseen: applied.unseen,
+            trace: self.reading.take_trace(),
+        })
+    }
+
+    /// Makes the machine durable, as an engine does by itself now and then, and reports it.
+    pub fn flush_machine(&mut self) -> Result<(), Fault> {
+        self.applier.machine_mut().flush()?;
+        let (applied, durable) = (self.applied().index, self.durable().index);
+        let feedback = Feedback::Progress { applied, durable };
+        self.inbox.push_back(Input::Applied { group: GROUP, feedback });
+        Ok(())
+    }
+
+    /// How far the machine has applied.
+    pub fn applied(&self) -> EntryId {
+        self.applier.machine().applied()
+    }
+
+    /// How far the machine is durable.
+    pub fn durable(&self) -> EntryId {
+        self.applier.machine().durable()
+    }
+
+    /// Reads a key from the machine, as a client's read does.
+    pub fn read(&self, key: &bytes::Bytes) -> RangeResponse {
+        self.reading.read(key)
+    }
+
+    /// What the algorithm says of itself.
+    pub fn status(&self) -> quorate_raft::Status {
+        self.node.status(GROUP).expect("the group is there").raft
+    }
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub struct AppliedJob {
+    /// Outcomes for clients of this node, with the position of the command.
+    pub outcomes: Vec<(RequestId, (EntryId, Outcome))>,
+    /// Clients that may read now.
+    pub reads: Vec<RequestId>,
+    /// Clients whose command is hidden in a snapshot.
+    pub unseen: Vec<RequestId>,
+    /// Everything that was applied, whoever asked for it.
+    pub trace: Vec<Traced>,
+}
+
+/// The id that names a member in all runs.
+pub fn node_id(position: u64) -> NodeId {
+    NodeId(position + 1)
+}

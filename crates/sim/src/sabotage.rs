@@ -1,0 +1,38 @@
+//! Faults that no correct host, disk or network has, for proving that the simulator notices.
+//!
+//! A checker that never fired is decoration. Each of these breaks one promise that the algorithm
+//! relies on, from outside, so the production code runs unchanged under it; the tests of this crate
+//! demand that every one is found within a few seeds.
+
+/// A broken promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The host says that records are durable while the disk still has them in its cache.
+    DurableBeforeSync,
+    /// The disk confirms syncs that it has not done.
+    LyingDisk,
+    /// A restart forgets the vote.
+    VoteForgotten,
+    /// The network turns refused votes into granted ones.
+    ForgedVotes,
+    /// The network turns rejected appends into accepted ones.
+    ForgedAcknowledgements,
+    /// Reads are answered from the local machine without asking the leader.
+    LocalReads,
+    /// The machine says that it is durable further than it is: after a crash the log has forgotten
+    /// what the machine lost.
+    MachineForgets,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::DurableBeforeSync,
+        Self::LyingDisk,
+        Self::VoteForgotten,
+        Self::ForgedVotes,
+        Self::ForgedAcknowledgements,
+        Self::LocalReads,
+        Self::MachineForgets,
+    ];
+}

@@ -1,0 +1,236 @@
+//! The disk of a member: the production log on a disk in memory that can lose its power.
+//!
+//! A batch goes to the log when it begins and is committed when its time is over. A crash in between
+//! finds the commit anywhere in its course: so many calls of the log reached the disk and the next
+//! one did not. Then every sector, length and name that was not synced is lost, kept or torn on its
+//! own.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use quorate_raft::{Record, Recovered};
+use quorate_wal::{Disk, Fate, MemDisk, Wal, WalOptions};
+
+use crate::chance::Chance;
+use crate::engine::SharedEngine;
+use crate::process::GROUP;
+
+/// What a member has on disk: the log, and the engine of its machine.
+#[derive(Debug)]
+pub struct Storage {
+    disk: MemDisk,
+    power: Power,
+    options: WalOptions,
+    wal: Option<Wal>,
+    /// Whether the log has been given records that are not committed.
+    under_way: bool,
+    /// The machine's engine.
+    pub engine: SharedEngine,
+}
+
+impl Storage {
+    /// An empty disk.
+    #[must_use]
+    pub fn new(options: WalOptions) -> Self {
+        Self {
+            disk: MemDisk::new(),
+            power: Power::default(),
+            options,
+            wal: None,
+            under_way: false,
+            engine: SharedEngine::default(),
+        }
+    }
+
+    /// From now on the disk confirms syncs that it has not done.
+    pub fn lie(&self) {
+        self.power.lies.store(true, Ordering::Relaxed);
+    }
+
+    /// Opens the log, as a process does when it starts.
+    ///
+    /// # Errors
+    /// What the log can't read.
+    pub fn open(&mut self) -> Result<Recovered, String> {
+        self.power.calls_left.store(u64::MAX, Ordering::Relaxed);
+        let disk = Box::new(PoweredDisk { disk: self.disk.clone(), power: self.power.clone() });
+        let (wal, mut groups) = Wal::open(disk, self.options).map_err(|error| error.to_string())?;
+        self.wal = Some(wal);
+        Ok(groups.remove(&GROUP).unwrap_or_default())
+    }
+
+    fn wal(&mut self) -> &mut Wal {
+        self.wal.as_mut().expect("the log of a running process is open")
+    }
+
+    /// Gives a batch to the log.
+    pub fn write(&mut self, records: Vec<Record>) {
+        for record in records {
+            self.wal().append(GROUP, &record);
+        }
+        self.under_way = true;
+    }
+
+    /// The batch is durable.
+    ///
+    /// # Errors
+    /// If the log fails. This disk never does.
+    pub fn sync(&mut self) -> Result<(), String> {
+        self.under_way = false;
+        self.wal().commit().map_err(|error| error.to_string())
+    }
+
+    /// The power fails, or the process is killed and the machine with it.
+    pub fn crash(&mut self, chance: &mut Chance) {
+        if let Some(mut wal) = self.wal.take()
+            && self.under_way
+        {
+            // A commit makes two to six calls; most crashes hit it early.
+            self.power.calls_left.store(chance.below(7), Ordering::Relaxed);
+            let _ = wal.commit();
+        }
+        self.under_way = false;
+        let (kept, torn) = (chance.below(1_000), chance.below(500));
+        self.disk.crash(|_| {
+            if chance.per_mille(torn) {
+                Fate::Torn(chance.position(quorate_wal::memory::SECTOR_BYTES))
+            } else if chance.per_mille(kept) {
+                Fate::Kept
+            } else {
+                Fate::Lost
+            }
+        });
+        self.engine.crash();
+    }
+}
+
+/// How much longer a disk has power, and whether it tells the truth.
+#[derive(Clone, Debug)]
+struct Power {
+    calls_left: Arc<AtomicU64>,
+    lies: Arc<AtomicBool>,
+}
+
+impl Default for Power {
+    fn default() -> Self {
+        Self { calls_left: Arc::new(AtomicU64::new(u64::MAX)), lies: Arc::default() }
+    }
+}
+
+/// A disk that stops in the midst of a commit.
+struct PoweredDisk {
+    disk: MemDisk,
+    power: Power,
+}
+
+impl fmt::Debug for PoweredDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.disk.fmt(f)
+    }
+}
+
+impl PoweredDisk {
+    fn call(&self) -> io::Result<()> {
+        let left = self.power.calls_left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(io::Error::other("there is no power"));
+        }
+        self.power.calls_left.store(left - 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn lies(&self) -> bool {
+        self.power.lies.load(Ordering::Relaxed)
+    }
+}
+
+impl Disk for PoweredDisk {
+    fn segments(&mut self) -> io::Result<Vec<u64>> {
+        self.disk.segments()
+    }
+
+    fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
+        self.call()?;
+        self.disk.create(segment, bytes)
+    }
+
+    fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.disk.read(segment, bytes_max)
+    }
+
+    fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.call()?;
+        self.disk.write(segment, offset, bytes)
+    }
+
+    fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
+        self.call()?;
+        if self.lies() { Ok(()) } else { self.disk.sync_segment(segment) }
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        self.call()?;
+        self.disk.sync_directory()
+    }
+
+    fn remove(&mut self, segment: u64) -> io::Result<()> {
+        self.call()?;
+        self.disk.remove(segment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_raft::{HardState, NodeId, Term};
+
+    use super::*;
+
+    /// Short segments, which are quick to copy and soon full.
+    const OPTIONS: WalOptions = WalOptions { segment_bytes: 4_096, record_bytes_max: 4_096 };
+
+    fn vote(term: u64) -> Record {
+        Record::HardState(HardState { term: Term(term), vote: Some(NodeId(1)) })
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_and_now_and_then_what_was_under_way() {
+        let (mut lost, mut kept) = (0, 0);
+        for seed in 0..100 {
+            let mut storage = Storage::new(OPTIONS);
+            storage.open().expect("the disk is empty");
+            storage.write(vec![vote(1)]);
+            storage.sync().expect("the disk works");
+            storage.write(vec![vote(2)]);
+            storage.crash(&mut Chance::new(seed));
+            match storage.open().expect("a torn tail is cut").hard_state.term {
+                Term(1) => lost += 1,
+                Term(2) => kept += 1,
+                other => panic!("{other} was never written"),
+            }
+        }
+        assert!(lost > 10 && kept > 10, "{lost} lost, {kept} kept");
+    }
+
+    #[test]
+    fn a_disk_that_lies_loses_what_it_confirmed() {
+        let mut storage = Storage::new(OPTIONS);
+        storage.open().expect("the disk is empty");
+        storage.lie();
+        let mut lost = 0;
+        for term in 1..=20 {
+            storage.write(vec![vote(term)]);
+            storage.sync().expect("it says that it works");
+            storage.crash(&mut Chance::new(term));
+            match storage.open() {
+                Ok(recovered) => lost += u64::from(recovered.hard_state.term < Term(term)),
+                Err(_) => lost += 1,
+            }
+            if lost > 0 {
+                return;
+            }
+        }
+        panic!("nothing was lost in 20 crashes");
+    }
+}

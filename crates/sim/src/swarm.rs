@@ -1,0 +1,229 @@
+//! The options of a run, every one drawn from the seed.
+//!
+//! A run with all faults at middling rates explores the same middling behaviour again and again: a
+//! lossy network hides what needs a long pipeline, frequent crashes hide what needs a long log.
+//! So each seed first draws *which* faults it has at all and how strong they are (swarm testing:
+//! Groce and others, ISSTA 2012; TigerBeetle's VOPR does the same). A seed without any faults is as
+//! likely as one with all of them.
+
+use core::fmt;
+use std::time::Duration;
+
+use crate::chance::Chance;
+
+/// How a partition cuts the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionStyle {
+    /// Two halves that hear nothing of each other.
+    Halves,
+    /// One member is cut off.
+    Single,
+    /// One half does not hear the other, which hears everything.
+    OneWay,
+    /// Some directed links fail, whichever.
+    Links,
+}
+
+/// A fault that comes again and again: the mean time between two, and how long one lasts on
+/// average.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recurring {
+    /// The mean time from the end of one to the next.
+    pub every: Duration,
+    /// The mean time that it lasts.
+    pub lasts: Duration,
+}
+
+/// What a run is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The members, all of them voters.
+    pub members: u64,
+    /// The clients, each of which has one request under way at a time.
+    pub clients: u64,
+    /// The keys that the clients fight over.
+    pub keys: u64,
+    /// The mean pause of a client between two requests.
+    pub think: Duration,
+    /// Of a thousand requests, how many are reads.
+    pub reads_per_mille: u64,
+    /// The bytes of a value.
+    pub value_bytes: u64,
+    /// How long faults go on; the liveness phase comes after it.
+    pub faulty_for: Duration,
+
+    /// The leader's heartbeat.
+    pub heartbeat: Duration,
+    /// The least election timeout.
+    pub election_timeout: Duration,
+    /// How long a node lets a request wait.
+    pub request_timeout: Duration,
+    /// The bytes of log that a member keeps for slow followers.
+    pub retained_bytes_max: usize,
+    /// The bytes of one append message.
+    pub append_bytes_max: usize,
+    /// The bytes of one piece of a snapshot.
+    pub snapshot_piece_bytes_max: usize,
+    /// How many parts in a million each node's clock may run fast or slow.
+    pub clock_drift_ppm: u64,
+
+    /// The least time a message takes.
+    pub delay_min: Duration,
+    /// The mean time that a message takes beyond the least. Drawn for every message, so messages
+    /// overtake one another.
+    pub delay_mean: Duration,
+    /// Of a thousand messages, how many are lost.
+    pub loss_per_mille: u64,
+    /// Of a thousand messages, how many arrive twice.
+    pub duplicate_per_mille: u64,
+    /// Partitions, if any.
+    pub partitions: Option<Recurring>,
+    /// How they cut.
+    pub partition_style: PartitionStyle,
+
+    /// The bytes of a segment of the log.
+    pub segment_bytes: u64,
+    /// The bytes of a record of the log; longer appends are split.
+    pub record_bytes_max: usize,
+    /// The mean time that a sync takes.
+    pub sync_mean: Duration,
+    /// Of a thousand syncs, how many hang for a second or so.
+    pub slow_sync_per_mille: u64,
+    /// The mean time between two moments at which a state machine becomes durable by itself.
+    pub flush_every: Duration,
+    /// The mean time that the machine takes for a job.
+    pub apply_mean: Duration,
+    /// The mean time from an input to the step that takes it in; inputs that arrive meanwhile are
+    /// taken in together.
+    pub loop_mean: Duration,
+
+    /// Crashes, if any; each member on its own.
+    pub crashes: Option<Recurring>,
+    /// Of a thousand crashes, how many take all members down at once, as a power cut does.
+    pub power_cut_per_mille: u64,
+    /// Pauses, if any: a member gets no events for a while and all of them after it.
+    pub pauses: Option<Recurring>,
+    /// The mean time between two requests to hand leadership over, if there are any.
+    pub transfer_every: Option<Duration>,
+    /// The mean time between two commands that compact the history of keys, if there are any.
+    pub compact_every: Option<Duration>,
+    /// Whether the liveness phase first demands progress of a bare majority, while all others stay
+    /// down or cut off.
+    pub core_first: bool,
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn us(micros: u64) -> Duration {
+    Duration::from_micros(micros)
+}
+
+impl Options {
+    /// The options of a seed.
+    #[must_use]
+    pub fn draw(chance: &mut Chance) -> Self {
+        let members = *chance.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]);
+        let heartbeat = ms(*chance.pick(&[10, 20, 50, 100]));
+        let election_timeout =
+            heartbeat * u32::try_from(chance.between(3, 10)).expect("at most ten");
+        // Half of all runs live on a fast network and half on one that can miss heartbeats.
+        let delay_mean = if chance.per_mille(500) {
+            us(chance.between(50, 2_000))
+        } else {
+            chance.duration(ms(1), heartbeat * 2)
+        };
+        let rate = |chance: &mut Chance, most| {
+            if chance.per_mille(400) { 0 } else { chance.between(1, most) }
+        };
+        let recurring = |chance: &mut Chance, every: (u64, u64), lasts: (u64, u64)| {
+            chance.per_mille(600).then(|| Recurring {
+                every: chance.duration(ms(every.0), ms(every.1)),
+                lasts: chance.duration(ms(lasts.0), ms(lasts.1)),
+            })
+        };
+        let sometimes = |chance: &mut Chance, every: (u64, u64)| {
+            chance.per_mille(500).then(|| chance.duration(ms(every.0), ms(every.1)))
+        };
+        Self {
+            members,
+            clients: chance.between(1, 10),
+            keys: chance.between(1, 12),
+            think: ms(*chance.pick(&[5, 20, 100, 400])),
+            reads_per_mille: chance.between(0, 700),
+            value_bytes: *chance.pick(&[8, 64, 64, 512, 4_096]),
+            faulty_for: ms(chance.between(2_000, 12_000)),
+            heartbeat,
+            election_timeout,
+            request_timeout: ms(*chance.pick(&[300, 1_000, 3_000, 7_000])),
+            retained_bytes_max: *chance.pick(&[0, 256, 2_048, 16_384, 1 << 20]),
+            append_bytes_max: *chance.pick(&[1, 512, 4_096, 1 << 20]),
+            snapshot_piece_bytes_max: *chance.pick(&[1, 128, 1_024, 1 << 20]),
+            clock_drift_ppm: *chance.pick(&[0, 100, 50_000]),
+            delay_min: us(chance.between(10, 500)),
+            delay_mean,
+            loss_per_mille: rate(chance, 250),
+            duplicate_per_mille: rate(chance, 400),
+            partitions: recurring(chance, (100, 4_000), (100, 4_000)),
+            partition_style: *chance.pick(&[
+                PartitionStyle::Halves,
+                PartitionStyle::Single,
+                PartitionStyle::OneWay,
+                PartitionStyle::Links,
+            ]),
+            segment_bytes: *chance.pick(&[4 << 10, 16 << 10, 128 << 10]),
+            record_bytes_max: *chance.pick(&[8 << 10, 64 << 10]),
+            sync_mean: us(*chance.pick(&[20, 200, 1_000, 5_000, 20_000])),
+            slow_sync_per_mille: rate(chance, 20),
+            flush_every: ms(chance.between(5, 2_000)),
+            apply_mean: us(*chance.pick(&[1, 20, 200, 2_000])),
+            loop_mean: us(*chance.pick(&[0, 5, 100, 1_000])),
+            crashes: recurring(chance, (100, 5_000), (10, 2_000)),
+            power_cut_per_mille: rate(chance, 300),
+            pauses: recurring(chance, (200, 5_000), (10, 2_000)),
+            transfer_every: sometimes(chance, (50, 3_000)),
+            compact_every: sometimes(chance, (20, 1_000)),
+            core_first: chance.per_mille(500),
+        }
+    }
+}
+
+impl fmt::Display for Options {
+    /// One option per line, in the order of the fields.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:#?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_options_for_ever_and_seeds_differ() {
+        let draw = |seed| Options::draw(&mut Chance::new(seed));
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn every_fault_is_absent_from_some_runs_and_present_in_others() {
+        let all: Vec<Options> =
+            (0..200).map(|seed| Options::draw(&mut Chance::new(seed))).collect();
+        let both = |has: fn(&Options) -> bool| {
+            let count = all.iter().filter(|options| has(options)).count();
+            assert!((20..180).contains(&count), "{count} of 200");
+        };
+        both(|o| o.partitions.is_some());
+        both(|o| o.crashes.is_some());
+        both(|o| o.pauses.is_some());
+        both(|o| o.transfer_every.is_some());
+        both(|o| o.loss_per_mille > 0);
+        both(|o| o.duplicate_per_mille > 0);
+        both(|o| o.core_first);
+        for members in 1..=7 {
+            assert!(all.iter().any(|options| options.members == members), "{members} members");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A seed is one run for ever, and the seeds that found bugs find none any more.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use quorate_sim::run::run;
+use quorate_sim::trace::Trace;
+
+/// Everything that a run prints.
+fn trace_of(seed: u64) -> String {
+    let lines = Rc::new(RefCell::new(String::new()));
+    let sink = Rc::clone(&lines);
+    let trace = Trace::to(move |line| {
+        sink.borrow_mut().push_str(line);
+        sink.borrow_mut().push('\n');
+    });
+    let result = run(seed, None, trace);
+    let end = format!("{result:?}");
+    let lines = lines.borrow();
+    format!("{lines}{end}")
+}
+
+#[test]
+fn a_seed_replays_to_the_byte() {
+    for seed in [3, 6, 10] {
+        let (first, second) = (trace_of(seed), trace_of(seed));
+        assert!(first.lines().count() > 100, "seed {seed} is no run worth comparing");
+        assert!(first == second, "seed {seed} went two ways");
+    }
+    assert_ne!(trace_of(3), trace_of(6));
+}
+
+#[test]
+fn watching_a_run_does_not_change_it() {
+    let unwatched = run(10, None, Trace::off()).expect("the seed passes");
+    let watched = run(10, None, Trace::to(|_| {})).expect("the seed passes");
+    assert_eq!(unwatched, watched);
+}
+
+#[test]
+fn seeds_that_found_bugs_pass() {
+    let mut seeds = 0;
+    for line in include_str!("../seeds/regressions.txt").lines() {
+        let seed = line.split('#').next().expect("a line has a beginning").trim();
+        if seed.is_empty() {
+            continue;
+        }
+        let seed = seed.parse().expect("a line begins with a seed");
+        if let Err(failure) = run(seed, None, Trace::off()) {
+            panic!("{failure}\nonce found: {line}");
+        }
+        seeds += 1;
+    }
+    assert!(seeds > 0, "the list is empty");
+}
+
+#[test]
+fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
+    let reports: Vec<_> = (100..130)
+        .map(|seed| run(seed, None, Trace::off()).unwrap_or_else(|failure| panic!("{failure}")))
+        .collect();
+    let total = |of: fn(&quorate_sim::world::Report) -> u64| reports.iter().map(of).sum::<u64>();
+    assert!(total(|r| r.tally.writes) > 500, "writes");
+    assert!(total(|r| r.tally.reads) > 100, "reads");
+    assert!(total(|r| r.tally.failed) > 20, "failures");
+    assert!(total(|r| r.tally.lost) > 10, "requests lost in a crash");
+    assert!(total(|r| r.crashes) > 20, "crashes");
+    assert!(total(|r| r.snapshots) > 5, "snapshots");
+    assert!(total(|r| r.leaders) > 60, "leaders");
+}

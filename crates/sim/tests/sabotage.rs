@@ -1,0 +1,62 @@
+//! The simulator notices what it is there to notice: every broken promise is found within a few
+//! seeds. A checker that never fired proves nothing.
+
+use quorate_sim::run::{Failure, run};
+use quorate_sim::sabotage::Sabotage;
+use quorate_sim::trace::Trace;
+
+/// Runs seeds under a sabotage until one fails.
+fn first_failure(sabotage: Sabotage, seeds: u64) -> Option<Box<Failure>> {
+    (0..seeds).find_map(|seed| run(seed, Some(sabotage), Trace::off()).err())
+}
+
+/// The sabotage is found within so many seeds, and by one of these properties.
+#[track_caller]
+fn is_found(sabotage: Sabotage, seeds: u64, by: &[&str]) {
+    let failure = first_failure(sabotage, seeds);
+    let failure = failure.unwrap_or_else(|| panic!("{sabotage:?} goes unnoticed in {seeds} seeds"));
+    assert!(
+        by.iter().any(|property| failure.what.starts_with(property)),
+        "{sabotage:?} is taken for something else: {}",
+        failure.what
+    );
+}
+
+#[test]
+fn what_is_called_durable_before_its_sync() {
+    is_found(
+        Sabotage::DurableBeforeSync,
+        10,
+        &["durable_before_reply", "commit_durable_on_quorum"],
+    );
+}
+
+#[test]
+fn a_disk_that_confirms_syncs_it_has_not_done() {
+    is_found(Sabotage::LyingDisk, 40, &["recovery", "term_and_vote"]);
+}
+
+#[test]
+fn a_vote_that_a_restart_forgets() {
+    is_found(Sabotage::VoteForgotten, 40, &["recovery", "term_and_vote"]);
+}
+
+#[test]
+fn votes_that_nobody_gave() {
+    is_found(Sabotage::ForgedVotes, 100, &["election_safety", "leader_completeness"]);
+}
+
+#[test]
+fn acknowledgements_that_nobody_gave() {
+    is_found(Sabotage::ForgedAcknowledgements, 200, &["commit_durable_on_quorum"]);
+}
+
+#[test]
+fn reads_that_nobody_confirmed() {
+    is_found(Sabotage::LocalReads, 40, &["oracle"]);
+}
+
+#[test]
+fn a_machine_that_claims_to_be_durable() {
+    is_found(Sabotage::MachineForgets, 40, &["panic", "recovery", "state_machine_safety"]);
+}
