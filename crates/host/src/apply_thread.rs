@@ -34,12 +34,6 @@ impl<O: Send + 'static> ApplyThread<O> {
         if let Err(Fault(reason)) = self.work() {
             self.fatal.happened(&format!("the state machine failed: {reason}"));
         }
-        // Whoever still waits in there would wait for ever.
-        self.inbox.close();
-        let mut jobs = Vec::new();
-        while !self.inbox.is_finished() {
-            self.inbox.take(Duration::ZERO, &mut jobs);
-        }
     }
 
     fn work(&mut self) -> Result<(), Fault> {

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use quorate_node::{ApplyJob, Effects, Feedback, Input, Node};
 use quorate_raft::{Event, GroupId, Index, NodeId, Time};
@@ -54,18 +53,8 @@ pub(crate) struct Driver<O> {
 type Outbox = BTreeMap<NodeId, Vec<Packet>>;
 
 impl<O: Send + 'static> Driver<O> {
-    /// Runs until the inbox is closed. Whoever waits for anything then hears that the host stops.
+    /// Runs until the inbox is closed.
     pub(crate) fn run(mut self) {
-        self.rounds();
-        self.shared.inbox.close();
-        let mut left = Vec::new();
-        while !self.shared.inbox.is_finished() {
-            self.shared.inbox.take(Duration::ZERO, &mut left);
-        }
-        self.status.send_modify(|status| Arc::make_mut(status).stopped = true);
-    }
-
-    fn rounds(&mut self) {
         let mut signals = Vec::new();
         let mut effects = Effects::default();
         let mut outbox = Outbox::new();
@@ -224,6 +213,14 @@ impl<O: Send + 'static> Driver<O> {
                 Reach { id: self.id, leader, peers: &self.peers, connected: &self.connected };
             self.asks.leader_may_be_known(reach, &mut into(outbox));
         }
+    }
+}
+
+impl<O> Drop for Driver<O> {
+    /// However the thread ends: whoever waits hears that the host stops.
+    fn drop(&mut self) {
+        self.shared.inbox.discard();
+        self.status.send_modify(|status| Arc::make_mut(status).stopped = true);
     }
 }
 

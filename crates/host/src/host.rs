@@ -96,6 +96,7 @@ impl<O: Send + 'static> Host<O> {
             identity,
             transport: Arc::clone(&config.transport),
             patience: patience(&config),
+            clock,
             shared: Arc::clone(&shared),
             queues: Arc::clone(&queues),
             reporter: Arc::clone(&reporter),
@@ -241,7 +242,7 @@ fn spawn(
         .map_err(|source| StartError::Io { what: format!("start the {name} thread"), source })
 }
 
-/// Closes every inbox.
+/// Closes every inbox, whose threads may have panicked and will not empty them.
 fn close_all<O: Send + 'static>(
     shared: &Arc<Shared<O>>,
     wal: &Arc<Inbox<WalJob>>,
@@ -249,9 +250,9 @@ fn close_all<O: Send + 'static>(
 ) -> Box<dyn Fn() + Send + Sync> {
     let (shared, wal, apply) = (Arc::clone(shared), Arc::clone(wal), Arc::clone(apply));
     Box::new(move || {
-        shared.inbox.close();
-        wal.close();
-        apply.close();
+        shared.inbox.discard();
+        wal.discard();
+        apply.discard();
     })
 }
 

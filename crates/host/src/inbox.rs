@@ -148,6 +148,20 @@ impl<T> Inbox<T> {
         self.room.notify_all();
     }
 
+    /// Closes, and drops what is in: whoever waits for an answer to it hears that there is none.
+    pub(crate) fn discard(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let own = std::mem::take(&mut state.own);
+        let peers = std::mem::take(&mut state.peers);
+        let clients = std::mem::take(&mut state.clients);
+        drop(state);
+        self.arrival.notify_all();
+        self.room.notify_all();
+        // Outside the lock, since dropping wakes others.
+        drop((own, peers, clients));
+    }
+
     /// Whether nothing more comes in.
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
@@ -239,6 +253,18 @@ mod tests {
         assert_eq!(take(&inbox), [1]);
         assert!(inbox.is_finished());
         assert_eq!(take(&inbox), [0; 0], "and nobody waits for more");
+    }
+
+    #[test]
+    fn discarding_drops_what_is_in() {
+        let inbox = Inbox::new(1);
+        let item = Arc::new(());
+        inbox.push_own([Arc::clone(&item)]);
+        inbox.push_client(Arc::clone(&item)).unwrap();
+        inbox.discard();
+        assert_eq!(Arc::strong_count(&item), 1);
+        assert!(inbox.is_finished());
+        assert!(inbox.push_client(item).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Cluster, PATIENCE, run, texts, wait_until};
+use common::{Cluster, PATIENCE, ledger, run, texts, wait_until};
 use quorate_host::{AskError, HostEvent, PeerMetrics, RequestError, StartError, TransferError};
 use quorate_raft::{Event, NodeId};
 
@@ -286,15 +286,21 @@ fn limits_refuse_at_the_door() {
 
 #[test]
 fn a_machine_that_fails_ends_the_member_and_acknowledges_nothing() {
-    let cluster = Cluster::start(1);
-    cluster.propose(0, "a");
-    let handle = cluster.handle(0);
-    let poison = Bytes::from_static(common::ledger::POISON);
-    assert_eq!(run(handle.propose(poison)), Err(RequestError::Stopped));
-    wait_until("the failure is told", || !cluster.members[0].fatal.lock().unwrap().is_empty());
-    let told = cluster.members[0].fatal.lock().unwrap().clone();
-    assert_eq!(told, ["the state machine failed: the command is poison"]);
-    assert_eq!(run(handle.propose(Bytes::new())), Err(RequestError::Stopped));
+    for (command, reason) in [
+        (ledger::POISON, "the state machine failed: the command is poison"),
+        (ledger::PANIC, "the apply thread panicked: a command that must not be"),
+    ] {
+        let cluster = Cluster::start(1);
+        cluster.propose(0, "a");
+        let handle = cluster.handle(0);
+        let outcome = run(handle.propose(Bytes::from_static(command)));
+        assert_eq!(outcome, Err(RequestError::Stopped));
+        let fatal = &cluster.members[0].fatal;
+        wait_until("the failure is told", || !fatal.lock().unwrap().is_empty());
+        assert_eq!(*fatal.lock().unwrap(), [reason]);
+        wait_until("the status tells", || handle.status().stopped);
+        assert_eq!(run(handle.propose(Bytes::new())), Err(RequestError::Stopped));
+    }
 }
 
 #[test]

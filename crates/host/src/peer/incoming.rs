@@ -9,10 +9,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use quorate_raft::NodeId;
+use quorate_raft::{NodeId, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::ask::{PeerReply, Reply};
+use crate::clock::Clock;
 use crate::error::PeerError;
 use crate::handle::{Shared, Signal};
 use crate::handshake::{self, Greeting, Identity, Verdict};
@@ -47,8 +48,10 @@ pub(crate) struct Incoming<O> {
     pub(crate) identity: Identity,
     /// How.
     pub(crate) transport: Arc<dyn Transport>,
-    /// How long to wait for a greeting.
+    /// How long to wait for a greeting, to its last byte.
     pub(crate) patience: Duration,
+    /// The clock, for that.
+    pub(crate) clock: Clock,
     /// The raft thread's inbox, and who answers questions.
     pub(crate) shared: Arc<Shared<O>>,
     /// What waits for each peer: where answers go, and who is told that the peer is there.
@@ -224,12 +227,13 @@ impl<O: Send + 'static> Incoming<O> {
     /// Hears who connects, and answers. With an error comes the peer, if it is one.
     fn greet(&self, connection: &mut Connection) -> Result<Greeting, (Option<NodeId>, PeerError)> {
         let io = |error: std::io::Error| (None, PeerError::from_io(&error));
-        connection.socket.set_read_timeout(Some(self.patience)).map_err(io)?;
         connection.socket.set_write_timeout(Some(self.patience)).map_err(io)?;
         let answer = |connection: &mut Connection, to, verdict| {
             Greeting::new(self.identity, to, verdict).write(&mut connection.stream)
         };
-        let greeting = Greeting::read(&mut connection.stream).map_err(|error| {
+        let until = self.clock.now() + self.patience;
+        let mut hurried = Hurried { connection: &mut *connection, clock: self.clock, until };
+        let greeting = Greeting::read(&mut hurried).map_err(|error| {
             if matches!(error, PeerError::Version { .. }) {
                 // Whether it arrives or not, the connection ends here.
                 let _ = answer(connection, NodeId(0), Verdict::Version);
@@ -312,6 +316,24 @@ impl<O: Send + 'static> Incoming<O> {
         if admitted {
             self.shared.answer(peer, payload, reply);
         }
+    }
+}
+
+/// A connection that is read from until a deadline, however slowly the bytes drip in.
+struct Hurried<'a> {
+    connection: &'a mut Connection,
+    clock: Clock,
+    until: Time,
+}
+
+impl Read for Hurried<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.until.since(self.clock.now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        self.connection.socket.set_read_timeout(Some(left))?;
+        self.connection.stream.read(buffer)
     }
 }
 

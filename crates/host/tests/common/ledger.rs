@@ -12,6 +12,9 @@ use quorate_raft::EntryId;
 /// A command that no member can apply.
 pub(crate) const POISON: &[u8] = b"poison";
 
+/// A command at which the machine panics.
+pub(crate) const PANIC: &[u8] = b"panic";
+
 /// The size of a piece of a snapshot: small, so that there are several.
 const PIECE_BYTES: usize = 1_000;
 
@@ -109,6 +112,7 @@ impl Machine for Ledger {
         if &command[..] == POISON {
             return Err(Fault("the command is poison".into()));
         }
+        assert!(&command[..] != PANIC, "a command that must not be");
         let before = self.visible.lock().unwrap().commands.len() + self.pending.len();
         self.pending.push(command.clone());
         Ok(before as u64)

@@ -24,6 +24,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with_patience(LONG)
+    }
+
+    fn with_patience(patience: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::channel();
@@ -32,7 +36,8 @@ impl Fixture {
         let incoming = Arc::new(Incoming {
             identity: US,
             transport: Arc::new(Tcp),
-            patience: LONG,
+            patience,
+            clock: Clock::start(),
             shared: Arc::new(Shared::new(US.id, Limits::default(), metrics)),
             queues: Arc::new(BTreeMap::from([(PEER.id, queue)])),
             reporter: Arc::new(Reporter::new(Arc::new(move |event: &HostEvent| {
@@ -97,7 +102,10 @@ fn frame(term: u64) -> BytesMut {
 }
 
 fn is_closed(socket: &mut TcpStream) -> bool {
-    matches!(socket.read(&mut [0]), Ok(0) | Err(_))
+    match socket.read(&mut [0]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    }
 }
 
 #[test]
@@ -155,6 +163,22 @@ fn whoever_speaks_something_else_is_turned_away() {
     socket.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n").unwrap();
     assert!(is_closed(&mut socket));
     assert_eq!(fixture.refused(), (None, PeerError::NotAPeer));
+}
+
+#[test]
+fn a_greeting_that_drips_in_is_not_waited_for() {
+    let fixture = Fixture::with_patience(Duration::from_millis(50));
+    let mut socket = fixture.connect();
+    let mut greeting = Vec::new();
+    Greeting::new(PEER, US.id, Verdict::Welcome).write(&mut greeting).unwrap();
+    let began = fixture.incoming.clock.now();
+    // Each byte comes well within the time, and all of them do not.
+    let cut_off = greeting.iter().any(|byte| {
+        thread::sleep(Duration::from_millis(10));
+        socket.write_all(&[*byte]).is_err()
+    });
+    assert!(cut_off || is_closed(&mut socket));
+    assert!(fixture.incoming.clock.now().since(began) >= Duration::from_millis(50));
 }
 
 #[test]
