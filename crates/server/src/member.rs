@@ -149,11 +149,20 @@ impl Member {
 pub(crate) struct State(pub(crate) ReadState);
 
 impl State {
-    /// Reads. It may take the disk's time, so the other tasks of this thread move to another one.
+    /// Reads what takes a moment: a few keys.
     pub(crate) fn read<T>(
         &self,
         read: impl FnOnce(&ReadState) -> Result<T, ReadError>,
     ) -> Result<T, Failure> {
-        tokio::task::block_in_place(|| read(&self.0)).map_err(Failure::from)
+        read(&self.0).map_err(Failure::from)
+    }
+
+    /// Reads what may take long. The other tasks of this thread move to another one for that time,
+    /// which costs more than to read a key.
+    pub(crate) fn read_much<T>(
+        &self,
+        read: impl FnOnce(&ReadState) -> Result<T, ReadError>,
+    ) -> Result<T, Failure> {
+        tokio::task::block_in_place(|| self.read(read))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_mvcc::{Command, RequestOp, Response as Answer, TxnRequest};
+use quorate_mvcc::{Command, KeyRange, RangeRequest, RequestOp, Response as Answer, TxnRequest};
 use quorate_proto::etcdserverpb as pb;
 use tonic::codegen::tokio_stream::Empty;
 use tonic::{Request, Response, Status};
@@ -23,7 +23,11 @@ impl pb::kv_server::Kv for Kv {
     ) -> Result<Response<pb::RangeResponse>, Status> {
         let request = convert::range_request(request.into_inner())?;
         let state = self.0.state_for(request.serializable).await?;
-        let answer = state.read(|state| state.range(&request))?;
+        let answer = if is_short(&request) {
+            state.read(|state| state.range(&request))?
+        } else {
+            state.read_much(|state| state.range(&request))?
+        };
         let header = self.0.header(answer.revision);
         Ok(Response::new(pb::RangeResponse { header, ..convert::range_response(answer) }))
     }
@@ -73,7 +77,7 @@ impl pb::kv_server::Kv for Kv {
         let request = convert::txn_request(request, self.0.limits.txn_ops_max)?;
         let answer = if request.is_read_only() {
             let state = self.0.state_for(may_be_stale(&request)).await?;
-            state.read(|state| state.txn(&request))?
+            state.read_much(|state| state.txn(&request))?
         } else {
             let (_, answer) = self.0.propose(Command::Txn(request)).await?;
             let Answer::Txn(answer) = answer else {
@@ -96,6 +100,11 @@ impl pb::kv_server::Kv for Kv {
         }
         Ok(Response::new(pb::CompactionResponse { header: self.0.header(current) }))
     }
+}
+
+/// Whether a range is one key.
+fn is_short(range: &RangeRequest) -> bool {
+    matches!(range.range, KeyRange::Point(_))
 }
 
 /// Whether all that a transaction reads may be stale. One that reads nothing is a question about the

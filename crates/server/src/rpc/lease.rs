@@ -82,7 +82,7 @@ impl pb::lease_server::Lease for Lease {
         let remaining = self.leases.time_to_live(&self.member, id).await?;
         let state = self.member.state_for(false).await?;
         let keys = match remaining {
-            Some(_) if keys => state.read(|state| Ok(state.lease_keys(id)?))?,
+            Some(_) if keys => state.read_much(|state| Ok(state.lease_keys(id)?))?,
             _ => Vec::new(),
         };
         // An unknown lease is no error: its time is up, which -1 says.
@@ -96,7 +96,7 @@ impl pb::lease_server::Lease for Lease {
         _: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         let state = self.member.state();
-        let leases = state.read(|state| Ok(state.leases()?))?;
+        let leases = state.read_much(|state| Ok(state.leases()?))?;
         let ids = self.leases.by_remaining(leases);
         let leases = ids.into_iter().map(|id| pb::LeaseStatus { id }).collect();
         let header = self.member.header(state.0.revision());

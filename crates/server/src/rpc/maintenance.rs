@@ -55,7 +55,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let revision = request.get_ref().revision;
         let state = self.0.state();
-        let hash = state.read(|state| state.hash_kv(revision))?;
+        let hash = state.read_much(|state| state.hash_kv(revision))?;
         Ok(Response::new(pb::HashKvResponse {
             header: self.0.header(state.0.revision()),
             hash: hash.hash,

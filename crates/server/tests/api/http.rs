@@ -44,13 +44,15 @@ async fn a_member_alone_is_unhealthy() {
     let flags = ["--heartbeat-interval=20", "--election-timeout=200"];
     let mut cluster = Cluster::start_with(2, &flags).await;
     cluster.stop(1).await;
-    let no_leader = (503, "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}".to_owned());
+    // While it still believes in a leader, it would wait for one.
     within(async {
-        while get(&cluster, "/health").await != no_leader {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        while cluster.status(0).await.leader != 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     })
     .await;
+    let no_leader = (503, "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}".to_owned());
+    assert_eq!(get(&cluster, "/health").await, no_leader);
     assert_eq!(get(&cluster, "/livez").await.0, 200, "the member itself lives");
     assert_eq!(get(&cluster, "/health?serializable=true").await.0, 200);
     let (status, lines) = get(&cluster, "/readyz").await;
