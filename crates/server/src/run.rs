@@ -13,9 +13,8 @@ use crate::server::Server;
 /// Runs a member with these flags, which do not contain the program's name, and with the `ETCD_*`
 /// variables of the process, until a signal ends it.
 ///
-/// The exit codes are etcd's: 2 for a slip of the command line, 1 for what can't be started. A signal
-/// gives 128 and its number, which is what a shell shows for etcd too; as the first process of a
-/// container, where that would look like a failure, 0.
+/// The exit codes are etcd's: 2 for a slip of the command line, 1 for what can't be started; but an
+/// orderly end that a signal asked for is a success, 0, where etcd dies by the signal.
 #[must_use]
 pub fn run(flags: Vec<OsString>) -> ExitCode {
     let config = match parse(flags) {
@@ -79,14 +78,11 @@ async fn run_until_signal(config: &Config, log: &Log) -> ExitCode {
         Ok(server) => server,
         Err(error) => return failed(&error),
     };
-    let (name, kind) = tokio::select! {
-        _ = terminate.recv() => ("terminated", SignalKind::terminate()),
-        _ = interrupt.recv() => ("interrupt", SignalKind::interrupt()),
+    let name = tokio::select! {
+        _ = terminate.recv() => "terminated",
+        _ = interrupt.recv() => "interrupt",
     };
     log.info("received signal; shutting down").with("signal", name);
     server.shutdown().await;
-    if std::process::id() == 1 {
-        return ExitCode::SUCCESS;
-    }
-    ExitCode::from(u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX))
+    ExitCode::SUCCESS
 }

@@ -1,0 +1,173 @@
+//! `status` and `members`.
+
+use quorate_proto::etcdserverpb::{MemberListRequest, StatusRequest, StatusResponse};
+use serde_json::json;
+
+use crate::Run;
+use crate::connect::{Connection, Error, request};
+use crate::output::{self, Format};
+
+/// Show how each member is doing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {}
+
+/// Asks a member about itself.
+pub(crate) async fn status_of(connection: &Connection) -> Result<StatusResponse, Error> {
+    connection
+        .call(|c, t| async move { c.maintenance().status(request(StatusRequest {}, t)).await })
+        .await
+}
+
+/// What a member says it is.
+pub(crate) fn role_of(status: &StatusResponse) -> &'static str {
+    match status.leader {
+        0 => "no leader",
+        id if status.header.is_some_and(|header| header.member_id == id) => "leader",
+        _ => "follower",
+    }
+}
+
+impl Run for Status {
+    async fn run(self, connection: &Connection, format: Format) -> Result<(), Error> {
+        let mut rows = vec![
+            ["ENDPOINT", "MEMBER", "ROLE", "TERM", "COMMITTED", "APPLIED", "SIZE", "VERSION"]
+                .map(str::to_owned),
+        ];
+        let mut objects = Vec::new();
+        let mut unreachable = Vec::new();
+        for (endpoint, member) in connection.each() {
+            match status_of(&member).await {
+                Ok(status) => {
+                    let id = status.header.unwrap_or_default().member_id;
+                    objects.push(json!({
+                        "endpoint": endpoint,
+                        "member_id": format!("{id:x}"),
+                        "role": role_of(&status),
+                        "leader": format!("{:x}", status.leader),
+                        "raft_term": status.raft_term,
+                        "raft_index": status.raft_index,
+                        "raft_applied_index": status.raft_applied_index,
+                        "db_size": status.db_size,
+                        "version": status.version,
+                        "errors": status.errors,
+                    }));
+                    rows.push([
+                        endpoint.to_owned(),
+                        format!("{id:x}"),
+                        role_of(&status).to_owned(),
+                        status.raft_term.to_string(),
+                        status.raft_index.to_string(),
+                        status.raft_applied_index.to_string(),
+                        bytes(status.db_size),
+                        status.version.clone(),
+                    ]);
+                }
+                Err(error) => {
+                    objects.push(json!({ "endpoint": endpoint, "error": error.to_string() }));
+                    unreachable.push(error.to_string());
+                }
+            }
+        }
+        match format {
+            Format::Json => output::object(&json!(objects)),
+            Format::Text | Format::Raw => table(&rows),
+        }
+        if unreachable.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Unreachable(unreachable.join("\n")))
+        }
+    }
+}
+
+/// List the members.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Members {}
+
+impl Run for Members {
+    async fn run(self, connection: &Connection, format: Format) -> Result<(), Error> {
+        let message = MemberListRequest { linearizable: true };
+        let response = connection
+            .call(|c, t| async move { c.cluster().member_list(request(message, t)).await })
+            .await?;
+        match format {
+            Format::Json => {
+                let members = response.members.iter().map(|member| {
+                    json!({
+                        "id": format!("{:x}", member.id),
+                        "name": member.name,
+                        "peer_urls": member.peer_ur_ls,
+                        "client_urls": member.client_ur_ls,
+                        "learner": member.is_learner,
+                    })
+                });
+                output::object(&json!(members.collect::<Vec<_>>()));
+            }
+            Format::Text | Format::Raw => {
+                let mut rows =
+                    vec![["MEMBER", "NAME", "PEERS REACH IT AT", "CLIENTS AT"].map(str::to_owned)];
+                rows.extend(response.members.iter().map(|member| {
+                    [
+                        format!("{:x}", member.id),
+                        member.name.clone(),
+                        member.peer_ur_ls.join(","),
+                        member.client_ur_ls.join(","),
+                    ]
+                }));
+                table(&rows);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Prints rows with their columns aligned.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) {
+    for text in aligned(rows) {
+        output::line(text);
+    }
+}
+
+/// Rows with their columns aligned.
+pub(crate) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// A size as people read it.
+fn bytes(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 40), "5.0 TiB");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a".into(), "b".into()], ["long".into(), String::new()]];
+        assert_eq!(aligned(&rows), ["a     b", "long"]);
+    }
+}

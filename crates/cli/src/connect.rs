@@ -1,0 +1,185 @@
+//! How the client reaches a cluster: the first endpoint that answers.
+
+use std::fmt;
+use std::time::Duration;
+
+use quorate_proto::etcdserverpb::cluster_client::ClusterClient;
+use quorate_proto::etcdserverpb::kv_client::KvClient;
+use quorate_proto::etcdserverpb::lease_client::LeaseClient;
+use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_proto::etcdserverpb::watch_client::WatchClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+
+/// How to reach a cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Where members listen, separated by commas; each is tried until one answers.
+    #[arg(long, global = true, value_delimiter = ',', default_value = "127.0.0.1:2379")]
+    #[arg(env = "QUORATE_ENDPOINTS", help_heading = "Connection")]
+    endpoints: Vec<String>,
+    /// How long a request may take, in seconds.
+    #[arg(long, global = true, default_value_t = 8.0, help_heading = "Connection")]
+    timeout: f64,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The cluster refused.
+    Refused(Status),
+    /// Nobody answers.
+    Unreachable(String),
+    /// What was typed makes no sense.
+    Input(String),
+}
+
+impl Error {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 1,
+            Self::Unreachable(_) => 2,
+            Self::Input(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(status) => f.write_str(status.message()),
+            Self::Unreachable(why) | Self::Input(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A way to the cluster.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    endpoints: Vec<(String, Channel)>,
+    timeout: Duration,
+}
+
+impl Connection {
+    pub(crate) fn new(options: &Options) -> Result<Self, Error> {
+        let timeout = Duration::try_from_secs_f64(options.timeout)
+            .map_err(|error| Error::Input(format!("--timeout {}: {error}", options.timeout)))?;
+        let endpoints = options.endpoints.iter().map(|endpoint| {
+            let address = match endpoint.strip_prefix("http://") {
+                Some(_) => endpoint.clone(),
+                None if endpoint.contains("://") => {
+                    let why = format!("{endpoint}: only http:// endpoints are supported so far");
+                    return Err(Error::Input(why));
+                }
+                None => format!("http://{endpoint}"),
+            };
+            let channel = Endpoint::from_shared(address)
+                .map_err(|error| Error::Input(format!("{endpoint}: {error}")))?
+                .connect_timeout(Duration::from_secs(2))
+                .tcp_nodelay(true)
+                .connect_lazy();
+            Ok((endpoint.clone(), channel))
+        });
+        Ok(Self { endpoints: endpoints.collect::<Result<_, _>>()?, timeout })
+    }
+
+    /// A way to the one member at `address`, a host and a port.
+    pub(crate) fn to(address: &str, timeout: Duration) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .expect("a host and a port make an address")
+            .connect_timeout(timeout)
+            .tcp_nodelay(true)
+            .connect_lazy();
+        Self { endpoints: vec![(address.to_owned(), channel)], timeout }
+    }
+
+    /// Each endpoint by itself, for the commands that ask every member.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&str, Self)> {
+        self.endpoints.iter().map(|(name, channel)| {
+            let endpoints = vec![(name.clone(), channel.clone())];
+            (name.as_str(), Self { endpoints, timeout: self.timeout })
+        })
+    }
+
+    /// Makes a call at the first endpoint that can be reached. A request that may have reached a
+    /// member is not repeated at another.
+    pub(crate) async fn call<T, F>(&self, call: impl Fn(Clients, Duration) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut reasons = Vec::new();
+        for (name, channel) in &self.endpoints {
+            let clients = Clients(channel.clone());
+            match tokio::time::timeout(self.timeout, call(clients, self.timeout)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) if never_left(&status) => {
+                    reasons.push(format!("{name}: {}", reason(&status)));
+                }
+                Ok(Err(status)) => return Err(Error::Refused(status)),
+                Err(_) => {
+                    let why = format!("{name}: no answer within {} s", self.timeout.as_secs_f64());
+                    return Err(Error::Unreachable(why));
+                }
+            }
+        }
+        Err(Error::Unreachable(reasons.join("\n         ")))
+    }
+}
+
+/// Whether the connection itself could not be made.
+fn never_left(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.kind() == std::io::ErrorKind::ConnectionRefused
+                || status.code() == Code::Unavailable
+                    && error.kind() == std::io::ErrorKind::TimedOut;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// The innermost reason, which is the one that helps.
+fn reason(status: &Status) -> String {
+    let mut reason = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        reason = error.to_string();
+        source = error.source();
+    }
+    reason
+}
+
+/// The services of one member.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients(Channel);
+
+impl Clients {
+    pub(crate) fn kv(self) -> KvClient<Channel> {
+        KvClient::new(self.0).max_decoding_message_size(usize::MAX)
+    }
+
+    pub(crate) fn lease(self) -> LeaseClient<Channel> {
+        LeaseClient::new(self.0)
+    }
+
+    pub(crate) fn watch(self) -> WatchClient<Channel> {
+        WatchClient::new(self.0).max_decoding_message_size(usize::MAX)
+    }
+
+    pub(crate) fn cluster(self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.0)
+    }
+
+    pub(crate) fn maintenance(self) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.0)
+    }
+}
+
+/// A request that tells the member how long anybody waits for it.
+pub(crate) fn request<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
