@@ -33,8 +33,17 @@ impl Cluster {
         Self::start_with(size, &[]).await
     }
 
+    /// A cluster whose members all write to this log.
+    pub(crate) async fn start_logging(size: usize, log: &Log) -> Self {
+        Self::start_all(size, &[], log).await
+    }
+
     /// The same, with further flags.
     pub(crate) async fn start_with(size: usize, flags: &[&str]) -> Self {
+        Self::start_all(size, flags, &Log::to_stderr(Level::Error)).await
+    }
+
+    async fn start_all(size: usize, flags: &[&str], log: &Log) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let sockets: Vec<_> = (0..size).map(|_| (bind(), bind())).collect();
         let members = sockets.iter().map(|(client, peer)| Member {
@@ -47,8 +56,8 @@ impl Cluster {
         let mut cluster = Self { members: members.collect(), flags };
         for (at, (client, peer)) in sockets.into_iter().enumerate() {
             let listeners = Listeners { client: vec![client], peer: vec![peer] };
-            let log = Log::to_stderr(Level::Error);
-            let server = Server::start_on(&cluster.config(at), listeners, log).expect("started");
+            let server = Server::start_on(&cluster.config(at), listeners, log.clone());
+            let server = server.expect("started");
             cluster.members[at].server = Some(server);
         }
         for member in &cluster.members {

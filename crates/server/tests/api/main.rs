@@ -4,6 +4,7 @@ mod cluster;
 mod http;
 mod kv;
 mod lease;
+mod log;
 mod maintenance;
 mod transport;
 mod txn;
