@@ -159,7 +159,7 @@ impl Options {
             request_timeout: ms(*chance.pick(&[300, 1_000, 3_000, 7_000])),
             retained_bytes_max: *chance.pick(&[0, 256, 2_048, 16_384, 1 << 20]),
             append_bytes_max: *chance.pick(&[1, 512, 4_096, 1 << 20]),
-            snapshot_piece_bytes_max: *chance.pick(&[1, 128, 1_024, 1 << 20]),
+            snapshot_piece_bytes_max: *chance.pick(&[128, 512, 4_096, 1 << 20]),
             clock_drift_ppm: *chance.pick(&[0, 100, 50_000]),
             delay_min: us(chance.between(10, 500)),
             delay_mean,

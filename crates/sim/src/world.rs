@@ -975,10 +975,12 @@ impl World {
     }
 
     /// How long progress may take once nothing stands in its way: many elections, and the restarts
-    /// and snapshots of all members.
+    /// and snapshots of all members, one piece after another.
     fn patience(&self) -> Duration {
+        let entries = u32::try_from(self.oracle.last().0).expect("a run is short");
         self.options.election_timeout * 60
             + self.options.request_timeout * 2
+            + self.options.heartbeat / 4 * entries
             + Duration::from_secs(20)
     }
 
@@ -1022,7 +1024,12 @@ impl World {
         }
         for node in self.core.clone() {
             let asked = self.proofs.values().any(|at| *at == node);
-            if self.phase != Phase::Quiet && !asked && !self.proven.contains(&node) {
+            // A member that lags behind is left to catch up first, or its own proofs would move the
+            // end of the log away from it.
+            let last = self.oracle.last();
+            let process = self.places[&node].process.as_ref();
+            let is_level = process.is_some_and(|process| process.applied().index == last);
+            if self.phase != Phase::Quiet && is_level && !asked && !self.proven.contains(&node) {
                 self.prove(node);
             }
         }
