@@ -21,11 +21,8 @@ use crate::rpc::Failure;
 /// How often the leader looks for leases that have run out, as in etcd.
 const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The most leases that one look ends, as in etcd: many leases that run out together must not fill
-/// the log at the cost of everybody else.
-const EXPIRE_MAX: usize = 500;
-
-/// How many of those may be under way at once.
+/// How many leases may be on their way to their end at once, as in etcd: many that run out together
+/// must not fill the log at the cost of everybody else.
 const EXPIRE_TOGETHER: usize = 16;
 
 /// How long to wait before the question is asked again, if nobody could answer it.
@@ -94,7 +91,8 @@ impl Leases {
                         return;
                     }
                 }
-                _ = scan.tick() => self.expire(&member, &mut expiries).await,
+                _ = scan.tick() => self.expire(&member, &mut expiries),
+                Some(_) = expiries.join_next() => self.expire(&member, &mut expiries),
                 () = stop.requested() => return,
             }
         }
@@ -124,27 +122,25 @@ impl Leases {
         }
     }
 
-    /// Ends what has run out.
-    async fn expire(&self, member: &Arc<Member>, under_way: &mut JoinSet<()>) {
+    /// Begins to end what has run out, as far as there is room. Does not wait for it: a change of the
+    /// leader must not go unnoticed meanwhile.
+    fn expire(&self, member: &Arc<Member>, under_way: &mut JoinSet<()>) {
+        let room = EXPIRE_TOGETHER - under_way.len();
         let (term, expired) = {
             let mut lessor = self.lessor();
             let Some(term) = lessor.term() else { return };
-            (term.0, lessor.expired(self.clock.now(), EXPIRE_MAX))
+            (term.0, lessor.expired(self.clock.now(), room))
         };
         for id in expired {
-            while under_way.len() >= EXPIRE_TOGETHER {
-                under_way.join_next().await;
-            }
             let member = member.clone();
             under_way.spawn(async move {
                 let outcome = member.propose(Command::LeaseExpire { id, term }).await;
-                // Anything else is put right by the next look, or is the next leader's business.
+                // Anything else is put right by a later look, or is the next leader's business.
                 if let Ok((_, Response::LeaseExpire { revoked: true })) = outcome {
                     member.metrics.lease_expired();
                 }
             });
         }
-        while under_way.try_join_next().is_some() {}
     }
 
     /// Gives a lease its whole time again and returns that time in seconds; 0 if it is gone.

@@ -156,3 +156,24 @@ async fn a_new_leader_gives_the_whole_time_again() {
     })
     .await;
 }
+
+/// More leases than may be ended at once.
+#[tokio::test]
+async fn many_run_out_together() {
+    let cluster = Cluster::start_with(1, &QUICK).await;
+    let mut lease = cluster.lease(0).await;
+    let mut kv = cluster.kv(0).await;
+    for id in 1..=50 {
+        lease.lease_grant(grant(id, 1)).await.expect("granted");
+        kv.put(with_lease(&format!("k{id}"), id)).await.expect("written");
+    }
+    assert_eq!(kv.range(get_all(b'k')).await.expect("read").get_ref().count, 50);
+    within(async {
+        while kv.range(get_all(b'k')).await.expect("read").get_ref().count > 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let list = lease.lease_leases(pb::LeaseLeasesRequest {}).await.expect("a list").into_inner();
+    assert_eq!(list.leases, []);
+}
