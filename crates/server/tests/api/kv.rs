@@ -198,7 +198,7 @@ async fn a_cluster_outlives_its_leader_and_waits_for_its_majority() {
     assert_refused(written, Code::Unavailable, text);
     assert_refused(read, Code::Unavailable, text);
     let took = began.elapsed();
-    assert!((Duration::from_secs(5)..Duration::from_secs(8)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(5)..Duration::from_secs(15)).contains(&took), "{took:?}");
     // Whoever can do with what this member has gets it.
     let stale = pb::RangeRequest { serializable: true, ..get("a") };
     assert_eq!(kv.range(stale).await.expect("read").get_ref().kvs[0].value, "1");

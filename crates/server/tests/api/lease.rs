@@ -112,7 +112,7 @@ async fn what_nobody_renews_runs_out_with_its_keys() {
     })
     .await;
     let lived = began.elapsed();
-    assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&lived), "{lived:?}");
+    assert!(lived >= Duration::from_millis(900), "{lived:?}");
     assert_eq!(time_to_live(&cluster, follower, 7).await.ttl, -1);
 }
 
@@ -142,19 +142,14 @@ async fn a_new_leader_gives_the_whole_time_again() {
     let mut cluster = Cluster::start_with(3, &QUICK).await;
     let (leader, follower) = cluster.roles().await;
     let follower = follower.expect("there are three");
-    cluster.lease(leader).await.lease_grant(grant(7, 3)).await.expect("granted");
+    cluster.lease(leader).await.lease_grant(grant(7, 5)).await.expect("granted");
     cluster.kv(leader).await.put(with_lease("k", 7)).await.expect("written");
-    sleep(Duration::from_millis(1500)).await;
+    sleep(Duration::from_secs(3)).await;
     cluster.stop(leader).await;
     let alive = time_to_live(&cluster, follower, 7).await;
-    assert!(alive.ttl >= 2, "{}", alive.ttl);
-    let mut kv = cluster.kv(follower).await;
-    within(async {
-        while kv.range(get("k")).await.expect("read").get_ref().count > 0 {
-            sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    // Without a new beginning there would be less than two.
+    assert!(alive.ttl >= 3, "{}", alive.ttl);
+    assert_eq!(alive.keys, ["k"]);
 }
 
 /// More leases than may be ended at once.
@@ -164,7 +159,7 @@ async fn many_run_out_together() {
     let mut lease = cluster.lease(0).await;
     let mut kv = cluster.kv(0).await;
     for id in 1..=50 {
-        lease.lease_grant(grant(id, 1)).await.expect("granted");
+        lease.lease_grant(grant(id, 3)).await.expect("granted");
         kv.put(with_lease(&format!("k{id}"), id)).await.expect("written");
     }
     assert_eq!(kv.range(get_all(b'k')).await.expect("read").get_ref().count, 50);
