@@ -1,0 +1,97 @@
+//! Requests: from a client, or from the world itself, until they end.
+
+use quorate_node::Input;
+use quorate_raft::NodeId;
+
+use super::{Event, Outcome, Phase, World};
+use crate::model::Request;
+use crate::oracle::RequestId;
+use crate::process::GROUP;
+use crate::sabotage::Sabotage;
+
+impl World {
+    /// A client that has nothing under way thinks for a while.
+    pub(super) fn rest(&mut self, client: usize) {
+        self.workload.client_mut(client).waits_for = None;
+        let think = self.chance.long_tailed(self.options.think);
+        self.schedule(think, Event::Client { client });
+    }
+
+    pub(super) fn client(&mut self, client: usize) -> Outcome {
+        if self.phase != Phase::Faulty || self.workload.clients()[client].waits_for.is_some() {
+            return Ok(());
+        }
+        let running: Vec<NodeId> =
+            self.core.iter().copied().filter(|id| self.places[id].process.is_some()).collect();
+        if running.is_empty() {
+            self.rest(client);
+            return Ok(());
+        }
+        let node = *self.chance.pick(&running);
+        let model = self.oracle.model();
+        let last = self.oracle.last();
+        let request = self
+            .workload
+            .request(|key| model.read(key, last).kvs.first().map_or(0, |kv| kv.mod_revision));
+        let is_read = matches!(request, Request::Read { .. });
+        if is_read && self.sabotage == Some(Sabotage::LocalReads) {
+            let id = self.oracle.begin(request);
+            self.workload.client_mut(client).waits_for = Some((id, node));
+            return self.answer_read(node, id);
+        }
+        let id = self.ask(node, request);
+        self.workload.client_mut(client).waits_for = Some((id, node));
+        Ok(())
+    }
+
+    pub(super) fn ask(&mut self, node: NodeId, request: Request) -> RequestId {
+        let now = self.now;
+        let command = request.command();
+        let id = self.oracle.begin(request.clone());
+        self.trace.line(now, || format!("{node} is asked {id:?}: {}", brief_request(&request)));
+        let input = match command {
+            Some(command) => Input::Propose { group: GROUP, command: command.encode(), waiter: id },
+            None => Input::Read { group: GROUP, waiter: id },
+        };
+        self.post(node, input);
+        id
+    }
+
+    /// A request is over, whoever asked.
+    pub(super) fn ended(&mut self, request: RequestId, well: bool) {
+        if let Some(client) = self.workload.waiting_for(request) {
+            self.rest(client);
+        }
+        self.chores.remove(&request);
+        if let Some(node) = self.proofs.remove(&request) {
+            // One that failed is asked again at the next look.
+            if well {
+                self.proven.insert(node);
+            }
+        }
+    }
+
+    /// Asks a member to get a write through.
+    pub(super) fn prove(&mut self, node: NodeId) {
+        if self.phase == Phase::Faulty || self.places[&node].process.is_none() {
+            return;
+        }
+        let request = self.workload.write();
+        let id = self.ask(node, request);
+        self.proofs.insert(id, node);
+    }
+}
+
+fn brief_request(request: &Request) -> String {
+    let short =
+        |value: &bytes::Bytes| String::from_utf8_lossy(value).trim_end_matches('.').to_owned();
+    match request {
+        Request::Put { key, value } => format!("put {} {}", short(key), short(value)),
+        Request::Swap { key, expected, value } => {
+            format!("swap {} {} if at {expected}", short(key), short(value))
+        }
+        Request::Delete { key } => format!("delete {}", short(key)),
+        Request::Compact { revision } => format!("compact {revision}"),
+        Request::Read { key } => format!("read {}", short(key)),
+    }
+}

@@ -1,0 +1,155 @@
+//! The second phase of a run: nothing goes wrong any more, and progress is due.
+
+use std::time::Duration;
+
+use super::{Event, Outcome, Phase, World};
+use crate::invariants::Violation;
+
+impl World {
+    /// The time of faults is over, or the first part of what comes after it.
+    pub(super) fn phase_ends(&mut self) {
+        let now = self.now;
+        self.become_gentle();
+        let ids = self.ids();
+        self.core = ids.iter().copied().collect();
+        self.net.heal();
+        self.phase = Phase::Whole;
+        if self.options.core_first {
+            self.options.core_first = false;
+            self.phase = Phase::Core;
+            let majority = ids.len() / 2 + 1;
+            while self.core.len() > majority {
+                let out = *self.chance.pick(&ids);
+                self.core.remove(&out);
+            }
+            let core = self.core.clone();
+            self.net.isolate_all_but(&core);
+        }
+        let core = self.core.clone();
+        self.trace.line(now, || format!("from now on progress is due at {core:?}"));
+        self.proven.clear();
+        self.phase_ends = now + self.patience();
+        self.schedule(Duration::ZERO, Event::Look);
+        for id in ids {
+            if self.places[&id].paused.is_some() {
+                self.resume(id);
+            }
+            if !core.contains(&id) {
+                continue;
+            }
+            if self.places[&id].process.is_none() {
+                let process = self.places[&id].processes;
+                self.schedule(Duration::ZERO, Event::Restart { node: id, process });
+            }
+        }
+    }
+
+    /// How long progress may take once nothing stands in its way: many elections, and the restarts
+    /// and snapshots of all members, one piece after another.
+    pub(super) fn patience(&self) -> Duration {
+        let entries = u32::try_from(self.oracle.last().0).expect("a run is short");
+        self.options.election_timeout * 60
+            + self.options.request_timeout * 2
+            + self.options.heartbeat / 4 * entries
+            + Duration::from_secs(20)
+    }
+
+    /// Disks and links work as they should, in a fraction of a heartbeat.
+    pub(super) fn become_gentle(&mut self) {
+        let quick = self.options.heartbeat / 16;
+        self.net.become_reliable();
+        self.net.become_timely(quick);
+        self.options.sync_mean = self.options.sync_mean.min(quick);
+        self.options.apply_mean = self.options.apply_mean.min(quick);
+        self.options.loop_mean = self.options.loop_mean.min(quick / 8);
+        self.options.slow_sync_per_mille = 0;
+    }
+
+    /// Looks whether the present phase has reached what it asks for. Returns whether the run is
+    /// over.
+    pub(super) fn look(&mut self) -> Result<bool, Violation> {
+        let done = match self.phase {
+            Phase::Faulty => false,
+            Phase::Core | Phase::Whole => self.core.is_subset(&self.proven),
+            Phase::Quiet => self.is_settled(),
+        };
+        if done {
+            match self.phase {
+                Phase::Faulty => {}
+                Phase::Core => {
+                    self.phase_ends();
+                    return Ok(false);
+                }
+                Phase::Whole => {
+                    self.phase = Phase::Quiet;
+                    self.phase_ends = self.now + self.patience();
+                }
+                Phase::Quiet => {
+                    self.compare_states()?;
+                    return Ok(true);
+                }
+            }
+        } else if self.now >= self.phase_ends {
+            return Err(Violation::new("liveness", self.what_is_missing()));
+        }
+        for node in self.core.clone() {
+            let asked = self.proofs.values().any(|at| *at == node);
+            // A member that lags behind is left to catch up first, or its own proofs would move the
+            // end of the log away from it.
+            let last = self.oracle.last();
+            let process = self.places[&node].process.as_ref();
+            let is_level = process.is_some_and(|process| process.applied().index == last);
+            if self.phase != Phase::Quiet && is_level && !asked && !self.proven.contains(&node) {
+                self.prove(node);
+            }
+        }
+        self.schedule(self.options.heartbeat, Event::Look);
+        Ok(false)
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        let last = self.oracle.last();
+        self.oracle.any_open().is_none()
+            && self.places.values().all(|place| {
+                place.process.as_ref().is_some_and(|process| process.applied().index == last)
+            })
+    }
+
+    pub(super) fn what_is_missing(&self) -> String {
+        let open = self.oracle.any_open();
+        let members: Vec<String> = self
+            .places
+            .iter()
+            .map(|(id, place)| match &place.process {
+                None => format!("{id} is down"),
+                Some(process) => {
+                    let applied = process.applied();
+                    let status = process.status();
+                    format!("{id} applied {applied}, {status:?}")
+                }
+            })
+            .collect();
+        format!(
+            "in phase {:?}, of {:?} only {:?} made progress; committed up to {}; open: {open:?}\n{}",
+            self.phase,
+            self.core,
+            self.proven,
+            self.oracle.last(),
+            members.join("\n")
+        )
+    }
+
+    /// All machines hold the state of the model, to the last key.
+    pub(super) fn compare_states(&mut self) -> Outcome {
+        let at = self.oracle.last();
+        for (id, place) in &self.places {
+            let process = place.process.as_ref().expect("all run");
+            for key in self.oracle.model().keys() {
+                self.oracle.state(key, at, &process.read(key)).map_err(|violation| {
+                    Violation::new("convergence", format!("at {id}: {}", violation.what))
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

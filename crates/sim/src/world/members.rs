@@ -1,0 +1,370 @@
+//! Processes: how they start, take their turns, and crash; and what becomes of all they ask for.
+
+use std::time::Duration;
+
+use quorate_node::{Envelope, EnvelopeBody, Feedback, GroupConfig, Input, NodeConfig};
+use quorate_raft::{AppendReply, Body, Limits, Membership, NodeId, Record, Time};
+
+use super::{Event, Outcome, World};
+use crate::cluster::{self, Fact};
+use crate::invariants::Violation;
+use crate::model::Request;
+use crate::oracle::RequestId;
+use crate::process::{GROUP, Outbox, Process};
+use crate::sabotage::Sabotage;
+
+impl World {
+    pub(super) fn start(&mut self, id: NodeId) -> Outcome {
+        let limits = Limits {
+            retained_bytes_max: self.options.retained_bytes_max,
+            append_bytes_max: self.options.append_bytes_max,
+            ..Limits::default()
+        };
+        let membership = Membership::of_voters(self.ids());
+        let group = GroupConfig {
+            group: GROUP,
+            membership: membership.clone(),
+            heartbeat_interval: self.options.heartbeat,
+            election_timeout: self.options.election_timeout,
+            limits,
+        };
+        let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
+        config.request_timeout = self.options.request_timeout;
+        let (sabotage, now) = (self.sabotage, self.now);
+        let piece_bytes_max = self.options.snapshot_piece_bytes_max;
+        let place = self.place(id);
+        let mut recovered = place
+            .storage
+            .open()
+            .map_err(|error| Violation::new("recovery", format!("{id} can't start: {error}")))?;
+        if sabotage == Some(Sabotage::VoteForgotten) {
+            recovered.hard_state.vote = None;
+        }
+        let local = place.clock(now);
+        let process = Process::start(
+            config,
+            group,
+            membership,
+            recovered.clone(),
+            &place.storage.engine,
+            piece_bytes_max,
+            local,
+        )
+        .map_err(|fault| Violation::new("recovery", format!("{id} can't start: {fault}")))?;
+        let applied = process.durable();
+        place.process = Some(process);
+        place.processes += 1;
+        place.machine_durable = applied;
+        self.trace.line(now, || {
+            format!(
+                "{id} starts at {applied}, log {} to {}",
+                recovered.base,
+                cluster::last(&recovered)
+            )
+        });
+        self.invariants.observe(Fact::Started { node: id, recovered: &recovered, applied })?;
+        self.turn(id)
+    }
+
+    pub(super) fn crash(&mut self, id: NodeId) -> Outcome {
+        let now = self.now;
+        let mut chance = self.chance.fork();
+        let place = self.place(id);
+        if place.process.take().is_none() {
+            return Ok(());
+        }
+        place.storage.crash(&mut chance);
+        place.wake_at = None;
+        place.turn_scheduled = false;
+        place.applying = false;
+        place.paused = None;
+        self.report.crashes += 1;
+        self.trace.line(now, || format!("{id} crashes"));
+        for client in 0..self.workload.clients().len() {
+            if let Some((request, at)) = self.workload.client_mut(client).waits_for
+                && at == id
+            {
+                self.oracle.lost(request);
+                self.rest(client);
+            }
+        }
+        for waiting in [&mut self.proofs, &mut self.chores] {
+            let lost: Vec<RequestId> =
+                waiting.iter().filter(|(_, at)| **at == id).map(|(id, _)| *id).collect();
+            for request in lost {
+                waiting.remove(&request);
+                self.oracle.lost(request);
+            }
+        }
+        self.invariants.observe(Fact::Stopped { node: id })
+    }
+
+    /// Puts something into a node's inbox, if it runs, and sees that it gets a turn.
+    pub(super) fn post(&mut self, node: NodeId, input: Input<RequestId>) {
+        let Some(process) = &mut self.place(node).process else { return };
+        process.post(input);
+        self.schedule_turn(node);
+    }
+
+    pub(super) fn schedule_turn(&mut self, node: NodeId) {
+        let place = self.place(node);
+        if place.turn_scheduled {
+            return;
+        }
+        place.turn_scheduled = true;
+        let process = place.processes;
+        let after = self.chance.long_tailed(self.options.loop_mean);
+        self.schedule(after, Event::Turn { node, process });
+    }
+
+    /// Gives a node its turn, and does what it asks for.
+    pub(super) fn turn(&mut self, node: NodeId) -> Outcome {
+        let now = self.now;
+        let place = self.place(node);
+        let local = place.clock(now);
+        let mut process = place.process.take().expect("only a running node has a turn");
+        let result = process.turn(local, |outbox| self.carry_out(node, outbox));
+        let deadline = process.deadline();
+        let status = process.status();
+        self.place(node).process = Some(process);
+        result?;
+        if deadline <= local {
+            let what =
+                format!("{node} at {local:?} wants its next turn at {deadline:?}: {status:?}");
+            return Err(Violation::new("deadline", what));
+        }
+        self.check_status(node, &status)?;
+        self.begin_batch(node);
+        self.begin_job(node);
+        self.schedule_wake(node, deadline);
+        Ok(())
+    }
+
+    pub(super) fn schedule_wake(&mut self, node: NodeId, deadline: Time) {
+        let now = self.now;
+        let place = self.place(node);
+        let Some(at) = place.when(deadline) else { return };
+        let at = at.max(now + Duration::from_nanos(1));
+        if place.wake_at.is_some_and(|scheduled| scheduled > now && scheduled <= at) {
+            return;
+        }
+        place.wake_at = Some(at);
+        let process = place.processes;
+        self.schedule(at - now, Event::Wake { node, process });
+    }
+
+    /// What the node says of itself must be what the observer saw it do.
+    pub(super) fn check_status(&mut self, node: NodeId, status: &quorate_raft::Status) -> Outcome {
+        let member = self.invariants.cluster().member(node);
+        let seen = (member.issued.hard_state.term, cluster::last(&member.issued));
+        let said = (status.term, status.last);
+        if seen != said {
+            let what = format!("{node} says it is at {said:?}, its records say {seen:?}");
+            return Err(Violation::new("status", what));
+        }
+        Ok(())
+    }
+
+    pub(super) fn carry_out(&mut self, node: NodeId, outbox: Outbox) -> Outcome {
+        let now = self.now;
+        for event in &outbox.events {
+            self.trace.line(now, || format!("{node} {event:?}"));
+            match event {
+                quorate_raft::Event::BecameLeader { .. } => self.report.leaders += 1,
+                quorate_raft::Event::SnapshotInstalled { .. } => self.report.snapshots += 1,
+                _ => {}
+            }
+            self.invariants.observe(Fact::Happened { node, event })?;
+        }
+        for record in &outbox.records {
+            self.trace.line(now, || format!("{node} writes {}", brief(record)));
+            self.invariants.observe(Fact::Recorded { node, record })?;
+        }
+        for entry in &outbox.committed {
+            let first = entry.id.index.0 == self.oracle.last().0 + 1;
+            self.invariants.observe(Fact::Committed { node, entry })?;
+            if first {
+                self.trace.line(now, || format!("{node} commits {} first", entry.id));
+                self.oracle.committed(entry)?;
+            }
+        }
+        for envelope in outbox.send {
+            self.send(envelope)?;
+        }
+        for (request, error) in outbox.failed {
+            self.trace.line(now, || format!("{node} fails {request:?}: {error:?}"));
+            self.oracle.failed(request, error)?;
+            self.ended(request, false);
+        }
+        Ok(())
+    }
+
+    pub(super) fn send(&mut self, mut envelope: Envelope) -> Outcome {
+        if let EnvelopeBody::Raft(message) = &envelope.body {
+            self.invariants.observe(Fact::Sent { message })?;
+        }
+        self.forge(&mut envelope);
+        let arrivals = self.net.route(envelope.from, envelope.to);
+        let now = self.now;
+        self.trace.line(now, || {
+            let fate = if arrivals.is_empty() { "lost" } else { "sent" };
+            format!("{fate} {envelope:?}")
+        });
+        for after in arrivals {
+            self.schedule(after, Event::Arrive(Box::new(envelope.clone())));
+        }
+        Ok(())
+    }
+
+    pub(super) fn forge(&mut self, envelope: &mut Envelope) {
+        let EnvelopeBody::Raft(message) = &mut envelope.body else { return };
+        match (&mut message.body, self.sabotage) {
+            (Body::VoteReply(reply), Some(Sabotage::ForgedVotes)) => reply.granted = true,
+            (Body::AppendReply(reply), Some(Sabotage::ForgedAcknowledgements)) => {
+                if let AppendReply::Rejected { previous, .. } = *reply {
+                    *reply = AppendReply::Accepted { durable: previous };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn arrive(&mut self, envelope: Envelope) {
+        if self.net.is_blocked(envelope.from, envelope.to) {
+            return;
+        }
+        self.post(envelope.to, Input::Peer(envelope));
+    }
+
+    pub(super) fn begin_batch(&mut self, node: NodeId) {
+        let place = self.places.get_mut(&node).expect("every member has a place");
+        let Some(process) = &mut place.process else { return };
+        let Some(records) = process.begin_batch() else { return };
+        place.storage.write(records);
+        let number = place.processes;
+        if self.sabotage == Some(Sabotage::DurableBeforeSync) {
+            let seq = process.syncing().expect("a batch has just begun");
+            process.post(Input::Durable { group: GROUP, seq });
+            self.schedule_turn(node);
+        }
+        let mut after = self.chance.long_tailed(self.options.sync_mean);
+        if self.chance.per_mille(self.options.slow_sync_per_mille) {
+            after += self.chance.long_tailed(Duration::from_millis(1_000));
+        }
+        self.schedule(after, Event::Synced { node, process: number });
+    }
+
+    pub(super) fn synced(&mut self, node: NodeId) -> Outcome {
+        let place = self.place(node);
+        place
+            .storage
+            .sync()
+            .map_err(|error| Violation::new("log", format!("{node} can't sync: {error}")))?;
+        let process = place.process.as_mut().expect("it is the current process");
+        let (seq, records) = process.synced();
+        process.post(Input::Durable { group: GROUP, seq });
+        self.invariants.observe(Fact::Synced { node, records })?;
+        self.schedule_turn(node);
+        self.begin_batch(node);
+        Ok(())
+    }
+
+    pub(super) fn begin_job(&mut self, node: NodeId) {
+        let place = self.place(node);
+        let has_job = place.process.as_ref().is_some_and(Process::has_job);
+        if !has_job || place.applying {
+            return;
+        }
+        place.applying = true;
+        let process = place.processes;
+        let after = self.chance.long_tailed(self.options.apply_mean);
+        self.schedule(after, Event::Apply { node, process });
+    }
+
+    pub(super) fn apply(&mut self, node: NodeId) -> Outcome {
+        let now = self.now;
+        let place = self.place(node);
+        place.applying = false;
+        let process = place.process.as_mut().expect("it is the current process");
+        let fault = |fault| Violation::new("machine", format!("{node} fails: {fault}"));
+        let job = process.apply().map_err(fault)?;
+        let applied = process.applied();
+        for (id, outcome) in &job.trace {
+            self.oracle.applied(node, *id, outcome)?;
+        }
+        self.machine_moved(node)?;
+        for (request, (id, outcome)) in job.outcomes {
+            self.trace.line(now, || format!("{node} answers {request:?} at {id}"));
+            self.oracle.acknowledged(request, id, &outcome)?;
+            self.ended(request, true);
+        }
+        for request in job.reads {
+            self.trace.line(now, || format!("{node} reads for {request:?} at {applied}"));
+            self.answer_read(node, request)?;
+        }
+        for request in job.unseen {
+            self.oracle.lost(request);
+            self.ended(request, false);
+        }
+        self.schedule_turn(node);
+        self.begin_job(node);
+        Ok(())
+    }
+
+    pub(super) fn answer_read(&mut self, node: NodeId, request: RequestId) -> Outcome {
+        let process = self.places[&node].process.as_ref().expect("it answers");
+        let Some(Request::Read { key }) = self.oracle.request(request) else {
+            return Err(Violation::new("oracle", format!("{request:?} is no read under way")));
+        };
+        let response = process.read(key);
+        let at = process.applied().index;
+        self.oracle.read(request, at, &response)?;
+        self.ended(request, true);
+        Ok(())
+    }
+
+    /// Tells the observer how far the machine is durable now.
+    pub(super) fn machine_moved(&mut self, node: NodeId) -> Outcome {
+        let place = self.place(node);
+        let Some(process) = &place.process else { return Ok(()) };
+        let last = process.durable();
+        if last == place.machine_durable {
+            return Ok(());
+        }
+        place.machine_durable = last;
+        self.invariants.observe(Fact::MachineDurable { node, last })
+    }
+
+    pub(super) fn flush_machine(&mut self, node: NodeId) -> Outcome {
+        let again = self.chance.long_tailed(self.options.flush_every);
+        self.schedule(again.max(Duration::from_millis(1)), Event::FlushMachine { node });
+        let sabotage = self.sabotage;
+        let place = self.place(node);
+        if place.paused.is_some() {
+            return Ok(());
+        }
+        let Some(process) = &mut place.process else { return Ok(()) };
+        if sabotage == Some(Sabotage::MachineForgets) {
+            let applied = process.applied().index;
+            let feedback = Feedback::Progress { applied, durable: applied };
+            process.post(Input::Applied { group: GROUP, feedback });
+            self.schedule_turn(node);
+            return Ok(());
+        }
+        let fault = |fault| Violation::new("machine", format!("{node} fails: {fault}"));
+        process.flush_machine().map_err(fault)?;
+        self.machine_moved(node)?;
+        self.schedule_turn(node);
+        Ok(())
+    }
+}
+
+fn brief(record: &Record) -> String {
+    match record {
+        Record::Append(entries) => {
+            let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
+            format!("{ids:?}")
+        }
+        Record::HardState(_) | Record::Compact(_) | Record::Reset(_) => format!("{record:?}"),
+    }
+}
