@@ -260,11 +260,11 @@ fn revive(members: &mut [Member], folder: &Path, initial: &str, worked: bool) ->
 async fn survey(members: &mut [Member]) -> Vec<[String; 6]> {
     let mut rows = Vec::with_capacity(members.len());
     for member in members {
-        if let Some(process) = &mut member.process {
-            if let Ok(Some(_)) = process.try_wait() {
-                member.process = None;
-                member.ended = Some(Instant::now());
-            }
+        if let Some(process) = &mut member.process
+            && let Ok(Some(_)) = process.try_wait()
+        {
+            member.process = None;
+            member.ended = Some(Instant::now());
         }
         let pid =
             member.process.as_ref().map_or("-".to_owned(), |process| process.id().to_string());
