@@ -95,12 +95,16 @@ impl<'a> Writes<'a> {
     }
 }
 
-/// The rule that no key is put twice, nor put and deleted. The order is etcd's, with its one hole:
-/// of two inner transactions side by side, the first may put what the second deletes.
+/// The rule that no key is put twice, nor put and deleted. The order is etcd's, with its two holes: of
+/// two inner transactions side by side, the first may put what the second deletes; and a delete
+/// without an end is not looked at. Clients of etcd may lean on either, and the outcome is well
+/// defined: operations take effect in their order.
 fn check_writes(ops: &[RequestOp]) -> Result<Writes<'_>, Error> {
     let mut writes = Writes::default();
     for op in ops {
-        if let RequestOp::DeleteRange(delete) = op {
+        if let RequestOp::DeleteRange(delete) = op
+            && !matches!(delete.range, KeyRange::From(_))
+        {
             writes.deletes.push(&delete.range);
         }
     }
