@@ -143,7 +143,18 @@ impl Path {
     /// before.
     pub(crate) fn plan(txn: &TxnRequest, before: &Snapshot<'_>) -> Result<Self, ReadError> {
         let path = Self::choose(txn, before)?;
-        path.check(txn, before)?;
+        // Where several are wrong, the error is that of a put, as in etcd.
+        path.visit(txn, &mut |op| match op {
+            RequestOp::Put(put) => {
+                check_kept(put, before)?;
+                check_lease(put, before)
+            }
+            RequestOp::Range(_) | RequestOp::DeleteRange(_) | RequestOp::Txn(_) => Ok(()),
+        })?;
+        path.visit(txn, &mut |op| match op {
+            RequestOp::Range(range) => Ok(check_revision(range.revision, before)?),
+            RequestOp::Put(_) | RequestOp::DeleteRange(_) | RequestOp::Txn(_) => Ok(()),
+        })?;
         Ok(path)
     }
 
@@ -165,19 +176,20 @@ impl Path {
         if self.succeeded { &txn.success } else { &txn.failure }
     }
 
-    fn check(&self, txn: &TxnRequest, before: &Snapshot<'_>) -> Result<(), ReadError> {
+    /// Calls `look` with each operation that will run, those of transactions within in their place.
+    fn visit<'t>(
+        &self,
+        txn: &'t TxnRequest,
+        look: &mut impl FnMut(&'t RequestOp) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
         let mut inner = self.inner.iter();
         for op in self.branch(txn) {
             match op {
-                RequestOp::Range(range) => check_revision(range.revision, before)?,
-                RequestOp::Put(put) => check_put(put, before)?,
-                RequestOp::DeleteRange(_) => {}
                 RequestOp::Txn(txn) => {
-                    inner
-                        .next()
-                        .expect("a path holds every inner transaction")
-                        .check(txn, before)?;
+                    let path = inner.next().expect("a path holds every inner transaction");
+                    path.visit(txn, look)?;
                 }
+                RequestOp::Range(_) | RequestOp::Put(_) | RequestOp::DeleteRange(_) => look(op)?,
             }
         }
         Ok(())
@@ -196,11 +208,21 @@ fn check_revision(revision: i64, before: &Snapshot<'_>) -> Result<(), Error> {
     }
 }
 
-/// What a put needs to find: its lease, and the key if it keeps something of it.
+/// What a put needs to find: its lease, and the key if it keeps something of it. Which is missed first
+/// where both are differs within a transaction, as in etcd.
 pub(crate) fn check_put(put: &PutRequest, before: &Snapshot<'_>) -> Result<(), ReadError> {
+    check_lease(put, before)?;
+    check_kept(put, before)
+}
+
+fn check_lease(put: &PutRequest, before: &Snapshot<'_>) -> Result<(), ReadError> {
     if put.lease != 0 && before.reader.get(Table::Lease, &rows::lease_row(put.lease))?.is_none() {
         return Err(Error::LeaseNotFound.into());
     }
+    Ok(())
+}
+
+fn check_kept(put: &PutRequest, before: &Snapshot<'_>) -> Result<(), ReadError> {
     if (put.ignore_value || put.ignore_lease) && before.get(&put.key)?.is_none() {
         return Err(Error::KeyNotFound.into());
     }

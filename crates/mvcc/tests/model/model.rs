@@ -122,23 +122,39 @@ impl Model {
         (succeeded, if succeeded { &txn.success } else { &txn.failure })
     }
 
+    /// What is wrong with the operations that will run; a put comes before a range.
     fn check_txn(&self, txn: &TxnRequest) -> Result<(), Error> {
-        for op in self.branch(txn).1 {
-            match op {
-                RequestOp::Range(range) if range.revision > self.revision() => {
+        let mut ops = Vec::new();
+        self.flatten(txn, &mut ops);
+        for op in &ops {
+            if let RequestOp::Put(put) = op {
+                let kept = put.ignore_value || put.ignore_lease;
+                if kept && !self.keys().contains_key(&put.key) {
+                    return Err(Error::KeyNotFound);
+                }
+                self.check_put(put)?;
+            }
+        }
+        for op in &ops {
+            if let RequestOp::Range(range) = op {
+                if range.revision > self.revision() {
                     return Err(Error::FutureRevision);
                 }
-                RequestOp::Range(range)
-                    if range.revision != 0 && range.revision < self.compacted =>
-                {
+                if range.revision != 0 && range.revision < self.compacted {
                     return Err(Error::Compacted);
                 }
-                RequestOp::Put(put) => self.check_put(put)?,
-                RequestOp::Txn(txn) => self.check_txn(txn)?,
-                RequestOp::Range(_) | RequestOp::DeleteRange(_) => {}
             }
         }
         Ok(())
+    }
+
+    fn flatten<'t>(&self, txn: &'t TxnRequest, ops: &mut Vec<&'t RequestOp>) {
+        for op in self.branch(txn).1 {
+            match op {
+                RequestOp::Txn(txn) => self.flatten(txn, ops),
+                RequestOp::Range(_) | RequestOp::Put(_) | RequestOp::DeleteRange(_) => ops.push(op),
+            }
+        }
     }
 
     fn holds(&self, compare: &Compare) -> bool {
