@@ -485,7 +485,14 @@ impl Leader {
         let Progress::Snapshot(outgoing) = &mut peer.progress else { return };
         // While the host reads there is nothing on the way that this could answer, but a repeated
         // piece; and the piece that is on the way is repeated by the heartbeat.
-        if outgoing.sent.is_none() || outgoing.last != Some(last) || cursor == outgoing.cursor {
+        let Some(sent) = &outgoing.sent else { return };
+        if outgoing.last != Some(last) || cursor == outgoing.cursor {
+            return;
+        }
+        // An answer leads on to the next piece. One that asks for any other may be a late one, and to
+        // follow it back would make two transfers of one, then four. Only who goes on asking, when a
+        // piece had to be repeated, has lost its place: it has restarted.
+        if sent.next.as_ref() != Some(&cursor) && outgoing.unanswered < 2 {
             return;
         }
         outgoing.seek(cursor.clone());
