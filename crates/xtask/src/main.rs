@@ -71,7 +71,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "sizes",
-        help: "clusters of 1 to 7 with members down, and a wiped member",
+        help: "clusters of 1, 3, 5 and 7 with a minority and with a majority down",
         run: checks::sizes::run,
     },
     Chore {

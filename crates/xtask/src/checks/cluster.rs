@@ -50,9 +50,9 @@ impl Program {
         Ok(Self::Quorate(target.join("release/quorate")))
     }
 
-    /// The `etcd` that the variable `ETCD_BIN` names, or the one on the path.
+    /// The `etcd` that the variable `CHECK_ETCD` names, or the one on the path.
     pub(crate) fn etcd() -> Self {
-        Self::Etcd(std::env::var_os("ETCD_BIN").map_or_else(|| "etcd".into(), PathBuf::from))
+        Self::Etcd(std::env::var_os("CHECK_ETCD").map_or_else(|| "etcd".into(), PathBuf::from))
     }
 
     fn command(&self) -> Command {
@@ -225,12 +225,6 @@ impl Cluster {
             self.members[member].stopped = false;
         }
         Ok(())
-    }
-
-    /// Removes the data of a member that does not run.
-    pub(crate) fn wipe(&mut self, member: usize) -> io::Result<()> {
-        assert!(self.members[member].process.is_none(), "a member that runs keeps its data");
-        fs::remove_dir_all(self.data(member))
     }
 
     /// Whether a process ended by itself; its log says why.

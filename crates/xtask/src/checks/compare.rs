@@ -194,7 +194,7 @@ fn machine_time() -> io::Result<(u64, u64)> {
 fn report(rows: &[(Case, Vec<(Run, Run)>)]) -> String {
     let mut text = String::from(
         "# Performance\n\n\
-         Written by `cargo xtask compare` (the variable `ETCD_BIN` names the etcd to compare with): \
+         Written by `cargo xtask compare` (the variable `CHECK_ETCD` names the etcd to compare with): \
          etcd 3.5.1 and Quorate, three\nmembers each on loopback with every write synced to disk, both \
          alive, measured by turns with one generator. Keys of 8 bytes,\nvalues of 256. Medians over \
          the runs; the ratio is the median of the ratios of neighbouring runs, with the least and the\n\

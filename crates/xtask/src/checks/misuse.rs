@@ -23,6 +23,8 @@ pub(crate) fn run() -> io::Result<()> {
     let mut cluster =
         Cluster::start(Program::Quorate(binary.clone()), 3, &["--log-level", "info"])?;
     let runtime = tokio::runtime::Runtime::new()?;
+    // Connections are made on it.
+    let _entered = runtime.enter();
     runtime.block_on(wait_for_leader(&cluster))?;
     let mut acknowledged = BTreeMap::new();
     let client = Client::new(&cluster.endpoint(0), Duration::from_secs(20));
