@@ -14,7 +14,8 @@
 //! # The rooms
 //!
 //! `config` reads flags and variables · `identity.rs` says who the member is · `server.rs` starts
-//! and ends it · `host.rs` sets the host up · `serve.rs` has the connections · `rpc/` answers calls,
+//! and ends it · `host.rs` sets the host up · `serve.rs` has the connections, and `authority.rs` makes hyper accept
+//! those of old clients · `rpc/` answers calls,
 //! a file for each service, with `rpc/error.rs` as the one table of errors and `rpc/convert.rs` as the
 //! gateway into the data model · `member.rs` is what the services talk to · `machine.rs` wraps the store
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
@@ -26,6 +27,7 @@
 //! encryption, no authentication, no changes of the membership yet: such calls and flags are refused
 //! by name.
 
+mod authority;
 pub mod config;
 mod host;
 mod http;

@@ -3,9 +3,8 @@
 //! One port serves gRPC and plain HTTP, as in etcd. The first bytes of a connection tell HTTP/1.1 from
 //! HTTP/2 (hyper looks at them), and the content type tells gRPC from the rest.
 //!
-//! The `:authority` of a request is parsed by hyper, which resets a stream whose authority is none in
-//! the sense of RFC 3986. Two old clients of Go send such a thing: version 3.5.0 (`#initially=[…]`), and
-//! any version on the path of a Unix socket. Both know no remedy but another version or address.
+//! Below hyper there is [`AnyAuthority`], because hyper is stricter than widespread clients about the
+//! name by which they call a server.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -22,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::body::Body;
 
+use crate::authority::AnyAuthority;
 use crate::config::Config;
 use crate::http::Pages;
 use crate::log::Log;
@@ -124,7 +124,8 @@ async fn connection(
         let front = front.clone();
         async move { Ok::<_, Infallible>(front.answer(request).await) }
     });
-    let mut connection = pin!(protocols.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(AnyAuthority::new(stream));
+    let mut connection = pin!(protocols.serve_connection(stream, service));
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stop.requested() => connection.as_mut().graceful_shutdown(),

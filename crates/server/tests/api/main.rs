@@ -1,5 +1,6 @@
 //! The server as its clients see it: members in this process, and real sockets between.
 
+mod authority;
 mod cluster;
 mod http;
 mod kv;
