@@ -24,6 +24,9 @@ const fn step(line: &'static str) -> Step {
     Step { line, input: "", opaque: false }
 }
 
+/// How endpoints may begin. With the scheme, etcdctl 3.4 calls the server by the whole URL.
+const SCHEMES: [&str; 2] = ["", "http://"];
+
 const FORMATS: [&str; 5] = ["simple", "json", "fields", "table", "protobuf"];
 
 /// The session. Later steps build on earlier ones.
@@ -84,7 +87,7 @@ pub(crate) fn run() -> io::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let (mut same, mut different) = (0, 0);
     for program in programs.split(':').map(PathBuf::from) {
-        for format in FORMATS {
+        for (scheme, format) in sessions() {
             // A cluster for each session, so that revisions begin anew.
             let flags = ["--log-level", "error"];
             let etcd = Cluster::start(Program::etcd(), 3, &flags)?;
@@ -94,14 +97,15 @@ pub(crate) fn run() -> io::Result<()> {
                 wait_for_leader(&ours).await
             })?;
             for step in STEPS {
-                let theirs = execute(&program, format, step, &etcd)?;
-                let own = execute(&program, format, step, &ours)?;
+                let theirs = execute(&program, scheme, format, step, &etcd)?;
+                let own = execute(&program, scheme, format, step, &ours)?;
                 if theirs == own {
                     same += 1;
                 } else {
                     different += 1;
                     println!(
-                        "etcdctl: {} -w {format} {}\n--- etcd\n{theirs}\n--- quorate\n{own}\n",
+                        "etcdctl: {} --endpoints {scheme}… -w {format} {}\n\
+                         --- etcd\n{theirs}\n--- quorate\n{own}\n",
                         program.display(),
                         step.line,
                     );
@@ -113,11 +117,20 @@ pub(crate) fn run() -> io::Result<()> {
     if different == 0 { Ok(()) } else { Err(io::Error::other("etcdctl can tell the difference")) }
 }
 
+/// Every scheme with every format.
+fn sessions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SCHEMES.into_iter().flat_map(|scheme| FORMATS.map(|format| (scheme, format)))
+}
+
 /// What a command printed and how it ended, without what names a cluster or a moment.
-fn execute(program: &PathBuf, format: &str, step: &Step, cluster: &Cluster) -> io::Result<String> {
-    // Without the scheme, as etcdctl's own default is: with it, etcdctl 3.4 puts the whole URL into the
-    // header `:authority`, which the HTTP/2 library here refuses (docs/adr/0002).
-    let endpoints = cluster.endpoints().join(",").replace("http://", "");
+fn execute(
+    program: &PathBuf,
+    scheme: &str,
+    format: &str,
+    step: &Step,
+    cluster: &Cluster,
+) -> io::Result<String> {
+    let endpoints = cluster.endpoints().join(",").replace("http://", scheme);
     let words = step.line.split(' ').map(|word| if word == "''" { "" } else { word });
     let mut process = Command::new(program)
         .env("ETCDCTL_API", "3")
