@@ -229,11 +229,12 @@ impl<'a> Writer<'a> {
             return Ok(false);
         }
         for key in attached_keys(&*self.engine, id)? {
+            // The rows may have come from another member, so that they fit together is not certain.
             let attached = self
                 .snapshot()
                 .get(&key)?
+                .filter(|attached| attached.lease == id)
                 .ok_or_else(|| rows::damaged("LeaseKey", &rows::lease_key_row(id, &key)))?;
-            assert_eq!(attached.lease, id, "the rows of a lease name the keys attached to it");
             self.delete(attached)?;
         }
         self.engine.delete(Table::Lease, &row)?;

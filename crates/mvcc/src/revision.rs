@@ -2,6 +2,12 @@
 
 use core::fmt;
 
+/// The largest number that counts what happened (revisions, changes, versions of a key) and is
+/// believed when it is read. No store gets there in a million years, and a larger one would leave no
+/// room for the next. Of a peer only half as much is believed, so that what comes after it can be
+/// read again.
+pub(crate) const COUNT_MAX: i64 = 1 << 62;
+
 /// One change. All changes of one command share `main`, the revision that clients see; `sub` counts
 /// them from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +37,7 @@ impl Revision {
         let number = u128::from_be_bytes(bytes.try_into().ok()?);
         let main = i64::try_from((number >> 64) as u64).ok()?;
         let sub = i64::try_from(number as u64).ok()?;
-        Some(Self { main, sub })
+        (main <= COUNT_MAX && sub <= COUNT_MAX).then_some(Self { main, sub })
     }
 }
 

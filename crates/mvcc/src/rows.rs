@@ -27,12 +27,21 @@ use crate::codec::{self, Malformed, Source};
 use crate::engine::{EngineError, ROW_KEY_BYTES_MAX};
 use crate::key::KeyRange;
 use crate::response::KeyValue;
-use crate::revision::Revision;
+use crate::revision::{COUNT_MAX, Revision};
 
 const END_MARK: [u8; 2] = [0x00, 0x01];
 
 /// The longest key that can be written, in bytes: its row fits even if every byte is escaped.
 pub(crate) const KEY_BYTES_MAX: usize = (ROW_KEY_BYTES_MAX - END_MARK.len() - Revision::LENGTH) / 2;
+
+/// Refuses a key, out of a row, that is longer than one that can be written.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), EngineError> {
+    if key.len() <= KEY_BYTES_MAX {
+        return Ok(());
+    }
+    let what = format!("a key of {} bytes, and {KEY_BYTES_MAX} is the limit", key.len());
+    Err(EngineError::Corrupt(what))
+}
 
 /// The part of a row of `Table::Key` that all revisions of a key share.
 pub(crate) fn key_prefix(key: &[u8]) -> Vec<u8> {
@@ -151,6 +160,9 @@ pub(crate) fn read_put(
             return Err(Malformed);
         }
         let (create, version, lease) = (source.i64()?, source.i64()?, source.i64()?);
+        if version > COUNT_MAX {
+            return Err(Malformed);
+        }
         Ok((create, version, lease, source.remainder()))
     };
     let (create_revision, version, lease, value) = read().map_err(|_| damaged("Key", prefix))?;

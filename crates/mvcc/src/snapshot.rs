@@ -17,13 +17,14 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use bytes::Bytes;
-use quorate_node::{Fault, Piece, RestoreError, Snapshot, SnapshotBytes};
+use quorate_node::{Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError};
 use quorate_raft::EntryId;
 
 use crate::codec::{self, Malformed, Source};
 use crate::command;
-use crate::engine::{Engine, EngineError, Table, View};
+use crate::engine::{Engine, EngineError, ROW_KEY_BYTES_MAX, Table, View};
 use crate::hash::crc32c;
+use crate::revision::COUNT_MAX;
 use crate::rows;
 use crate::store::{State, fault};
 
@@ -62,14 +63,24 @@ impl Cursor {
         out.into()
     }
 
+    /// The longest cursor: the key of a row, and the numbers before it.
+    const BYTES_MAX: usize = ROW_KEY_BYTES_MAX + 32;
+
+    /// Reads what [`Self::encode`] wrote, or what a follower made up.
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         if bytes.is_empty() {
             return Ok(Self::START);
+        }
+        if bytes.len() > Self::BYTES_MAX {
+            return Err(Malformed);
         }
         let mut source = Source::new(Bytes::copy_from_slice(bytes));
         let table = Table::try_from(source.u8()?).map_err(|_| Malformed)?;
         let checksum = source.u64()?.try_into().map_err(|_| Malformed)?;
         let rows = source.u64()?;
+        if rows > COUNT_MAX.unsigned_abs() {
+            return Err(Malformed);
+        }
         let [after] = source.flags()?;
         Ok(Self { table, after: after.then(|| source.remainder()), checksum, rows })
     }
@@ -114,9 +125,8 @@ impl Snapshot for StoreSnapshot {
         self.last
     }
 
-    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, Fault> {
-        let mut cursor = Cursor::decode(cursor)
-            .map_err(|Malformed| Fault(String::from("a cursor that no snapshot gave out")))?;
+    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, SnapshotError> {
+        let mut cursor = Cursor::decode(cursor).map_err(|Malformed| SnapshotError::Cursor)?;
         let mut data = Vec::with_capacity(bytes_max.min(1 << 20) + HEADER);
         data.extend_from_slice(&[0; HEADER]);
         let ended = self.read_rows(&mut cursor, &mut data, bytes_max).map_err(fault)?;
@@ -205,39 +215,58 @@ impl Restore {
     }
 }
 
-/// Whether a row is one that this version reads, so that it is refused here and does not end the
-/// member later.
+/// Whether a row is one that this version writes, so that it is refused here and does not end the
+/// member later: by a number that leaves no room for the next, or a key whose own rows do not fit.
 fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), EngineError> {
+    let name = |name: &str| rows::damaged(name, &key[..key.len().min(64)]);
+    if key.len() > ROW_KEY_BYTES_MAX {
+        return Err(name("of any kind"));
+    }
     match table {
         Table::Meta if *key == State::ROW => {
-            State::decode(&mut Source::new(value.clone()))
-                .map_err(|Malformed| rows::damaged("Meta", key))?;
+            let state =
+                State::decode(&mut Source::new(value.clone())).map_err(|Malformed| name("Meta"))?;
+            check_count(state.revision)?;
         }
         Table::Meta => {
             command::decode_member(&mut Source::new(value.clone()))
-                .map_err(|Malformed| rows::damaged("Meta", key))?;
+                .map_err(|Malformed| name("Meta"))?;
         }
         Table::Key => {
             let (prefix, revision) = rows::split_key_row(key)?;
+            check_count(revision.main.max(revision.sub))?;
             if rows::is_deletion(value)? {
-                rows::key_of_prefix(&prefix)?;
+                rows::check_key(&rows::key_of_prefix(&prefix)?)?;
             } else {
-                rows::read_put(&prefix, revision, value)?;
+                let kv = rows::read_put(&prefix, revision, value)?;
+                rows::check_key(&kv.key)?;
+                check_count(kv.version)?;
             }
         }
         Table::Revision => {
-            rows::read_change(key, value)?;
+            let change = rows::read_change(key, value)?;
+            rows::check_key(&change.key)?;
+            check_count(change.revision.main.max(change.revision.sub))?;
         }
         Table::Lease => {
             rows::read_lease(key, value)?;
         }
         Table::LeaseKey => {
             if key.len() <= rows::lease_row(0).len() || !value.is_empty() {
-                return Err(rows::damaged("LeaseKey", key));
+                return Err(name("LeaseKey"));
             }
+            rows::check_key(&key[rows::lease_row(0).len()..])?;
         }
     }
     Ok(())
+}
+
+/// Refuses a number so large that what follows it could not be read again.
+fn check_count(count: i64) -> Result<(), EngineError> {
+    if count <= COUNT_MAX / 2 {
+        return Ok(());
+    }
+    Err(EngineError::Corrupt(format!("{count} is more than ever happened")))
 }
 
 fn malformed(Malformed: Malformed) -> RestoreError {

@@ -17,6 +17,7 @@ use crate::engine::{Engine, EngineError, EngineSize, Reader, Table};
 use crate::read::ReadState;
 use crate::request::MemberAttributes;
 use crate::response::{LeaseChange, RevisionEvents};
+use crate::revision::COUNT_MAX;
 use crate::rows;
 use crate::snapshot::Restore;
 
@@ -69,7 +70,7 @@ impl State {
         let removal = Removal::decode(source)?;
         source.end()?;
         let in_order = removal.done <= compacted && compacted <= revision;
-        if revision < 1 || compacted < -1 || !in_order {
+        if !(1..=COUNT_MAX).contains(&revision) || compacted < -1 || !in_order {
             return Err(Malformed);
         }
         Ok(Self { revision, compacted, removal })

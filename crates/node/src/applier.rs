@@ -12,7 +12,7 @@ use quorate_raft::{
 };
 
 use crate::effects::{ApplyJob, Feedback};
-use crate::machine::{Fault, Machine, Piece, RestoreError, Snapshot};
+use crate::machine::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotError};
 use crate::proposal;
 
 /// The size of a piece of a snapshot, in bytes.
@@ -162,7 +162,8 @@ impl<O: Send + 'static> Applier<O> {
     }
 
     /// Reads the piece at `cursor` of the snapshot that ends with `last`, or the first piece of a new
-    /// snapshot if that one is gone.
+    /// snapshot if that one is gone. A follower who asks for a piece that can't be gets the first,
+    /// too.
     fn read_piece(
         &mut self,
         to: NodeId,
@@ -176,7 +177,16 @@ impl<O: Send + 'static> Applier<O> {
             self.snapshots.insert(to, snapshot);
         }
         let snapshot = self.snapshots.get_mut(&to).expect("it is there by now");
-        let read = snapshot.read(&cursor, PIECE_BYTES)?;
+        let first = |snapshot: &mut Box<dyn Snapshot>| match snapshot.read(&[], PIECE_BYTES) {
+            Ok(read) => Ok((Bytes::new(), read)),
+            Err(SnapshotError::Fault(fault)) => Err(fault),
+            Err(SnapshotError::Cursor) => Err(Fault("a snapshot without a beginning".into())),
+        };
+        let (cursor, read) = match snapshot.read(&cursor, PIECE_BYTES) {
+            Ok(read) => (cursor, read),
+            Err(SnapshotError::Cursor) => first(snapshot)?,
+            Err(SnapshotError::Fault(fault)) => return Err(fault),
+        };
         let meta = SnapshotMeta { last: snapshot.last(), membership: self.membership.clone() };
         let chunk = SnapshotChunk { meta, cursor, data: read.data, next: read.next };
         Ok(SnapshotPiece { to, chunk })

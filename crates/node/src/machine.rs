@@ -80,11 +80,14 @@ pub trait Snapshot: Send {
     fn last(&self) -> EntryId;
 
     /// Reads the piece that begins at `cursor`, of about `bytes_max` bytes. Empty is the beginning;
-    /// any other cursor is one that an earlier call returned as [`SnapshotBytes::next`].
+    /// any other should be one that a snapshot with the same [`Snapshot::last`] returned as
+    /// [`SnapshotBytes::next`]. But cursors travel to the follower and back, so this is data: what
+    /// is read at a made-up one is refused there, by its checksum.
     ///
     /// # Errors
-    /// A [`Fault`] if the state can't be read, or the cursor is none of this snapshot's.
-    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, Fault>;
+    /// [`SnapshotError::Cursor`] for bytes that are no cursor, never for the empty one; a
+    /// [`Fault`] if the state can't be read.
+    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, SnapshotError>;
 }
 
 /// What [`Snapshot::read`] read.
@@ -120,6 +123,32 @@ impl fmt::Display for Fault {
 }
 
 impl core::error::Error for Fault {}
+
+/// Why a piece of a snapshot was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// No snapshot gave out such a cursor. It came from a peer, so this is no reason to stop.
+    Cursor,
+    /// Something is wrong with this member.
+    Fault(Fault),
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cursor => f.write_str("a cursor that no snapshot gave out"),
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SnapshotError {}
+
+impl From<Fault> for SnapshotError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
 
 /// Why a piece of a snapshot was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]

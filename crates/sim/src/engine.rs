@@ -7,7 +7,9 @@ use bytes::Bytes;
 use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::{KeyRange, Outcome, RangeRequest, RangeResponse, ReadState, Store};
-use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes};
+use quorate_node::{
+    Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
+};
 use quorate_raft::EntryId;
 
 /// A command that was applied, and its outcome.
@@ -209,7 +211,7 @@ impl Snapshot for Pieces {
         self.snapshot.last()
     }
 
-    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, Fault> {
+    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, SnapshotError> {
         self.snapshot.read(cursor, bytes_max.min(self.piece_bytes_max))
     }
 }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, BufMut, Bytes};
-use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes};
+use quorate_node::{
+    Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
+};
 use quorate_raft::EntryId;
 
 /// A command that no member can apply.
@@ -161,8 +163,15 @@ impl Snapshot for Frozen {
         self.last
     }
 
-    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, Fault> {
-        let start = if cursor.is_empty() { 0 } else { (&cursor[..]).get_u64() as usize };
+    fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, SnapshotError> {
+        let start = match cursor.try_into() {
+            Ok(at) => usize::try_from(u64::from_be_bytes(at)).unwrap_or(usize::MAX),
+            Err(_) if cursor.is_empty() => 0,
+            Err(_) => return Err(SnapshotError::Cursor),
+        };
+        if start > self.bytes.len() {
+            return Err(SnapshotError::Cursor);
+        }
         let end = self.bytes.len().min(start + bytes_max.min(PIECE_BYTES));
         let next =
             (end < self.bytes.len()).then(|| Bytes::copy_from_slice(&(end as u64).to_be_bytes()));
