@@ -44,6 +44,10 @@ pub struct Limits {
     /// A leader keeps entries that could be compacted for followers that are behind, as long as its
     /// log does not exceed so many bytes; beyond that they get a snapshot.
     pub retained_bytes_max: usize,
+    /// Every member keeps as many of the last entries as cost so many bytes (at most
+    /// `retained_bytes_max`), compactable or not, for whoever is a little behind after a restart or
+    /// when leadership moves.
+    pub retained_bytes_min: usize,
 }
 
 impl Default for Limits {
@@ -56,6 +60,7 @@ impl Default for Limits {
             uncommitted_bytes_max: 64 * MIB,
             pending_reads_max: 16 * 1024,
             retained_bytes_max: 64 * MIB,
+            retained_bytes_min: 8 * MIB,
         }
     }
 }

@@ -253,9 +253,12 @@ impl Core {
         self.persist(Record::Reset(last));
     }
 
-    /// Forgets entries that the machine holds durably, up to this position.
+    /// Forgets entries that the machine holds durably, up to this position, but for the last ones:
+    /// whoever is a little behind, after a restart or when leadership moves, needs no snapshot then.
     pub(crate) fn compact_log(&mut self, through: Index) {
         assert!(through <= self.compactable, "{through} is not in the machine durably");
+        let kept = self.limits.retained_bytes_min.min(self.limits.retained_bytes_max);
+        let through = self.log.cut(through, kept);
         if self.log.base().index < through {
             let base = self.log.compact(through);
             self.persist(Record::Compact(base));

@@ -172,10 +172,14 @@ impl Follower {
 
     /// Learns the commit index, and confirms the leader.
     pub(crate) fn on_heartbeat(&mut self, core: &mut Core, leader: NodeId, heartbeat: Heartbeat) {
-        if heartbeat.commit > core.log.last().index {
-            return core.malformed(leader, "a heartbeat commits beyond what was acknowledged");
+        if heartbeat.commit <= core.log.last().index {
+            core.commit_to(heartbeat.commit);
+        } else {
+            // The leader knows of a longer log under this name: it was lost with its disk.
+            let reply =
+                AppendReply::Rejected { previous: heartbeat.commit, hint: core.log.last() };
+            core.send(leader, Body::AppendReply(reply));
         }
-        core.commit_to(heartbeat.commit);
         let reply = HeartbeatReply { round: heartbeat.round };
         core.send(leader, Body::HeartbeatReply(reply));
     }

@@ -258,6 +258,15 @@ impl Leader {
     /// A follower does not have the entry that an append followed.
     fn on_rejected(&mut self, core: &mut Core, from: NodeId, previous: Index, hint: EntryId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        if matches!(peer.progress, Progress::Replicate(_)) && hint.index < peer.matched {
+            // Either the answer is an old one, or the member lost its disk and came back under its
+            // name. To believe the second can do no harm: what is known to match is known less well,
+            // nothing that is committed is taken back, and one empty append settles it.
+            peer.matched = hint.index;
+            let next = core.log.may_match(hint).map_or(core.log.base(), |found| found).index.next();
+            peer.progress = Progress::Probe { next, attempt: Attempt::Again };
+            return replicate_to(core, from, peer);
+        }
         let is_stale = match &peer.progress {
             Progress::Probe { next, .. } => previous.next() != *next,
             Progress::Replicate(inflight) => previous <= peer.matched || previous >= inflight.next,

@@ -218,6 +218,20 @@ impl Log {
         base
     }
 
+    /// The last position up to `through` at which the log can be cut and still hold `bytes_min`.
+    pub(crate) fn cut(&self, through: Index, bytes_min: usize) -> Index {
+        let mut left = self.bytes;
+        let mut at = self.base.index;
+        for entry in self.entries.iter().take_while(|entry| entry.id.index <= through) {
+            left -= entry.cost();
+            if left < bytes_min {
+                break;
+            }
+            at = entry.id.index;
+        }
+        at
+    }
+
     /// Replaces the log by a snapshot that ends with `last`, on behalf of the leader of
     /// `leader_term`. What the snapshot covers is durable in the machine already.
     pub(crate) fn reset(&mut self, last: EntryId, leader_term: Term, seq: Seq) {

@@ -52,6 +52,7 @@ impl Host {
                 uncommitted_bytes_max: 1000,
                 pending_reads_max: 3,
                 retained_bytes_max: 100,
+                retained_bytes_min: 50,
             },
         };
         Self {

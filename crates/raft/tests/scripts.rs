@@ -287,6 +287,12 @@ impl Script {
                 self.members.get_mut(&id).unwrap().crash(survive);
                 Ok(())
             }
+            // wipe NODE: its disk is lost while it is down, and a new one put in its place.
+            "wipe" => {
+                let id = self.node(arguments)?;
+                self.members.get_mut(&id).unwrap().wipe();
+                Ok(())
+            }
             // start NODE: after a crash.
             "start" => {
                 let id = self.node(arguments)?;
@@ -344,6 +350,7 @@ impl Script {
             uncommitted_bytes_max: number("uncommitted_bytes", defaults.uncommitted_bytes_max)?,
             pending_reads_max: number("reads", defaults.pending_reads_max)?,
             retained_bytes_max: number("retained", defaults.retained_bytes_max)?,
+            retained_bytes_min: number("kept", 0)?,
         };
         let mut membership = Membership::of_voters((1..=nodes).map(NodeId));
         membership.learners = (nodes + 1..=nodes + learners).map(NodeId).collect();

@@ -227,6 +227,14 @@ impl Member {
         self.machine.crash();
     }
 
+    /// Loses the disk of a member that is down.
+    pub(crate) fn wipe(&mut self) {
+        assert!(self.raft.is_none(), "a member that is up keeps its disk");
+        self.disk = Recovered::default();
+        self.written = Recovered::default();
+        self.machine = Machine::default();
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         self.raft.is_some()
     }

@@ -83,6 +83,7 @@ impl World {
             append_bytes_max: [40, 200, 1 << 20][random.below(3) as usize],
             inflight_messages_max: [1, 4, 256][random.below(3) as usize],
             retained_bytes_max: [0, 200, 1 << 20][random.below(3) as usize],
+            retained_bytes_min: 100,
             ..Limits::default()
         };
         let mut world = Self::with(seed, random, weather, limits);

@@ -17,6 +17,7 @@ impl World {
     pub(super) fn start(&mut self, id: NodeId) -> Outcome {
         let limits = Limits {
             retained_bytes_max: self.options.retained_bytes_max,
+            retained_bytes_min: self.options.retained_bytes_max / 2,
             append_bytes_max: self.options.append_bytes_max,
             ..Limits::default()
         };
