@@ -227,6 +227,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// Removes the data of a member that does not run.
+    pub(crate) fn wipe(&mut self, member: usize) -> io::Result<()> {
+        assert!(self.members[member].process.is_none(), "a member that runs keeps its data");
+        fs::remove_dir_all(self.data(member))
+    }
+
     /// Whether a process ended by itself; its log says why.
     pub(crate) fn ended_by_itself(&mut self) -> io::Result<Option<usize>> {
         for (number, member) in self.members.iter_mut().enumerate() {

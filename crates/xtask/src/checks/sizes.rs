@@ -1,5 +1,5 @@
 //! Clusters of one, three, five and seven: they work with exactly a minority down, refuse in bounded
-//! time with a majority down, and lose nothing either way.
+//! time with a majority down, lose nothing either way, and a wiped member comes back by snapshot.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use crate::checks::crash::{clients, verify, wait_for_leader};
 /// Keys that were acknowledged, with their revisions.
 type Acknowledged = BTreeMap<String, i64>;
 
-/// Runs all sizes.
+/// Runs all sizes, and the wiped member.
 pub(crate) fn run() -> io::Result<()> {
     let program = Program::subject()?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -20,7 +20,8 @@ pub(crate) fn run() -> io::Result<()> {
         let cluster = Cluster::start(program.clone(), members, &["--log-level", "warn"])?;
         runtime.block_on(size(cluster))?;
     }
-    Ok(())
+    let cluster = Cluster::start(program, 3, &["--log-level", "info"])?;
+    runtime.block_on(wiped(cluster))
 }
 
 async fn size(mut cluster: Cluster) -> io::Result<()> {
@@ -85,5 +86,30 @@ async fn write(
             acknowledged.insert(key, revision);
         }
     }
+    Ok(())
+}
+
+/// Fills the log beyond what a leader keeps for stragglers, wipes a member, and waits for it.
+async fn wiped(mut cluster: Cluster) -> io::Result<()> {
+    wait_for_leader(&cluster).await?;
+    let mut acknowledged = Acknowledged::new();
+    let client = Client::new(&cluster.endpoint(0), Duration::from_secs(20));
+    for number in 0..300 {
+        let key = format!("crash/wiped/{number:03}");
+        let value = vec![b'a' + (number % 26) as u8; 1 << 20];
+        let revision = client.put(key.clone(), value).await.map_err(io::Error::other)?;
+        acknowledged.insert(key, revision);
+    }
+    cluster.kill(2)?;
+    cluster.wipe(2)?;
+    cluster.restart(2)?;
+    let start = Instant::now();
+    wait_for_leader(&cluster).await?;
+    verify(&cluster, &acknowledged).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    if !cluster.log(2).contains("snapshot") {
+        return Err(io::Error::other("the wiped member did not need a snapshot: check the check"));
+    }
+    println!("sizes: a wiped member was there again after {seconds:.1} s, by snapshot");
     Ok(())
 }
