@@ -176,8 +176,7 @@ impl Follower {
             core.commit_to(heartbeat.commit);
         } else {
             // The leader knows of a longer log under this name: it was lost with its disk.
-            let reply =
-                AppendReply::Rejected { previous: heartbeat.commit, hint: core.log.last() };
+            let reply = AppendReply::Rejected { previous: heartbeat.commit, hint: core.log.last() };
             core.send(leader, Body::AppendReply(reply));
         }
         let reply = HeartbeatReply { round: heartbeat.round };

@@ -84,6 +84,19 @@ fn report_raft(event: &Event, own: NodeId, metrics: &Metrics, log: &Log) {
         Event::LostQuorum { term } => {
             log.warn("stepped down to follower since quorum is not active").number("term", term.0);
         }
+        Event::DiskIsSlow { term } => {
+            log.warn("the disk of this leader is slow: looking for another to lead")
+                .number("term", term.0);
+        }
+        Event::SnapshotStarted { to } => {
+            log.info("sending a snapshot").with("peer-id", Hex(*to));
+        }
+        Event::SnapshotInstalled { meta } => {
+            log.info("installed a snapshot").number("applied-index", meta.last.index.0);
+        }
+        Event::Malformed { from, reason } => {
+            log.warn("dropped a message").with("peer-id", Hex(*from)).with("reason", reason);
+        }
         other => {
             log.debug("raft").with("event", format_args!("{other:?}"));
         }

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::{KeyRange, Outcome, RangeRequest, RangeResponse, ReadState, Store};
-use quorate_node::{
-    Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
-};
+use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError};
 use quorate_raft::EntryId;
 
 /// A command that was applied, and its outcome.

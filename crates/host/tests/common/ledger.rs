@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, BufMut, Bytes};
-use quorate_node::{
-    Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
-};
+use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError};
 use quorate_raft::EntryId;
 
 /// A command that no member can apply.

@@ -107,7 +107,7 @@ async fn wiped(mut cluster: Cluster) -> io::Result<()> {
     wait_for_leader(&cluster).await?;
     verify(&cluster, &acknowledged).await?;
     let seconds = start.elapsed().as_secs_f64();
-    if !cluster.log(2).contains("snapshot") {
+    if !cluster.log(2).contains("installed a snapshot") {
         return Err(io::Error::other("the wiped member did not need a snapshot: check the check"));
     }
     println!("sizes: a wiped member was there again after {seconds:.1} s, by snapshot");
