@@ -4,7 +4,6 @@
 //! request. A follower sends commands on to the leader; a group without a leader keeps them for the
 //! next one. All of it is bounded in count, in bytes and in time.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -17,6 +16,7 @@ use quorate_raft::{
 use crate::effects::{
     ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Refused, RequestError,
 };
+use crate::foreign::{Foreign, ForeignCommands};
 use crate::node::NodeConfig;
 use crate::proposal::{self, ProposalId};
 use crate::reads::Reads;
@@ -40,13 +40,9 @@ pub struct GroupConfig {
     pub limits: quorate_raft::Limits,
 }
 
-/// A command of another node's client, taken in a term that this node leads or led.
-#[derive(Debug)]
-struct Foreign {
-    term: Term,
-    id: ProposalId,
-    command: Bytes,
-}
+/// What the commands of one [`Forward`] may cost together, in bytes; a larger one travels alone. A
+/// piece of this size goes through any network, and a lost one is soon sent again.
+const FORWARD_BYTES_MAX: usize = 1 << 20;
 
 /// One group.
 #[derive(Debug)]
@@ -67,7 +63,7 @@ pub(crate) struct Group<W> {
     /// Commands of this node's clients.
     waiters: Waiters<W>,
     /// Commands of other nodes' clients, not yet proposed.
-    foreign: VecDeque<Foreign>,
+    foreign: ForeignCommands,
     /// What was taken from other nodes.
     sessions: Sessions,
     /// Reads of this node's clients.
@@ -109,7 +105,7 @@ impl<W> Group<W> {
             raft: Raft::new(raft_config, recovered, applied, now),
             raft_effects: RaftEffects::default(),
             waiters: Waiters::new(),
-            foreign: VecDeque::new(),
+            foreign: ForeignCommands::default(),
             sessions: Sessions::default(),
             reads: Reads::new(node.incarnation),
             given: applied,
@@ -162,6 +158,10 @@ impl<W> Group<W> {
     /// Takes what another node says. Nothing in it is trusted.
     pub(crate) fn peer(&mut self, now: Time, envelope: Envelope, out: &mut Effects<W>) {
         let from = envelope.from;
+        if from == self.node || !self.membership.contains(from) {
+            let reason = "the sender is not another member";
+            return out.events.push((self.id, Event::Malformed { from, reason }));
+        }
         match envelope.body {
             EnvelopeBody::Raft(message) => {
                 if message.from == from && message.to == self.node {
@@ -194,11 +194,14 @@ impl<W> Group<W> {
             if !self.sessions.first(term, from, incarnation, number) {
                 continue;
             }
-            if self.foreign.len() >= self.pending_max || command.len() > self.command_bytes_max {
+            if command.len() > self.command_bytes_max {
                 refused.push(number);
-            } else {
-                let id = ProposalId { origin: from, incarnation, number };
-                self.foreign.push_back(Foreign { term, id, command });
+                continue;
+            }
+            let id = ProposalId { origin: from, incarnation, number };
+            let foreign = Foreign { term, id, command };
+            if self.foreign.push(foreign, self.pending_max, self.pending_bytes_max).is_err() {
+                refused.push(number);
             }
         }
         self.refuse(from, term, incarnation, refused, out);
@@ -276,19 +279,37 @@ impl<W> Group<W> {
                 self.foreign.clear();
                 // The leader may have lost them, if it was cut off; it knows which it has seen.
                 let commands = self.waiters.take_queued(term, now, now + self.election_timeout);
-                if !commands.is_empty() {
-                    let incarnation = self.incarnation;
-                    let body = EnvelopeBody::Forward(Forward { term, incarnation, commands });
-                    out.send.push(Envelope { group: self.id, from: self.node, to: leader, body });
-                }
+                self.forward(leader, term, commands, out);
             }
             None => self.foreign.clear(),
         }
     }
 
+    /// Sends commands to the leader of a term, in as many pieces as it takes.
+    fn forward(&self, to: NodeId, term: Term, commands: Vec<(u64, Bytes)>, out: &mut Effects<W>) {
+        let incarnation = self.incarnation;
+        let mut send = |commands| {
+            let body = EnvelopeBody::Forward(Forward { term, incarnation, commands });
+            out.send.push(Envelope { group: self.id, from: self.node, to, body });
+        };
+        let (mut piece, mut bytes) = (Vec::new(), 0);
+        for (number, command) in commands {
+            let cost = Payload::Command(command.clone()).cost();
+            if bytes + cost > FORWARD_BYTES_MAX && !piece.is_empty() {
+                send(core::mem::take(&mut piece));
+                bytes = 0;
+            }
+            bytes += cost;
+            piece.push((number, command));
+        }
+        if !piece.is_empty() {
+            send(piece);
+        }
+    }
+
     fn propose_here(&mut self, now: Time, term: Term, out: &mut Effects<W>) {
         // Those taken in a term before have no leader any more: their own nodes will see to them.
-        self.foreign.retain(|foreign| foreign.term == term);
+        self.foreign.retain_term(term);
         let nothing_waits = !self.waiters.has_queued() && self.foreign.is_empty();
         if nothing_waits || self.raft.transferring().is_some() {
             return;
@@ -297,13 +318,13 @@ impl<W> Group<W> {
         let incarnation = self.incarnation;
         let own = self.waiters.take_queued(term, now, Time::NEVER);
         let own_id = |number| ProposalId { origin, incarnation, number };
-        let mut batch: Vec<Bytes> = Vec::with_capacity(own.len() + self.foreign.len());
+        let mut batch: Vec<Bytes> = Vec::with_capacity(own.len() + self.foreign.iter().len());
         batch.extend(own.iter().map(|(n, command)| proposal::encode(own_id(*n), command)));
         batch.extend(self.foreign.iter().map(|f| proposal::encode(f.id, &f.command)));
         self.step(now, RaftInput::Propose(batch), out);
 
         let answer = self.raft_effects.proposed.pop().expect("a proposal is answered at once");
-        let foreign = core::mem::take(&mut self.foreign);
+        let foreign = self.foreign.take();
         match answer {
             Ok(_) => {}
             Err(ProposeError::Overloaded) => {

@@ -21,6 +21,7 @@ extern crate alloc;
 
 pub mod applier;
 pub mod effects;
+mod foreign;
 pub mod group;
 pub mod machine;
 pub mod node;
