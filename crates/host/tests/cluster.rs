@@ -307,7 +307,9 @@ fn a_machine_that_fails_ends_the_member_and_acknowledges_nothing() {
 fn a_member_that_lost_a_part_of_itself_does_not_start() {
     let mut cluster = Cluster::prepare(1);
     cluster.commits_per_write = 4;
-    cluster.start_member(0).unwrap();
+    let mut config = cluster.config(0);
+    config.limits.raft.retained_bytes_min = 0;
+    cluster.start_with(0, config).unwrap();
     for count in 0..9 {
         cluster.propose(0, &format!("{count}"));
     }
