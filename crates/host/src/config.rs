@@ -67,6 +67,8 @@ pub struct Limits {
     pub asks: usize,
     /// The largest question or answer, in bytes.
     pub ask_bytes: usize,
+    /// The bytes of all questions to other members that wait for an answer, and as many of theirs.
+    pub asks_bytes: usize,
     /// What may wait to be sent to one peer, in bytes. What comes on top is dropped; Raft sends
     /// it again.
     pub peer_queue_bytes: usize,
@@ -86,6 +88,7 @@ impl Default for Limits {
             reads: 65_536,
             asks: 16_384,
             ask_bytes: 1 << 20,
+            asks_bytes: 64 << 20,
             peer_queue_bytes: 64 << 20,
             inbound_bytes: 64 << 20,
             raft: quorate_raft::Limits::default(),
@@ -142,6 +145,16 @@ impl HostConfig {
             return refuse(format!(
                 "commands and questions have at most {} bytes",
                 crate::wire::COMMAND_BYTES_MAX
+            ));
+        }
+        let raft = &self.limits.raft;
+        if raft.append_bytes_max > crate::wire::COMMAND_BYTES_MAX
+            || raft.uncommitted_bytes_max > crate::wal_thread::APPEND_BYTES_MAX
+        {
+            return refuse(format!(
+                "an append has at most {} bytes, and at most {} are uncommitted",
+                crate::wire::COMMAND_BYTES_MAX,
+                crate::wal_thread::APPEND_BYTES_MAX
             ));
         }
         Ok(self)
@@ -205,6 +218,34 @@ impl fmt::Display for HostEvent {
                 write!(f, "refused a connection from {peer}: {error}")
             }
             Self::Refused { peer: None, error } => write!(f, "refused a connection: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal_thread::APPEND_BYTES_MAX;
+    use crate::wire::COMMAND_BYTES_MAX;
+
+    type Change = fn(&mut Limits, usize);
+
+    /// What lets clients and this member itself produce more than the codec or the log takes.
+    #[test]
+    fn limits_beyond_what_a_frame_or_the_log_takes_are_refused() {
+        let check = |change: Change, at: usize| {
+            let mut config = HostConfig::new(NodeId(1), "nowhere", Vec::new());
+            change(&mut config.limits, at);
+            config.check().is_ok()
+        };
+        let limits: [(Change, usize); 4] = [
+            (|limits, at| limits.command_bytes = at, COMMAND_BYTES_MAX),
+            (|limits, at| limits.ask_bytes = at, COMMAND_BYTES_MAX),
+            (|limits, at| limits.raft.append_bytes_max = at, COMMAND_BYTES_MAX),
+            (|limits, at| limits.raft.uncommitted_bytes_max = at, APPEND_BYTES_MAX),
+        ];
+        for (change, largest) in limits {
+            assert!(check(change, largest) && !check(change, largest + 1), "{largest}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quorate_node::{Applier, ApplyJob, GroupConfig, Machine, Node, NodeConfig};
 use quorate_raft::{EntryId, HardState, Membership, NodeId, Record, Recovered};
-use quorate_wal::{FileDisk, Wal, WalOptions};
+use quorate_wal::{FileDisk, Wal};
 use tokio::sync::watch;
 
 use crate::apply_thread::ApplyThread;
@@ -26,8 +26,7 @@ use crate::peer::{Incoming, Listening, Outgoing, Queue};
 use crate::report::Reporter;
 use crate::status::HostStatus;
 use crate::transfers::Transfers;
-use crate::wal_thread::{WalJob, WalThread};
-use crate::wire;
+use crate::wal_thread::{self, WalJob, WalThread};
 
 /// A running member. Stops when dropped, as by [`Host::shutdown`].
 pub struct Host<O: Send + 'static> {
@@ -116,6 +115,7 @@ impl<O: Send + 'static> Host<O> {
         let membership = Membership::of_voters(peers.iter().copied().chain([config.id]));
         let wal_thread = WalThread {
             wal,
+            batch_bytes: wal_thread::BATCH_BYTES,
             inbox: Arc::clone(&wal_inbox),
             shared: Arc::clone(&shared),
             clock,
@@ -322,11 +322,8 @@ fn open_log(config: &HostConfig, applied: EntryId) -> Result<(Wal, Recovered), S
     let disk = std::fs::create_dir_all(&config.data_dir)
         .and_then(|()| FileDisk::open(&path))
         .map_err(|error| failed(&error))?;
-    // Whatever the codec lets in must fit: a peer with other limits is no reason to fail.
-    let record_bytes_max = 2 * wire::ENTRY_BYTES_MAX;
-    let options = WalOptions { record_bytes_max, ..WalOptions::default() };
-    let (mut wal, mut groups) =
-        Wal::open(Box::new(disk), options).map_err(|error| failed(&error))?;
+    let opened = Wal::open(Box::new(disk), wal_thread::wal_options());
+    let (mut wal, mut groups) = opened.map_err(|error| failed(&error))?;
     let Some(recovered) = groups.remove(&config.group) else {
         if applied != EntryId::ZERO {
             return Err(StartError::LogLost { applied });

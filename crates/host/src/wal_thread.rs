@@ -8,12 +8,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_raft::{GroupId, Persist, Seq};
-use quorate_wal::Wal;
+use quorate_wal::{Wal, WalOptions};
 
 use crate::clock::Clock;
 use crate::fatal::Fatal;
 use crate::handle::{Shared, Signal};
 use crate::inbox::Inbox;
+use crate::wire;
+
+/// What is made durable at once, in bytes, give or take one record. More is a burst that a slow disk
+/// left, or a leader that keeps no bounds; it goes in pieces, as many as it takes.
+pub(crate) const BATCH_BYTES: usize = 64 << 20;
+
+/// The record of any append takes less than this in the log, in bytes. An entry from a peer takes less than twice
+/// what it took in its frame (a no-op 16 bytes for 9); what this member proposes at once is bounded
+/// as uncommitted.
+pub(crate) const APPEND_BYTES_MAX: usize = 2 * wire::FRAME_BYTES_MAX;
+
+const _: () = assert!(
+    BATCH_BYTES + APPEND_BYTES_MAX <= Wal::BATCH_BYTES_MAX,
+    "any record fits behind a batch that is not full"
+);
+
+/// How the log is laid out. Whatever the codec lets in must fit into a record: a peer with other
+/// limits is no reason to fail.
+pub(crate) fn wal_options() -> WalOptions {
+    WalOptions { record_bytes_max: 2 * wire::ENTRY_BYTES_MAX, ..WalOptions::default() }
+}
 
 /// A record and whose it is. The inbox is bounded by what Raft lets be under way: uncommitted bytes
 /// on a leader, and on a follower what its leader has in flight to it.
@@ -23,6 +44,8 @@ pub(crate) type WalJob = (GroupId, Persist);
 pub(crate) struct WalThread<O> {
     /// The log.
     pub(crate) wal: Wal,
+    /// What is made durable at once: [`BATCH_BYTES`].
+    pub(crate) batch_bytes: usize,
     /// What to write.
     pub(crate) inbox: Arc<Inbox<WalJob>>,
     /// Where to report.
@@ -63,15 +86,127 @@ impl<O> WalThread<O> {
         jobs: &mut Vec<WalJob>,
     ) -> Result<Vec<(GroupId, Seq)>, quorate_wal::WalError> {
         let mut last = BTreeMap::new();
-        let metrics = &self.shared.metrics;
-        metrics.wal_records.add(jobs.len() as u64);
+        self.shared.metrics.wal_records.add(jobs.len() as u64);
         for (group, Persist { seq, record }) in jobs.drain(..) {
             self.wal.append(group, &record);
             last.insert(group, seq);
+            if self.wal.batch_bytes() >= self.batch_bytes {
+                self.commit()?;
+            }
         }
+        self.commit()?;
+        Ok(last.into_iter().collect())
+    }
+
+    fn commit(&mut self) -> Result<(), quorate_wal::WalError> {
         let start = self.clock.now();
         self.wal.commit()?;
-        metrics.wal_sync.record(self.clock.now().since(start));
-        Ok(last.into_iter().collect())
+        self.shared.metrics.wal_sync.record(self.clock.now().since(start));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quorate_node::{Envelope, EnvelopeBody};
+    use quorate_raft::{
+        Append, Body, Entry, EntryId, Index, Message, NodeId, Payload, Record, Term,
+    };
+    use quorate_wal::MemDisk;
+
+    use super::*;
+    use crate::config::Limits;
+    use crate::metrics::Metrics;
+    use crate::wire::Packet;
+
+    const GROUP: GroupId = GroupId(1);
+
+    fn thread(disk: &MemDisk, batch_bytes: usize) -> WalThread<()> {
+        let (wal, _) = Wal::open(Box::new(disk.clone()), wal_options()).unwrap();
+        let metrics = Arc::new(Metrics::new([]));
+        let fatal = Fatal::new(Box::new(|| {}), Arc::new(|reason: &str| panic!("{reason}")));
+        WalThread {
+            wal,
+            batch_bytes,
+            inbox: Arc::new(Inbox::new(0)),
+            shared: Arc::new(Shared::new(NodeId(1), Limits::default(), metrics)),
+            clock: Clock::start(),
+            fatal: Arc::new(fatal),
+        }
+    }
+
+    fn append(after: u64, payloads: impl IntoIterator<Item = Payload>) -> Vec<Entry> {
+        let id = |index| EntryId { term: Term(1), index: Index(index) };
+        (after + 1..)
+            .zip(payloads)
+            .map(|(index, payload)| Entry { id: id(index), payload })
+            .collect()
+    }
+
+    fn command(bytes: usize) -> Payload {
+        Payload::Command(Bytes::from(vec![0; bytes]))
+    }
+
+    /// What a follower gets of these entries, if its codec lets them in.
+    fn received(entries: Vec<Entry>) -> Option<(Vec<Entry>, usize)> {
+        let (from, to) = (NodeId(2), NodeId(1));
+        let append = Append { previous: EntryId::ZERO, entries, commit: Index(0) };
+        let message = Message { from, to, term: Term(1), body: Body::Append(append) };
+        let body = EnvelopeBody::Raft(message);
+        let packet = Packet::Envelope(Envelope { group: GROUP, from, to, body });
+        let mut frame = bytes::BytesMut::new();
+        wire::encode(&packet, &mut frame).ok()?;
+        let bytes = frame.len();
+        let body = wire::split_frame(&mut frame).ok()??;
+        let Packet::Envelope(envelope) = wire::decode(body, from, to).ok()? else { return None };
+        let EnvelopeBody::Raft(message) = envelope.body else { return None };
+        let Body::Append(append) = message.body else { return None };
+        Some((append.entries, bytes))
+    }
+
+    #[test]
+    fn a_burst_goes_in_pieces_and_is_durable_to_the_last_record() {
+        let disk = MemDisk::new();
+        let mut thread = thread(&disk, 1_000);
+        let mut jobs: Vec<WalJob> = (0..50)
+            .map(|n| {
+                (
+                    GROUP,
+                    Persist { seq: Seq(n + 1), record: Record::Append(append(n, [command(100)])) },
+                )
+            })
+            .collect();
+        assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(50))]);
+        // Each takes 56 bytes for its header and 132 for its body, filled up to 136.
+        assert_eq!(thread.shared.metrics.wal_sync.count(), 9, "six records in each piece");
+        let (_, recovered) = Wal::open(Box::new(disk.copy()), wal_options()).unwrap();
+        assert_eq!(recovered[&GROUP].entries.len(), 50);
+    }
+
+    #[test]
+    fn the_largest_entry_that_a_peer_may_send_fits_into_a_record_and_a_larger_one_is_refused() {
+        let largest = append(0, [command(wire::ENTRY_BYTES_MAX)]);
+        let (entries, _) = received(largest).expect("the codec lets it in");
+        let disk = MemDisk::new();
+        let mut thread = thread(&disk, BATCH_BYTES);
+        let mut jobs = vec![(GROUP, Persist { seq: Seq(1), record: Record::Append(entries) })];
+        assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(1))]);
+        assert!(received(append(0, [command(wire::ENTRY_BYTES_MAX + 1)])).is_none());
+    }
+
+    #[test]
+    fn entries_take_less_than_twice_their_frame_in_the_log() {
+        for payloads in
+            [vec![Payload::Noop; 20_000], vec![command(0); 20_000], vec![command(9); 9_000]]
+        {
+            let (entries, frame_bytes) =
+                received(append(0, payloads)).expect("the codec lets them in");
+            let disk = MemDisk::new();
+            let mut thread = thread(&disk, BATCH_BYTES);
+            thread.wal.append(GROUP, &Record::Append(entries));
+            let taken = thread.wal.batch_bytes();
+            assert!(taken < 2 * frame_bytes, "{taken} bytes of a frame of {frame_bytes}");
+        }
     }
 }

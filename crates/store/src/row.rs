@@ -89,7 +89,7 @@ pub(crate) fn encode_applied(applied: EntryId) -> [u8; 16] {
 /// Reads what [`encode_applied`] wrote.
 ///
 /// # Errors
-/// If the value has another length.
+/// If the value has another length, or names a position that no log reaches.
 pub(crate) fn decode_applied(value: &[u8]) -> Result<EntryId, EngineError> {
     let (term, index) = value
         .split_first_chunk::<8>()
@@ -97,7 +97,11 @@ pub(crate) fn decode_applied(value: &[u8]) -> Result<EntryId, EngineError> {
         .ok_or_else(|| {
             EngineError::Corrupt(format!("the applied row has {} bytes, not 16", value.len()))
         })?;
-    Ok(EntryId::new(u64::from_be_bytes(*term), u64::from_be_bytes(*index)))
+    let (term, index) = (u64::from_be_bytes(*term), u64::from_be_bytes(*index));
+    if term.max(index) > i64::MAX.unsigned_abs() {
+        return Err(EngineError::Corrupt(format!("no log reaches {index} of term {term}")));
+    }
+    Ok(EntryId::new(term, index))
 }
 
 #[cfg(test)]
@@ -108,6 +112,11 @@ mod tests {
     fn the_applied_row_round_trips_and_rejects_other_lengths() {
         let applied = EntryId::new(3, 0x0102_0304_0506_0708);
         assert_eq!(decode_applied(&encode_applied(applied)), Ok(applied));
+        let last = EntryId::new(u64::MAX >> 1, u64::MAX >> 1);
+        assert_eq!(decode_applied(&encode_applied(last)), Ok(last));
+        for beyond in [EntryId::new(1 << 63, 1), EntryId::new(1, 1 << 63)] {
+            assert!(decode_applied(&encode_applied(beyond)).is_err(), "{beyond} was accepted");
+        }
         for length in (0..40).filter(|length| *length != 16) {
             assert!(decode_applied(&vec![1; length]).is_err(), "{length} bytes were accepted");
         }

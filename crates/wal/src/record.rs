@@ -22,8 +22,8 @@ pub(crate) const HEADER_BYTES: usize = 56;
 /// Records begin at multiples of this. Bodies are filled up with zeros.
 pub(crate) const ALIGNMENT: usize = 8;
 
-/// Sequences, indexes and segments stay below it, so that none of them can overflow. No log gets so far
-/// in a million years.
+/// Sequences, indexes, terms and segments stay below it, so that none of them can overflow. No log gets
+/// so far in a million years, and what a peer says is believed only up to 2^62.
 pub(crate) const NUMBER_LIMIT: u64 = 1 << 63;
 
 /// What a record is about. The number is the one on disk.
@@ -397,12 +397,19 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn term(&mut self) -> Result<Term, Flaw> {
+        match self.u64()? {
+            term @ ..NUMBER_LIMIT => Ok(Term(term)),
+            term => Err(Flaw::new("a term that a group can reach", format!("{term}"))),
+        }
+    }
+
     fn id(&mut self) -> Result<EntryId, Flaw> {
-        Ok(EntryId { term: Term(self.u64()?), index: self.index()? })
+        Ok(EntryId { term: self.term()?, index: self.index()? })
     }
 
     fn hard_state(&mut self) -> Result<HardState, Flaw> {
-        let term = Term(self.u64()?);
+        let term = self.term()?;
         let vote = match (self.u64()?, self.u64()?) {
             (0, 0) => None,
             (1, node) => Some(NodeId(node)),
@@ -426,7 +433,7 @@ impl<'a> Fields<'a> {
         }
         (first..first + count)
             .map(|index| {
-                let id = EntryId { term: Term(self.u64()?), index: Index(index) };
+                let id = EntryId { term: self.term()?, index: Index(index) };
                 let payload = match (self.u32()?, self.u32()?) {
                     (0, 0) => Payload::Noop,
                     // A copy, so that an entry doesn't keep the whole segment in memory.

@@ -119,6 +119,10 @@ pub struct Wal {
 }
 
 impl Wal {
+    /// The largest batch, in bytes: half a segment of the largest size. The other half is for what
+    /// begins a segment, of which entries that are carried take at most a quarter.
+    pub const BATCH_BYTES_MAX: usize = (SEGMENT_BYTES_MAX / 2) as usize;
+
     /// Opens a log, or begins one where there is none. Whatever is returned is durable.
     ///
     /// A tail that an interrupted write left torn is cut. Nothing else ever is: anything that can't be
@@ -147,6 +151,13 @@ impl Wal {
         self.batch.push(group, record, self.options.record_bytes_max);
     }
 
+    /// What the batch takes on disk so far, in bytes. Whoever appends commits before it comes near
+    /// a segment's largest size, [`Self::BATCH_BYTES_MAX`].
+    #[must_use]
+    pub fn batch_bytes(&self) -> usize {
+        self.batch.frames.len()
+    }
+
     /// Makes everything appended durable, with one write and one data sync; with none if nothing was.
     ///
     /// # Errors
@@ -155,7 +166,8 @@ impl Wal {
     ///
     /// # Panics
     /// If a record can't follow the ones of its group before it: a term that descends, a vote that
-    /// changes, entries that leave a gap.
+    /// changes, entries that leave a gap. And if the batch is larger than
+    /// [`Self::BATCH_BYTES_MAX`].
     pub fn commit(&mut self) -> Result<(), WalError> {
         if self.poisoned {
             return Err(WalError::Poisoned);
@@ -164,6 +176,8 @@ impl Wal {
             self.batch.clear();
             return Ok(());
         }
+        let bytes = self.batch_bytes();
+        assert!(bytes <= Self::BATCH_BYTES_MAX, "a batch of {bytes} bytes is too large");
         // Set first, so that a panic on the way leaves it set as well.
         self.poisoned = true;
         match self.room() {

@@ -286,6 +286,7 @@ impl<O: Send + 'static> Incoming<O> {
             match packet {
                 Packet::Ask { number, payload } => self.answer(peer, number, payload),
                 Packet::Answer { number, answer } => {
+                    let answer = answer.filter(|a| a.len() <= self.shared.limits.ask_bytes);
                     *cost += answer.as_ref().map_or(0, Bytes::len);
                     signals.push(Signal::Answer { from: peer, number, answer });
                 }
@@ -300,12 +301,13 @@ impl<O: Send + 'static> Incoming<O> {
         Ok(())
     }
 
-    /// Lets the application answer a peer's question. Questions under way are bounded by permits, as
-    /// those of our own callers are; beyond, the answer is that there is none.
+    /// Lets the application answer a peer's question. Questions are bounded in size, and those under
+    /// way by permits, as those of our own callers are; beyond, the answer is that there is none.
     fn answer(&self, peer: NodeId, number: u64, payload: Bytes) {
         let queue = Arc::clone(&self.queues[&peer]);
         let answer_bytes_max = self.shared.limits.ask_bytes;
-        let permit = self.shared.answers.take(payload.len());
+        let fits = payload.len() <= answer_bytes_max;
+        let permit = self.shared.answers.take(payload.len()).filter(|_| fits);
         let admitted = permit.is_some();
         let send = Box::new(move |answer: Option<Bytes>| {
             let answer = answer.filter(|answer| answer.len() <= answer_bytes_max);

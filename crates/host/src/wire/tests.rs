@@ -4,6 +4,9 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use quorate_node::{Effects, GroupConfig, Input, Node, NodeConfig};
+use quorate_raft::{Limits, Recovered, Time};
+
 use super::*;
 
 const FROM: NodeId = NodeId(7);
@@ -285,4 +288,123 @@ fn the_bytes_of_a_heartbeat() {
     expected.extend_from_slice(&[5, 0, 0, 0, 0, 0, 0, 0]);
     expected.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(&bytes[..], &expected[..]);
+}
+
+/// A member of three, and how it takes what comes out of frames.
+struct Receiver {
+    node: Node<u64>,
+    effects: Effects<u64>,
+    now: Time,
+}
+
+impl Receiver {
+    fn new() -> Self {
+        let mut node = Node::new(NodeConfig::new(TO, 1, 1));
+        let group = GroupConfig {
+            group: GroupId(1),
+            membership: Membership::of_voters([TO, FROM, NodeId(8)]),
+            heartbeat_interval: std::time::Duration::from_millis(100),
+            election_timeout: std::time::Duration::from_millis(1000),
+            limits: Limits::default(),
+        };
+        node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
+        Self { node, effects: Effects::default(), now: Time(0) }
+    }
+
+    /// What a host does, with a disk as fast as thought and a machine that never answers.
+    fn step(&mut self, input: Input<u64>) {
+        self.node.step(self.now, input, &mut self.effects);
+        self.node.flush(self.now, &mut self.effects);
+        while let Some((group, persist)) = self.effects.persist.pop() {
+            self.effects.persist.clear();
+            let durable = Input::Durable { group, seq: persist.seq };
+            self.node.step(self.now, durable, &mut self.effects);
+        }
+        assert!(self.effects.send.len() < 2_000, "an answer is bounded");
+        let mut out = BytesMut::new();
+        for envelope in self.effects.send.drain(..) {
+            out.clear();
+            encode(&Packet::Envelope(envelope), &mut out).expect("an answer fits into a frame");
+        }
+        self.effects.apply.clear();
+        self.effects.failed.clear();
+        self.effects.clear();
+    }
+}
+
+/// Packets such as a member of the group sends soon after its start: small numbers, all of them near
+/// those of the receiver.
+fn likely_body() -> impl Strategy<Value = (u64, Body)> {
+    let id = || {
+        (0..3u64, 0..4u64).prop_map(|(term, index)| match index {
+            0 => EntryId::ZERO,
+            index => EntryId::new(term.max(1), index),
+        })
+    };
+    let entries = vec(blob(), 0..4);
+    let append = (id(), entries, 0..5u64).prop_map(|(previous, commands, commit)| {
+        let mut last = previous;
+        let entry = |command| {
+            last = EntryId::new(last.term.0.max(1), last.index.0 + 1);
+            Entry { id: last, payload: Payload::Command(command) }
+        };
+        let entries = commands.into_iter().map(entry).collect();
+        Body::Append(Append { previous, entries, commit: Index(commit) })
+    });
+    let chunk = (id(), blob(), option::of(blob())).prop_map(|(last, data, next)| {
+        let meta = SnapshotMeta { last, membership: Membership::default() };
+        Body::Snapshot(SnapshotChunk { meta, cursor: Bytes::new(), data, next })
+    });
+    let body = prop_oneof![
+        4 => append,
+        1 => chunk,
+        1 => (0..5u64, 0..3u64).prop_map(|(commit, round)| {
+            Body::Heartbeat(Heartbeat { commit: Index(commit), round })
+        }),
+        1 => (id(), any::<bool>()).prop_map(|(last, transfer)| {
+            Body::Vote(RequestVote { last, transfer })
+        }),
+        2 => vote_reply().prop_map(Body::PreVoteReply),
+        2 => vote_reply().prop_map(Body::VoteReply),
+        1 => (0..4u64).prop_map(|at| {
+            Body::AppendReply(AppendReply::Accepted { durable: Index(at) })
+        }),
+        1 => Just(Body::TimeoutNow),
+    ];
+    (1..4u64, body)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    /// From the bytes on the wire to the core: frames that a member could have sent, some with a few
+    /// bytes changed and the right checksum around them, as from a peer that means harm.
+    #[test]
+    fn frames_with_changed_bytes_do_a_member_no_harm(
+        frames in vec((likely_body(), vec((any::<prop::sample::Index>(), any::<u8>()), 0..3)), 1..40),
+    ) {
+        let mut receiver = Receiver::new();
+        receiver.step(Input::Timeout);
+        for ((term, body), changes) in frames {
+            let message = Message { from: FROM, to: TO, term: Term(term), body };
+            let body = EnvelopeBody::Raft(message);
+            let packet = Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body });
+            let mut body = framed(&[packet]).split_off(HEADER_BYTES);
+            for (at, byte) in changes {
+                let at = at.index(body.len());
+                body[at] = byte;
+            }
+            let mut arrived = frame_around(&body);
+            let body = split_frame(&mut arrived).expect("the checksum is right");
+            match decode(body.expect("the frame is whole"), FROM, TO) {
+                Ok(Packet::Envelope(envelope)) => receiver.step(Input::Peer(envelope)),
+                Ok(_) => {}
+                Err(Malformed(reason)) => prop_assert!(!reason.is_empty()),
+            }
+            if term == 3 {
+                receiver.now = receiver.now.max(receiver.node.deadline());
+                receiver.step(Input::Timeout);
+            }
+        }
+    }
 }

@@ -224,3 +224,34 @@ fn silent_strangers_are_bounded_and_do_not_hold_up_a_stop() {
     drop(fixture);
     assert!(silent.iter_mut().all(is_closed));
 }
+
+#[test]
+fn the_largest_question_and_answer_are_taken_and_larger_ones_are_not() {
+    let fixture = Fixture::new();
+    let (asked, questions) = mpsc::channel();
+    let handler = move |_, payload: Bytes, reply: Reply| {
+        asked.send(payload.len()).unwrap();
+        reply.send(Bytes::new());
+    };
+    *fixture.incoming.shared.ask_handler.write().unwrap() = Some(Arc::new(handler));
+    let (mut socket, _) = fixture.greet(PEER, US.id);
+    let largest = fixture.incoming.shared.limits.ask_bytes;
+    let mut bytes = BytesMut::new();
+    for (number, length) in [(1, largest + 1), (2, largest)] {
+        let payload = Bytes::from(vec![0; length]);
+        wire::encode(&Packet::Ask { number, payload: payload.clone() }, &mut bytes).unwrap();
+        wire::encode(&Packet::Answer { number, answer: Some(payload) }, &mut bytes).unwrap();
+    }
+    socket.write_all(&bytes).unwrap();
+    assert_eq!(questions.recv_timeout(LONG), Ok(largest), "the first was not asked");
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        let mut signals = Vec::new();
+        fixture.incoming.shared.inbox.take(LONG, &mut signals);
+        answers.extend(signals.into_iter().map(|signal| match signal {
+            Signal::Answer { number, answer, .. } => (number, answer.map(|bytes| bytes.len())),
+            other => panic!("{other:?} is no answer"),
+        }));
+    }
+    assert_eq!(answers, [(1, None), (2, Some(largest))]);
+}
