@@ -265,6 +265,18 @@ impl Core {
         }
     }
 
+    /// Whether the commit index may move up to this position. A snapshot that is being installed
+    /// stands for what is committed, so nothing but its last entry can be committed where that is;
+    /// if somebody says otherwise, either this is a lie or the snapshot was, and the machine can't
+    /// hold both.
+    pub(crate) fn may_commit(&self, index: Index) -> bool {
+        let installing =
+            self.incoming.as_ref().filter(|incoming| incoming.stage == Stage::Installing);
+        installing.is_none_or(|incoming| {
+            index < incoming.meta.last.index || self.log.contains(incoming.meta.last)
+        })
+    }
+
     /// Moves the commit index up to this position, if it is below.
     pub(crate) fn commit_to(&mut self, index: Index) {
         assert!(

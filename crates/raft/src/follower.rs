@@ -141,6 +141,9 @@ impl Follower {
         }
         self.matched = settled.max(last);
         let old_commit = core.commit;
+        if !core.may_commit(commit.min(last)) {
+            return core.malformed(leader, "it commits another entry than its snapshot ends with");
+        }
         core.commit_to(commit.min(last));
         // New entries are answered when they are durable. And an append that only told what is
         // committed asks for nothing that the leader was not told already; should that have been
@@ -173,6 +176,10 @@ impl Follower {
     /// Learns the commit index, and confirms the leader.
     pub(crate) fn on_heartbeat(&mut self, core: &mut Core, leader: NodeId, heartbeat: Heartbeat) {
         if heartbeat.commit <= core.log.last().index {
+            if !core.may_commit(heartbeat.commit) {
+                return core
+                    .malformed(leader, "it commits another entry than its snapshot ends with");
+            }
             core.commit_to(heartbeat.commit);
         } else {
             // The leader knows of a longer log under this name: it was lost with its disk.

@@ -350,6 +350,9 @@ impl Leader {
         else {
             return;
         };
+        if !core.may_commit(new) {
+            return;
+        }
         let committed: usize = core.log.span(old, new).map(crate::Entry::cost).sum();
         self.uncommitted_bytes = self
             .uncommitted_bytes

@@ -60,8 +60,7 @@ impl Raft {
     ///
     /// # Panics
     /// If the host contradicts itself: it reports as durable, applied or installed what it was not
-    /// asked for. And if it installed a snapshot at whose last position something else is committed:
-    /// a member lied, this machine believed it, and nothing that it says can be trusted any more.
+    /// asked for.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Effects) {
         // A clock that goes backward is as good as one that stands.
         self.core.now = self.core.now.max(now);

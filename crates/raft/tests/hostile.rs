@@ -159,9 +159,7 @@ impl Host {
                     return;
                 }
                 let last = chunk.meta.last;
-                // A state that contradicts what is committed is a lie that the core can't mend:
-                // see `Raft::step`.
-                if choice.is_multiple_of(4) || last.index <= self.raft.status().commit {
+                if choice.is_multiple_of(4) {
                     self.step(Input::SnapshotFailed { last });
                 } else {
                     self.applied = last;
@@ -177,7 +175,9 @@ fn message(status: &Status, choices: Choices) -> Message {
     let [_, kind, from, term, a, b, c, d, e, f] = choices;
     let near = |base: u64, choice: u8| match choice {
         255 => u64::MAX,
-        254 => u64::MAX >> 2,
+        // The largest that is believed, and one more.
+        254 => 1 << 62,
+        252 => (1 << 62) + 1,
         253 => 0,
         choice => (base + u64::from(choice % 5)).saturating_sub(2),
     };
@@ -312,4 +312,71 @@ fn the_messages_reach_every_role() {
         commits > 50 && truncations > 5 && installations > 5,
         "{commits} commits, {truncations} truncations, {installations} snapshots"
     );
+}
+
+/// Says something to the host as member 2.
+fn say(host: &mut Host, term: u64, body: Body) {
+    let message = Message { from: NodeId(2), to: NodeId(1), term: Term(term), body };
+    host.step(Input::Message(message));
+}
+
+fn append_all(term: u64, commit: u64) -> Body {
+    let entry = |index| Entry { id: EntryId::new(term, index), payload: Payload::Noop };
+    let entries = (1..=3).map(entry).collect();
+    Body::Append(Append { previous: EntryId::ZERO, entries, commit: Index(commit) })
+}
+
+/// A host that is installing the only piece of a snapshot that ends with 3@5.
+fn installing() -> Host {
+    let mut host = Host::new();
+    let meta = SnapshotMeta { last: EntryId::new(5, 3), membership: Membership::default() };
+    let chunk = SnapshotChunk { meta, cursor: Bytes::new(), data: Bytes::new(), next: None };
+    say(&mut host, 5, Body::Snapshot(chunk));
+    assert!(matches!(host.work[..], [SnapshotRequest::Write(_)]));
+    host
+}
+
+/// The machine is done, whatever was said meanwhile.
+fn installed(mut host: Host) -> Status {
+    host.applied = EntryId::new(5, 3);
+    host.step(Input::SnapshotInstalled { last: host.applied });
+    host.raft.status()
+}
+
+#[test]
+fn a_leader_that_contradicts_its_snapshot_while_it_is_installed_is_not_believed() {
+    for (term, is_true) in [(5, true), (4, false)] {
+        let mut host = installing();
+        say(&mut host, 5, append_all(term, 3));
+        assert_eq!(host.raft.status().commit, Index(if is_true { 3 } else { 0 }), "by an append");
+        let status = installed(host);
+        assert_eq!((status.last, status.commit), (EntryId::new(5, 3), Index(3)));
+
+        let mut host = installing();
+        say(&mut host, 5, append_all(term, 2));
+        assert_eq!(host.raft.status().commit, Index(2), "what comes before may be committed");
+        say(&mut host, 5, Body::Heartbeat(Heartbeat { commit: Index(3), round: 0 }));
+        assert_eq!(host.raft.status().commit, Index(if is_true { 3 } else { 2 }), "by a heartbeat");
+        let status = installed(host);
+        assert_eq!((status.last, status.commit), (EntryId::new(5, 3), Index(3)));
+    }
+}
+
+#[test]
+fn a_member_that_is_elected_while_it_installs_commits_nothing_in_the_place_of_the_snapshot() {
+    let mut host = installing();
+    host.act([1; 10]);
+    host.step(Input::Durable(host.written));
+    say(&mut host, 6, Body::PreVoteReply(VoteReply { granted: true }));
+    host.step(Input::Durable(host.written));
+    say(&mut host, 6, Body::VoteReply(VoteReply { granted: true }));
+    host.step(Input::Propose(vec![Bytes::new(); 3]));
+    host.step(Input::Durable(host.written));
+    assert_eq!(host.raft.status().role, RoleKind::Leader);
+    say(&mut host, 6, Body::AppendReply(AppendReply::Accepted { durable: Index(2) }));
+    assert_eq!(host.raft.status().commit, Index(2), "what comes before is committed");
+    say(&mut host, 6, Body::AppendReply(AppendReply::Accepted { durable: Index(4) }));
+    assert_eq!(host.raft.status().commit, Index(2));
+    let status = installed(host);
+    assert_eq!((status.role, status.last), (RoleKind::Follower, EntryId::new(5, 3)));
 }
