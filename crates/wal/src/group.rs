@@ -194,6 +194,15 @@ impl GroupLog {
             let expected = format!("the entries ({base}, {after}] in some segment");
             return Err(Flaw::new(expected, "none of them"));
         }
+        // Each append was checked against its predecessor's place, and terms are known only now.
+        let mut last = self.base;
+        for entry in self.entries() {
+            if entry.id.term < last.term {
+                let expected = format!("an entry of at least {} after {last}", last.term);
+                return Err(Flaw::new(expected, entry.id.to_string()));
+            }
+            last = entry.id;
+        }
         Ok(Recovered {
             hard_state: self.hard_state,
             base: self.base,

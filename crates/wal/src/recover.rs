@@ -322,10 +322,17 @@ fn corrupt(segment: u64, offset: usize, flaw: Flaw, because: String) -> OpenErro
 mod tests {
     use proptest::prelude::*;
 
+    use std::time::Duration;
+
+    use quorate_raft::{
+        Config, Effects, Entry, EntryId, HardState, Input, Limits, Membership, NodeId, Payload,
+        Raft, Record, Term, Time,
+    };
+
     use super::*;
     use crate::batch::Frames;
     use crate::memory::MemDisk;
-    use crate::record::{Kind, put_head};
+    use crate::record::{Kind, put_head, put_record};
 
     const KINDS: [Kind; 6] =
         [Kind::Head, Kind::State, Kind::HardState, Kind::Append, Kind::Compact, Kind::Reset];
@@ -346,8 +353,31 @@ mod tests {
             .prop_map(|numbers| numbers.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
     }
 
+    /// What is opened must also do for a member, which campaigns in the term after and appends the
+    /// entry after.
+    fn leads_with(recovered: quorate_raft::Recovered) {
+        let id = NodeId(1);
+        let config = Config {
+            id,
+            group: GroupId(1),
+            membership: Membership::of_voters([id]),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(1000),
+            seed: 1,
+            limits: Limits::default(),
+        };
+        let base = recovered.base;
+        let mut raft = Raft::new(config, recovered, base, Time(0));
+        let mut effects = Effects::default();
+        raft.step(Time(0), Input::Timeout, &mut effects);
+        let seq = effects.persist.last().expect("a campaign is written").seq;
+        raft.step(Time(0), Input::Durable(seq), &mut effects);
+        assert_eq!(raft.leader(), Some(id));
+    }
+
     fn opens_or_refuses(disk: &MemDisk) {
         if let Ok(found) = recover(&mut disk.clone(), 1 << 10) {
+            found.recovered.values().cloned().for_each(leads_with);
             let again = recover(&mut disk.clone(), 1 << 10).expect("what is opened opens again");
             assert_eq!(again.recovered, found.recovered);
         }
@@ -382,6 +412,51 @@ mod tests {
             let disk = MemDisk::new();
             disk.insert(number, bytes.to_vec());
             opens_or_refuses(&disk);
+        }
+    }
+
+    /// What a log of one segment with these records opens as.
+    fn opened(records: &[Record]) -> Result<Found, OpenError> {
+        let mut frames = Frames::default();
+        frames.push(GroupId(0), |body| {
+            put_head(body, Head { oldest: 1, records: 0 });
+            Kind::Head
+        });
+        for record in records {
+            frames.push(GroupId(1), |body| put_record(body, record));
+        }
+        let (bytes, _) = frames.seal(1, 0, 0, Link::default());
+        let mut disk = MemDisk::new();
+        disk.insert(1, bytes.to_vec());
+        recover(&mut disk, 1 << 10)
+    }
+
+    #[test]
+    fn terms_on_a_disk_leave_room_above_them_and_do_not_descend() {
+        let term = |term| Record::HardState(HardState { term: Term(term), vote: None });
+        let append = |terms: [u64; 2]| {
+            let entry =
+                |(index, term)| Entry { id: EntryId::new(term, index), payload: Payload::Noop };
+            Record::Append((1..).zip(terms).map(entry).collect())
+        };
+        let last = NUMBER_LIMIT - 1;
+        for (records, is_fine) in [
+            ([term(last), append([1, 1])], true),
+            ([term(last + 1), append([1, 1])], false),
+            ([term(u64::MAX), append([1, 1])], false),
+            ([term(2), append([1, 2])], true),
+            ([term(2), append([2, 1])], false),
+            ([term(2), append([1, NUMBER_LIMIT])], false),
+            ([append([1, 1]), Record::Reset(EntryId::new(1, last))], true),
+            ([append([1, 1]), Record::Reset(EntryId::new(1, last + 1))], false),
+        ] {
+            match opened(&records) {
+                Ok(found) => {
+                    assert!(is_fine, "{records:?} were taken");
+                    leads_with(found.recovered[&GroupId(1)].clone());
+                }
+                Err(error) => assert!(!is_fine, "{records:?}: {error}"),
+            }
         }
     }
 

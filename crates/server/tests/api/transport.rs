@@ -26,6 +26,51 @@ async fn what_is_too_large() {
     kv.range(get("k")).await.expect("read");
 }
 
+/// To the byte, on members that carry a command out themselves and on those that send it on: alone and
+/// as one of many in a transaction.
+#[tokio::test]
+async fn the_largest_request_is_carried_out_and_one_byte_more_is_refused() {
+    const REQUEST_BYTES_MAX: usize = 1000;
+    let cluster = Cluster::start_with(3, &["--max-request-bytes=1000"]).await;
+    for member in 0..3 {
+        let mut kv = cluster.kv(member).await;
+        for others in [0, 50] {
+            // The largest value known to fit, and the smallest known not to.
+            let (mut fits, mut exceeds) = (0, REQUEST_BYTES_MAX);
+            while exceeds - fits > 1 {
+                let length = fits.midpoint(exceeds);
+                let answer = if others == 0 {
+                    within(kv.put(put("k", &"v".repeat(length)))).await.map(drop)
+                } else {
+                    within(kv.txn(puts(others, length))).await.map(drop)
+                };
+                match answer {
+                    Ok(()) => fits = length,
+                    refused => {
+                        let text = "etcdserver: request is too large";
+                        assert_refused(refused, Code::InvalidArgument, text);
+                        exceeds = length;
+                    }
+                }
+            }
+            let overhead = REQUEST_BYTES_MAX - fits;
+            let expected = if others == 0 { 5..20 } else { others * 5..others * 12 };
+            assert!(expected.contains(&overhead), "{overhead} beside {others} on member {member}");
+        }
+    }
+}
+
+/// A transaction of many small puts, and one of a value of this length.
+fn puts(count: usize, length: usize) -> pb::TxnRequest {
+    let put = |(number, length): (usize, usize)| {
+        let put = put(&number.to_string(), &"v".repeat(length));
+        pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) }
+    };
+    let small = (0..count).map(|number| (number, 0));
+    let success = small.chain([(count, length)]).map(put).collect();
+    pb::TxnRequest { success, ..Default::default() }
+}
+
 #[tokio::test]
 async fn a_large_answer_has_no_bound() {
     let cluster = Cluster::start(1).await;
