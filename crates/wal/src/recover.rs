@@ -355,7 +355,7 @@ mod tests {
 
     /// What is opened must also do for a member, which campaigns in the term after and appends the
     /// entry after.
-    fn leads_with(recovered: quorate_raft::Recovered) {
+    fn leads_with(recovered: Recovered) {
         let id = NodeId(1);
         let config = Config {
             id,
