@@ -93,6 +93,20 @@ pub trait Reader {
 
     /// The rows of a table within bounds. Lazy: costs what is consumed.
     fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>) -> Rows<'a>;
+
+    /// The first row within bounds where rows come in *descending* order: no row was ever written
+    /// within them behind one that was there already. So the row written last is the first, and an
+    /// engine with layers may look at the newest and leave the others alone.
+    ///
+    /// # Errors
+    /// Those of [`Self::get`].
+    fn newest(
+        &self,
+        table: Table,
+        bounds: KeyBounds<'_>,
+    ) -> Result<Option<(Bytes, Bytes)>, EngineError> {
+        self.scan(table, bounds).next().transpose()
+    }
 }
 
 /// A committed state that never changes. Shared among threads.

@@ -3,6 +3,7 @@
 //! The same code serves readers on a view and transactions that see their own writes; the
 //! difference is in the [`Snapshot`] it is given.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::ops::Bound;
@@ -43,7 +44,12 @@ impl<'a> Snapshot<'a> {
 
     /// The keys that live now in a range.
     pub(crate) fn live(&self, range: &KeyRange) -> Live<'a> {
-        Live::new(self.reader, range, self.revision)
+        self.live_at(range, self.revision)
+    }
+
+    fn live_at(&self, range: &KeyRange, at: i64) -> Live<'a> {
+        let is_now = at == self.revision;
+        Live::new(self.reader, range, at, is_now && matches!(range, KeyRange::Point(_)))
     }
 
     /// One key as it is now.
@@ -57,7 +63,7 @@ impl<'a> Snapshot<'a> {
     /// Answers a range.
     pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
         let at = self.revision_to_read(request.revision)?;
-        let mut live = Live::new(self.reader, &request.range, at);
+        let mut live = self.live_at(&request.range, at);
         let mut count = 0;
         let mut selection = Selection::new(request);
         while let Some(found) = live.next()? {
@@ -106,9 +112,15 @@ impl Found {
 }
 
 impl<'a> Live<'a> {
-    pub(crate) fn new(reader: &'a dyn Reader, range: &KeyRange, at: i64) -> Self {
+    /// `newest_only` if the newest row in the range decides: the search is cheaper than a scan then.
+    fn new(reader: &'a dyn Reader, range: &KeyRange, at: i64, newest_only: bool) -> Self {
         let (from, end) = rows::key_bounds(range);
-        let rows = reader.scan(Table::Key, (Bound::Included(&from), as_slice(&end)));
+        let bounds = (Bound::Included(&from[..]), as_slice(&end));
+        let rows: Rows<'a> = if newest_only {
+            Box::new(reader.newest(Table::Key, bounds).transpose().into_iter())
+        } else {
+            reader.scan(Table::Key, bounds)
+        };
         Self { reader, at, rows, end, prefix: Bytes::new(), decided: false, steps: 0 }
     }
 

@@ -157,6 +157,14 @@ impl Reader for DiskEngine {
     fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>) -> Rows<'a> {
         self.latest().walk(table, bounds)
     }
+
+    fn newest(
+        &self,
+        table: Table,
+        bounds: KeyBounds<'_>,
+    ) -> Result<Option<(Bytes, Bytes)>, EngineError> {
+        self.latest().first(table, bounds)
+    }
 }
 
 impl Engine for DiskEngine {

@@ -46,6 +46,19 @@ pub(crate) fn frozen(memtable: &Memtable, bound: SeqNo) -> Memtable {
     copy
 }
 
+/// The first row within bounds and below a sequence number.
+pub(crate) fn first(
+    memtable: &Memtable,
+    bounds: &TreeBounds,
+    bound: SeqNo,
+) -> Option<InternalValue> {
+    let (lower, upper) = places(bounds);
+    let keys = |bound: Bound<InternalValue>| bound.map(|row| row.key);
+    let mut rows = memtable.items.range((keys(lower), keys(upper)));
+    let entry = rows.find(|entry| entry.key().seqno < bound)?;
+    Some(InternalValue { key: entry.key().clone(), value: entry.value().clone() })
+}
+
 /// Rows of a memtable within bounds and below a sequence number, from both ends.
 ///
 /// Owns the memtable, so that a scan can outlive the view that began it. It therefore fetches rows
@@ -71,19 +84,25 @@ fn place(key: &[u8], before_versions: bool) -> InternalValue {
     InternalValue::from_components(key, [], sequence, ValueType::Value)
 }
 
+/// The places of bounds.
+fn places(bounds: &TreeBounds) -> (Bound<InternalValue>, Bound<InternalValue>) {
+    let lower = match &bounds.0 {
+        Included(key) => Included(place(key, true)),
+        Excluded(key) => Excluded(place(key, false)),
+        Unbounded => Unbounded,
+    };
+    let upper = match &bounds.1 {
+        Included(key) => Included(place(key, false)),
+        Excluded(key) => Excluded(place(key, true)),
+        Unbounded => Unbounded,
+    };
+    (lower, upper)
+}
+
 impl MemtableRows {
     /// Begins a walk. The bounds are not crossed.
     pub(crate) fn new(memtable: Arc<Memtable>, bounds: &TreeBounds, bound: SeqNo) -> Self {
-        let lower = match &bounds.0 {
-            Included(key) => Included(place(key, true)),
-            Excluded(key) => Excluded(place(key, false)),
-            Unbounded => Unbounded,
-        };
-        let upper = match &bounds.1 {
-            Included(key) => Included(place(key, false)),
-            Excluded(key) => Excluded(place(key, true)),
-            Unbounded => Unbounded,
-        };
+        let (lower, upper) = places(bounds);
         let (front, back) = (VecDeque::new(), VecDeque::new());
         Self { memtable, bound, lower, upper, front, back, chunk_rows: 1, exhausted: false }
     }

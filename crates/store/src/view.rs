@@ -81,6 +81,28 @@ impl Snapshot {
         }
     }
 
+    /// The first row within bounds where rows descend ([`Reader::newest`]).
+    ///
+    /// Memtables follow each other in time, and all of them are newer than what is on disk, so the
+    /// newest that has a row within the bounds has the one. Of tables that can't be said: each finds
+    /// its way down the levels by itself, and may pass an older one.
+    pub(crate) fn first(
+        &self,
+        table: Table,
+        bounds: KeyBounds<'_>,
+    ) -> Result<Option<(Bytes, Bytes)>, EngineError> {
+        let Some(within) = tagged_bounds(table, bounds) else { return Ok(None) };
+        let in_memory =
+            self.walkable().find_map(|memtable| memtable::first(memtable, &within, self.bound));
+        match in_memory {
+            Some(row) if !row.is_tombstone() => {
+                Ok(Some((untagged(&row.key.user_key), value(row.value))))
+            }
+            // One that was removed hides a row of another layer, and says nothing about those behind.
+            Some(_) | None => self.walk(table, bounds).next().transpose(),
+        }
+    }
+
     /// The rows of a table within bounds. They hold what they need and outlive the snapshot.
     pub(crate) fn walk(&self, table: Table, bounds: KeyBounds<'_>) -> Rows<'static> {
         let Some(bounds) = tagged_bounds(table, bounds) else { return Box::new(iter::empty()) };
@@ -114,5 +136,13 @@ impl Reader for Snapshot {
 
     fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>) -> Rows<'a> {
         self.walk(table, bounds)
+    }
+
+    fn newest(
+        &self,
+        table: Table,
+        bounds: KeyBounds<'_>,
+    ) -> Result<Option<(Bytes, Bytes)>, EngineError> {
+        self.first(table, bounds)
     }
 }

@@ -21,6 +21,7 @@ pub fn all(make: &mut dyn FnMut() -> Box<dyn Engine>) {
     scans_keep_their_bounds(&mut *make());
     scans_run_from_both_ends(&mut *make());
     the_writer_scans_what_it_wrote(&mut *make());
+    the_row_written_last_is_the_first(&mut *make());
     a_batch_becomes_visible_as_a_whole(&mut *make());
     a_view_is_frozen(&mut *make());
     positions_follow_commit_and_flush(&mut *make());
@@ -179,6 +180,52 @@ pub fn the_writer_scans_what_it_wrote(engine: &mut dyn Engine) {
     let seen = rows(engine, Table::Key, ALL_KEYS);
     let expected: [(&[u8], &[u8]); 3] = [(b"a", b"old"), (b"b", b"new"), (b"c", b"new")];
     assert!(seen.iter().map(|(key, value)| (&key[..], &value[..])).eq(expected), "{seen:?}");
+}
+
+/// Where rows descend, the newest is what a scan gives first, wherever it lies, also when some were
+/// removed since and in a state of the past.
+pub fn the_row_written_last_is_the_first(engine: &mut dyn Engine) {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut views = Vec::new();
+    let compare = |reader: &dyn Reader| {
+        let mut found = 0;
+        for key in 0..12 {
+            let (from, to) = (format!("{key:02}"), format!("{:02}", key + 1));
+            let bounds = (Included(from.as_bytes()), Excluded(to.as_bytes()));
+            let newest = reader.newest(Table::Key, bounds).expect("the engine reads");
+            assert_eq!(newest, rows(reader, Table::Key, bounds).first().cloned(), "key {key}");
+            found += usize::from(newest.is_some());
+        }
+        found
+    };
+    let mut found = 0;
+    for index in 1..400 {
+        for _ in 0..random.below(4) {
+            let key = random.below(10);
+            put(engine, &format!("{key:02} {:04}", 1000 - index), &format!("{index}"));
+        }
+        if random.below(3) == 0 {
+            // What history forgets: any row, from the front in a run, or in the middle.
+            let key = random.below(10);
+            let prefix = format!("{key:02}");
+            let there = rows(engine, Table::Key, (Included(prefix.as_bytes()), Unbounded));
+            let skipped = random.below(3) as usize;
+            for (row, _) in there.iter().skip(skipped).take(random.below(9) as usize) {
+                engine.delete(Table::Key, row).expect("the engine deletes");
+            }
+        }
+        found += compare(engine);
+        commit(engine, index);
+        match index % 20 {
+            3 | 9 => engine.flush().expect("the engine flushes"),
+            5 | 15 => views.push(engine.view()),
+            _ => {}
+        }
+    }
+    assert!(found > 1000, "{found} rows were found");
+    for view in views {
+        compare(&*view);
+    }
 }
 
 /// Views see nothing of a batch before its commit, and all of it after.
