@@ -71,6 +71,7 @@
 //!   wire.
 //! - **TLS, compression and reflection**: they belong to whoever opens the socket.
 
+pub mod codec;
 mod redacted;
 
 #[rustfmt::skip]

@@ -53,7 +53,9 @@ pub(crate) fn generate() -> io::Result<BTreeMap<String, String>> {
     let modules = Config::new()
         .bytes(["."])
         .skip_debug(SECRETS)
-        .service_generator(tonic_prost_build::configure().service_generator())
+        .service_generator(
+            tonic_prost_build::configure().codec_path("crate::codec::Codec").service_generator(),
+        )
         .generate(packages)?;
 
     let text = |code: &String| format!("{HEADER}{code}");
