@@ -7,7 +7,7 @@
 //! name by which they call a server.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,14 +46,22 @@ pub(crate) struct Front {
     pub(crate) pages: Pages,
 }
 
+/// An answer that is being made.
+type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
 impl Front {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Begins an answer. It is in a box of its own because hyper moves the futures of requests about.
+    fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
         let is_grpc = request.version() == Version::HTTP_2
             && request
                 .headers()
                 .get(CONTENT_TYPE)
                 .is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc { self.services.call(request).await } else { self.pages.answer(request).await }
+        if is_grpc {
+            return Box::pin(self.services.call(request));
+        }
+        let front = self.clone();
+        Box::pin(async move { front.pages.answer(request).await })
     }
 }
 
@@ -121,8 +129,8 @@ async fn connection(
         return;
     }
     let service = service_fn(move |request| {
-        let front = front.clone();
-        async move { Ok::<_, Infallible>(front.answer(request).await) }
+        let answer = front.answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let stream = TokioIo::new(AnyAuthority::new(stream));
     let mut connection = pin!(protocols.serve_connection(stream, service));

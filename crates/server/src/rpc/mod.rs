@@ -15,6 +15,8 @@ mod methods;
 mod stream;
 mod watch;
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use hyper::body::Incoming;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::grpc::health::v1 as healthpb;
 use tonic::body::Body;
-use tonic::codegen::Service;
+use tonic::codegen::{BoxFuture, Service};
 use tonic::{Code, Status};
 
 pub(crate) use self::error::Failure;
@@ -75,19 +77,35 @@ impl Services {
         }
     }
 
-    /// Answers one call.
-    pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
-        let Some(at) = self.paths.find(request.uri().path()) else {
-            let text = format!("unknown method {}", request.uri().path());
-            return Status::unimplemented(text).into_http();
+    /// Begins one call. What has to be decided before the handler runs is decided here and not in the
+    /// future, which is small for that: it moves for each request.
+    pub(crate) fn call(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        let at = self.paths.find(request.uri().path());
+        let deadline = at.and_then(|at| METHODS[at].deadline(request.headers()));
+        let answer = match at {
+            None => {
+                let text = format!("unknown method {}", request.uri().path());
+                refuse(Status::unimplemented(text))
+            }
+            Some(at) => {
+                self.member.metrics.started(at);
+                match self.admit(request.headers()) {
+                    Ok(()) => self.dispatch(METHODS[at], request),
+                    Err(failure) => refuse(failure),
+                }
+            }
         };
-        let method = METHODS[at];
-        self.member.metrics.started(at);
-        let response = match self.admit(request.headers()) {
-            Ok(()) => self.within_deadline(method, request).await,
-            Err(failure) => Status::from(failure).into_http(),
-        };
-        self.member.metrics.watch_status(at, response)
+        let metrics = self.member.metrics.clone();
+        async move {
+            let response = within_deadline(deadline, answer).await;
+            match at {
+                Some(at) => metrics.watch_status(at, response),
+                None => response,
+            }
+        }
     }
 
     /// What the metadata of any request may demand.
@@ -101,38 +119,36 @@ impl Services {
         Ok(())
     }
 
-    /// A client that gave a deadline does not read what comes after it, so the work ends with it. A
-    /// stream is cut by the client itself.
-    async fn within_deadline(&self, method: Method, request: Request<Incoming>) -> Response<Body> {
-        let deadline = match method.kind {
-            Kind::Unary => deadline(request.headers()),
-            Kind::ServerStream | Kind::BidirectionalStream => None,
-        };
-        let response = match deadline {
-            None => self.dispatch(method, request).await,
-            Some(deadline) => {
-                match tokio::time::timeout(deadline, self.dispatch(method, request)).await {
-                    Ok(response) => response,
-                    Err(_) => Status::from(Failure::DeadlineExceeded).into_http(),
-                }
-            }
-        };
-        with_the_words_of_etcd(response)
-    }
-
-    async fn dispatch(&self, method: Method, request: Request<Incoming>) -> Response<Body> {
+    fn dispatch(&self, method: Method, request: Request<Incoming>) -> Answer {
         // A generated service is a handful of pointers, and wants to be called mutably.
-        let answered = match method.service {
-            methods::KV => self.kv.clone().call(request).await,
-            methods::WATCH => self.watch.clone().call(request).await,
-            methods::LEASE => self.lease.clone().call(request).await,
-            methods::CLUSTER => self.cluster.clone().call(request).await,
-            methods::MAINTENANCE => self.maintenance.clone().call(request).await,
-            methods::HEALTH => self.health.clone().call(request).await,
-            _ => Ok(Status::from(Failure::Unsupported(method.name)).into_http()),
-        };
-        answered.unwrap_or_else(|never| match never {})
+        match method.service {
+            methods::KV => self.kv.clone().call(request),
+            methods::WATCH => self.watch.clone().call(request),
+            methods::LEASE => self.lease.clone().call(request),
+            methods::CLUSTER => self.cluster.clone().call(request),
+            methods::MAINTENANCE => self.maintenance.clone().call(request),
+            methods::HEALTH => self.health.clone().call(request),
+            _ => refuse(Failure::Unsupported(method.name)),
+        }
     }
+}
+
+/// An answer that is being made.
+type Answer = BoxFuture<Response<Body>, Infallible>;
+
+fn refuse(why: impl Into<Status>) -> Answer {
+    Box::pin(ready(Ok(why.into().into_http())))
+}
+
+/// A client that gave a deadline does not read what comes after it, so the work ends with it.
+async fn within_deadline(deadline: Option<Duration>, answer: Answer) -> Response<Body> {
+    let answered = match deadline {
+        None => answer.await,
+        Some(deadline) => tokio::time::timeout(deadline, answer)
+            .await
+            .unwrap_or_else(|_| Ok(Status::from(Failure::DeadlineExceeded).into_http())),
+    };
+    with_the_words_of_etcd(answered.unwrap_or_else(|never| match never {}))
 }
 
 /// The largest message, for a limit of requests.
@@ -143,6 +159,16 @@ pub(crate) fn message_bytes_max(request_bytes_max: usize) -> usize {
 /// Whether a client wants to be refused while no leader is known.
 fn wants_leader(metadata: &HeaderMap) -> bool {
     metadata.get("hasleader").is_some_and(|value| value.as_bytes() == b"true")
+}
+
+impl Method {
+    /// The time that a client gives an answer. A stream is cut by the client itself.
+    fn deadline(self, metadata: &HeaderMap) -> Option<Duration> {
+        match self.kind {
+            Kind::Unary => deadline(metadata),
+            Kind::ServerStream | Kind::BidirectionalStream => None,
+        }
+    }
 }
 
 /// The deadline in `grpc-timeout`: at most eight digits and a unit.
