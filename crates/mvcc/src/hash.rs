@@ -44,10 +44,14 @@ pub struct HashKv {
 
 /// Hashes what etcd's backend would hold up to a revision: the name of its bucket, then each record
 /// in order, its key (`main`, `_`, `sub`, and `t` for a deletion) and its value (a `KeyValue`; of a
-/// deletion with the key alone). Records that a compaction lets go are left out, wherever the
-/// removal of their rows is.
-pub(crate) fn hash_kv(state: &ReadState, up_to: i64) -> Result<HashKv, EngineError> {
+/// deletion with the key alone).
+///
+/// Of the records up to a compaction, etcd takes those that a compaction at `up_to` would let stay:
+/// fewer than are there, but a number that does not depend on how far the removal is. Only if no key
+/// `lives` at `up_to`, so that none of them would stay, it takes all that the compaction left.
+pub(crate) fn hash_kv(state: &ReadState, up_to: i64, lives: bool) -> Result<HashKv, EngineError> {
     let compacted = state.compacted();
+    let stays_at = if lives { up_to } else { compacted };
     let mut hash = crc32c(0, b"key");
     let mut record = Vec::new();
     for change in state.changes(0) {
@@ -55,7 +59,8 @@ pub(crate) fn hash_kv(state: &ReadState, up_to: i64) -> Result<HashKv, EngineErr
         if change.revision.main > up_to {
             break;
         }
-        if !compact::is_kept(state.reader(), compacted, &change)? {
+        let may_be_gone = change.revision.main <= compacted;
+        if may_be_gone && !compact::is_kept(state.reader(), stays_at, &change)? {
             continue;
         }
         record.clear();

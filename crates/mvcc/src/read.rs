@@ -11,6 +11,7 @@ use crate::apply;
 use crate::engine::{ALL_KEYS, EngineError, Reader, Table, View};
 use crate::error::{Error, ReadError};
 use crate::hash::{self, HashKv};
+use crate::key::KeyRange;
 use crate::range::Snapshot;
 use crate::request::{MemberAttributes, RangeRequest, TxnRequest};
 use crate::response::{
@@ -102,7 +103,11 @@ impl ReadState {
     /// [`Error::Compacted`], [`Error::FutureRevision`], or a failed engine.
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, ReadError> {
         let up_to = self.snapshot().revision_to_read(revision)?;
-        Ok(hash::hash_kv(self, up_to)?)
+        let everything = KeyRange::From(Bytes::new());
+        let request =
+            RangeRequest { count_only: true, revision: up_to, ..RangeRequest::new(everything) };
+        let lives = self.range(&request)?.count > 0;
+        Ok(hash::hash_kv(self, up_to, lives)?)
     }
 
     /// A lease, if there is one with this id.
