@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
+use quorate_proto::etcdserverpb::lease_client::LeaseClient;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::{
-    HashKvRequest, HashKvResponse, PutRequest, RangeRequest, RangeResponse, StatusRequest,
-    StatusResponse,
+    CompactionRequest, HashKvRequest, HashKvResponse, LeaseGrantRequest, Member, MemberListRequest,
+    MoveLeaderRequest, PutRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -66,10 +68,37 @@ impl Client {
         self.range(RangeRequest { key, range_end, serializable, ..RangeRequest::default() }).await
     }
 
+    /// Drops the history before a revision.
+    pub(crate) async fn compact(&self, revision: i64) -> Result<(), Status> {
+        let message = CompactionRequest { revision, physical: false };
+        within(self.timeout, self.kv().compact(self.request(message))).await.map(drop)
+    }
+
     /// Asks a member about itself.
     pub(crate) async fn status(&self) -> Result<StatusResponse, Status> {
         let mut maintenance = MaintenanceClient::new(self.channel.clone());
         within(self.timeout, maintenance.status(self.request(StatusRequest {}))).await
+    }
+
+    /// The members of the cluster, ascending by id.
+    pub(crate) async fn members(&self) -> Result<Vec<Member>, Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        let request = self.request(MemberListRequest { linearizable: true });
+        Ok(within(self.timeout, cluster.member_list(request)).await?.members)
+    }
+
+    /// Makes a member the leader. Only the present leader can be asked for it.
+    pub(crate) async fn move_leader(&self, target_id: u64) -> Result<(), Status> {
+        let mut maintenance = MaintenanceClient::new(self.channel.clone());
+        let request = self.request(MoveLeaderRequest { target_id });
+        within(self.timeout, maintenance.move_leader(request)).await.map(drop)
+    }
+
+    /// Grants a lease with this id, for so many seconds.
+    pub(crate) async fn grant(&self, id: i64, ttl: i64) -> Result<(), Status> {
+        let mut lease = LeaseClient::new(self.channel.clone());
+        let request = self.request(LeaseGrantRequest { id, ttl });
+        within(self.timeout, lease.lease_grant(request)).await.map(drop)
     }
 
     /// The hash of all that a member holds up to a revision.

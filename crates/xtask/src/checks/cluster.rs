@@ -131,6 +131,11 @@ impl Cluster {
         (0..self.len()).map(|member| self.endpoint(member)).collect()
     }
 
+    /// What a member is called.
+    pub(crate) fn name(&self, member: usize) -> &str {
+        &self.members[member].name
+    }
+
     /// Where a member listens for others.
     pub(crate) fn peer_address(&self, member: usize) -> (&'static str, u16) {
         ("127.0.0.1", self.members[member].peer_port)
@@ -293,7 +298,7 @@ impl Drop for Cluster {
 }
 
 /// Sends a signal. The shell's `kill` does it, so that no unsafe call is needed.
-fn signal(pid: u32, name: &str) -> io::Result<()> {
+pub(crate) fn signal(pid: u32, name: &str) -> io::Result<()> {
     let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status()?;
     if status.success() {
         Ok(())
