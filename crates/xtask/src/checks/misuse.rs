@@ -1,8 +1,9 @@
 //! Bad input to real processes: each gets a clear error, nothing panics, and nothing is lost.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ pub(crate) fn run() -> io::Result<()> {
     acknowledged.insert("crash/kept".to_owned(), revision);
 
     start_up(&binary, &cluster)?;
+    strangers(&binary, &cluster)?;
     runtime.block_on(requests(&client))?;
     garbage(&cluster)?;
     runtime.block_on(wait_for_leader(&cluster))?;
@@ -50,6 +52,32 @@ pub(crate) fn run() -> io::Result<()> {
     Ok(())
 }
 
+/// Flags of a member that finds everything in order but this data directory.
+fn on(data_dir: &str) -> [&str; 8] {
+    const ANY: &str = "http://127.0.0.1:0";
+    [
+        "--data-dir",
+        data_dir,
+        "--listen-client-urls",
+        ANY,
+        "--advertise-client-urls",
+        ANY,
+        "--listen-peer-urls",
+        ANY,
+    ]
+}
+
+/// A directory with these files; its path.
+fn directory(parent: &Path, name: &str, files: &[(&str, &[u8])]) -> io::Result<String> {
+    let folder = parent.join(name);
+    for (file, content) in files {
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().expect("it is in a folder"))?;
+        fs::write(path, content)?;
+    }
+    Ok(folder.to_string_lossy().into_owned())
+}
+
 /// Command lines that must fail, with what they must say.
 fn start_up(binary: &Path, cluster: &Cluster) -> io::Result<()> {
     let (host, peer) = cluster.peer_address(0);
@@ -60,6 +88,13 @@ fn start_up(binary: &Path, cluster: &Cluster) -> io::Result<()> {
     fs::write(&file, "not a folder")?;
     let file = file.to_string_lossy().into_owned();
     let data = folder.join("data").to_string_lossy().into_owned();
+    // Data that a running member uses, data without an owner, and two kinds of garbage.
+    let used = cluster.data(0).to_string_lossy().into_owned();
+    let nobodys = directory(&folder, "nobodys", &[("wal/1", b"x")])?;
+    let unreadable = directory(&folder, "unreadable", &[("identity", b"garbage")])?;
+    let identity = fs::read(cluster.data(0).join("identity"))?;
+    let contents: [(&str, &[u8]); 2] = [("identity", &identity), ("store/generation", b"garbage")];
+    let damaged = directory(&folder, "damaged", &contents)?;
     let cases: &[(&[&str], Option<i32>, &str)] = &[
         (&["--no-such-flag"], Some(2), "no-such-flag"),
         (&["--data-dir", &data, "stray"], Some(1), "is not a valid flag"),
@@ -93,6 +128,12 @@ fn start_up(binary: &Path, cluster: &Cluster) -> io::Result<()> {
             "ddress",
         ),
         (&["--data-dir", &file], Some(1), "a-file"),
+        // Nobody, not even root, may write there.
+        (&["--data-dir", "/proc/quorate"], Some(1), "can't write /proc/quorate/identity"),
+        (&on(&used), Some(1), "this store is in use"),
+        (&on(&nobodys), Some(1), "the data directory is damaged"),
+        (&on(&unreadable), Some(1), "identity is damaged; the member can't start"),
+        (&on(&damaged), Some(1), "the store is damaged"),
         (&["--data-dir", &data, "--cert-file", "x.pem"], None, "cert-file"),
     ];
     for (flags, code, text) in cases {
@@ -129,10 +170,78 @@ fn start_up(binary: &Path, cluster: &Cluster) -> io::Result<()> {
     Ok(())
 }
 
+/// What a member says of another that is not of its cluster, and is told by it.
+const STRANGER: &str = "the other side belongs to cluster";
+
+/// Members that take each other for members of one cluster and are not. All of them say so; none of
+/// them serves clients, and the cluster that is there goes on.
+fn strangers(binary: &Path, cluster: &Cluster) -> io::Result<()> {
+    let listeners: Vec<TcpListener> =
+        (0..6).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+    let urls: Vec<String> = listeners
+        .iter()
+        .map(|listener| Ok(format!("http://{}", listener.local_addr()?)))
+        .collect::<io::Result<_>>()?;
+    drop(listeners);
+    let folder = cluster.data(0).with_file_name("strangers");
+    fs::create_dir_all(&folder)?;
+    let (host, port) = cluster.peer_address(1);
+    // Two with the same list and different tokens, and one that has a member of the cluster in its
+    // list, which does not have it.
+    let pair = format!("x={},y={}", urls[1], urls[3]);
+    let intruder = format!("z={},m2=http://{host}:{port}", urls[5]);
+    let members = [
+        ("x", &urls[0], &urls[1], &pair, "one"),
+        ("y", &urls[2], &urls[3], &pair, "two"),
+        ("z", &urls[4], &urls[5], &intruder, "check"),
+    ];
+    let mut processes = Vec::new();
+    for (name, client, peer, list, token) in members {
+        let log = folder.join(format!("{name}.log"));
+        let process = Command::new(binary)
+            .args(["server", "--name", name])
+            .args(["--data-dir", &folder.join(name).to_string_lossy()])
+            .args(["--listen-client-urls", client, "--advertise-client-urls", client])
+            .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
+            .args(["--initial-cluster", list, "--initial-cluster-token", token])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        processes.push((process, log));
+    }
+    let all_said = |logs: &[String]| logs.iter().all(|log| log.contains(STRANGER));
+    let patience = Instant::now() + Duration::from_secs(30);
+    let mut logs = Vec::new();
+    while Instant::now() < patience && !(logs.len() == 4 && all_said(&logs)) {
+        thread::sleep(Duration::from_millis(50));
+        logs = processes
+            .iter()
+            .map(|(_, log)| Ok(String::from_utf8_lossy(&fs::read(log)?).into_owned()))
+            .collect::<io::Result<_>>()?;
+        logs.push(cluster.log(1));
+    }
+    let mut ended = false;
+    for (process, _) in &mut processes {
+        ended |= process.try_wait()?.is_some();
+        process.kill()?;
+        process.wait()?;
+    }
+    let served = logs[..3].iter().any(|log| log.contains("ready to serve client requests"));
+    if ended || served || !all_said(&logs) || logs.iter().any(|log| log.contains("panicked at")) {
+        let logs = logs.join("\n---\n");
+        return Err(io::Error::other(format!("members of different clusters say:\n{logs}")));
+    }
+    println!("misuse: members with another token or of another cluster are refused on both sides");
+    Ok(())
+}
+
 /// Requests that must fail, with etcd's codes and texts.
 async fn requests(client: &Client) -> io::Result<()> {
     let large = vec![b'x'; 1_600_000];
     let huge = vec![b'x'; 3_000_000];
+    let revision = client.put("compacted", "x").await.map_err(io::Error::other)?;
+    client.compact(revision).await.map_err(io::Error::other)?;
     let range =
         |revision| RangeRequest { key: "crash/kept".into(), revision, ..RangeRequest::default() };
     let answers = [
@@ -155,6 +264,26 @@ async fn requests(client: &Client) -> io::Result<()> {
             client.range(range(i64::MAX)).await.map(drop),
             Code::OutOfRange,
             "etcdserver: mvcc: required revision is a future revision",
+        ),
+        (
+            client.range(range(revision - 1)).await.map(drop),
+            Code::OutOfRange,
+            "etcdserver: mvcc: required revision has been compacted",
+        ),
+        (
+            client.compact(revision).await,
+            Code::OutOfRange,
+            "etcdserver: mvcc: required revision has been compacted",
+        ),
+        (
+            client.compact(i64::MAX).await,
+            Code::OutOfRange,
+            "etcdserver: mvcc: required revision is a future revision",
+        ),
+        (
+            client.range(RangeRequest::default()).await.map(drop),
+            Code::InvalidArgument,
+            "etcdserver: key is not provided",
         ),
     ];
     let count = answers.len();
