@@ -102,8 +102,18 @@ pub struct Cluster {
     pub voters: BTreeSet<NodeId>,
     /// What is known of each.
     pub members: BTreeMap<NodeId, Member>,
-    /// The entries that any member has given to its machine, from index 1 on.
-    pub committed: Vec<Entry>,
+    /// What any member has given to its machine, from index 1 on.
+    pub committed: Vec<Committed>,
+}
+
+/// A committed entry.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The entry.
+    pub entry: Entry,
+    /// The term of the member that was first to know. The entry itself may be of an earlier term: a
+    /// leader commits those of its predecessors along with its own (Raft §5.4.2).
+    pub term: Term,
 }
 
 impl Cluster {
@@ -127,7 +137,8 @@ impl Cluster {
     /// The entry that was committed at this position.
     #[must_use]
     pub fn committed_at(&self, index: Index) -> Option<&Entry> {
-        self.committed.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
+        let at = usize::try_from(index.0.checked_sub(1)?).ok()?;
+        self.committed.get(at).map(|committed| &committed.entry)
     }
 
     /// Learns a fact.
@@ -168,9 +179,11 @@ impl Cluster {
             }
             Fact::Sent { .. } => {}
             Fact::Committed { node, entry } => {
-                self.member_mut(node).committed = entry.id.index;
+                let member = self.member_mut(node);
+                member.committed = entry.id.index;
+                let term = member.issued.hard_state.term.max(entry.id.term);
                 if entry.id.index.0 == self.committed.len() as u64 + 1 {
-                    self.committed.push(entry.clone());
+                    self.committed.push(Committed { entry: entry.clone(), term });
                 }
             }
             Fact::Happened { node, event } => match event {

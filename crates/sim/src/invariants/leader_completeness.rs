@@ -23,12 +23,12 @@ impl Invariant for LeaderCompleteness {
         };
         let log = &before.member(*node).issued;
         // Logs match up to an entry they share, so the newest committed entry speaks for all before
-        // it. An entry of this term or a later one is no concern of this leader.
-        let newest = before.committed.iter().rev().find(|entry| entry.id.term < *term);
-        match newest {
-            Some(entry) if !cluster::has(log, entry.id) => Err(format!(
-                "{node} leads {term} without the committed entry {}; its log ends with {}",
-                entry.id,
+        // it. One that was committed in this term or a later one is no concern of this leader,
+        // whatever term the entry is of: a member may learn very late that it was elected.
+        let newest = before.committed.iter().rev().find(|committed| committed.term < *term);
+        match newest.map(|committed| committed.entry.id) {
+            Some(newest) if !cluster::has(log, newest) => Err(format!(
+                "{node} leads {term} without the committed entry {newest}; its log ends with {}",
                 cluster::last(log)
             )),
             _ => Ok(()),
@@ -64,6 +64,18 @@ mod tests {
         let recovered = Recovered { base: EntryId::new(1, 1), ..Recovered::default() };
         stage.start(B, &recovered);
         stage.fine(Fact::Happened { node: B, event: &Event::BecameLeader { term: Term(2) } });
+    }
+
+    #[test]
+    fn an_old_entry_that_was_committed_later_is_not_owed() {
+        let mut stage = Stage::new(LeaderCompleteness);
+        // A leads term 5 and commits what it has of term 2. B was elected in term 3 and learns it only
+        // now; C would lead a term after the one in which the entry was committed.
+        stage.append(A, &[(2, 1)]);
+        stage.fine(Fact::Recorded { node: A, record: &vote(5, Some(A)) });
+        stage.fine(Fact::Committed { node: A, entry: &entry(2, 1) });
+        stage.fine(Fact::Happened { node: B, event: &Event::BecameLeader { term: Term(3) } });
+        stage.fires(Fact::Happened { node: C, event: &Event::BecameLeader { term: Term(6) } });
     }
 
     #[test]
