@@ -48,6 +48,10 @@ pub(crate) struct Reads<W> {
     confirmed: BTreeMap<Index, Vec<Reader<W>>>,
     /// Readers in all three.
     count: usize,
+    /// No wait is over before this, but for readers in a round, which are looked at when it ends. A
+    /// reader that is answered does not move it, so it may be too early; it is set right when it
+    /// comes.
+    expiry: Time,
 }
 
 impl<W> Reads<W> {
@@ -60,6 +64,7 @@ impl<W> Reads<W> {
             rounds: BTreeMap::new(),
             confirmed: BTreeMap::new(),
             count: 0,
+            expiry: Time::NEVER,
         }
     }
 
@@ -71,6 +76,7 @@ impl<W> Reads<W> {
     /// Queues a read.
     pub(crate) fn push(&mut self, waiter: W, deadline: Time) {
         self.count += 1;
+        self.expiry = self.expiry.min(deadline);
         self.queued.push(Reader { waiter, deadline });
     }
 
@@ -91,6 +97,7 @@ impl<W> Reads<W> {
         let Some(round) = self.rounds.remove(&outcome.id) else {
             return; // It counted as lost, and its readers are in another one.
         };
+        self.expiry = self.expiry.min(earliest(&round.readers));
         match outcome.result {
             Ok(index) => self.confirmed.entry(index).or_default().extend(round.readers),
             Err(ReadError::LeaderChanged | ReadError::NoLeader | ReadError::Overloaded) => {
@@ -124,7 +131,11 @@ impl<W> Reads<W> {
             self.rounds.iter().filter(|(_, r)| r.lost <= now).map(|(&id, _)| id).collect();
         for id in lost {
             let round = self.rounds.remove(&id).expect("it was found just now");
+            self.expiry = self.expiry.min(earliest(&round.readers));
             self.queued.extend(round.readers);
+        }
+        if now < self.expiry {
+            return;
         }
         let before = failed.len();
         let error = if leader_known { RequestError::Timeout } else { RequestError::NoLeader };
@@ -138,16 +149,25 @@ impl<W> Reads<W> {
         }
         self.confirmed.retain(|_, readers| !readers.is_empty());
         self.count -= failed.len() - before;
+        let waiting = self.queued.iter().chain(self.confirmed.values().flatten());
+        self.expiry = earliest(waiting);
     }
 
     /// The next moment at which [`Reads::begin`] or [`Reads::expire`] has something to do.
     pub(crate) fn deadline(&self) -> Time {
-        let queued = self.queued.iter().map(|reader| reader.deadline.min(self.not_before));
-        let queued = queued.min().filter(|_| self.rounds.len() < ROUNDS);
-        let confirmed = self.confirmed.values().flatten().map(|reader| reader.deadline).min();
-        let rounds = self.rounds.values().map(|round| round.lost).min();
-        [queued, confirmed, rounds].into_iter().flatten().min().unwrap_or(Time::NEVER)
+        if self.count == 0 {
+            return Time::NEVER;
+        }
+        let begin =
+            (!self.queued.is_empty() && self.rounds.len() < ROUNDS).then_some(self.not_before);
+        let lost = self.rounds.values().map(|round| round.lost).min();
+        [begin, lost].into_iter().flatten().fold(self.expiry, Time::min)
     }
+}
+
+/// When the first of these waits is over.
+fn earliest<'a, W: 'a>(readers: impl IntoIterator<Item = &'a Reader<W>>) -> Time {
+    readers.into_iter().map(|reader| reader.deadline).min().unwrap_or(Time::NEVER)
 }
 
 #[cfg(test)]
@@ -199,6 +219,18 @@ mod tests {
         assert_eq!(reads.begin(Time(2), PATIENCE), None);
         assert_eq!(reads.deadline(), Time(11));
         assert!(reads.begin(Time(11), PATIENCE).is_some());
+    }
+
+    #[test]
+    fn a_round_outlives_its_readers_without_a_spin() {
+        let mut reads = Reads::new(1);
+        reads.push("a", Time(50));
+        assert!(reads.begin(Time(0), PATIENCE).is_some());
+        let mut failed = Vec::new();
+        reads.expire(Time(60), true, &mut failed);
+        assert_eq!((failed.len(), reads.deadline()), (0, Time(100)));
+        reads.expire(Time(100), true, &mut failed);
+        assert_eq!((failed.len(), reads.deadline()), (1, Time::NEVER));
     }
 
     #[test]
