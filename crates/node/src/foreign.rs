@@ -63,10 +63,6 @@ impl ForeignCommands {
         core::mem::take(&mut self.queue)
     }
 
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Foreign> {
-        self.queue.iter()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

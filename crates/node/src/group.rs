@@ -4,6 +4,7 @@
 //! request. A follower sends commands on to the leader; a group without a leader keeps them for the
 //! next one. All of it is bounded in count, in bytes and in time.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -57,6 +58,8 @@ pub(crate) struct Group<W> {
     command_bytes_max: usize,
     pending_max: usize,
     pending_bytes_max: usize,
+    /// Commands are proposed in pieces of about so many bytes, which fill an append.
+    piece_bytes: usize,
     raft: Raft,
     /// What the algorithm asks for, emptied after every step.
     raft_effects: RaftEffects,
@@ -102,6 +105,7 @@ impl<W> Group<W> {
             command_bytes_max: node.command_bytes_max,
             pending_max: node.pending_max,
             pending_bytes_max: node.pending_bytes_max,
+            piece_bytes: config.limits.append_bytes_max,
             raft: Raft::new(raft_config, recovered, applied, now),
             raft_effects: RaftEffects::default(),
             waiters: Waiters::new(),
@@ -314,31 +318,46 @@ impl<W> Group<W> {
         if nothing_waits || self.raft.transferring().is_some() {
             return;
         }
-        let origin = self.node;
         let incarnation = self.incarnation;
-        let own = self.waiters.take_queued(term, now, Time::NEVER);
-        let own_id = |number| ProposalId { origin, incarnation, number };
-        let mut batch: Vec<Bytes> = Vec::with_capacity(own.len() + self.foreign.iter().len());
-        batch.extend(own.iter().map(|(n, command)| proposal::encode(own_id(*n), command)));
-        batch.extend(self.foreign.iter().map(|f| proposal::encode(f.id, &f.command)));
-        self.step(now, RaftInput::Propose(batch), out);
-
-        let answer = self.raft_effects.proposed.pop().expect("a proposal is answered at once");
-        let foreign = self.foreign.take();
-        match answer {
-            Ok(_) => {}
-            Err(ProposeError::Overloaded) => {
-                for (number, _) in own {
-                    let waiter = self.waiters.refused(term, number).expect("it was sent just now");
-                    out.failed.push((waiter, RequestError::Overloaded));
-                }
-                for Foreign { id, .. } in foreign {
-                    let numbers = Vec::from([id.number]);
-                    self.refuse(id.origin, term, id.incarnation, numbers, out);
+        let own = self.waiters.take_queued(term, now, Time::NEVER).into_iter();
+        let own = own.map(|(number, command)| {
+            (ProposalId { origin: self.node, incarnation, number }, command)
+        });
+        let foreign = self.foreign.take().into_iter().map(|f| (f.id, f.command));
+        let mut queue: VecDeque<_> = own.chain(foreign).collect();
+        // In pieces, so that of more than the log can take at once, as after a pause without a
+        // leader, the first are taken.
+        while !queue.is_empty() {
+            let (mut ids, mut commands, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while let Some((id, command)) = queue.pop_front() {
+                let command = proposal::encode(id, &command);
+                bytes += command.len();
+                ids.push(id);
+                commands.push(command);
+                if bytes >= self.piece_bytes {
+                    break;
                 }
             }
-            Err(error @ (ProposeError::NotLeader(_) | ProposeError::Transferring(_))) => {
-                unreachable!("{error:?} from a leader that said it leads and does not transfer")
+            self.step(now, RaftInput::Propose(commands), out);
+            let answer = self.raft_effects.proposed.pop().expect("a proposal is answered at once");
+            match answer {
+                Ok(_) => {}
+                Err(ProposeError::Overloaded) => self.turn_down(term, ids, out),
+                Err(error @ (ProposeError::NotLeader(_) | ProposeError::Transferring(_))) => {
+                    unreachable!("{error:?} from a leader that said it leads and does not transfer")
+                }
+            }
+        }
+    }
+
+    /// The log of this leader does not take these commands.
+    fn turn_down(&mut self, term: Term, ids: Vec<ProposalId>, out: &mut Effects<W>) {
+        for ProposalId { origin, incarnation, number } in ids {
+            if origin == self.node {
+                let waiter = self.waiters.refused(term, number).expect("it was sent just now");
+                out.failed.push((waiter, RequestError::Overloaded));
+            } else {
+                self.refuse(origin, term, incarnation, Vec::from([number]), out);
             }
         }
     }

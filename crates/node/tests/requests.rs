@@ -77,6 +77,10 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> Self {
         let ids = [1, 2, 3].map(NodeId);
         let membership = Membership::of_voters(ids);
         let members = ids
@@ -90,7 +94,7 @@ impl Cluster {
                     membership: membership.clone(),
                     heartbeat_interval: HEARTBEAT,
                     election_timeout: ELECTION,
-                    limits: Limits::default(),
+                    limits,
                 };
                 node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
                 let applier = Applier::new(Box::new(Journal::default()), membership.clone());
@@ -359,6 +363,23 @@ fn what_can_never_be_replicated_is_refused_at_once() {
     cluster.settle();
     let expected = [("large", RequestError::TooLarge), ("lost", RequestError::NoSuchGroup)];
     assert_eq!(cluster.failed, expected);
+}
+
+#[test]
+fn of_more_than_the_log_takes_the_first_are_taken() {
+    let limits = Limits { append_bytes_max: 64, uncommitted_bytes_max: 256, ..Limits::default() };
+    let mut cluster = Cluster::with_limits(limits);
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    for name in names {
+        cluster.propose(0, name);
+    }
+    cluster.elect();
+    cluster.pass(HEARTBEAT * 2);
+    let (done, refused) = (cluster.outcomes.len(), cluster.failed.len());
+    assert!(done > 0 && refused > 0, "{done} are done and {refused} are refused");
+    assert_eq!(done + refused, names.len());
+    assert!(cluster.failed.iter().all(|(_, error)| *error == RequestError::Overloaded));
+    assert!(cluster.outcomes.iter().map(|(name, _)| *name).eq(names[..done].iter().copied()));
 }
 
 #[test]
