@@ -319,9 +319,7 @@ fn open_log(config: &HostConfig, applied: EntryId) -> Result<(Wal, Recovered), S
         path: path.clone(),
         reason: error.to_string(),
     };
-    let disk = std::fs::create_dir_all(&config.data_dir)
-        .and_then(|()| FileDisk::open(&path))
-        .map_err(|error| failed(&error))?;
+    let disk = FileDisk::open(&path).map_err(|error| failed(&error))?;
     let opened = Wal::open(Box::new(disk), wal_thread::wal_options());
     let (mut wal, mut groups) = opened.map_err(|error| failed(&error))?;
     let Some(recovered) = groups.remove(&config.group) else {

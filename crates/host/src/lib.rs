@@ -68,5 +68,6 @@ pub use handle::Handle;
 pub use host::Host;
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use quorate_raft::RoleKind;
+pub use quorate_wal::create_directory;
 pub use status::{HostStatus, PeerStatus};
 pub use transport::{Connection, Stream, Tcp, Transport};

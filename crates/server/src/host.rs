@@ -1,8 +1,9 @@
 //! How the host is set up for a member, and what becomes of what it reports.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quorate_host::{HostConfig, HostEvent, Limits};
 use quorate_raft::{Event, NodeId, Term};
@@ -42,7 +43,19 @@ pub(crate) fn config(
         ..Limits::default()
     };
     let (counts, events) = (metrics.clone(), log.clone());
-    host.on_event = Arc::new(move |event| report(event, id, &counts, &events));
+    let told = Mutex::new(BTreeSet::new());
+    host.on_event = Arc::new(move |event| {
+        // What a member says wrongly it may say for each of its messages.
+        let is_news = match event {
+            HostEvent::Raft(_, Event::Malformed { from, reason }) => {
+                told.lock().unwrap_or_else(PoisonError::into_inner).insert((*from, *reason))
+            }
+            _ => true,
+        };
+        if is_news {
+            report(event, id, &counts, &events);
+        }
+    });
     let last = log.clone();
     host.on_fatal = Arc::new(move |reason| {
         last.fatal("the member can't go on").with("error", reason);

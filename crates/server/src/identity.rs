@@ -42,12 +42,10 @@ impl Identity {
     /// meant for the operator.
     pub(crate) fn load_or_create(config: &Config) -> Result<Self, String> {
         let path = config.data_dir.join(FILE);
+        let damaged = || format!("{} is damaged; the member can't start", path.display());
         match fs::read_to_string(&path) {
-            Ok(text) => {
-                return Self::parse(&text).ok_or_else(|| {
-                    format!("{} is damaged; the member can't start", path.display())
-                });
-            }
+            Ok(text) => return Self::parse(&text).ok_or_else(damaged),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("can't read {}: {error}", path.display())),
         }
@@ -113,7 +111,7 @@ impl Identity {
 
     /// Writes the file so that it is whole or absent, whatever happens meanwhile.
     fn store(&self, data_dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(data_dir)?;
+        quorate_host::create_directory(data_dir)?;
         let temporary = data_dir.join(format!("{FILE}.tmp"));
         let mut file = File::create(&temporary)?;
         file.write_all(self.to_text().as_bytes())?;
@@ -191,8 +189,10 @@ mod tests {
         fs::create_dir(directory.path().join("wal")).expect("a log of somebody");
         let why = of(&[]).expect_err("data without an identity");
         assert!(why.ends_with("the data directory is damaged"), "{why}");
-        fs::write(directory.path().join(FILE), "x").expect("written");
-        let why = of(&[]).expect_err("a damaged identity");
-        assert!(why.ends_with("is damaged; the member can't start"), "{why}");
+        for content in [&b"x"[..], b"\xff"] {
+            fs::write(directory.path().join(FILE), content).expect("written");
+            let why = of(&[]).expect_err("a damaged identity");
+            assert!(why.ends_with("is damaged; the member can't start"), "{why}");
+        }
     }
 }

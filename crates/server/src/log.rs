@@ -3,13 +3,28 @@
 //! Test suites and scripts wait for lines such as `ready to serve client requests`, which is why the
 //! form is etcd's. It is a page of code and not a framework, because a server that answers thousands
 //! of requests per second should write a line for what an operator must know and for nothing else.
+//!
+//! Lines are written by a thread of their own: the raft thread tells what happens too, and a pipe that
+//! nobody reads must not hold its heartbeats back. If too many lines wait, further ones are dropped and
+//! counted.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
 
 use quorate_host::wall_clock;
+
+/// So many lines may wait to be written.
+const WAITING_MAX: usize = 4096;
+
+/// How long the last lines of a process may take, in steps of which there are so many.
+const FLUSH_STEP: Duration = Duration::from_millis(10);
+const FLUSH_STEPS: u32 = 100;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +73,30 @@ impl FromStr for Level {
 #[derive(Clone)]
 pub struct Log {
     level: Level,
-    sink: Arc<Mutex<dyn Write + Send>>,
+    lines: SyncSender<Message>,
+    /// Lines that found no room since the last that did.
+    dropped: Arc<AtomicU64>,
+}
+
+/// What the thread of the log is told.
+enum Message {
+    /// To write this.
+    Line(String),
+    /// To say that everything before is written.
+    Flush(SyncSender<()>),
+}
+
+fn write_lines(messages: &Receiver<Message>, mut sink: impl Write) {
+    for message in messages {
+        match message {
+            // Nobody is left to tell that the log can't be written.
+            Message::Line(text) => drop(sink.write_all(text.as_bytes())),
+            Message::Flush(done) => {
+                let _ = sink.flush();
+                let _ = done.try_send(());
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Log {
@@ -69,14 +107,49 @@ impl fmt::Debug for Log {
 
 impl Log {
     /// A log of lines from `level` up, on standard error.
+    ///
+    /// # Panics
+    /// If the system has no thread left.
     #[must_use]
     pub fn to_stderr(level: Level) -> Self {
         Self::new(level, io::stderr())
     }
 
     /// A log of lines from `level` up, in `sink`.
+    ///
+    /// # Panics
+    /// If the system has no thread left.
     pub fn new(level: Level, sink: impl Write + Send + 'static) -> Self {
-        Self { level, sink: Arc::new(Mutex::new(sink)) }
+        let (lines, messages) = mpsc::sync_channel(WAITING_MAX);
+        thread::Builder::new()
+            .name("quorate-log".into())
+            .spawn(move || write_lines(&messages, sink))
+            .expect("a thread for the log");
+        Self { level, lines, dropped: Arc::default() }
+    }
+
+    /// Returns when the lines so far are written, or after a second if nobody takes them.
+    pub fn flush(&self) {
+        let (done, wait) = mpsc::sync_channel(1);
+        for _ in 0..FLUSH_STEPS {
+            if self.lines.try_send(Message::Flush(done.clone())).is_ok() {
+                let _ = wait.recv_timeout(FLUSH_STEP * FLUSH_STEPS);
+                return;
+            }
+            thread::sleep(FLUSH_STEP);
+        }
+    }
+
+    /// Hands over a line that lacks its end.
+    fn write(&self, mut line: String) {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            write!(line, ",\"lines-dropped-before\":{dropped}").expect("writing to a string");
+        }
+        line.push_str("}\n");
+        if self.lines.try_send(Message::Line(line)).is_err() {
+            self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
+        }
     }
 
     /// Begins a line of the level `debug`; it is written when the value is dropped.
@@ -99,14 +172,15 @@ impl Log {
         self.line(Level::Error, message)
     }
 
-    /// Begins a line of the level `fatal`. To end the process is up to the caller.
+    /// Begins a line of the level `fatal`, which waits to be written. To end the process is up to the
+    /// caller.
     pub fn fatal(&self, message: &str) -> Line<'_> {
         self.line(Level::Fatal, message)
     }
 
     fn line(&self, level: Level, message: &str) -> Line<'_> {
         if level < self.level {
-            return Line { log: self, text: None };
+            return Line { log: self, level, text: None };
         }
         let now = wall_clock();
         let mut text = format!(
@@ -115,7 +189,7 @@ impl Log {
             Timestamp { seconds: now.as_secs(), millis: now.subsec_millis() },
         );
         push_string(&mut text, message);
-        Line { log: self, text: Some(text) }
+        Line { log: self, level, text: Some(text) }
     }
 }
 
@@ -123,6 +197,7 @@ impl Log {
 #[derive(Debug)]
 pub struct Line<'a> {
     log: &'a Log,
+    level: Level,
     /// `None` if the level is not logged.
     text: Option<String>,
 }
@@ -152,11 +227,11 @@ impl Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        let Some(text) = &mut self.text else { return };
-        text.push_str("}\n");
-        let mut sink = self.log.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody is left to tell that the log can't be written.
-        let _ = sink.write_all(text.as_bytes());
+        let Some(text) = self.text.take() else { return };
+        self.log.write(text);
+        if self.level == Level::Fatal {
+            self.log.flush();
+        }
     }
 }
 
@@ -240,6 +315,42 @@ mod tests {
         assert!(head.starts_with("{\"level\":\"info\",\"ts\":\""), "{head}");
         assert_eq!(tail, ":\"a \\\"b\\\"\\n\\u0001\",\"path\":\"c\\\\d\",\"count\":3}\n");
         assert!(lines.try_recv().is_err());
+    }
+
+    /// Takes nothing until it is told to.
+    struct Blocked(Receiver<()>, Lines);
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_holds_nobody_up() {
+        let (sender, lines) = mpsc::channel();
+        let (go, wait) = mpsc::channel();
+        let log = Log::new(Level::Info, Blocked(wait, Lines(sender)));
+        for _ in 0..3 * WAITING_MAX {
+            log.info("line");
+        }
+        drop(go);
+        log.flush();
+        log.info("after");
+        log.flush();
+        let lines: Vec<String> = lines.try_iter().collect();
+        let told: usize = lines
+            .iter()
+            .filter_map(|line| line.split_once("\"lines-dropped-before\":"))
+            .map(|(_, number)| number.trim_end_matches("}\n").parse::<usize>().expect("a number"))
+            .sum();
+        assert!(told >= WAITING_MAX, "{told} lines were dropped");
+        assert_eq!(lines.len() + told, 3 * WAITING_MAX + 1);
     }
 
     #[test]

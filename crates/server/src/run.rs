@@ -84,5 +84,6 @@ async fn run_until_signal(config: &Config, log: &Log) -> ExitCode {
     };
     log.info("received signal; shutting down").with("signal", name);
     server.shutdown().await;
+    log.flush();
     ExitCode::SUCCESS
 }

@@ -64,6 +64,30 @@ pub trait Disk: Send + Debug {
     fn remove(&mut self, segment: u64) -> io::Result<()>;
 }
 
+/// Creates a directory and those above it, as far as they are missing, durably: a new directory is an
+/// entry of its parent and becomes durable with that.
+///
+/// # Errors
+/// If the system says so.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty());
+    let mut missing: Vec<&Path> = missing.take_while(|path| !path.is_dir()).collect();
+    if missing.is_empty() {
+        // It may have been created by a process that did not live to make it durable.
+        missing.push(path);
+    }
+    for directory in missing.into_iter().rev() {
+        match fs::create_dir(directory) {
+            Err(error) if !directory.is_dir() => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        if let Some(parent) = directory.canonicalize()?.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
 /// A directory of a real file system, held by this process alone.
 #[derive(Debug)]
 pub struct FileDisk {
@@ -86,11 +110,7 @@ impl FileDisk {
     /// With [`io::ErrorKind::WouldBlock`] if another process holds it; else if the system says so.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        fs::create_dir_all(&path)?;
-        // A new directory is an entry of its parent, and becomes durable with it.
-        if let Some(parent) = path.canonicalize()?.parent() {
-            File::open(parent)?.sync_all()?;
-        }
+        create_directory(&path)?;
         let lock = File::create(path.join(Self::LOCK))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::Error(error) => error,

@@ -40,7 +40,7 @@ mod recover;
 mod segment;
 mod wal;
 
-pub use disk::{Disk, FileDisk};
+pub use disk::{Disk, FileDisk, create_directory};
 pub use memory::{Fate, MemDisk, Unsynced};
 pub use recover::{OpenError, Report};
 pub use wal::{Stats, Wal, WalError, WalOptions};
