@@ -132,8 +132,9 @@ impl<'a> Writer<'a> {
         Snapshot { reader, revision: self.revision(), compacted: self.compacted }
     }
 
-    /// Writes a change of a key, of which `record` is what is to be kept.
-    fn write(&mut self, event: Event, record: &[u8]) -> Result<(), EngineError> {
+    /// Writes a change of a key, of which `record` is what is to be kept. Before, the key was attached
+    /// to `lease_before`, or 0.
+    fn write(&mut self, event: Event, lease_before: i64, record: &[u8]) -> Result<(), EngineError> {
         let sub = i64::try_from(self.events.len()).expect("a command makes few changes");
         let revision = Revision { main: self.before + 1, sub };
         assert_eq!(event.kv.mod_revision, revision.main, "all changes are at one revision");
@@ -141,7 +142,6 @@ impl<'a> Writer<'a> {
         self.engine.put(Table::Key, &rows::key_row(key, revision), record)?;
         let change = rows::revision_record(deletion, key);
         self.engine.put(Table::Revision, &revision.to_bytes(), &change)?;
-        let lease_before = event.prev_kv.as_ref().map_or(0, |kv| kv.lease);
         if lease_before != event.kv.lease {
             if lease_before != 0 {
                 self.engine.delete(Table::LeaseKey, &rows::lease_key_row(lease_before, key))?;
@@ -176,9 +176,14 @@ impl<'a> Writer<'a> {
                 kv.lease = before.lease;
             }
         }
-        let prev_kv = before.clone().filter(|_| put.prev_kv);
-        let record = rows::put_record(&kv);
-        self.write(Event { kind: EventKind::Put, kv, prev_kv: before }, &record)?;
+        let record = Bytes::from(rows::put_record(&kv));
+        // The event shares the record, and not the command: that may be many times as large, and the
+        // event will stay for a while.
+        kv.key = Bytes::copy_from_slice(&kv.key);
+        kv.value = record.slice(record.len() - kv.value.len()..);
+        let lease_before = before.as_ref().map_or(0, |before| before.lease);
+        self.write(Event { kind: EventKind::Put, kv, prev_kv: None }, lease_before, &record)?;
+        let prev_kv = before.filter(|_| put.prev_kv);
         Ok(PutResponse { revision: self.revision(), prev_kv })
     }
 
@@ -196,20 +201,17 @@ impl<'a> Writer<'a> {
         let deleted = kvs.len() as u64;
         let prev_kvs = if delete.prev_kv { kvs.clone() } else { Vec::new() };
         for kv in kvs {
-            self.delete(kv)?;
+            self.delete(&kv.key, kv.lease)?;
         }
         Ok(DeleteRangeResponse { revision: self.revision(), deleted, prev_kvs })
     }
 
-    /// Deletes a key that lives, as `before`.
-    fn delete(&mut self, before: KeyValue) -> Result<(), EngineError> {
-        let kv = KeyValue {
-            key: before.key.clone(),
-            mod_revision: self.before + 1,
-            ..KeyValue::default()
-        };
-        let event = Event { kind: EventKind::Delete, kv, prev_kv: Some(before) };
-        self.write(event, rows::DELETE_RECORD)
+    /// Deletes a key that lives, attached to `lease` or 0.
+    fn delete(&mut self, key: &[u8], lease: i64) -> Result<(), EngineError> {
+        let key = Bytes::copy_from_slice(key);
+        let kv = KeyValue { key, mod_revision: self.before + 1, ..KeyValue::default() };
+        let event = Event { kind: EventKind::Delete, kv, prev_kv: None };
+        self.write(event, lease, rows::DELETE_RECORD)
     }
 
     fn txn(&mut self, txn: &TxnRequest) -> Result<Response, ReadError> {
@@ -235,7 +237,7 @@ impl<'a> Writer<'a> {
                 .get(&key)?
                 .filter(|attached| attached.lease == id)
                 .ok_or_else(|| rows::damaged("LeaseKey", &rows::lease_key_row(id, &key)))?;
-            self.delete(attached)?;
+            self.delete(&attached.key, id)?;
         }
         self.engine.delete(Table::Lease, &row)?;
         Ok(true)

@@ -151,8 +151,8 @@ impl ReadState {
         State::members(&*self.view)
     }
 
-    /// The events of up to `revisions_max` revisions from `from` on, each with the key as it was
-    /// before, unless that was compacted.
+    /// The events of up to `revisions_max` revisions from `from` on, each with its
+    /// [`Event::prev_kv`].
     ///
     /// # Errors
     /// [`Error::Compacted`] if events from `from` on may be gone, or a failed engine.
@@ -176,7 +176,8 @@ impl ReadState {
                 }
             }
             revision = change.revision.main;
-            events.push(self.event(&change, true)?);
+            let event = self.event(&change)?;
+            events.push(Event { prev_kv: self.prev_kv(&event)?, ..event });
         }
         if !events.is_empty() && history.len() < revisions_max {
             history.push(RevisionEvents { revision, events: events.into() });
@@ -202,27 +203,32 @@ impl ReadState {
         rows::read_put(&rows::split_key_row(&row)?.0, change.revision, &record)
     }
 
-    /// A change as an event, with the key as it was before if `with_prev` asks for it.
-    pub(crate) fn event(&self, change: &Change, with_prev: bool) -> Result<Event, EngineError> {
+    /// A change as an event, without the key as it was before.
+    pub(crate) fn event(&self, change: &Change) -> Result<Event, EngineError> {
         let (kind, kv) = if change.deletion {
             let (key, mod_revision) = (change.key.clone(), change.revision.main);
             (EventKind::Delete, KeyValue { key, mod_revision, ..KeyValue::default() })
         } else {
             (EventKind::Put, self.put_of(change)?)
         };
-        let created = kv.version == 1;
-        let prev_kv = if with_prev && !created { self.before(change)? } else { None };
-        Ok(Event { kind, kv, prev_kv })
+        Ok(Event { kind, kv, prev_kv: None })
     }
 
-    /// The key as it was before a change, if it lived and was not compacted.
-    fn before(&self, change: &Change) -> Result<Option<KeyValue>, EngineError> {
-        let prefix = Bytes::from(rows::key_prefix(&change.key));
-        let row = rows::prefix_row(&prefix, change.revision);
+    /// The [`Event::prev_kv`] of an event.
+    pub(crate) fn prev_kv(&self, event: &Event) -> Result<Option<KeyValue>, EngineError> {
+        let KeyValue { key, create_revision, mod_revision, .. } = &event.kv;
+        let at = mod_revision - 1;
+        let creates = event.kind == EventKind::Put && create_revision == mod_revision;
+        // What was compacted may be there still, on this member; the answer must not depend on it.
+        if creates || at < self.compacted() {
+            return Ok(None);
+        }
+        let prefix = Bytes::from(rows::key_prefix(key));
+        let newest = rows::prefix_row(&prefix, Revision { main: at, sub: Revision::SUB_MAX });
         let after = rows::after_prefix(&prefix);
-        let bounds = (Bound::Excluded(&row[..]), Bound::Excluded(&after[..]));
-        let Some(older) = self.view.scan(Table::Key, bounds).next() else { return Ok(None) };
-        let (row, record) = older?;
+        let bounds = (Bound::Included(&newest[..]), Bound::Excluded(&after[..]));
+        let Some(row) = self.view.scan(Table::Key, bounds).next() else { return Ok(None) };
+        let (row, record) = row?;
         if rows::is_deletion(&record)? {
             return Ok(None);
         }

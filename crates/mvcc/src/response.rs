@@ -44,12 +44,23 @@ pub struct Event {
     /// The key as it became. Of a deleted one, only the key and `mod_revision`, the revision of the
     /// deletion.
     pub kv: KeyValue,
-    /// The key as it was, unless the event created it. Events read from history may lack it, where
-    /// it was compacted.
+    /// The key as it was before the revision of the event, for a watcher that asked for it. `None` if
+    /// the event created the key, if there was none, or if it was compacted (etcd's rule: it is what a
+    /// read at the revision before finds).
     pub prev_kv: Option<KeyValue>,
 }
 
+impl Event {
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let kv = |kv: &KeyValue| kv.key.len() + kv.value.len();
+        size_of::<Self>() + kv(&self.kv) + self.prev_kv.as_ref().map_or(0, kv)
+    }
+}
+
 /// All that one revision changed, in order. Cheap to clone.
+///
+/// What a commit hands out has no [`Event::prev_kv`]: few watchers want it, and those read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevisionEvents {
     /// The revision.

@@ -75,9 +75,14 @@ fn events_are_those_of_the_last_commit() {
     let events = store.take_events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].revision, 3);
-    assert_eq!(events[0].events[0].prev_kv.as_ref().unwrap().value, "1");
+    let [event] = &events[0].events[..] else { panic!("one change is one event: {events:?}") };
+    assert_eq!(event.prev_kv, None, "nothing is kept of what was before");
     assert!(store.take_events().is_empty());
-    assert_eq!(store.read_state().history(3, 10).unwrap(), events, "history tells the same");
+    let history = store.read_state().history(3, 10).unwrap();
+    let [told] = &history[0].events[..] else { panic!("one change is one event: {history:?}") };
+    assert_eq!((history.len(), history[0].revision), (1, 3));
+    assert_eq!((told.kind, &told.kv), (event.kind, &event.kv), "history tells the same");
+    assert_eq!(told.prev_kv.as_ref().unwrap().value, "1", "and this it reads");
 }
 
 #[test]

@@ -4,11 +4,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::read::ReadState;
-use crate::response::RevisionEvents;
-use crate::wire;
+use crate::response::{Event, RevisionEvents};
 
 /// The events of the latest revisions, as many as fit into a number of bytes, and the state that
-/// they led to.
+/// they led to. A revision whose events do not fit at all leaves it empty.
 ///
 /// Invariants: the revisions are consecutive, since each revision has events, and the last one is
 /// the state's.
@@ -31,7 +30,8 @@ pub struct Recent {
 }
 
 impl WatchRing {
-    /// A ring that begins at a state, with no events before it.
+    /// A ring that begins at a state, with no events before it, and keeps up to `bytes_max` of them in
+    /// memory.
     #[must_use]
     pub fn new(bytes_max: usize, state: ReadState) -> Self {
         Self { revisions: VecDeque::new(), bytes: 0, bytes_max, state }
@@ -46,7 +46,7 @@ impl WatchRing {
                 self.revisions.clear();
                 self.bytes = 0;
             }
-            let bytes = events.events.iter().map(wire::event_len).sum();
+            let bytes = events.events.iter().map(Event::memory_bytes).sum();
             self.bytes += bytes;
             self.revisions.push_back((events, bytes));
         }

@@ -103,6 +103,8 @@ pub struct WatchStream {
     /// The next id to try. Not used again after a watcher ended, so that late responses can't be
     /// taken for those of another.
     next_id: i64,
+    /// How many watchers want to know what was before.
+    with_prev: usize,
     progress_requested: bool,
 }
 
@@ -147,6 +149,7 @@ impl WatchStream {
             position: 0,
             behind: BTreeSet::new(),
             next_id: 0,
+            with_prev: 0,
             progress_requested: false,
         }
     }
@@ -207,6 +210,7 @@ impl WatchStream {
             self.behind.insert((from, id));
         }
         self.index.insert(&range, id);
+        self.with_prev += usize::from(request.prev_kv);
         let watcher = Watcher {
             range,
             from,
@@ -241,6 +245,7 @@ impl WatchStream {
     fn remove(&mut self, id: i64) -> Option<Watcher> {
         let watcher = self.watchers.remove(&id)?;
         self.index.remove(&watcher.range, id);
+        self.with_prev -= usize::from(watcher.prev_kv);
         if let Some(next) = watcher.behind {
             let was_behind = self.behind.remove(&(next, id));
             assert!(was_behind, "watcher {id} is behind at {next}");
@@ -269,6 +274,20 @@ impl WatchStream {
         responses
     }
 
+    /// Whether an [`WatchStream::advance`] with this may read from the disk, and not from memory only:
+    /// a caller with other things to do then does it elsewhere.
+    #[must_use]
+    pub fn reads_disk(&self, recent: &Recent) -> bool {
+        let Some(events) = &recent.events else { return !self.is_empty() };
+        let wants_prev = |of: &RevisionEvents| {
+            of.events.iter().any(|event| {
+                let ids = self.interested_live(event, of.revision);
+                ids.iter().any(|id| self.watchers[id].prev_kv)
+            })
+        };
+        !self.behind.is_empty() || self.with_prev > 0 && events.iter().any(wants_prev)
+    }
+
     /// Sends on: history to watchers that are behind, recent events to the others.
     ///
     /// # Errors
@@ -287,7 +306,7 @@ impl WatchStream {
             if out.is_full() {
                 break;
             }
-            self.send_live(&events, &mut out);
+            self.send_live(&events, &state, &mut out)?;
         }
         let caught_up = self.behind.is_empty() && self.position > state.revision();
         if caught_up && core::mem::take(&mut self.progress_requested) {
@@ -352,8 +371,7 @@ impl WatchStream {
             if ids.is_empty() {
                 continue;
             }
-            let with_prev = ids.iter().any(|id| self.watchers[id].prev_kv);
-            let event = state.event(&change, with_prev)?;
+            let event = self.with_prev_kv(state.event(&change)?, &ids, state)?;
             revisions += usize::from(last_sent != revision);
             last_sent = revision;
             bytes += wire::event_len(&event) * ids.len();
@@ -379,21 +397,45 @@ impl WatchStream {
         }
     }
 
-    fn send_live(&mut self, of: &RevisionEvents, out: &mut Output) {
+    fn send_live(
+        &mut self,
+        of: &RevisionEvents,
+        state: &ReadState,
+        out: &mut Output,
+    ) -> Result<(), EngineError> {
         if of.revision < self.position {
             // Fell behind and skipped it, or took it with the history.
-            return;
+            return Ok(());
         }
         assert_eq!(of.revision, self.position, "the ring leaves out no revision");
         let mut events_of = EventsOf::new();
         for event in &*of.events {
-            let ids = self.interested(&event.kv.key, event.kind, |watcher| {
-                watcher.behind.is_none() && watcher.from <= of.revision
-            });
-            self.hand_out(event, &ids, &mut events_of);
+            let ids = self.interested_live(event, of.revision);
+            let event = self.with_prev_kv(event.clone(), &ids, state)?;
+            self.hand_out(&event, &ids, &mut events_of);
         }
         self.position += 1;
         self.emit(events_of, of.revision, out);
+        Ok(())
+    }
+
+    /// The synced watchers to whom an event goes.
+    fn interested_live(&self, event: &Event, revision: i64) -> Vec<i64> {
+        self.interested(&event.kv.key, event.kind, |watcher| {
+            watcher.behind.is_none() && watcher.from <= revision
+        })
+    }
+
+    /// An event for these watchers, with the key as it was before if one of them wants that.
+    fn with_prev_kv(
+        &self,
+        event: Event,
+        ids: &[i64],
+        state: &ReadState,
+    ) -> Result<Event, EngineError> {
+        let wanted = ids.iter().any(|id| self.watchers[id].prev_kv);
+        let prev_kv = if wanted { state.prev_kv(&event)? } else { None };
+        Ok(Event { prev_kv, ..event })
     }
 
     /// The watchers to whom a change of a key goes, among those that `may` get it.

@@ -3,6 +3,7 @@
 
 mod model;
 mod random;
+mod reads;
 mod watching;
 
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use quorate_node::{Machine, Piece};
 use quorate_raft::EntryId;
 
 fn new_store() -> Store {
-    Store::open(Box::new(MemEngine::new())).expect("an empty engine opens")
+    let engine = reads::Counting(MemEngine::new());
+    Store::open(Box::new(engine)).expect("an empty engine opens")
 }
 
 /// Applies a command; `commit` ends the batch.

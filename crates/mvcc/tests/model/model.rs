@@ -284,7 +284,9 @@ impl Draft<'_> {
             },
         };
         self.keys.insert(put.key.clone(), kv.clone());
-        self.events.push(Event { kind: EventKind::Put, kv, prev_kv: prev.clone() });
+        let creates = kv.create_revision == kv.mod_revision;
+        let prev_kv = self.model.keys().get(&put.key).filter(|_| !creates).cloned();
+        self.events.push(Event { kind: EventKind::Put, kv, prev_kv });
         PutResponse { revision, prev_kv: prev.filter(|_| put.prev_kv) }
     }
 
@@ -301,7 +303,8 @@ impl Draft<'_> {
             let mod_revision = self.model.revision() + 1;
             let kv = KeyValue { key: prev.key.clone(), mod_revision, ..KeyValue::default() };
             let kind = EventKind::Delete;
-            self.events.push(Event { kind, kv, prev_kv: Some(prev.clone()) });
+            let prev_kv = self.model.keys().get(&prev.key).cloned();
+            self.events.push(Event { kind, kv, prev_kv });
         }
         let deleted = prev_kvs.len() as u64;
         if !delete.prev_kv {

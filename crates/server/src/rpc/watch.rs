@@ -161,8 +161,7 @@ impl StreamTask {
     /// Takes what has happened, or what happened long ago.
     fn advance(&mut self) -> Result<Vec<WatchResponse>, Status> {
         let recent = self.member.published.recent(self.stream.position());
-        let advance = if self.behind {
-            // The history is on the disk.
+        let advance = if self.stream.reads_disk(&recent) {
             tokio::task::block_in_place(|| self.stream.advance(recent))
         } else {
             self.stream.advance(recent)
