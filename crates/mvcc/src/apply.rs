@@ -5,12 +5,14 @@
 //! engine can fail, and that ends the member.
 
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use bytes::Bytes;
 
 use crate::command::Command;
 use crate::engine::{Engine, EngineError, Reader, Table};
 use crate::error::{Error, ReadError};
+use crate::instalment::{self, Instalments};
 use crate::key::KeyRange;
 use crate::range::Snapshot;
 use crate::request::{DeleteRangeRequest, PutRequest, RequestOp, TxnRequest};
@@ -26,22 +28,47 @@ use crate::txn::{self, Operations, Path};
 /// The longest time to live of a lease, in seconds (etcd's: about 285 years).
 pub const LEASE_TTL_MAX: i64 = 9_000_000_000;
 
+/// How many bytes of events are kept for watchers, of one command and of one batch. Of what is
+/// larger, watchers read the history.
+pub(crate) const EVENT_BYTES_MAX: usize = 16 << 20;
+
+/// How many keys are looked up at once to be deleted.
+const DELETED_AT_ONCE: usize = 512;
+
 /// What a command did besides its answer.
 #[derive(Default)]
 pub(crate) struct Changes {
+    /// How many keys it changed, those counted twice that it changed twice.
+    pub(crate) count: usize,
+    /// The changes in order; none if they take more than [`EVENT_BYTES_MAX`].
     pub(crate) events: Vec<Event>,
+    /// The memory that they take, or would take.
+    pub(crate) event_bytes: usize,
     pub(crate) leases: Vec<LeaseChange>,
+}
+
+impl Changes {
+    fn add(&mut self, event: Event) {
+        self.count += 1;
+        self.event_bytes = self.event_bytes.saturating_add(event.memory_bytes());
+        if self.event_bytes <= EVENT_BYTES_MAX {
+            self.events.push(event);
+        } else {
+            self.events = Vec::new();
+        }
+    }
 }
 
 /// Applies a command that stands in the log with this term.
 pub(crate) fn apply(
     engine: &mut dyn Engine,
+    instalments: &mut Instalments,
     state: &mut State,
     term: u64,
     command: &Command,
     changes: &mut Changes,
 ) -> Result<Response, ReadError> {
-    let mut writer = Writer::new(engine, state, &mut changes.events);
+    let mut writer = Writer::new(engine, instalments, state, changes);
     let response = match command {
         Command::Put(put) => {
             put.check()?;
@@ -83,7 +110,7 @@ pub(crate) fn apply(
             Response::Member
         }
     };
-    if !changes.events.is_empty() {
+    if changes.count > 0 {
         state.revision += 1;
     }
     Ok(response)
@@ -111,19 +138,25 @@ struct Writer<'a> {
     /// The revision before the command. Its changes are at the next one.
     before: i64,
     compacted: i64,
-    /// The changes made, in order: change `n` has sub-revision `n`.
-    events: &'a mut Vec<Event>,
+    /// The changes made: the one before which there were `n` has sub-revision `n`.
+    changes: &'a mut Changes,
+    instalments: &'a mut Instalments,
 }
 
 impl<'a> Writer<'a> {
-    fn new(engine: &'a mut dyn Engine, state: &State, events: &'a mut Vec<Event>) -> Self {
-        assert!(events.is_empty(), "each command begins with no events");
-        Self { engine, before: state.revision, compacted: state.compacted, events }
+    fn new(
+        engine: &'a mut dyn Engine,
+        instalments: &'a mut Instalments,
+        state: &State,
+        changes: &'a mut Changes,
+    ) -> Self {
+        assert!(changes.count == 0, "each command begins with no changes");
+        Self { engine, before: state.revision, compacted: state.compacted, changes, instalments }
     }
 
     /// The revision to tell a client now: the next one as soon as something has changed.
     fn revision(&self) -> i64 {
-        self.before + i64::from(!self.events.is_empty())
+        self.before + i64::from(self.changes.count > 0)
     }
 
     /// The state as changed so far.
@@ -135,23 +168,18 @@ impl<'a> Writer<'a> {
     /// Writes a change of a key, of which `record` is what is to be kept. Before, the key was attached
     /// to `lease_before`, or 0.
     fn write(&mut self, event: Event, lease_before: i64, record: &[u8]) -> Result<(), EngineError> {
-        let sub = i64::try_from(self.events.len()).expect("a command makes few changes");
+        let sub = i64::try_from(self.changes.count).expect("keys can be counted");
         let revision = Revision { main: self.before + 1, sub };
         assert_eq!(event.kv.mod_revision, revision.main, "all changes are at one revision");
         let (key, deletion) = (&event.kv.key, event.kind == EventKind::Delete);
-        self.engine.put(Table::Key, &rows::key_row(key, revision), record)?;
+        let row = rows::key_row(key, revision);
+        self.engine.put(Table::Key, &row, record)?;
         let change = rows::revision_record(deletion, key);
         self.engine.put(Table::Revision, &revision.to_bytes(), &change)?;
-        if lease_before != event.kv.lease {
-            if lease_before != 0 {
-                self.engine.delete(Table::LeaseKey, &rows::lease_key_row(lease_before, key))?;
-            }
-            if event.kv.lease != 0 {
-                self.engine.put(Table::LeaseKey, &rows::lease_key_row(event.kv.lease, key), &[])?;
-            }
-        }
-        self.events.push(event);
-        Ok(())
+        let moved = instalment::move_lease(self.engine, key, lease_before, event.kv.lease)?;
+        let bytes = moved + row.len() + record.len() + Revision::LENGTH + change.len();
+        self.changes.add(event);
+        self.instalments.wrote(self.engine, bytes)
     }
 
     /// Puts a key. The request was checked.
@@ -191,17 +219,27 @@ impl<'a> Writer<'a> {
         &mut self,
         delete: &DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse, EngineError> {
-        let mut kvs = Vec::new();
-        let snapshot = self.snapshot();
-        let mut live = snapshot.live(&delete.range);
-        while let Some(found) = live.next()? {
-            kvs.push(found.kv()?);
-        }
-        drop(live);
-        let deleted = kvs.len() as u64;
-        let prev_kvs = if delete.prev_kv { kvs.clone() } else { Vec::new() };
-        for kv in kvs {
-            self.delete(&kv.key, kv.lease)?;
+        let (mut deleted, mut prev_kvs) = (0, Vec::new());
+        let mut rest = Some(delete.range.clone());
+        while let Some(range) = rest {
+            // The keys to delete now, each with its lease. No values: all of them together may be
+            // the whole store.
+            let mut keys: Vec<(Bytes, i64)> = Vec::new();
+            let mut live = self.snapshot().live(&range);
+            while keys.len() < DELETED_AT_ONCE
+                && let Some(found) = live.next()?
+            {
+                let kv = found.kv()?;
+                keys.push((kv.key.clone(), kv.lease));
+                prev_kvs.extend(delete.prev_kv.then_some(kv));
+            }
+            drop(live);
+            for (key, lease) in &keys {
+                self.delete(key, *lease)?;
+            }
+            deleted += keys.len() as u64;
+            let more = keys.len() == DELETED_AT_ONCE;
+            rest = keys.last().filter(|_| more).and_then(|(last, _)| range.behind(last));
         }
         Ok(DeleteRangeResponse { revision: self.revision(), deleted, prev_kvs })
     }
@@ -230,15 +268,26 @@ impl<'a> Writer<'a> {
         if self.engine.get(Table::Lease, &row)?.is_none() {
             return Ok(false);
         }
-        for key in attached_keys(&*self.engine, id)? {
-            // The rows may have come from another member, so that they fit together is not certain.
-            let attached = self
-                .snapshot()
-                .get(&key)?
-                .filter(|attached| attached.lease == id)
-                .ok_or_else(|| rows::damaged("LeaseKey", &rows::lease_key_row(id, &key)))?;
-            self.delete(&attached.key, id)?;
+        let mut last = Bytes::new();
+        loop {
+            let attached = attached_keys(&*self.engine, id, &last).take(DELETED_AT_ONCE);
+            let keys: Vec<Bytes> = attached.collect::<Result<_, _>>()?;
+            for key in &keys {
+                // The rows may have come from another member, so that they fit together is not
+                // certain.
+                let attached = self.snapshot().get(key)?;
+                if attached.is_none_or(|attached| attached.lease != id) {
+                    let row = rows::lease_key_row(id, key);
+                    return Err(rows::damaged("LeaseKey", &row));
+                }
+                self.delete(key, id)?;
+            }
+            match keys.last() {
+                Some(key) => last = key.clone(),
+                None => break,
+            }
         }
+        // After the last change: see `instalment.rs`.
         self.engine.delete(Table::Lease, &row)?;
         Ok(true)
     }
@@ -257,10 +306,14 @@ impl Operations for Writer<'_> {
     }
 }
 
-/// The keys attached to a lease, in order.
-pub(crate) fn attached_keys(reader: &dyn Reader, id: i64) -> Result<Vec<Bytes>, EngineError> {
+/// The keys attached to a lease behind `after`, in order. No key is empty, so all are behind that.
+pub(crate) fn attached_keys<'a>(
+    reader: &'a dyn Reader,
+    id: i64,
+    after: &[u8],
+) -> impl Iterator<Item = Result<Bytes, EngineError>> + use<'a> {
     let all = KeyRange::prefix(Bytes::copy_from_slice(&rows::lease_row(id)));
-    let bounds = (core::ops::Bound::Included(&all.first()[..]), all.end());
-    let attached = reader.scan(Table::LeaseKey, bounds);
-    attached.map(|row| row.map(|(row, _)| row.slice(rows::lease_row(id).len()..))).collect()
+    let after = rows::lease_key_row(id, after);
+    let attached = reader.scan(Table::LeaseKey, (Bound::Excluded(&after), all.end()));
+    attached.map(move |row| row.map(|(row, _)| row.slice(rows::lease_row(id).len()..)))
 }

@@ -114,6 +114,16 @@ impl KeyRange {
         }
     }
 
+    /// What is left of it behind one of its keys, if it was more than that key.
+    pub(crate) fn behind(&self, key: &[u8]) -> Option<Self> {
+        let from = || Bytes::from([key, &[0]].concat());
+        match self {
+            Self::Point(_) => None,
+            Self::Span { to, .. } => Some(Self::Span { from: from(), to: to.clone() }),
+            Self::From(_) => Some(Self::From(from())),
+        }
+    }
+
     /// The pair of the wire again: key and range end.
     ///
     /// # Panics

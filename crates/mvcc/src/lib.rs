@@ -38,6 +38,7 @@ mod compact;
 pub mod engine;
 pub mod error;
 pub mod hash;
+mod instalment;
 pub mod key;
 pub mod lease;
 mod machine;

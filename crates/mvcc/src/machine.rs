@@ -10,7 +10,8 @@ use quorate_raft::EntryId;
 use crate::apply::{self, Changes};
 use crate::command::{Command, CommandError};
 use crate::error::{Error, ReadError};
-use crate::response::{Outcome, RevisionEvents};
+use crate::instalment::Instalments;
+use crate::response::{Outcome, Response};
 use crate::snapshot::{Restore, StoreSnapshot};
 use crate::store::{Batch, State, Store, fault};
 
@@ -18,6 +19,10 @@ use crate::store::{Batch, State, Store, fault};
 /// commits: more than it adds, so that space comes back under any load; and few enough to go
 /// unnoticed.
 const REMOVALS_PER_COMMIT: usize = 16;
+
+/// How many it looks at at most. A command that changes more leaves some of its own space to others,
+/// so that it does not hold them up, nor fill the memory, for twice as long.
+const REMOVALS_PER_COMMIT_MAX: usize = 10_000;
 
 /// How many it looks at in a piece of idle time: some milliseconds, for which a command may have to
 /// wait.
@@ -40,9 +45,9 @@ impl Machine for Store {
             "each entry is applied once and in order: {entry} after {}",
             self.applied
         );
-        self.applied = entry;
+        let before = core::mem::replace(&mut self.applied, entry);
         let result = match Command::decode(command) {
-            Ok(command) => self.apply_command(entry.term.0, &command)?,
+            Ok(command) => self.apply_command(before, entry.term.0, &command)?,
             Err(CommandError::Malformed) => Err(Error::UnknownCommand),
             // The other members may know what to do. Going on without would be a different state.
             Err(CommandError::Newer) => {
@@ -60,8 +65,8 @@ impl Machine for Store {
             self.applied
         );
         if self.state.has_removals() {
-            let changes: usize = self.batch.events.iter().map(|of| of.events.len()).sum();
-            let changes_max = REMOVALS_PER_COMMIT + 2 * changes;
+            let changes_max = REMOVALS_PER_COMMIT + 2 * self.batch.changes;
+            let changes_max = changes_max.min(REMOVALS_PER_COMMIT_MAX);
             self.state.remove_some(&mut *self.engine, changes_max).map_err(fault)?;
         }
         self.write_state(through).map_err(fault)?;
@@ -79,6 +84,7 @@ impl Machine for Store {
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {
+        self.assert_whole();
         Ok(Box::new(StoreSnapshot::new(self.engine.view(), self.engine.applied())))
     }
 
@@ -110,23 +116,24 @@ impl Machine for Store {
 impl Store {
     fn apply_command(
         &mut self,
+        before: EntryId,
         term: u64,
         command: &Command,
-    ) -> Result<Result<crate::response::Response, Error>, Fault> {
+    ) -> Result<Result<Response, Error>, Fault> {
         let mut changes = Changes::default();
-        let applied = apply::apply(&mut *self.engine, &mut self.state, term, command, &mut changes);
+        let unwritten = Some(self.state).filter(|state| *state != self.committed);
+        let mut instalments = Instalments::new(before, unwritten, self.instalment_bytes);
+        let (engine, state) = (&mut *self.engine, &mut self.state);
+        let applied = apply::apply(engine, &mut instalments, state, term, command, &mut changes);
+        self.batch.has_instalments |= instalments.count > 0;
         match applied {
             Err(ReadError::Engine(error)) => Err(fault(error)),
             Err(ReadError::Refused(error)) => {
-                assert!(changes.events.is_empty(), "{error:?} came after a change of {command:?}");
+                assert!(changes.count == 0, "{error:?} came after a change of {command:?}");
                 Ok(Err(error))
             }
             Ok(response) => {
-                if !changes.events.is_empty() {
-                    let (revision, events) = (self.state.revision, changes.events.into());
-                    self.batch.events.push(RevisionEvents { revision, events });
-                }
-                self.batch.leases.extend(changes.leases);
+                self.batch.add(self.state.revision, changes);
                 Ok(Ok(response))
             }
         }

@@ -140,7 +140,7 @@ impl ReadState {
     /// # Errors
     /// If the engine has failed.
     pub fn lease_keys(&self, id: i64) -> Result<Vec<Bytes>, EngineError> {
-        apply::attached_keys(&*self.view, id)
+        apply::attached_keys(&*self.view, id, &[]).collect()
     }
 
     /// What members told about themselves.

@@ -148,13 +148,16 @@ pub(crate) struct Restore {
     rows: u64,
     /// The table and key of the last row.
     row: Option<(Table, Bytes)>,
+    /// The state's revision. Its row comes before those of keys.
+    revision: i64,
     ended: bool,
 }
 
 impl Restore {
     pub(crate) fn begin(last: EntryId, engine: &mut dyn Engine) -> Result<Self, EngineError> {
         engine.replace_begin()?;
-        Ok(Self { last, checksum: 0, rows: 0, row: None, ended: false })
+        let revision = State::START.revision;
+        Ok(Self { last, checksum: 0, rows: 0, row: None, revision, ended: false })
     }
 
     /// Takes a piece. After an error the transfer must be given up.
@@ -180,7 +183,14 @@ impl Restore {
             let table = Table::try_from(table).map_err(|_| rejected("there is no such table"))?;
             let key = source.bytes().map_err(malformed)?;
             let value = source.bytes().map_err(malformed)?;
-            check_row(table, &key, &value).map_err(|error| rejected(&format!("{error}")))?;
+            let newest = check_row(table, &key, &value)
+                .map_err(|error| rejected(&format!("{error}")))?
+                .unwrap_or_default();
+            if table == Table::Meta {
+                self.revision = self.revision.max(newest);
+            } else if newest > self.revision {
+                return Err(rejected("a change is of a revision that the state does not know"));
+            }
             let row = (table, key);
             if self.row.as_ref().is_some_and(|last| *last >= row) {
                 return Err(rejected("the rows are out of order"));
@@ -217,7 +227,8 @@ impl Restore {
 
 /// Whether a row is one that this version writes, so that it is refused here and does not end the
 /// member later: by a number that leaves no room for the next, or a key whose own rows do not fit.
-fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), EngineError> {
+/// Returns the revision that it is of, if it names one.
+fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<Option<i64>, EngineError> {
     let name = |name: &str| rows::damaged(name, &key[..key.len().min(64)]);
     if key.len() > ROW_KEY_BYTES_MAX {
         return Err(name("of any kind"));
@@ -227,6 +238,7 @@ fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), EngineError
             let state =
                 State::decode(&mut Source::new(value.clone())).map_err(|Malformed| name("Meta"))?;
             check_count(state.revision)?;
+            return Ok(Some(state.revision));
         }
         Table::Meta => {
             command::decode_member(&mut Source::new(value.clone()))
@@ -242,11 +254,13 @@ fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), EngineError
                 rows::check_key(&kv.key)?;
                 check_count(kv.version)?;
             }
+            return Ok(Some(revision.main));
         }
         Table::Revision => {
             let change = rows::read_change(key, value)?;
             rows::check_key(&change.key)?;
             check_count(change.revision.main.max(change.revision.sub))?;
+            return Ok(Some(change.revision.main));
         }
         Table::Lease => {
             rows::read_lease(key, value)?;
@@ -258,7 +272,7 @@ fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), EngineError
             rows::check_key(&key[rows::lease_row(0).len()..])?;
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Refuses a number so large that what follows it could not be read again.

@@ -10,10 +10,12 @@ use alloc::vec::Vec;
 use quorate_node::Fault;
 use quorate_raft::EntryId;
 
+use crate::apply::{Changes, EVENT_BYTES_MAX};
 use crate::codec::{self, Malformed, Source};
 use crate::command;
 use crate::compact::Removal;
 use crate::engine::{Engine, EngineError, EngineSize, Reader, Table};
+use crate::instalment::{self, INSTALMENT_BYTES};
 use crate::read::ReadState;
 use crate::request::MemberAttributes;
 use crate::response::{LeaseChange, RevisionEvents};
@@ -37,7 +39,7 @@ pub(crate) struct State {
 
 impl State {
     /// Of an empty store: revision 1, so that the first change has 2 (etcd's rule).
-    const START: Self = Self { revision: 1, compacted: -1, removal: Removal::START };
+    pub(crate) const START: Self = Self { revision: 1, compacted: -1, removal: Removal::START };
 
     pub(crate) const ROW: &'static [u8] = b"state";
     const MEMBER: &'static [u8] = b"member";
@@ -115,13 +117,41 @@ pub struct Store {
     pub(crate) published: Batch,
     /// The snapshot that is being received.
     pub(crate) restore: Option<Restore>,
+    /// See [`Store::with_instalments`].
+    pub(crate) instalment_bytes: usize,
 }
 
 /// What a batch of commands did.
 #[derive(Default)]
 pub(crate) struct Batch {
+    /// How many keys were changed.
+    pub(crate) changes: usize,
+    /// What happened, without a gap up to the last revision; or nothing of it, if there is too much
+    /// to keep.
     pub(crate) events: Vec<RevisionEvents>,
+    /// The memory that the events take.
+    event_bytes: usize,
     pub(crate) leases: Vec<LeaseChange>,
+    /// Whether the engine holds instalments of it.
+    pub(crate) has_instalments: bool,
+}
+
+impl Batch {
+    /// Adds what a command did, which led to a revision if it changed anything.
+    pub(crate) fn add(&mut self, revision: i64, changes: Changes) {
+        let Changes { count, events, event_bytes, leases } = changes;
+        self.leases.extend(leases);
+        self.changes += count;
+        self.event_bytes = self.event_bytes.saturating_add(event_bytes);
+        if self.event_bytes > EVENT_BYTES_MAX {
+            // Watchers go to the history for what is missing, and so for all that came before it.
+            self.events.clear();
+            self.event_bytes = if events.is_empty() { 0 } else { event_bytes };
+        }
+        if !events.is_empty() {
+            self.events.push(RevisionEvents { revision, events: events.into() });
+        }
+    }
 }
 
 impl Store {
@@ -129,8 +159,9 @@ impl Store {
     ///
     /// # Errors
     /// If the engine can't be read, or holds something else.
-    pub fn open(engine: Box<dyn Engine>) -> Result<Self, Fault> {
+    pub fn open(mut engine: Box<dyn Engine>) -> Result<Self, Fault> {
         let state = State::load(&*engine).map_err(fault)?;
+        instalment::take_back(&mut *engine, &state).map_err(fault)?;
         let applied = engine.applied();
         Ok(Self {
             engine,
@@ -140,7 +171,16 @@ impl Store {
             batch: Batch::default(),
             published: Batch::default(),
             restore: None,
+            instalment_bytes: INSTALMENT_BYTES,
         })
+    }
+
+    /// Lets a command commit to the engine whenever it has written so many bytes, and not only some
+    /// megabytes: so that tests see the middle of one.
+    #[must_use]
+    pub fn with_instalments(mut self, bytes: usize) -> Self {
+        self.instalment_bytes = bytes;
+        self
     }
 
     /// Gives the engine back. What was not committed is still in it, and is gone once it is opened
@@ -151,8 +191,12 @@ impl Store {
     }
 
     /// The committed state, for readers on any thread. Costs nothing.
+    ///
+    /// # Panics
+    /// In the middle of a batch that is larger than memory should hold.
     #[must_use]
     pub fn read_state(&self) -> ReadState {
+        self.assert_whole();
         ReadState::new(self.engine.view(), self.committed, self.engine.applied())
     }
 
@@ -188,6 +232,11 @@ impl Store {
     #[must_use]
     pub fn size(&self) -> EngineSize {
         self.engine.size()
+    }
+
+    /// What the engine has committed ends with a batch.
+    pub(crate) fn assert_whole(&self) {
+        assert!(!self.batch.has_instalments, "states are taken between batches");
     }
 
     /// Ends the engine's batch, with the state in it if that has changed.

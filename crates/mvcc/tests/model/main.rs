@@ -150,6 +150,48 @@ proptest! {
         prop_assert_eq!(rows(varied), rows(plain));
     }
 
+    /// A command that is larger than memory should hold is committed in instalments. Whichever of
+    /// them a crash leaves, the store is at the end of a command before, with exactly the rows of
+    /// that time, and the log brings the rest.
+    #[test]
+    fn a_crash_within_a_command_leaves_none_of_it(
+        commands in prop::collection::vec(random::command(), 1..30),
+        uncommitted in 1..4usize,
+        commits_between in 0..12u32,
+        instalment_bytes in prop::sample::select(vec![1usize, 100]),
+    ) {
+        let store_of = |engine: MemEngine| {
+            Store::open(Box::new(engine)).unwrap().with_instalments(instalment_bytes)
+        };
+        // How far the space of compactions is back depends on where batches end.
+        let rows_of = |mut store: Store| {
+            while store.compact_some(3).unwrap() {}
+            all_rows(&*store.into_engine()).unwrap()
+        };
+        let committed = commands.len().saturating_sub(uncommitted);
+        let mut store = store_of(MemEngine::lazy(commits_between));
+        let outcomes: Vec<Outcome> = (0..)
+            .zip(&commands)
+            .map(|(number, command)| apply(&mut store, command, number < committed))
+            .collect();
+
+        let engine: Box<dyn std::any::Any> = store.into_engine();
+        let left = engine.downcast::<MemEngine>().expect("it is what was put in");
+        let mut store = store_of(left.crash());
+        let durable = usize::try_from(store.applied().index.0).unwrap();
+        prop_assert!(durable < commands.len(), "the last command was not committed");
+        let mut plain = new_store();
+        commands[..durable].iter().for_each(|command| drop(apply(&mut plain, command, true)));
+        prop_assert_eq!(rows_of(store_of(left.crash())), rows_of(plain));
+
+        for (command, outcome) in commands.iter().zip(outcomes).skip(durable) {
+            prop_assert_eq!(apply(&mut store, command, true), outcome);
+        }
+        let mut plain = new_store();
+        commands.iter().for_each(|command| drop(apply(&mut plain, command, true)));
+        prop_assert_eq!(rows_of(store), rows_of(plain));
+    }
+
     /// When the removal is done, nothing is left that compaction lets go, and nothing is missing.
     #[test]
     fn compaction_takes_exactly_what_it_lets_go(
