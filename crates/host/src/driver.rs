@@ -182,7 +182,7 @@ impl<O: Send + 'static> Driver<O> {
                 continue;
             }
             match (self.queues.get(peer), self.shared.metrics.peers.get(peer)) {
-                (Some(queue), Some(metrics)) => metrics.dropped.add(queue.push(packets)),
+                (Some(queue), Some(metrics)) => queue.push(packets).count(metrics),
                 // The group has a member that this host was given no address for.
                 _ => packets.clear(),
             }

@@ -1,13 +1,16 @@
 //! How a connection between two members is made: the seam for encryption.
 //!
 //! A connection carries frames in one direction only, from the one who made it, and the opposite
-//! direction only the answer to the handshake. One thread therefore owns each end, and a transport
-//! needs no halves that two threads could use.
+//! direction only the answer to the handshake. One thread at a time therefore owns each end, and a
+//! transport needs no halves that two threads could use.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 
 /// Makes and accepts connections.
 pub trait Transport: Send + Sync {
@@ -26,9 +29,33 @@ pub trait Transport: Send + Sync {
 }
 
 /// What can be read from and written to.
-pub trait Stream: Read + Write + Send {}
+pub trait Stream: Read + Write + Send {
+    /// Writes as much as the network takes at once, and says how much that is: perhaps nothing.
+    /// Never waits. What is left goes through [`Write`] before anything else.
+    ///
+    /// Without it, as by default, a message passes through a thread of its own on its way out. A
+    /// protocol that cannot take a part of its input loses nothing else by leaving it so.
+    ///
+    /// # Errors
+    /// Those after which the connection is of no use.
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = bytes;
+        Ok(0)
+    }
+}
 
-impl<T: Read + Write + Send> Stream for T {}
+impl Stream for TcpStream {
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT;
+        #[cfg(not(target_vendor = "apple"))]
+        let flags = flags | SendFlags::NOSIGNAL;
+        match rustix::net::send(self, bytes, flags) {
+            Ok(written) => Ok(written),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
 
 /// A connection.
 pub struct Connection {

@@ -309,9 +309,11 @@ impl<O: Send + 'static> Incoming<O> {
         let fits = payload.len() <= answer_bytes_max;
         let permit = self.shared.answers.take(payload.len()).filter(|_| fits);
         let admitted = permit.is_some();
+        let metrics = Arc::clone(&self.shared.metrics);
         let send = Box::new(move |answer: Option<Bytes>| {
             let answer = answer.filter(|answer| answer.len() <= answer_bytes_max);
-            queue.push(&mut vec![Packet::Answer { number, answer }]);
+            let pushed = queue.push(&mut vec![Packet::Answer { number, answer }]);
+            pushed.count(metrics.peers.get(&peer).expect("every peer has its counts"));
             drop(permit);
         });
         let reply = Reply::peer(PeerReply { send });

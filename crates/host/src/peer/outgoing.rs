@@ -1,11 +1,17 @@
 //! The connection to a peer: a queue, and a thread that writes what is in it.
+//!
+//! A thread that sleeps takes tens of microseconds to wake up, which is a good part of what a lone
+//! write takes. While there is nothing to write, the writer therefore leaves the connection with
+//! its queue, and whoever comes next with a few bytes hands them to the network itself, if it takes
+//! them without a wait. What it does not take is left to the writer, and so is all that comes
+//! behind, until the writer has nothing to write again.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use quorate_raft::NodeId;
 
 use crate::error::PeerError;
@@ -25,6 +31,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// What is written at once, in bytes, give or take one packet. Also what is kept of the buffer.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// The most that is written past the writer at once, in bytes. More is better encoded while the raft
+/// thread does something else.
+const WRITE_NOW_BYTES: usize = 16 << 10;
+
 /// What waits to be sent to a peer. The raft thread and whoever answers a question put it in; the
 /// writer takes it out.
 #[derive(Debug)]
@@ -42,16 +52,32 @@ struct State {
     asleep: bool,
     /// The connection, if there is one: its socket, and the process of the peer that it leads to.
     connection: Option<(TcpStream, u64)>,
+    /// The connection itself, while the writer waits on `arrival`.
+    lent: Option<Connection>,
+    /// What the network did not take at once; the packets come behind it.
+    rest: BytesMut,
+    /// How the connection ended when somebody else than the writer wrote on it.
+    failure: Option<std::io::Error>,
     /// The peer was heard of: not worth waiting for the end of a pause.
     nudged: bool,
     stopped: bool,
 }
 
-/// What the writer does next.
-enum Next {
-    Write,
-    Reconnect,
-    Stop,
+/// What became of packets that were put into a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    /// How many were dropped.
+    pub(crate) dropped: u64,
+    /// How many bytes are with the network already.
+    pub(crate) sent_bytes: u64,
+}
+
+impl Pushed {
+    /// Counts it.
+    pub(crate) fn count(self, metrics: &PeerMetrics) {
+        metrics.dropped.add(self.dropped);
+        metrics.sent_bytes.add(self.sent_bytes);
+    }
 }
 
 impl Queue {
@@ -62,6 +88,9 @@ impl Queue {
                 bytes: 0,
                 asleep: false,
                 connection: None,
+                lent: None,
+                rest: BytesMut::new(),
+                failure: None,
                 nudged: false,
                 stopped: false,
             }),
@@ -75,33 +104,34 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts packets in, and returns how many were dropped for want of room.
+    /// Puts packets in, or writes them if nobody else has anything to write.
     ///
     /// While there is no connection, only what came last is kept: by the time there is one, the rest
     /// is out of date, and a peer that was away for hours is not greeted with old heartbeats.
-    pub(crate) fn push(&self, packets: &mut Vec<Packet>) -> u64 {
+    pub(crate) fn push(&self, packets: &mut Vec<Packet>) -> Pushed {
         let mut state = self.lock();
-        let mut dropped = 0;
+        let mut pushed = Pushed::default();
         if state.connection.is_none() {
-            dropped += state.packets.len();
+            pushed.dropped += state.packets.len() as u64;
             state.packets.clear();
             state.bytes = 0;
         }
         for packet in packets.drain(..) {
             let cost = packet.cost();
             if state.stopped || state.bytes + cost > self.bytes_max {
-                dropped += 1;
+                pushed.dropped += 1;
             } else {
                 state.bytes += cost;
                 state.packets.push(packet);
             }
         }
-        let wake = state.asleep && state.connection.is_some();
+        state.write_now(&mut pushed);
+        let wake = state.asleep && state.connection.is_some() && state.needs_writer();
         drop(state);
         if wake {
             self.arrival.notify_one();
         }
-        dropped as u64
+        pushed
     }
 
     /// The peer is there, in this process of its: it just connected to us. Ends a pause, and a
@@ -148,24 +178,34 @@ impl Queue {
         state.nudged = false;
     }
 
-    /// Waits for packets and takes them all.
-    fn take(&self, into: &mut Vec<Packet>) -> Next {
+    /// Lends the connection until there is something to write that needs the writer, and takes all of
+    /// that: packets, and in the buffer what comes before them. Nothing if the connection leads to a
+    /// process before or the host stops; an error if it failed while it was lent.
+    fn take(
+        &self,
+        mut connection: Connection,
+        buffer: &mut BytesMut,
+        packets: &mut Vec<Packet>,
+    ) -> std::io::Result<Option<Connection>> {
         let mut state = self.lock();
         loop {
-            if state.stopped {
-                return Next::Stop;
+            if state.stopped || state.connection.is_none() {
+                return Ok(None);
             }
-            if state.connection.is_none() {
-                return Next::Reconnect;
+            if let Some(error) = state.failure.take() {
+                return Err(error);
             }
-            if !state.packets.is_empty() {
-                std::mem::swap(&mut state.packets, into);
+            if state.needs_writer() {
+                std::mem::swap(&mut state.rest, buffer);
+                std::mem::swap(&mut state.packets, packets);
                 state.bytes = 0;
-                return Next::Write;
+                return Ok(Some(connection));
             }
+            state.lent = Some(connection);
             state.asleep = true;
             state = self.arrival.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.asleep = false;
+            connection = state.lent.take().expect("only the writer takes it back");
         }
     }
 
@@ -178,6 +218,45 @@ impl Queue {
             let _ = socket.shutdown(Shutdown::Both);
         }
         state.connection = connection;
+        state.rest.clear();
+        state.failure = None;
+    }
+}
+
+impl State {
+    /// Whether there is something to do for the writer.
+    fn needs_writer(&self) -> bool {
+        !self.packets.is_empty() || !self.rest.is_empty() || self.failure.is_some()
+    }
+
+    /// Writes all packets, if the connection is there and they are few. Not behind the rest of others:
+    /// the writer is on its way for it, and takes what has come in the meantime.
+    fn write_now(&mut self, pushed: &mut Pushed) {
+        let may = self.connection.is_some() && self.rest.is_empty() && self.failure.is_none();
+        let Some(connection) = self.lent.as_mut().filter(|_| may) else { return };
+        if self.bytes > WRITE_NOW_BYTES {
+            return;
+        }
+        for packet in self.packets.drain(..) {
+            if wire::encode(&packet, &mut self.rest).is_err() {
+                pushed.dropped += 1;
+            }
+        }
+        self.bytes = 0;
+        match connection.stream.write_now(&self.rest) {
+            Ok(written) => {
+                pushed.sent_bytes += written as u64;
+                if written == self.rest.len() {
+                    self.rest.clear(); // Which, other than to advance, keeps all of the memory.
+                } else {
+                    self.rest.advance(written);
+                }
+            }
+            Err(error) => {
+                self.rest.clear();
+                self.failure = Some(error);
+            }
+        }
     }
 }
 
@@ -213,12 +292,12 @@ impl Outgoing {
             let address = &self.addresses[attempt % self.addresses.len()];
             attempt += 1;
             let error = match self.connect(address) {
-                Ok(mut connection) => {
+                Ok(connection) => {
                     backoff = BACKOFF_MIN;
                     metrics.connects.add(1);
                     self.reporter.connected(self.peer);
                     (self.on_change)(true);
-                    let end = self.write(&mut connection, metrics);
+                    let end = self.write(connection, metrics);
                     self.queue.set_connection(None);
                     (self.on_change)(false);
                     let Err(error) = end else { continue };
@@ -251,23 +330,23 @@ impl Outgoing {
     }
 
     /// Writes what comes until the connection or the host ends; an error if it was the connection.
-    fn write(&self, connection: &mut Connection, metrics: &PeerMetrics) -> std::io::Result<()> {
+    fn write(&self, mut connection: Connection, metrics: &PeerMetrics) -> std::io::Result<()> {
         let mut packets = Vec::new();
         let mut buffer = BytesMut::new();
         loop {
-            match self.queue.take(&mut packets) {
-                Next::Write => {}
-                Next::Reconnect | Next::Stop => return Ok(()),
+            match self.queue.take(connection, &mut buffer, &mut packets)? {
+                Some(back) => connection = back,
+                None => return Ok(()),
             }
             for packet in packets.drain(..) {
                 if wire::encode(&packet, &mut buffer).is_err() {
                     metrics.dropped.add(1);
                 }
                 if buffer.len() >= WRITE_BYTES {
-                    flush(connection, &mut buffer, metrics)?;
+                    flush(&mut connection, &mut buffer, metrics)?;
                 }
             }
-            flush(connection, &mut buffer, metrics)?;
+            flush(&mut connection, &mut buffer, metrics)?;
         }
     }
 }
@@ -306,38 +385,4 @@ fn give_up_after(socket: &TcpStream, patience: Duration) -> std::io::Result<()> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    fn packets(count: u64) -> Vec<Packet> {
-        (0..count).map(|number| Packet::Ask { number, payload: Bytes::new() }).collect()
-    }
-
-    #[test]
-    fn without_a_connection_only_the_newest_is_kept() {
-        let queue = Queue::new(10_000);
-        assert_eq!(queue.push(&mut packets(3)), 0);
-        assert_eq!(queue.push(&mut packets(2)), 3);
-        assert_eq!(queue.lock().packets.len(), 2);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_dropped_and_counted() {
-        let cost = packets(1)[0].cost();
-        let queue = Queue::new(2 * cost);
-        assert_eq!(queue.push(&mut packets(5)), 3);
-        assert_eq!(queue.lock().bytes, 2 * cost);
-        queue.stop();
-        assert_eq!(queue.push(&mut packets(1)), 3, "the two old ones, and the new one");
-    }
-
-    #[test]
-    fn a_pause_ends_early_when_the_peer_is_heard_of() {
-        let queue = Queue::new(0);
-        queue.nudge(1);
-        queue.pause(Duration::from_secs(3_600));
-        queue.stop();
-        queue.pause(Duration::from_secs(3_600));
-    }
-}
+mod tests;
