@@ -88,7 +88,7 @@ impl<O: Send + 'static> ApplyThread<O> {
             self.shared.fail(waiter, RequestError::Unknown);
         }
         if !feedback.is_empty() {
-            self.shared.inbox.push_own([Signal::Applied(self.group, std::mem::take(feedback))]);
+            self.shared.report(Signal::Applied(self.group, std::mem::take(feedback)));
         }
     }
 }

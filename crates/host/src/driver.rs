@@ -1,4 +1,4 @@
-//! The raft thread: inbox → [`Node::step`] → [`Node::flush`] → effects.
+//! A round of the raft thread: inbox → [`Node::step`] → [`Node::flush`] → effects.
 //!
 //! One round takes all that has arrived, steps through it, flushes once, and gives the effects to
 //! whom they concern. Nothing in it waits: not for the disk, not for a peer, not for the machine. A
@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_node::{ApplyJob, Effects, Feedback, Input, Node};
 use quorate_raft::{Event, GroupId, Index, NodeId, Time};
@@ -15,6 +16,7 @@ use crate::asks::{Asks, Reach};
 use crate::clock::Clock;
 use crate::config::HostEvent;
 use crate::error::{RequestError, TransferError};
+use crate::fatal::Fatal;
 use crate::handle::{Shared, Signal, Waiter};
 use crate::inbox::Inbox;
 use crate::peer::Queue;
@@ -24,7 +26,7 @@ use crate::transfers::{self, Transfers};
 use crate::wal_thread::WalJob;
 use crate::wire::Packet;
 
-/// The raft thread.
+/// What the raft thread works on, or whoever has its turn ([`crate::turn`]).
 pub(crate) struct Driver<O> {
     pub(crate) id: NodeId,
     pub(crate) group: GroupId,
@@ -32,6 +34,8 @@ pub(crate) struct Driver<O> {
     pub(crate) clock: Clock,
     pub(crate) shared: Arc<Shared<O>>,
     pub(crate) reporter: Arc<Reporter>,
+    /// The end of everything, if a round panics.
+    pub(crate) fatal: Arc<Fatal>,
     /// The log's inbox.
     pub(crate) wal: Arc<Inbox<WalJob>>,
     /// The machine's inbox.
@@ -47,35 +51,58 @@ pub(crate) struct Driver<O> {
     pub(crate) connected: BTreeSet<NodeId>,
     /// The last entry that the machine would keep through a crash, as it last said.
     pub(crate) machine_durable: Index,
+    /// Until when the raft thread sleeps, if nobody wakes it.
+    pub(crate) rests_until: Time,
+    /// Kept for their memory only; empty between rounds.
+    pub(crate) scratch: Scratch<O>,
+}
+
+/// What a round works with.
+pub(crate) struct Scratch<O> {
+    signals: Vec<Signal<O>>,
+    effects: Effects<Waiter<O>>,
+    outbox: Outbox,
+}
+
+impl<O> Default for Scratch<O> {
+    fn default() -> Self {
+        Self { signals: Vec::new(), effects: Effects::default(), outbox: Outbox::new() }
+    }
 }
 
 /// What is sent in a round, by peer, so that each queue is locked once.
 type Outbox = BTreeMap<NodeId, Vec<Packet>>;
 
 impl<O: Send + 'static> Driver<O> {
-    /// Runs until the inbox is closed.
-    pub(crate) fn run(mut self) {
-        let mut signals = Vec::new();
-        let mut effects = Effects::default();
-        let mut outbox = Outbox::new();
-        loop {
-            let now = self.clock.now();
-            self.shared.inbox.take(self.deadline().since(now), &mut signals);
-            if self.shared.inbox.is_closed() {
-                return;
-            }
-            let now = self.clock.now();
-            self.shared.metrics.rounds.add(1);
-            for signal in signals.drain(..) {
-                self.take_in(now, signal, &mut effects, &mut outbox);
-            }
-            self.node.flush(now, &mut effects);
-            self.carry_out(&mut effects, &mut outbox);
-            self.asks.expire(now);
-            self.transfers.expire(now);
-            self.publish(&mut outbox);
-            self.send(&mut outbox);
+    /// Takes what has arrived, and does all that follows from it and from the time. Called by whoever
+    /// has the turn.
+    pub(crate) fn round(&mut self) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let Scratch { signals, effects, outbox } = &mut scratch;
+        self.shared.inbox.take_now(signals);
+        let now = self.clock.now();
+        self.shared.metrics.rounds.add(1);
+        for signal in signals.drain(..) {
+            self.take_in(now, signal, effects, outbox);
         }
+        self.node.flush(now, effects);
+        self.carry_out(effects, outbox);
+        self.asks.expire(now);
+        self.transfers.expire(now);
+        self.publish(outbox);
+        self.send(outbox);
+        self.scratch = scratch;
+    }
+
+    /// How long the raft thread may sleep now.
+    pub(crate) fn rest(&mut self) -> Duration {
+        self.rests_until = self.deadline();
+        self.rests_until.since(self.clock.now())
+    }
+
+    /// Whether there is a deadline that the raft thread would sleep through.
+    pub(crate) fn is_due_sooner(&self) -> bool {
+        self.deadline() < self.rests_until
     }
 
     fn deadline(&self) -> Time {

@@ -1,7 +1,8 @@
 //! What callers hold.
 //!
 //! Every method may be called from any thread and awaited on any executor: a call is a message to
-//! the raft thread and a channel for the answer, and time limits are kept there. A caller that stops
+//! the raft thread and a channel for the answer, and time limits are kept there. A caller who is the
+//! only one may run a round of the raft thread (`turn.rs`), which never blocks. A caller that stops
 //! waiting takes nothing back; a command goes its way.
 
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::permits::{Permit, Permits};
 use crate::status::HostStatus;
+use crate::turn::Seat;
 
 /// Everything that can wake the raft thread.
 #[derive(Debug)]
@@ -92,6 +94,8 @@ pub(crate) struct Shared<O> {
     pub(crate) id: NodeId,
     /// The raft thread's.
     pub(crate) inbox: Inbox<Signal<O>>,
+    /// The raft thread's work, for whoever has the turn.
+    pub(crate) seat: Seat<O>,
     /// For commands.
     pub(crate) proposals: Arc<Permits>,
     /// For reads.
@@ -113,6 +117,7 @@ impl<O> Shared<O> {
         Self {
             id,
             inbox: Inbox::new(limits.inbound_bytes),
+            seat: Seat::empty(),
             proposals: Permits::new(limits.proposals, limits.proposal_bytes),
             reads: Permits::new(limits.reads, usize::MAX),
             asks: Permits::new(limits.asks, limits.asks_bytes),
@@ -171,8 +176,9 @@ impl<O: Send + 'static> Handle<O> {
             return Err(RequestError::Overloaded);
         };
         let (sender, receiver) = oneshot::channel();
+        let alone = permit.is_only();
         let signal = Signal::Propose(command, Waiter::Outcome(sender, permit));
-        shared.inbox.push_client(signal).map_err(|_| RequestError::Stopped)?;
+        shared.submit(signal, alone)?;
         receiver.await.unwrap_or(Err(RequestError::Stopped))
     }
 
@@ -188,8 +194,9 @@ impl<O: Send + 'static> Handle<O> {
             return Err(RequestError::Overloaded);
         };
         let (sender, receiver) = oneshot::channel();
+        let alone = permit.is_only();
         let signal = Signal::Read(Waiter::Read(sender, permit));
-        shared.inbox.push_client(signal).map_err(|_| RequestError::Stopped)?;
+        shared.submit(signal, alone)?;
         receiver.await.unwrap_or(Err(RequestError::Stopped))
     }
 

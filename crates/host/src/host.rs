@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use quorate_node::{Applier, ApplyJob, GroupConfig, Machine, Node, NodeConfig};
-use quorate_raft::{EntryId, HardState, Membership, NodeId, Record, Recovered};
+use quorate_raft::{EntryId, HardState, Membership, NodeId, Record, Recovered, Time};
 use quorate_wal::{FileDisk, Wal};
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use crate::apply_thread::ApplyThread;
 use crate::asks::Asks;
 use crate::clock::Clock;
 use crate::config::HostConfig;
-use crate::driver::Driver;
+use crate::driver::{Driver, Scratch};
 use crate::error::StartError;
 use crate::fatal::Fatal;
 use crate::handle::{Handle, Shared, Signal, Waiter};
@@ -26,6 +26,7 @@ use crate::peer::{Incoming, Listening, Outgoing, Queue};
 use crate::report::Reporter;
 use crate::status::HostStatus;
 use crate::transfers::Transfers;
+use crate::turn;
 use crate::wal_thread::{self, WalJob, WalThread};
 
 /// A running member. Stops when dropped, as by [`Host::shutdown`].
@@ -138,6 +139,7 @@ impl<O: Send + 'static> Host<O> {
             clock,
             shared,
             reporter: Arc::clone(&reporter),
+            fatal: Arc::clone(&fatal),
             wal: wal_inbox,
             apply: apply_inbox,
             queues,
@@ -147,8 +149,10 @@ impl<O: Send + 'static> Host<O> {
             peers,
             connected: BTreeSet::new(),
             machine_durable: applied.index,
+            rests_until: Time::NEVER,
+            scratch: Scratch::default(),
         };
-        host.threads.raft = Some(spawn("raft", &fatal, move || driver.run())?);
+        host.threads.raft = Some(spawn("raft", &fatal, move || turn::run(driver))?);
         for (&peer, queue) in host.queues.iter() {
             let outgoing = host.outgoing(&config, peer, queue, &reporter);
             let thread = spawn("peer-out", &fatal, move || outgoing.run())?;

@@ -17,14 +17,23 @@
 //!                      └────────────────┘
 //! ```
 //!
-//! Each thread has one inbox, and nothing in the raft thread waits for anybody. What bounds the
-//! queues is told where they are: permits for callers, back pressure for peers (`inbox.rs`), bytes
-//! under way for the log, and dropping for what goes to peers, which Raft takes.
+//! Each thread has one inbox, and nothing in the raft thread waits for anybody.
+//!
+//! To wake a thread takes tens of microseconds, as long as everything else that a small write needs
+//! but the disk. Two of the arrows are therefore walked without it while there is little to do:
+//! *into* the raft thread, by running its round in its place while it sleeps (`turn.rs`), and *to*
+//! a peer, by writing on its connection while the writer has nothing to write (`peer/outgoing.rs`).
+//! A lone write through three members then wakes, beside the two ends of each connection, the wal
+//! threads and the leader's apply thread, and nobody else.
+//!
+//! What bounds the queues is told where they are: permits for callers, back pressure for peers
+//! (`inbox.rs`), bytes under way for the log, and dropping for what goes to peers, which Raft takes.
 //!
 //! | I want to … | open |
 //! |---|---|
 //! | see what a caller can do | `handle.rs` |
 //! | follow a round of the raft thread | `driver.rs` |
+//! | know which thread runs it | `turn.rs`, `inbox.rs` |
 //! | see one sync for many records | `wal_thread.rs` |
 //! | see where answers leave | `apply_thread.rs` |
 //! | know the bytes between members | `wire.rs`, `handshake.rs` |
@@ -57,6 +66,7 @@ mod report;
 mod status;
 mod transfers;
 mod transport;
+mod turn;
 mod wal_thread;
 mod wire;
 

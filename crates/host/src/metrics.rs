@@ -115,7 +115,7 @@ pub struct Metrics {
     pub entries_applied: Counter,
     /// Frames and handshakes of peers that were not understood.
     pub malformed: Counter,
-    /// Rounds of the raft thread.
+    /// Rounds of the raft thread, whoever ran them.
     pub rounds: Counter,
     /// By peer.
     pub peers: BTreeMap<NodeId, PeerMetrics>,

@@ -40,6 +40,13 @@ impl Permits {
     }
 }
 
+impl Permit {
+    /// Whether no other permit of its kind is out.
+    pub(crate) fn is_only(&self) -> bool {
+        self.permits.count.load(Ordering::Relaxed) == 1
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.permits.count.fetch_sub(1, Ordering::Relaxed);
@@ -55,9 +62,11 @@ mod tests {
     fn permits_end_by_count_and_by_bytes_and_come_back() {
         let permits = Permits::new(2, 10);
         let first = permits.take(4).unwrap();
+        assert!(first.is_only());
         assert!(permits.take(7).is_none(), "eleven bytes are too many");
         let second = permits.take(6).unwrap();
         assert!(permits.take(0).is_none(), "two are out");
+        assert!(!first.is_only());
         drop(first);
         assert!(permits.take(5).is_none());
         assert!(permits.take(4).is_some());

@@ -56,7 +56,7 @@ pub(crate) struct WalThread<O> {
     pub(crate) fatal: Arc<Fatal>,
 }
 
-impl<O> WalThread<O> {
+impl<O: Send + 'static> WalThread<O> {
     /// Writes until the inbox is closed and empty.
     pub(crate) fn run(mut self) {
         let mut jobs = Vec::new();
@@ -69,7 +69,11 @@ impl<O> WalThread<O> {
                 continue;
             }
             match self.write(&mut jobs) {
-                Ok(durable) => self.shared.inbox.push_own([Signal::Durable(durable)]),
+                // With records waiting, the disk is what this thread is for.
+                Ok(durable) if !self.inbox.is_empty() => {
+                    self.shared.inbox.push_own([Signal::Durable(durable)]);
+                }
+                Ok(durable) => self.shared.report(Signal::Durable(durable)),
                 // The pages may be lost though marked clean, so a second try could succeed without
                 // having written them. Only a restart reads what is really there.
                 Err(error) => {

@@ -304,6 +304,39 @@ fn a_machine_that_fails_ends_the_member_and_acknowledges_nothing() {
 }
 
 #[test]
+fn a_panic_in_a_round_is_fatal_whichever_thread_runs_it() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    cluster.propose(leader, "a");
+    let victim = (leader + 1) % 3;
+    cluster.stop(victim);
+    let mut config = cluster.config(victim);
+    // Of who leads it hears on connections, and mostly by their threads, whose own end would be the
+    // end of a connection and nothing else.
+    config.on_event = Arc::new(|event| {
+        let by_raft = std::thread::current().name() == Some("quorate-raft");
+        assert!(by_raft || !matches!(event, HostEvent::Raft(..)), "no more of this");
+    });
+    cluster.start_with(victim, config).unwrap();
+    let fatal = Arc::clone(&cluster.members[victim].fatal);
+    let mut leaders = [leader, 3 - leader - victim].into_iter().cycle().skip(1);
+    wait_until("the panic is told", || {
+        let to = cluster.members[leaders.next().expect("it is a cycle")].id;
+        for index in (0..3).filter(|index| *index != victim) {
+            // Whoever of the two does not lead refuses.
+            let _ = run(cluster.handle(index).transfer_leadership(Some(to)));
+        }
+        !fatal.lock().unwrap().is_empty()
+    });
+    assert_eq!(*fatal.lock().unwrap(), ["the raft thread panicked: no more of this"]);
+    let handle = cluster.handle(victim);
+    wait_until("the status tells", || handle.status().stopped);
+    assert_eq!(run(handle.propose(Bytes::new())), Err(RequestError::Stopped));
+    cluster.stop(victim);
+    cluster.propose(leader, "b");
+}
+
+#[test]
 fn a_member_that_lost_a_part_of_itself_does_not_start() {
     let mut cluster = Cluster::prepare(1);
     cluster.commits_per_write = 4;

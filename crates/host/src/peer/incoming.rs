@@ -266,7 +266,7 @@ impl<O: Send + 'static> Incoming<O> {
             let mut cost = 0;
             let outcome = self.parse(peer, &mut arrived, &mut signals, &mut cost);
             // What came before a malformed frame is as good as ever.
-            if !signals.is_empty() && !self.shared.inbox.push_peer(&mut signals, cost) {
+            if !signals.is_empty() && !self.shared.hear(&mut signals, cost) {
                 return Ok(());
             }
             outcome.map_err(|wire::Malformed(reason)| PeerError::Malformed(reason))?;
