@@ -147,6 +147,14 @@ pub trait Engine: Reader + Send + Any {
     /// If the disk refuses; the engine must not be used after that.
     fn flush(&mut self) -> Result<(), EngineError>;
 
+    /// Begins to make everything committed durable. [`Engine::durable`] tells when it is.
+    ///
+    /// # Errors
+    /// As for [`Engine::flush`].
+    fn begin_flush(&mut self) -> Result<(), EngineError> {
+        self.flush()
+    }
+
     /// The last committed state.
     fn view(&self) -> View;
 

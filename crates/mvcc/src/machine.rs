@@ -79,6 +79,10 @@ impl Machine for Store {
         self.engine.flush().map_err(fault)
     }
 
+    fn begin_flush(&mut self) -> Result<(), Fault> {
+        self.engine.begin_flush().map_err(fault)
+    }
+
     fn idle(&mut self) -> Result<bool, Fault> {
         self.compact_some(REMOVALS_PER_IDLE)
     }

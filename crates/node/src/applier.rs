@@ -18,6 +18,11 @@ use crate::proposal;
 /// The size of a piece of a snapshot, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// After so many bytes of entries the machine is asked to make itself durable, whatever they did. A
+/// machine that is worth its log does so earlier, since most commands write about what they are; and
+/// a log of this size is soon applied again.
+const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
+
 /// What came of a job.
 #[derive(Debug)]
 pub struct Applied<W, O> {
@@ -43,13 +48,15 @@ pub struct Applier<O: Send + 'static> {
     membership: Membership,
     /// The snapshot that each follower is being given.
     snapshots: BTreeMap<NodeId, Box<dyn Snapshot>>,
+    /// What the entries cost that were applied since the machine was last asked to flush.
+    unflushed_bytes: usize,
 }
 
 impl<O: Send + 'static> Applier<O> {
     /// Drives `machine`, which belongs to a group of these members.
     #[must_use]
     pub fn new(machine: Box<dyn Machine<Outcome = O>>, membership: Membership) -> Self {
-        Self { machine, membership, snapshots: BTreeMap::new() }
+        Self { machine, membership, snapshots: BTreeMap::new(), unflushed_bytes: 0 }
     }
 
     /// The machine.
@@ -100,6 +107,7 @@ impl<O: Send + 'static> Applier<O> {
                 entry.id
             );
             last = entry.id;
+            self.unflushed_bytes += entry.cost();
             let Some(command) = command_of(entry) else { continue };
             let outcome = self.machine.apply(entry.id, &command)?;
             out.outcomes.extend(waiter.map(|waiter| (waiter, outcome)));
@@ -112,6 +120,10 @@ impl<O: Send + 'static> Applier<O> {
                 "the machine is at {} after {last}",
                 self.machine.applied()
             );
+        }
+        if self.unflushed_bytes >= UNFLUSHED_BYTES_MAX {
+            self.machine.begin_flush()?;
+            self.unflushed_bytes = 0;
         }
         out.feedback.push(self.progress());
         Ok(())

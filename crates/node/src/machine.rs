@@ -49,6 +49,17 @@ pub trait Machine: Send {
     /// As for [`Machine::apply`].
     fn flush(&mut self) -> Result<(), Fault>;
 
+    /// Begins to make everything committed durable, and need not wait for that. Called when many bytes
+    /// of log were applied since the last time: commands that changed little, or nothing, let a
+    /// machine that writes by what has changed lag behind for ever, and until it is
+    /// [durable](Machine::durable) the log holds every one of them, in memory and on disk.
+    ///
+    /// # Errors
+    /// As for [`Machine::apply`].
+    fn begin_flush(&mut self) -> Result<(), Fault> {
+        self.flush()
+    }
+
     /// Does a short piece of whatever can wait, and says whether there is more of it. Called between
     /// batches when nothing else is to be done; must change nothing that an answer depends on.
     ///

@@ -59,6 +59,10 @@ impl Machine for Replica {
         self.store.flush()
     }
 
+    fn begin_flush(&mut self) -> Result<(), Fault> {
+        self.store.begin_flush()
+    }
+
     fn idle(&mut self) -> Result<bool, Fault> {
         let more = self.store.idle()?;
         let removed = self.store.read_state().physically_compacted();

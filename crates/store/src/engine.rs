@@ -139,6 +139,16 @@ impl DiskEngine {
         self.shared.notify();
     }
 
+    /// Seals the active memtable, unless nothing was committed since the last time.
+    fn seal_what_there_is(&mut self) -> Result<(), EngineError> {
+        self.shared.check()?;
+        assert!(self.batch.is_none(), "a flush comes between two batches");
+        if !self.memtable.is_empty() || self.sealed != self.applied {
+            self.seal();
+        }
+        Ok(())
+    }
+
     /// What the writer sees: all that it wrote.
     fn latest(&self) -> Snapshot {
         let mut snapshot = self.shared.snapshot();
@@ -189,11 +199,7 @@ impl Engine for DiskEngine {
         self.applied = applied;
         let entries = applied.index.0.saturating_sub(self.sealed.index.0);
         if self.memtable.size() >= self.options.memtable_bytes || entries >= ENTRIES_MAX {
-            self.seal();
-            let sealed_max = self.options.memtables_max - 1;
-            drop(self.shared.wait_until(|head| {
-                head.sealed.len() <= sealed_max && head.unmerged_runs <= UNMERGED_RUNS_MAX
-            })?);
+            self.begin_flush()?;
         }
         Ok(())
     }
@@ -206,12 +212,18 @@ impl Engine for DiskEngine {
         self.shared.head().durable
     }
 
+    /// Waits only for as long as there are too many memtables.
+    fn begin_flush(&mut self) -> Result<(), EngineError> {
+        self.seal_what_there_is()?;
+        let sealed_max = self.options.memtables_max - 1;
+        drop(self.shared.wait_until(|head| {
+            head.sealed.len() <= sealed_max && head.unmerged_runs <= UNMERGED_RUNS_MAX
+        })?);
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), EngineError> {
-        self.shared.check()?;
-        assert!(self.batch.is_none(), "a flush comes between two batches");
-        if !self.memtable.is_empty() || self.sealed != self.applied {
-            self.seal();
-        }
+        self.seal_what_there_is()?;
         drop(self.shared.wait_until(|head| head.sealed.is_empty())?);
         Ok(())
     }

@@ -192,6 +192,26 @@ fn entries_that_write_nothing_become_durable_too() {
 }
 
 #[test]
+fn a_flush_that_was_begun_ends_by_itself() {
+    let dir = TempDir::new().unwrap();
+    let mut engine = open(&dir);
+    engine.begin_flush().unwrap();
+    // Even if nothing was written, and however often it is begun.
+    for index in 1..=20 {
+        engine.commit(at(index)).unwrap();
+        engine.begin_flush().unwrap();
+        engine.begin_flush().unwrap();
+    }
+    for _ in 0..1000 {
+        if engine.durable() == at(20) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("after {} entries, {} is durable", engine.applied(), engine.durable());
+}
+
+#[test]
 fn a_new_version_hides_the_old_one_after_reopening() {
     let dir = TempDir::new().unwrap();
     for round in 0..5u8 {
