@@ -9,10 +9,12 @@ use std::time::Duration;
 use quorate_node::{Applied, Applier, ApplyJob, Fault};
 use quorate_raft::GroupId;
 
+use crate::config::HostEvent;
 use crate::error::RequestError;
 use crate::fatal::Fatal;
 use crate::handle::{Shared, Signal, Waiter};
 use crate::inbox::Inbox;
+use crate::report::Reporter;
 
 /// The apply thread.
 pub(crate) struct ApplyThread<O: Send + 'static> {
@@ -24,6 +26,8 @@ pub(crate) struct ApplyThread<O: Send + 'static> {
     pub(crate) inbox: Arc<Inbox<ApplyJob<Waiter<O>>>>,
     /// Where to report.
     pub(crate) shared: Arc<Shared<O>>,
+    /// Whom to tell of snapshots that were refused.
+    pub(crate) reporter: Arc<Reporter>,
     /// The end of everything, if the machine fails.
     pub(crate) fatal: Arc<Fatal>,
 }
@@ -63,7 +67,7 @@ impl<O: Send + 'static> ApplyThread<O> {
     }
 
     fn answer(&self, applied: &mut Applied<Waiter<O>, O>) {
-        let Applied { outcomes, reads, unseen, feedback } = applied;
+        let Applied { outcomes, reads, unseen, feedback, refused } = applied;
         self.shared.metrics.proposals_applied.add(outcomes.len() as u64);
         for (waiter, outcome) in outcomes.drain(..) {
             match waiter {
@@ -86,6 +90,10 @@ impl<O: Send + 'static> ApplyThread<O> {
         }
         for waiter in unseen.drain(..) {
             self.shared.fail(waiter, RequestError::Unknown);
+        }
+        for (last, reason) in refused.drain(..) {
+            let group = self.group;
+            self.reporter.tell(&HostEvent::SnapshotRefused { group, last, reason });
         }
         if !feedback.is_empty() {
             self.shared.report(Signal::Applied(self.group, std::mem::take(feedback)));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_raft::{Event, GroupId, NodeId};
+use quorate_raft::{EntryId, Event, GroupId, NodeId};
 
 use crate::error::{PeerError, StartError};
 use crate::transport::{Tcp, Transport};
@@ -206,6 +206,16 @@ pub enum HostEvent {
         /// Why.
         error: PeerError,
     },
+    /// The leader sent a snapshot that the state machine would not have. It will send it again; told
+    /// once for each cause in a row.
+    SnapshotRefused {
+        /// The group.
+        group: GroupId,
+        /// The last entry that it contains.
+        last: EntryId,
+        /// Why, in the words of the machine.
+        reason: String,
+    },
 }
 
 impl fmt::Display for HostEvent {
@@ -218,6 +228,9 @@ impl fmt::Display for HostEvent {
                 write!(f, "refused a connection from {peer}: {error}")
             }
             Self::Refused { peer: None, error } => write!(f, "refused a connection: {error}"),
+            Self::SnapshotRefused { group, last, reason } => {
+                write!(f, "{group}: refused a snapshot up to {last}: {reason}")
+            }
         }
     }
 }

@@ -129,6 +129,7 @@ impl<O: Send + 'static> Host<O> {
             applier: Applier::new(machine, membership.clone()),
             inbox: Arc::clone(&apply_inbox),
             shared: Arc::clone(&shared),
+            reporter: Arc::clone(&reporter),
             fatal: Arc::clone(&fatal),
         };
         host.threads.apply = Some(spawn("apply", &fatal, move || apply_thread.run())?);

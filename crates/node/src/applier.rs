@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -34,11 +35,20 @@ pub struct Applied<W, O> {
     pub unseen: Vec<W>,
     /// For the group.
     pub feedback: Vec<Feedback>,
+    /// For an operator: snapshots that the machine would not have, by the last entry that they
+    /// contain, and why. A leader sends again and again, so the same reason comes once in a row.
+    pub refused: Vec<(EntryId, String)>,
 }
 
 impl<W, O> Default for Applied<W, O> {
     fn default() -> Self {
-        Self { outcomes: Vec::new(), reads: Vec::new(), unseen: Vec::new(), feedback: Vec::new() }
+        Self {
+            outcomes: Vec::new(),
+            reads: Vec::new(),
+            unseen: Vec::new(),
+            feedback: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 }
 
@@ -50,13 +60,15 @@ pub struct Applier<O: Send + 'static> {
     snapshots: BTreeMap<NodeId, Box<dyn Snapshot>>,
     /// What the entries cost that were applied since the machine was last asked to flush.
     unflushed_bytes: usize,
+    /// Why the last snapshot was refused, if none was installed since.
+    refusal: Option<String>,
 }
 
 impl<O: Send + 'static> Applier<O> {
     /// Drives `machine`, which belongs to a group of these members.
     #[must_use]
     pub fn new(machine: Box<dyn Machine<Outcome = O>>, membership: Membership) -> Self {
-        Self { machine, membership, snapshots: BTreeMap::new(), unflushed_bytes: 0 }
+        Self { machine, membership, snapshots: BTreeMap::new(), unflushed_bytes: 0, refusal: None }
     }
 
     /// The machine.
@@ -156,11 +168,16 @@ impl<O: Send + 'static> Applier<O> {
                             "the machine is at {} after the snapshot of {last}",
                             self.machine.durable()
                         );
+                        self.refusal = None;
                         out.feedback.push(Feedback::SnapshotInstalled { last });
                         out.feedback.push(self.progress());
                     }
                     Ok(()) => {}
-                    Err(RestoreError::Rejected(_)) => {
+                    Err(RestoreError::Rejected(reason)) => {
+                        if self.refusal.as_ref() != Some(&reason) {
+                            self.refusal = Some(reason.clone());
+                            out.refused.push((last, reason));
+                        }
                         out.feedback.push(Feedback::SnapshotFailed { last });
                     }
                     Err(RestoreError::Fault(fault)) => return Err(fault),

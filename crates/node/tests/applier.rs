@@ -7,13 +7,18 @@ use quorate_node::proposal::{self, ProposalId};
 use quorate_node::{
     Applied, Applier, ApplyJob, Fault, Feedback, Machine, Piece, RestoreError, Snapshot,
 };
-use quorate_raft::{Entry, EntryId, Index, Membership, NodeId, Payload};
+use quorate_raft::{
+    Entry, EntryId, Index, Membership, NodeId, Payload, SnapshotChunk, SnapshotMeta,
+    SnapshotRequest,
+};
 
 /// What the test sees and sets of a machine that the applier owns.
 #[derive(Default)]
 struct Told {
     applied: EntryId,
     durable: EntryId,
+    /// What is wrong with the next snapshot, if anything.
+    wrong: Option<&'static str>,
 }
 
 /// Makes nothing durable unless it is asked to.
@@ -53,8 +58,13 @@ impl Machine for Lazy {
         Err(Fault("no test here reads a snapshot".into()))
     }
 
-    fn restore(&mut self, _: &Piece) -> Result<(), RestoreError> {
-        Err(RestoreError::Rejected("no test here restores one".into()))
+    fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError> {
+        let mut told = self.0.lock().unwrap();
+        if let Some(wrong) = told.wrong {
+            return Err(RestoreError::Rejected(wrong.into()));
+        }
+        (told.applied, told.durable) = (piece.last, piece.last);
+        Ok(())
     }
 }
 
@@ -89,4 +99,37 @@ fn a_machine_is_durable_in_time_whatever_the_log_does_to_it() {
         }
         assert!((1..=4).contains(&flushes), "{flushes} flushes for 200 MiB of log");
     }
+}
+
+/// The leader sends the same snapshot for as long as it takes. An operator hears once what is wrong
+/// with it.
+#[test]
+fn why_a_snapshot_is_refused_is_told_once_until_something_changes() {
+    let told: Arc<Mutex<Told>> = Arc::default();
+    let mut applier = applier(&told);
+    let mut index = 0;
+    let mut take = |wrong: Option<&'static str>| {
+        told.lock().unwrap().wrong = wrong;
+        index += 1;
+        let last = EntryId::new(1, index);
+        let membership = Membership::of_voters([1, 2, 3].map(NodeId));
+        let chunk = SnapshotChunk {
+            meta: SnapshotMeta { last, membership },
+            cursor: Bytes::new(),
+            data: Bytes::from_static(b"all of it"),
+            next: None,
+        };
+        let mut out = Applied::<(), ()>::default();
+        applier.run(ApplyJob::Snapshot(SnapshotRequest::Write(chunk)), &mut out).unwrap();
+        let failed =
+            matches!(out.feedback[..], [Feedback::SnapshotFailed { last: of }] if of == last);
+        assert_eq!(failed, wrong.is_some(), "{:?}", out.feedback);
+        out.refused.into_iter().map(|(of, reason)| (of.index.0, reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(take(Some("torn")), [(1, "torn".into())]);
+    assert_eq!(take(Some("torn")), []);
+    assert_eq!(take(Some("stale")), [(3, "stale".into())]);
+    assert_eq!(take(Some("torn")), [(4, "torn".into())]);
+    assert_eq!(take(None), []);
+    assert_eq!(take(Some("torn")), [(6, "torn".into())]);
 }

@@ -74,6 +74,11 @@ fn report(event: &HostEvent, own: NodeId, metrics: &Metrics, log: &Log) {
         HostEvent::PeerLost { peer, error } => {
             log.warn("no connection to peer").with("peer-id", Hex(*peer)).with("error", error);
         }
+        HostEvent::SnapshotRefused { last, reason, .. } => {
+            log.warn("refused a snapshot")
+                .number("applied-index", last.index.0)
+                .with("error", reason);
+        }
         HostEvent::Refused { .. } => {
             log.warn("refused a connection").with("error", event);
         }
