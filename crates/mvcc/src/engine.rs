@@ -94,9 +94,11 @@ pub trait Reader {
     /// The rows of a table within bounds. Lazy: costs what is consumed.
     fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>) -> Rows<'a>;
 
-    /// The first row within bounds where rows come in *descending* order: no row was ever written
-    /// within them behind one that was there already. So the row written last is the first, and an
-    /// engine with layers may look at the newest and leave the others alone.
+    /// The first row within bounds where rows come in *descending* order: whenever a row was written
+    /// within them, it was put before all that were there then. Deletions are free: any row may have
+    /// been removed, and a removed first one may have been written anew. So the first row is the one
+    /// written last of those that are left, and an engine with layers may look at the newest layer
+    /// and leave the others alone, where that one's first row is not a removal.
     ///
     /// # Errors
     /// Those of [`Self::get`].
