@@ -34,7 +34,7 @@
 //!
 //! No retry: the first failed write or sync poisons the engine, because the kernel drops the pages
 //! that it could not write and a second sync would claim success (Rebello et al., ATC 2020). No
-//! repair either: a damaged store is an error, and the member gets a snapshot from its peers.
+//! repair either: a damaged store is an error, and the member does not start.
 
 mod check;
 mod compaction;

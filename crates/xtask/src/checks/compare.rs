@@ -104,7 +104,7 @@ pub(crate) fn run() -> io::Result<()> {
         }
         io::Result::Ok(())
     })?;
-    let report = report(&rows);
+    let report = report(&rows, pairs);
     println!("{report}");
     fs::write(workspace::root().join("docs/performance.md"), report)
 }
@@ -191,17 +191,29 @@ fn machine_time() -> io::Result<(u64, u64)> {
     Ok((ticks.iter().take(8).sum(), ticks.get(7).copied().unwrap_or_default()))
 }
 
-fn report(rows: &[(Case, Vec<(Run, Run)>)]) -> String {
-    let mut text = String::from(
+/// The machine, as far as it says what it is.
+fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{cores} cores ({}), Linux {}", model.map_or("?", |(_, name)| name), kernel.trim())
+}
+
+fn report(rows: &[(Case, Vec<(Run, Run)>)], pairs: usize) -> String {
+    let mut text = format!(
         "# Performance\n\n\
          Written by `cargo xtask compare` (the variable `CHECK_ETCD` names the etcd to compare with): \
          etcd 3.5.1 and Quorate, three\nmembers each on loopback with every write synced to disk, both \
          alive, measured by turns with one generator. Keys of 8 bytes,\nvalues of 256. Medians over \
-         the runs; the ratio is the median of the ratios of neighbouring runs, with the least and the\n\
-         greatest. Everything, the generator included, shares the cores of one machine, whose speed \
-         drifts: compare only within a row.\n\n\
+         {pairs} pairs of runs; the ratio is the median of the ratios of the two runs of a pair, with \
+         the least and the\ngreatest, so it is not the quotient of the medians beside it. Everything, \
+         the generator included, shares the cores of one\nmachine, whose speed drifts: compare only \
+         within a row.\n\nMachine: {}.\n\n\
          | work | operations/s: etcd, Quorate | ratio | p50 ms | p99 ms | server CPU us per operation | \
          generator CPU us | RSS of the largest member MiB | steal |\n|---|---|---|---|---|---|---|---|---|\n",
+        machine(),
     );
     for (case, runs) in rows {
         let median = |of: &dyn Fn(&(Run, Run)) -> f64| {
