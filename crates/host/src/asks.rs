@@ -34,8 +34,8 @@ struct Sent {
     _permit: Permit,
 }
 
-/// All questions that wait. The deadline is the same for all, so they expire in the order in which
-/// they came.
+/// All questions that wait. The patience is the same for all, so they expire in the order in which
+/// they came; one that waited for a leader first may end a little late, behind those sent meanwhile.
 #[derive(Debug)]
 pub(crate) struct Asks {
     timeout: Duration,

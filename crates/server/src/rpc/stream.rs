@@ -22,9 +22,8 @@ pub(crate) struct Ending {
 impl Ending {
     /// For a stream that was opened with this metadata.
     pub(crate) fn new(member: &Member, metadata: &MetadataMap) -> Self {
-        let wants_leader = metadata.get("hasleader").is_some_and(|value| value == "true");
-        let leader =
-            wants_leader.then(|| (member.handle.subscribe(), member.limits.leaderless_max));
+        let leader = super::wants_leader(metadata.as_ref())
+            .then(|| (member.handle.subscribe(), member.limits.leaderless_max));
         Self { stop: member.stop.clone(), leader }
     }
 
