@@ -63,6 +63,9 @@ impl<O: Send + 'static> ApplyThread<O> {
                 self.answer(&mut applied);
             }
         }
+        if self.fatal.has_happened() {
+            return Ok(());
+        }
         self.applier.machine_mut().flush()
     }
 
