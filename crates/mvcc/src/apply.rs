@@ -18,7 +18,7 @@ use crate::range::Snapshot;
 use crate::request::{DeleteRangeRequest, PutRequest, RequestOp, TxnRequest};
 use crate::response::{
     DeleteRangeResponse, Event, EventKind, KeyValue, Lease, LeaseChange, PutResponse, Response,
-    ResponseOp,
+    ResponseOp, Room,
 };
 use crate::revision::Revision;
 use crate::rows;
@@ -45,6 +45,8 @@ pub(crate) struct Changes {
     /// The memory that they take, or would take.
     pub(crate) event_bytes: usize,
     pub(crate) leases: Vec<LeaseChange>,
+    /// What the answer left of its room. An answer that is too large changes nothing else.
+    pub(crate) room: Room,
 }
 
 impl Changes {
@@ -165,6 +167,12 @@ impl<'a> Writer<'a> {
         Snapshot { reader, revision: self.revision(), compacted: self.compacted }
     }
 
+    /// The same, with the room for what it is asked.
+    fn snapshot_and_room(&mut self) -> (Snapshot<'_>, &mut Room) {
+        let (revision, compacted) = (self.revision(), self.compacted);
+        (Snapshot { reader: &*self.engine, revision, compacted }, &mut self.changes.room)
+    }
+
     /// Writes a change of a key, of which `record` is what is to be kept. Before, the key was attached
     /// to `lease_before`, or 0.
     fn write(&mut self, event: Event, lease_before: i64, record: &[u8]) -> Result<(), EngineError> {
@@ -211,7 +219,7 @@ impl<'a> Writer<'a> {
         kv.value = record.slice(record.len() - kv.value.len()..);
         let lease_before = before.as_ref().map_or(0, |before| before.lease);
         self.write(Event { kind: EventKind::Put, kv, prev_kv: None }, lease_before, &record)?;
-        let prev_kv = before.filter(|_| put.prev_kv);
+        let prev_kv = before.filter(|_| put.prev_kv).filter(|kv| self.changes.room.take(kv.room()));
         Ok(PutResponse { revision: self.revision(), prev_kv })
     }
 
@@ -225,13 +233,16 @@ impl<'a> Writer<'a> {
             // The keys to delete now, each with its lease. No values: all of them together may be
             // the whole store.
             let mut keys: Vec<(Bytes, i64)> = Vec::new();
-            let mut live = self.snapshot().live(&range);
+            let (snapshot, room) = self.snapshot_and_room();
+            let mut live = snapshot.live(&range);
             while keys.len() < DELETED_AT_ONCE
                 && let Some(found) = live.next()?
             {
                 let kv = found.kv()?;
                 keys.push((kv.key.clone(), kv.lease));
-                prev_kvs.extend(delete.prev_kv.then_some(kv));
+                if delete.prev_kv && room.take(kv.room()) {
+                    prev_kvs.push(kv);
+                }
             }
             drop(live);
             for (key, lease) in &keys {
@@ -298,7 +309,10 @@ impl Operations for Writer<'_> {
 
     fn operate(&mut self, op: &RequestOp) -> Result<ResponseOp, ReadError> {
         Ok(match op {
-            RequestOp::Range(range) => ResponseOp::Range(self.snapshot().range(range)?),
+            RequestOp::Range(range) => {
+                let (snapshot, room) = self.snapshot_and_room();
+                ResponseOp::Range(snapshot.range(range, room)?)
+            }
             RequestOp::Put(put) => ResponseOp::Put(self.put(put)?),
             RequestOp::DeleteRange(delete) => ResponseOp::DeleteRange(self.delete_range(delete)?),
             RequestOp::Txn(_) => unreachable!("inner transactions are run by the outer one"),

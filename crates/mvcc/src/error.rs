@@ -43,6 +43,9 @@ pub enum Error {
     /// A key to be written is longer than a row can hold. etcd's keys are bounded by the size of a
     /// request alone.
     KeyTooLong,
+    /// What the request asks to be told is more than [`crate::response::ANSWER_BYTES_MAX`]. The one
+    /// error that may come after a change: a command took effect, but for its answer.
+    AnswerTooLarge,
 }
 
 impl fmt::Display for Error {
@@ -64,6 +67,7 @@ impl fmt::Display for Error {
             Self::WatchIdInUse => "the id of the watch is in use",
             Self::UnknownCommand => "the bytes of the command make no sense",
             Self::KeyTooLong => "the key is too long",
+            Self::AnswerTooLarge => "the answer is too large",
         })
     }
 }

@@ -137,8 +137,9 @@ impl Store {
                 Ok(Err(error))
             }
             Ok(response) => {
+                let room = changes.room.check();
                 self.batch.add(self.state.revision, changes);
-                Ok(Ok(response))
+                Ok(room.map(|()| response))
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::engine::{EngineError, Reader, Rows, Table};
 use crate::error::{Error, ReadError};
 use crate::key::KeyRange;
 use crate::request::{RangeRequest, SortOrder, SortTarget};
-use crate::response::{KeyValue, RangeResponse};
+use crate::response::{KeyValue, RangeResponse, Room};
 use crate::revision::Revision;
 use crate::rows;
 
@@ -60,18 +60,25 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// Answers a range.
-    pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+    /// Answers a range. Ends early where there is no room for the answer.
+    pub(crate) fn range(
+        &self,
+        request: &RangeRequest,
+        room: &mut Room,
+    ) -> Result<RangeResponse, ReadError> {
         let at = self.revision_to_read(request.revision)?;
         let mut live = self.live_at(&request.range, at);
         let mut count = 0;
         let mut selection = Selection::new(request);
-        while let Some(found) = live.next()? {
+        while room.has(selection.room)
+            && let Some(found) = live.next()?
+        {
             count += 1;
             if !request.count_only && selection.wants_more() {
                 selection.add(found.kv()?);
             }
         }
+        room.take(selection.room);
         let (kvs, more) = selection.finish();
         Ok(RangeResponse { revision: self.revision, kvs, more, count })
     }
@@ -180,6 +187,8 @@ struct Selection<'r> {
     looked_at: usize,
     matched: usize,
     kvs: Vec<KeyValue>,
+    /// The room that they take.
+    room: usize,
 }
 
 impl<'r> Selection<'r> {
@@ -201,7 +210,7 @@ impl<'r> Selection<'r> {
             usize::MAX
         };
         let kvs = Vec::new();
-        Self { request, order, limit, sorted, read_max, looked_at: 0, matched: 0, kvs }
+        Self { request, order, limit, sorted, read_max, looked_at: 0, matched: 0, kvs, room: 0 }
     }
 
     /// Whether keys that follow can still change the answer.
@@ -222,6 +231,7 @@ impl<'r> Selection<'r> {
         if self.request.keys_only && self.request.sort_target != SortTarget::Value {
             kv.value = Bytes::new();
         }
+        self.room += kv.room();
         self.kvs.push(kv);
         if !self.sorted && self.kvs.len() >= self.limit.saturating_mul(2) {
             self.cut();
@@ -234,7 +244,10 @@ impl<'r> Selection<'r> {
             let (order, target) = (self.order, self.request.sort_target);
             self.kvs.sort_by(|a, b| compare(target, order, a, b));
         }
-        self.kvs.truncate(self.limit);
+        if self.kvs.len() > self.limit {
+            self.kvs.truncate(self.limit);
+            self.room = self.kvs.iter().map(KeyValue::room).sum();
+        }
     }
 
     fn finish(mut self) -> (Vec<KeyValue>, bool) {

@@ -15,7 +15,7 @@ use crate::key::KeyRange;
 use crate::range::Snapshot;
 use crate::request::{MemberAttributes, RangeRequest, TxnRequest};
 use crate::response::{
-    Event, EventKind, KeyValue, Lease, RangeResponse, RevisionEvents, TxnResponse,
+    Event, EventKind, KeyValue, Lease, RangeResponse, RevisionEvents, Room, TxnResponse,
 };
 use crate::revision::Revision;
 use crate::rows::{self, Change};
@@ -80,9 +80,12 @@ impl ReadState {
     /// Answers a range.
     ///
     /// # Errors
-    /// [`Error::Compacted`], [`Error::FutureRevision`], or a failed engine.
+    /// [`Error::Compacted`], [`Error::FutureRevision`], [`Error::AnswerTooLarge`], or a failed engine.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
-        self.snapshot().range(request)
+        let mut room = Room::default();
+        let response = self.snapshot().range(request, &mut room)?;
+        room.check()?;
+        Ok(response)
     }
 
     /// Answers a transaction that [can only read](TxnRequest::is_read_only).

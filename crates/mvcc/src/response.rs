@@ -27,6 +27,48 @@ pub struct KeyValue {
     pub lease: i64,
 }
 
+/// The largest answer, as the bytes of its keys and values and 64 more for each pair. An answer is
+/// held in memory, and that of a command by every member, whether somebody waits for it or not. One
+/// of twice this size is more than etcd's clients receive.
+pub const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// What an answer may still grow by.
+pub(crate) struct Room {
+    /// `None` once it was asked for more than there was.
+    left: Option<usize>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { left: Some(ANSWER_BYTES_MAX) }
+    }
+}
+
+impl Room {
+    /// Takes room for so many bytes, if there is as much; says whether there was.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        self.left = self.left.and_then(|left| left.checked_sub(bytes));
+        self.left.is_some()
+    }
+
+    /// Whether there would be room for so many bytes.
+    pub(crate) fn has(&self, bytes: usize) -> bool {
+        self.left.is_some_and(|left| bytes <= left)
+    }
+
+    /// Refuses an answer that did not find all the room it asked for, and so is not complete.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.left.map(|_| ()).ok_or(Error::AnswerTooLarge)
+    }
+}
+
+impl KeyValue {
+    /// The room that it takes in an answer, in bytes.
+    pub(crate) fn room(&self) -> usize {
+        self.key.len() + self.value.len() + 64
+    }
+}
+
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
@@ -162,7 +204,8 @@ pub enum Response {
 pub struct Outcome {
     /// The store's revision after the command.
     pub revision: i64,
-    /// The answer, or why the command changed nothing.
+    /// The answer, or why the command changed nothing; or that the answer is
+    /// [too large](Error::AnswerTooLarge).
     pub result: Result<Response, Error>,
 }
 

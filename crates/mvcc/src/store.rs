@@ -139,7 +139,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Adds what a command did, which led to a revision if it changed anything.
     pub(crate) fn add(&mut self, revision: i64, changes: Changes) {
-        let Changes { count, events, event_bytes, leases } = changes;
+        let Changes { count, events, event_bytes, leases, room: _ } = changes;
         self.leases.extend(leases);
         self.changes += count;
         self.event_bytes = self.event_bytes.saturating_add(event_bytes);

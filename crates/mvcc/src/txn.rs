@@ -20,7 +20,7 @@ use crate::error::{Error, ReadError};
 use crate::key::KeyRange;
 use crate::range::Snapshot;
 use crate::request::{Compare, CompareOperand, CompareResult, PutRequest, RequestOp, TxnRequest};
-use crate::response::{KeyValue, ResponseOp, TxnResponse};
+use crate::response::{KeyValue, ResponseOp, Room, TxnResponse};
 use crate::rows;
 
 impl PutRequest {
@@ -301,12 +301,17 @@ pub(crate) fn run<O: Operations>(
 pub(crate) fn read(txn: &TxnRequest, at: &Snapshot<'_>) -> Result<TxnResponse, ReadError> {
     assert!(txn.is_read_only(), "a transaction that may write goes through the log");
     let path = Path::plan(txn, at)?;
-    let mut response = run(txn, &path, &mut ReadOnly(at))?;
+    let mut reader = ReadOnly { at, room: Room::default() };
+    let mut response = run(txn, &path, &mut reader)?;
+    reader.room.check()?;
     response.revision = at.revision;
     Ok(response)
 }
 
-struct ReadOnly<'a>(&'a Snapshot<'a>);
+struct ReadOnly<'a> {
+    at: &'a Snapshot<'a>,
+    room: Room,
+}
 
 impl Operations for ReadOnly<'_> {
     type Failure = ReadError;
@@ -315,6 +320,6 @@ impl Operations for ReadOnly<'_> {
         let RequestOp::Range(range) = op else {
             unreachable!("a transaction that only reads holds nothing but ranges: {op:?}")
         };
-        Ok(ResponseOp::Range(self.0.range(range)?))
+        Ok(ResponseOp::Range(self.at.range(range, &mut self.room)?))
     }
 }

@@ -8,7 +8,8 @@ use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, R
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::watch::{WatchCreateRequest, WatchLimits, WatchRing, WatchStream};
 use quorate_mvcc::{
-    Command, DeleteRangeRequest, EventKind, KeyRange, PutRequest, Response, Store, TxnRequest,
+    Command, DeleteRangeRequest, Error, EventKind, KeyRange, PutRequest, RangeRequest, ReadError,
+    RequestOp, Response, Store, TxnRequest,
 };
 use quorate_node::Machine;
 use quorate_raft::EntryId;
@@ -113,7 +114,7 @@ impl Filled {
                 let key = Bytes::from(format!("{number:0KEY_BYTES$}"));
                 let value = Bytes::from_static(b"value");
                 let put = PutRequest { key, value, lease: LEASE, ..PutRequest::default() };
-                quorate_mvcc::RequestOp::Put(put)
+                RequestOp::Put(put)
             };
             let success = (first..first + 100).map(put).collect();
             filled.run(&Command::Txn(TxnRequest { success, ..TxnRequest::default() }));
@@ -147,9 +148,9 @@ impl Filled {
 
         let state = self.store.read_state();
         assert_eq!(state.revision(), before + 1, "all at one revision");
-        let everything = || quorate_mvcc::RangeRequest::new(KeyRange::prefix(Bytes::new()));
+        let everything = || RangeRequest::new(KeyRange::prefix(Bytes::new()));
         assert_eq!(state.range(&everything()).unwrap().count, 0);
-        let then = quorate_mvcc::RangeRequest { revision: before, ..everything() };
+        let then = RangeRequest { revision: before, ..everything() };
         assert_eq!(state.range(&then).unwrap().count, KEYS as u64, "history has them");
         assert!(state.lease_keys(LEASE).unwrap().is_empty());
 
@@ -183,4 +184,49 @@ fn a_deletion_of_everything() {
 fn a_lease_with_very_many_keys() {
     let response = Filled::new().delete_by(&Command::LeaseRevoke { id: LEASE });
     assert_eq!(response, Response::LeaseRevoke);
+}
+
+/// Whatever is asked for, an answer stays within bounds; and what a command does does not depend on
+/// how much of it can be told.
+#[test]
+fn an_answer_that_is_too_large_is_refused_and_nothing_else_is() {
+    let mut store = Store::open(Box::new(MemEngine::new())).unwrap();
+    let mut run = |command: &Command| {
+        let entry = EntryId::new(1, store.applied().index.0 + 1);
+        let outcome = store.apply(entry, &command.encode()).unwrap();
+        store.commit(entry).unwrap();
+        (outcome, store.read_state())
+    };
+    let value = Bytes::from(vec![7; 1 << 20]);
+    let put = |key: &'static str, prev_kv| {
+        let (key, value) = (Bytes::from(key), value.clone());
+        RequestOp::Put(PutRequest { key, value, prev_kv, ..PutRequest::default() })
+    };
+    let get = RequestOp::Range(RangeRequest::new(KeyRange::Point(Bytes::from("a"))));
+    // As many as fit: a mebibyte each, and a little.
+    let gets = vec![get.clone(); 1023];
+    let txn = |success| TxnRequest { success, ..TxnRequest::default() };
+    run(&Command::Txn(txn(vec![put("a", false), put("b", false)]))).0.result.unwrap();
+
+    let all = |rest: &[RequestOp]| txn([&gets[..], rest].concat());
+    let (outcome, state) = run(&Command::Txn(all(&[put("c", true)])));
+    assert!(matches!(outcome.result, Ok(Response::Txn(of)) if of.responses.len() == 1024));
+    assert!(state.txn(&all(&[])).is_ok());
+    let refused = Err(ReadError::Refused(Error::AnswerTooLarge));
+    assert_eq!(state.txn(&all(std::slice::from_ref(&get))), refused);
+
+    let range = KeyRange::Span { from: Bytes::from("b"), to: Bytes::from("d") };
+    let delete = RequestOp::DeleteRange(DeleteRangeRequest { range, prev_kv: true });
+    for last in [vec![put("c", true)], vec![get, put("d", false)], vec![delete]] {
+        let revision = state.revision();
+        let (outcome, state) = run(&Command::Txn(all(&last)));
+        assert_eq!(outcome.result, Err(Error::AnswerTooLarge));
+        assert!(outcome.revision > revision && state.revision() == outcome.revision);
+    }
+    let state = store.read_state();
+    let everything =
+        RangeRequest { keys_only: true, ..RangeRequest::new(KeyRange::prefix(Bytes::new())) };
+    let left: Vec<Bytes> =
+        state.range(&everything).unwrap().kvs.into_iter().map(|kv| kv.key).collect();
+    assert_eq!(left, ["a", "d"]);
 }

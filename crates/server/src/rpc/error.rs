@@ -66,6 +66,10 @@ impl Failure {
                 Refusal::KeyNotFound => (InvalidArgument, "etcdserver: key not found"),
                 // etcd has no bound for keys but that of the request.
                 Refusal::KeyTooLong => (InvalidArgument, "etcdserver: request is too large"),
+                // Where etcd sends whatever memory holds, and its client refuses from 2 GiB on.
+                Refusal::AnswerTooLarge => {
+                    (ResourceExhausted, "quorate: the response is too large, ask for less")
+                }
                 Refusal::ValueProvided => (InvalidArgument, "etcdserver: value is provided"),
                 Refusal::LeaseProvided => (InvalidArgument, "etcdserver: lease is provided"),
                 Refusal::TooManyOps => {
