@@ -18,7 +18,7 @@ use core::ops::Bound;
 
 use quorate_raft::EntryId;
 
-use crate::engine::{Engine, EngineError, Reader, Table};
+use crate::engine::{Engine, EngineError, Row, Table};
 use crate::revision::Revision;
 use crate::rows::{self, Change};
 use crate::store::State;
@@ -96,19 +96,20 @@ fn undo(engine: &mut dyn Engine, change: &Change) -> Result<(), EngineError> {
     let prefix = rows::key_prefix(&change.key);
     let row = rows::prefix_row(&prefix, change.revision);
     let after = rows::after_prefix(&prefix);
-    let lease = lease_of(engine, (Bound::Included(&row), Bound::Excluded(&after)))?;
-    let lease_before = lease_of(engine, (Bound::Excluded(&row), Bound::Excluded(&after)))?;
+    // One scan for both: taking back is mostly these.
+    let mut of_key = engine.scan(Table::Key, (Bound::Included(&row), Bound::Excluded(&after)));
+    let lease = lease_of(of_key.next())?;
+    let lease_before = lease_of(of_key.next())?;
+    drop(of_key);
     engine.delete(Table::Key, &row)?;
     engine.delete(Table::Revision, &change.revision.to_bytes())?;
     move_lease(engine, &change.key, lease, lease_before)?;
     Ok(())
 }
 
-/// The lease of a key as the first row within bounds has it; 0 if it was not attached, or not there.
-fn lease_of(reader: &dyn Reader, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<i64, EngineError> {
-    let Some((row, record)) = reader.scan(Table::Key, bounds).next().transpose()? else {
-        return Ok(0);
-    };
+/// The lease of a key as a row of `Table::Key` has it; 0 if it is not attached, or not there.
+fn lease_of(row: Option<Row>) -> Result<i64, EngineError> {
+    let Some((row, record)) = row.transpose()? else { return Ok(0) };
     if rows::is_deletion(&record)? {
         return Ok(0);
     }
