@@ -132,7 +132,11 @@ impl Filled {
 
     /// Deletes all keys by a command, and compares what is left and what a watcher sees.
     fn delete_by(mut self, command: &Command) -> Response {
-        let limits = WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20 };
+        let limits = WatchLimits {
+            fragment_bytes: 1 << 20,
+            advance_bytes: 1 << 20,
+            revision_bytes: 1 << 30,
+        };
         let mut stream = WatchStream::new(limits);
         let key = Bytes::from_static(b"0");
         let range_end = Bytes::from_static(b"\0");

@@ -30,6 +30,10 @@ pub struct WatchLimits {
     /// The size of all responses after which [`WatchStream::advance`] ends, to go on at the next
     /// call. At least one revision is sent.
     pub advance_bytes: usize,
+    /// The memory that the events of one revision may take, for all watchers of the stream together.
+    /// A revision comes whole, and one that deletes everything is as large as the store; watchers
+    /// for whom that is too much are cancelled.
+    pub revision_bytes: usize,
 }
 
 /// A wish to watch.
@@ -82,7 +86,8 @@ pub enum Cancel {
         /// The oldest revision that is left.
         compact_revision: i64,
     },
-    /// It was never created.
+    /// It was never created; or, with [`Error::AnswerTooLarge`], the next revision has more for it than
+    /// [`WatchLimits::revision_bytes`].
     Refused(Error),
 }
 
@@ -349,6 +354,7 @@ impl WatchStream {
         let (mut revision, mut bytes) = (from, 0);
         // How many revisions there was something to send of, and the last of them.
         let (mut revisions, mut last_sent) = (0, 0);
+        let mut revision_bytes = 0;
         for (looked_at, change) in state.changes(from).enumerate() {
             let change = change?;
             if change.revision.main > through {
@@ -363,6 +369,7 @@ impl WatchStream {
                     break;
                 }
                 revision = change.revision.main;
+                revision_bytes = 0;
             }
             let kind = if change.deletion { EventKind::Delete } else { EventKind::Put };
             let ids = self.interested(&change.key, kind, |watcher| {
@@ -375,7 +382,12 @@ impl WatchStream {
             revisions += usize::from(last_sent != revision);
             last_sent = revision;
             bytes += wire::event_len(&event) * ids.len();
+            revision_bytes += event.memory_bytes() * ids.len();
             self.hand_out(&event, &ids, &mut events_of);
+            if revision_bytes > self.limits.revision_bytes {
+                self.give_up(revision, &mut events_of, state.revision(), out);
+                revision_bytes = 0;
+            }
         }
         self.set_caught_up(through);
         self.emit(events_of, state.revision(), out);
@@ -409,10 +421,16 @@ impl WatchStream {
         }
         assert_eq!(of.revision, self.position, "the ring leaves out no revision");
         let mut events_of = EventsOf::new();
+        let mut revision_bytes = 0;
         for event in &*of.events {
             let ids = self.interested_live(event, of.revision);
             let event = self.with_prev_kv(event.clone(), &ids, state)?;
+            revision_bytes += event.memory_bytes() * ids.len();
             self.hand_out(&event, &ids, &mut events_of);
+            if revision_bytes > self.limits.revision_bytes {
+                self.give_up(of.revision, &mut events_of, of.revision, out);
+                revision_bytes = 0;
+            }
         }
         self.position += 1;
         self.emit(events_of, of.revision, out);
@@ -468,6 +486,29 @@ impl WatchStream {
             watcher.quiet = false;
             let response = WatchResponse { revision, watch_id, events, ..WatchResponse::default() };
             out.push(response, watcher.fragment);
+        }
+    }
+
+    /// Cancels the watchers for whom a revision is too large, after what they get of those before it.
+    fn give_up(
+        &mut self,
+        too_large: i64,
+        events_of: &mut EventsOf,
+        revision: i64,
+        out: &mut Output,
+    ) {
+        let is_of_it = |event: &Event| event.kv.mod_revision == too_large;
+        let gets_it = |_: &i64, events: &mut Vec<Event>| events.last().is_some_and(is_of_it);
+        let mut before: EventsOf = events_of.extract_if(.., gets_it).collect();
+        let ids: Vec<i64> = before.keys().copied().collect();
+        before.values_mut().for_each(|events| events.retain(|event| !is_of_it(event)));
+        before.retain(|_, events| !events.is_empty());
+        self.emit(before, revision, out);
+        for watch_id in ids {
+            self.remove(watch_id);
+            let cancel = Some(Cancel::Refused(Error::AnswerTooLarge));
+            // As with a compaction, nothing is said about progress.
+            out.responses.push(WatchResponse { watch_id, cancel, ..WatchResponse::default() });
         }
     }
 

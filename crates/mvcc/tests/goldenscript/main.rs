@@ -37,7 +37,11 @@ impl Runner {
     fn new() -> Self {
         let store = empty_store();
         let ring = WatchRing::new(1 << 20, store.read_state());
-        let limits = WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20 };
+        let limits = WatchLimits {
+            fragment_bytes: 1 << 20,
+            advance_bytes: 1 << 20,
+            revision_bytes: 1 << 30,
+        };
         Self { store, ring, stream: WatchStream::new(limits), limits, term: 1 }
     }
 
@@ -224,6 +228,8 @@ impl goldenscript::Runner for Runner {
                     args.maybe_number("fragment")?.unwrap_or(limits.fragment_bytes);
                 limits.advance_bytes =
                     args.maybe_number("advance")?.unwrap_or(limits.advance_bytes);
+                limits.revision_bytes =
+                    args.maybe_number("revision")?.unwrap_or(limits.revision_bytes);
                 self.stream = WatchStream::new(self.limits);
                 String::new()
             }

@@ -146,7 +146,7 @@ proptest! {
     ) {
         let (mut store, mut model) = (new_store(), Model::new());
         let mut ring = WatchRing::new(ring_bytes, store.read_state());
-        let mut stream = WatchStream::new(WatchLimits { fragment_bytes, advance_bytes });
+        let mut stream = WatchStream::new(WatchLimits { fragment_bytes, advance_bytes, revision_bytes: 1 << 30 });
         let mut client = Client::default();
         for step in steps {
             match step {
@@ -211,7 +211,8 @@ proptest! {
 fn many_watchers_of_one_stream() {
     let mut store = new_store();
     let mut ring = WatchRing::new(1 << 20, store.read_state());
-    let limits = WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20 };
+    let limits =
+        WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20, revision_bytes: 1 << 30 };
     let mut stream = WatchStream::new(limits);
     for number in 0..10_000 {
         let key = Bytes::from(format!("{number:05}"));
@@ -240,7 +241,8 @@ fn a_ring_that_missed_a_commit_begins_anew() {
     };
     let mut store = new_store();
     let mut ring = WatchRing::new(1 << 20, store.read_state());
-    let limits = WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20 };
+    let limits =
+        WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20, revision_bytes: 1 << 30 };
     let mut stream = WatchStream::new(limits);
     let request = WatchCreateRequest { key: Bytes::from("a"), ..WatchCreateRequest::default() };
     stream.create(request, ring.state().revision());

@@ -28,8 +28,12 @@ use crate::member::Member;
 const RESPONSES_WAITING_MAX: usize = 16;
 
 /// How much is made ready at once for a client that is behind. Together with the number above, this
-/// bounds what a stream holds in memory, but for a revision that alone is larger.
+/// bounds what a stream holds in memory, but for a revision that alone is larger: that is bounded by
+/// [`REVISION_BYTES`].
 const ADVANCE_BYTES: usize = 1 << 20;
+
+/// How much one revision may be for a stream. A million keys, deleted at once, are less.
+const REVISION_BYTES: usize = 256 << 20;
 
 /// The service.
 #[derive(Debug)]
@@ -86,7 +90,11 @@ impl StreamTask {
         Self {
             requests,
             listening: true,
-            stream: WatchStream::new(WatchLimits { fragment_bytes, advance_bytes: ADVANCE_BYTES }),
+            stream: WatchStream::new(WatchLimits {
+                fragment_bytes,
+                advance_bytes: ADVANCE_BYTES,
+                revision_bytes: REVISION_BYTES,
+            }),
             published: member.published.subscribe(),
             responses,
             behind: false,
