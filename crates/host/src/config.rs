@@ -16,7 +16,7 @@ use crate::transport::{Tcp, Transport};
 /// What a host is told when it starts. [`HostConfig::new`] fills in everything that has a good
 /// default.
 pub struct HostConfig {
-    /// This member. Never given to another, and never to this one after it lost its disk.
+    /// This member. Never given to another.
     pub id: NodeId,
     /// The group that is replicated.
     pub group: GroupId,
@@ -29,6 +29,13 @@ pub struct HostConfig {
     pub peers: BTreeMap<NodeId, Vec<String>>,
     /// Where other members connect to. Bound by the caller, who thereby knows the ports.
     pub listeners: Vec<TcpListener>,
+    /// The group exists, and what this member promised there is not on its disk, which is a new one.
+    /// It does not vote until it knows that it can keep its promises. To be told by each start until
+    /// [`HostConfig::on_rejoined`] has returned without an error, and by none after it.
+    pub rejoining: bool,
+    /// Called, from the raft thread, when a member that was rejoining counts as a voter again, so that
+    /// the next start does not rejoin. The member stops if that can't be noted.
+    pub on_rejoined: Box<dyn FnMut() -> Result<(), String> + Send>,
     /// How connections are made; plain TCP unless told otherwise.
     pub transport: Arc<dyn Transport>,
     /// How often a leader says that it leads.
@@ -108,6 +115,8 @@ impl HostConfig {
             data_dir: data_dir.into(),
             peers: BTreeMap::new(),
             listeners,
+            rejoining: false,
+            on_rejoined: Box::new(|| Ok(())),
             transport: Arc::new(Tcp),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),

@@ -34,8 +34,10 @@ pub(crate) struct Driver<O> {
     pub(crate) clock: Clock,
     pub(crate) shared: Arc<Shared<O>>,
     pub(crate) reporter: Arc<Reporter>,
-    /// The end of everything, if a round panics.
+    /// The end of everything, if a round panics or the disk was lost.
     pub(crate) fatal: Arc<Fatal>,
+    /// Notes, durably, that this member counts again.
+    pub(crate) on_rejoined: Box<dyn FnMut() -> Result<(), String> + Send>,
     /// The log's inbox.
     pub(crate) wal: Arc<Inbox<WalJob>>,
     /// The machine's inbox.
@@ -198,9 +200,29 @@ impl<O: Send + 'static> Driver<O> {
             if matches!(event, Event::TransferAborted { .. }) {
                 self.transfers.aborted();
             }
+            self.disk_was_lost(&event);
             self.reporter.tell(&HostEvent::Raft(group, event));
         }
         effects.clear();
+    }
+
+    /// What a lost disk means for the host: the end of the member, if nobody knew of it; and if somebody
+    /// did, the end of the time in which it does not count.
+    fn disk_was_lost(&mut self, event: &Event) {
+        match event {
+            Event::LogLost { last, acknowledged, .. } => self.fatal.happened(&format!(
+                "this member's log ends at {} but the cluster knows that it acknowledged {}: its disk \
+                 was lost; start it on an empty --data-dir with --initial-cluster-state=existing",
+                last.0, acknowledged.0
+            )),
+            // The one time in the life of a disk that this thread waits for it.
+            Event::Rejoined { .. } => {
+                if let Err(error) = (self.on_rejoined)() {
+                    self.fatal.happened(&format!("can't note that this member counts again: {error}"));
+                }
+            }
+            _ => {}
+        }
     }
 
     fn send(&self, outbox: &mut Outbox) {

@@ -141,6 +141,7 @@ impl<O: Send + 'static> Host<O> {
             shared,
             reporter: Arc::clone(&reporter),
             fatal: Arc::clone(&fatal),
+            on_rejoined: std::mem::replace(&mut config.on_rejoined, Box::new(|| Ok(()))),
             wal: wal_inbox,
             apply: apply_inbox,
             queues,
@@ -300,6 +301,7 @@ fn new_node<W>(
         heartbeat_interval: config.heartbeat_interval,
         election_timeout: config.election_timeout,
         limits: limits.raft,
+        rejoining: config.rejoining,
     };
     node.add_group(group, recovered, applied, clock.now());
     node

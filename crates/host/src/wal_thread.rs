@@ -156,7 +156,8 @@ mod tests {
     fn received(entries: Vec<Entry>) -> Option<(Vec<Entry>, usize)> {
         let (from, to) = (NodeId(2), NodeId(1));
         let append = Append { previous: EntryId::ZERO, entries, commit: Index(0) };
-        let message = Message { from, to, term: Term(1), body: Body::Append(append) };
+        let message =
+            Message { from, to, term: Term(1), rejoining: false, body: Body::Append(append) };
         let body = EnvelopeBody::Raft(message);
         let packet = Packet::Envelope(Envelope { group: GROUP, from, to, body });
         let mut frame = bytes::BytesMut::new();

@@ -26,8 +26,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_node::{Envelope, EnvelopeBody, Forward, Refused, proposal};
 use quorate_raft::{
     Append, AppendReply, Body, Entry, EntryId, GroupId, Heartbeat, HeartbeatReply, Index,
-    Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply, RequestVote,
-    SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply,
+    Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply, Rejoin, RejoinReply,
+    RequestVote, SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply,
 };
 
 /// The largest body of a frame, in bytes. A larger length is not believed, a larger message not
@@ -120,6 +120,8 @@ mod tag {
     pub(super) const READ_INDEX: u8 = 11;
     pub(super) const READ_INDEX_REPLY: u8 = 12;
     pub(super) const TIMEOUT_NOW: u8 = 13;
+    pub(super) const REJOIN: u8 = 14;
+    pub(super) const REJOIN_REPLY: u8 = 15;
 
     pub(super) const ACCEPTED: u8 = 1;
     pub(super) const REJECTED: u8 = 2;
@@ -181,8 +183,9 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
         tag::RAFT => {
             let group = input.group()?;
             let term = input.term()?;
+            let rejoining = input.bool()?;
             let body = input.raft_body()?;
-            envelope(group, EnvelopeBody::Raft(Message { from, to, term, body }))
+            envelope(group, EnvelopeBody::Raft(Message { from, to, term, rejoining, body }))
         }
         tag::FORWARD => {
             let group = input.group()?;
@@ -230,6 +233,7 @@ fn put_packet(out: &mut BytesMut, packet: &Packet) {
                 out.put_u8(tag::RAFT);
                 out.put_u64_le(group.0);
                 out.put_u64_le(message.term.0);
+                out.put_u8(message.rejoining.into());
                 put_raft_body(out, &message.body);
             }
             EnvelopeBody::Forward(Forward { term, incarnation, commands }) => {
@@ -271,14 +275,8 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
     match body {
         Body::PreVote(request) => put_request_vote(out, tag::PRE_VOTE, request),
         Body::Vote(request) => put_request_vote(out, tag::VOTE, request),
-        Body::PreVoteReply(VoteReply { granted }) => {
-            out.put_u8(tag::PRE_VOTE_REPLY);
-            out.put_u8((*granted).into());
-        }
-        Body::VoteReply(VoteReply { granted }) => {
-            out.put_u8(tag::VOTE_REPLY);
-            out.put_u8((*granted).into());
-        }
+        Body::PreVoteReply(reply) => put_vote_reply(out, tag::PRE_VOTE_REPLY, *reply),
+        Body::VoteReply(reply) => put_vote_reply(out, tag::VOTE_REPLY, *reply),
         Body::Append(append) => put_append(out, append),
         Body::AppendReply(AppendReply::Accepted { durable }) => {
             out.put_u8(tag::APPEND_REPLY);
@@ -338,6 +336,15 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
             }
         }
         Body::TimeoutNow => out.put_u8(tag::TIMEOUT_NOW),
+        Body::Rejoin(Rejoin { round }) => {
+            out.put_u8(tag::REJOIN);
+            out.put_u64_le(*round);
+        }
+        Body::RejoinReply(RejoinReply { round, last }) => {
+            out.put_u8(tag::REJOIN_REPLY);
+            out.put_u64_le(*round);
+            out.put_u64_le(last.0);
+        }
     }
 }
 
@@ -345,6 +352,13 @@ fn put_request_vote(out: &mut BytesMut, tag: u8, request: &RequestVote) {
     out.put_u8(tag);
     put_entry_id(out, request.last);
     out.put_u8(request.transfer.into());
+    out.put_u64_le(request.incarnation);
+}
+
+fn put_vote_reply(out: &mut BytesMut, tag: u8, reply: VoteReply) {
+    out.put_u8(tag);
+    out.put_u8(reply.granted.into());
+    out.put_u64_le(reply.incarnation);
 }
 
 fn put_append(out: &mut BytesMut, append: &Append) {
@@ -474,9 +488,9 @@ impl Parser {
     fn raft_body(&mut self) -> Result<Body, Malformed> {
         Ok(match self.u8()? {
             tag::PRE_VOTE => Body::PreVote(self.request_vote()?),
-            tag::PRE_VOTE_REPLY => Body::PreVoteReply(VoteReply { granted: self.bool()? }),
+            tag::PRE_VOTE_REPLY => Body::PreVoteReply(self.vote_reply()?),
             tag::VOTE => Body::Vote(self.request_vote()?),
-            tag::VOTE_REPLY => Body::VoteReply(VoteReply { granted: self.bool()? }),
+            tag::VOTE_REPLY => Body::VoteReply(self.vote_reply()?),
             tag::APPEND => Body::Append(self.append()?),
             tag::APPEND_REPLY => Body::AppendReply(match self.u8()? {
                 tag::ACCEPTED => AppendReply::Accepted { durable: self.index()? },
@@ -518,12 +532,20 @@ impl Parser {
                 Body::ReadIndexReply(ReadIndexReply { id, index })
             }
             tag::TIMEOUT_NOW => Body::TimeoutNow,
+            tag::REJOIN => Body::Rejoin(Rejoin { round: self.u64()? }),
+            tag::REJOIN_REPLY => {
+                Body::RejoinReply(RejoinReply { round: self.u64()?, last: self.index()? })
+            }
             _ => return Err(Malformed("a message is of an unknown kind")),
         })
     }
 
     fn request_vote(&mut self) -> Result<RequestVote, Malformed> {
-        Ok(RequestVote { last: self.entry_id()?, transfer: self.bool()? })
+        Ok(RequestVote { last: self.entry_id()?, transfer: self.bool()?, incarnation: self.u64()? })
+    }
+
+    fn vote_reply(&mut self) -> Result<VoteReply, Malformed> {
+        Ok(VoteReply { granted: self.bool()?, incarnation: self.u64()? })
     }
 
     fn append(&mut self) -> Result<Append, Malformed> {

@@ -39,6 +39,9 @@ pub struct GroupConfig {
     pub election_timeout: Duration,
     /// The bounds of the algorithm.
     pub limits: quorate_raft::Limits,
+    /// Whether this member lost its disk, or has a new one, and the group exists: see
+    /// [`quorate_raft::Config::rejoining`].
+    pub rejoining: bool,
 }
 
 /// What the commands of one [`Forward`] may cost together, in bytes; a larger one travels alone. A
@@ -93,6 +96,8 @@ impl<W> Group<W> {
             // Groups on one node must not all time out together.
             seed: node.seed ^ config.group.0.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             limits: config.limits,
+            incarnation: node.incarnation,
+            rejoining: config.rejoining,
         };
         Self {
             id: config.group,

@@ -19,7 +19,7 @@ use quorate_node::{
 use quorate_raft::{
     Append, AppendReply, Body, Entry, EntryId, Event, GroupId, Heartbeat, HeartbeatReply, Index,
     Limits, Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply, Recovered,
-    RoleKind, Seq, SnapshotReply, Status, Term, Time, VoteReply,
+    RequestVote, RoleKind, Seq, SnapshotReply, Status, Term, Time, VoteReply,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -128,6 +128,7 @@ impl Host {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             limits,
+            rejoining: false,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
         let mut host = Self {
@@ -242,8 +243,8 @@ impl Host {
     fn answer(&mut self, choice: u8) {
         let Some(question) = self.questions.pop_front() else { return };
         let body = match question.body {
-            Body::PreVote(_) => Body::PreVoteReply(VoteReply { granted: true }),
-            Body::Vote(_) => Body::VoteReply(VoteReply { granted: true }),
+            Body::PreVote(request) => Body::PreVoteReply(granted(request)),
+            Body::Vote(request) => Body::VoteReply(granted(request)),
             Body::Append(append) => {
                 let durable = Index(append.previous.index.0 + append.entries.len() as u64);
                 Body::AppendReply(AppendReply::Accepted { durable })
@@ -265,7 +266,8 @@ impl Host {
             }
             _ => return,
         };
-        let message = Message { from: question.to, to: US, term: question.term, body };
+        let message =
+            Message { from: question.to, to: US, term: question.term, rejoining: false, body };
         self.step(Input::Peer(said(question.to, EnvelopeBody::Raft(message))));
     }
 
@@ -317,7 +319,7 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
     };
     let read = ReadId { incarnation, counter: near(1, b) };
     let index = |choice: u8| Index(near(status.last.index.0, choice));
-    let message = |body| EnvelopeBody::Raft(Message { from, to: US, term, body });
+    let message = |body| EnvelopeBody::Raft(Message { from, to: US, term, rejoining: false, body });
     let body = match kind % 10 {
         0..3 => {
             let mut commands: Vec<(u64, Bytes)> =
@@ -348,7 +350,7 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
             // The envelope says one thing and the message another.
             let to = NodeId(u64::from(b % 4));
             let from = NodeId(u64::from(c % 4));
-            EnvelopeBody::Raft(Message { from, to, term, body: Body::TimeoutNow })
+            EnvelopeBody::Raft(Message { from, to, term, rejoining: false, body: Body::TimeoutNow })
         }
     };
     let group = if d == 255 { GroupId(near(1, c)) } else { GROUP };
@@ -463,4 +465,9 @@ fn an_entry_that_is_no_proposal_does_nothing() {
         applied.feedback[..],
         [Feedback::Progress { applied: Index(4), durable: Index(4) }]
     ));
+}
+
+/// A vote for who asks.
+fn granted(request: RequestVote) -> VoteReply {
+    VoteReply { granted: true, incarnation: request.incarnation }
 }

@@ -95,6 +95,7 @@ impl Cluster {
                     heartbeat_interval: HEARTBEAT,
                     election_timeout: ELECTION,
                     limits,
+                    rejoining: false,
                 };
                 node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
                 let applier = Applier::new(Box::new(Journal::default()), membership.clone());

@@ -8,7 +8,7 @@ use alloc::collections::BTreeMap;
 
 use crate::core::Core;
 use crate::effects::ReadError;
-use crate::message::{Body, RequestVote};
+use crate::message::{Body, RequestVote, VoteReply};
 use crate::quorum::{self, Tally};
 use crate::role::Next;
 use crate::types::NodeId;
@@ -23,7 +23,7 @@ pub(crate) struct Campaign {
 impl Campaign {
     /// Begins a preliminary campaign.
     pub(crate) fn preliminary(core: &mut Core) -> Self {
-        let request = RequestVote { last: core.log.last(), transfer: false };
+        let request = request(core, false);
         for voter in other_voters(core) {
             core.send_in_term(voter, core.term().next(), Body::PreVote(request));
         }
@@ -37,7 +37,7 @@ impl Campaign {
     /// the same term again, with a shorter log, and count the votes given to the longer one. Its
     /// own vote counts from then on as well, by the same rule.
     pub(crate) fn real(core: &mut Core, transfer: bool) -> Self {
-        let request = RequestVote { last: core.log.last(), transfer };
+        let request = request(core, transfer);
         for voter in other_voters(core) {
             core.send(voter, Body::Vote(request));
         }
@@ -57,11 +57,15 @@ impl Campaign {
         &mut self,
         core: &Core,
         from: NodeId,
-        granted: bool,
+        reply: VoteReply,
         won: Next,
     ) -> Next {
+        if reply.incarnation != core.incarnation {
+            // It was asked for by a process of which nothing is left, for the log that it had.
+            return Next::Stay;
+        }
         // The first answer stands: a voter does not change its mind within a term.
-        self.votes.entry(from).or_insert(granted);
+        self.votes.entry(from).or_insert(reply.granted);
         self.decide(core, won)
     }
 
@@ -78,6 +82,10 @@ impl Campaign {
     pub(crate) fn on_read(core: &mut Core, id: crate::ReadId) {
         core.answer_read(id, Err(ReadError::NoLeader));
     }
+}
+
+fn request(core: &Core, transfer: bool) -> RequestVote {
+    RequestVote { last: core.log.last(), transfer, incarnation: core.incarnation }
 }
 
 /// The voters besides this member, ascending, so that messages have one order.

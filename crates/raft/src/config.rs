@@ -21,8 +21,16 @@ pub struct Config {
     /// The minimum election timeout `T`; each wait is drawn from `[T, 2T)`. Several heartbeats, and
     /// well above the time of a sync to disk.
     pub election_timeout: Duration,
+    /// Names this process among all that ever ran as this member: drawn at random when it starts. A
+    /// vote counts for the process that asked for it and for no other.
+    pub incarnation: u64,
     /// Where the random timeouts begin. Different for each member, or votes keep being split.
     pub seed: u64,
+    /// This member belongs to a group that exists, and what it promised there is not on its disk: the
+    /// disk is a new one, or was lost. It does not vote until it knows that it can keep what it may
+    /// have promised; see `rejoin.rs`. To be set again by each start until [`crate::Event::Rejoined`],
+    /// and never after it.
+    pub rejoining: bool,
     /// How much may be under way.
     pub limits: Limits,
 }
@@ -79,6 +87,8 @@ pub enum ConfigError {
     Timeouts,
     /// A limit is zero, or a message may be larger than all that may be under way.
     Limits,
+    /// It would rejoin, and no other voter can know what it has forgotten.
+    RejoinsAlone,
 }
 
 impl fmt::Display for ConfigError {
@@ -91,6 +101,9 @@ impl fmt::Display for ConfigError {
                 "the election timeout must be at least two heartbeat intervals, above 0",
             ),
             Self::Limits => f.write_str("a limit is 0, or smaller than a single message"),
+            Self::RejoinsAlone => {
+                f.write_str("it would rejoin a group that has no other voter: what it held is lost")
+            }
         }
     }
 }
@@ -127,6 +140,10 @@ impl Config {
         {
             return Err(ConfigError::Limits);
         }
+        let is_other_voter = |id: &NodeId| *id != self.id && membership.is_voter(*id);
+        if self.rejoining && !membership.members().iter().any(is_other_voter) {
+            return Err(ConfigError::RejoinsAlone);
+        }
         Ok(())
     }
 }
@@ -142,7 +159,9 @@ mod tests {
             membership: Membership::of_voters([1, 2, 3].map(NodeId)),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
+            incarnation: 1,
             seed: 1,
+            rejoining: false,
             limits: Limits::default(),
         }
     }
@@ -165,5 +184,10 @@ mod tests {
         assert_eq!(with(|c| c.limits.pending_reads_max = 0), ConfigError::Limits);
         let small = |c: &mut Config| c.limits.inflight_bytes_max = c.limits.append_bytes_max - 1;
         assert_eq!(with(small), ConfigError::Limits);
+        let alone = |c: &mut Config| {
+            c.membership.voters = [c.id].into();
+            c.rejoining = true;
+        };
+        assert_eq!(with(alone), ConfigError::RejoinsAlone);
     }
 }

@@ -24,6 +24,7 @@ use crate::effects::{
 use crate::log::Log;
 use crate::membership::Membership;
 use crate::message::{Body, Entry, Message, ReadId};
+use crate::rejoin::Rejoining;
 use crate::snapshot::{Incoming, Stage};
 use crate::timer::ElectionTimer;
 use crate::types::{EntryId, GroupId, Index, LogSpan, NodeId, Seq, Term, Time};
@@ -49,6 +50,10 @@ pub(crate) struct Core {
     pub(crate) applied: Index,
     /// The last position that the machine holds durably: the log may begin after it.
     pub(crate) compactable: Index,
+    /// What it knows of the way back, if it lost its disk: it does not count then.
+    pub(crate) rejoining: Option<Rejoining>,
+    /// Names this process.
+    pub(crate) incarnation: u64,
     /// A snapshot that this member receives.
     pub(crate) incoming: Option<Incoming>,
     /// What the present step asks for.
@@ -93,6 +98,8 @@ impl Core {
             given: applied.index,
             applied: applied.index,
             compactable: applied.index,
+            rejoining: config.rejoining.then(|| Rejoining::new(config.incarnation, now)),
+            incarnation: config.incarnation,
             incoming: None,
             effects: Effects::default(),
             hard_state: recovered.hard_state,
@@ -174,13 +181,15 @@ impl Core {
     /// Says something under another term than the present one: preliminary votes are about the
     /// next.
     pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body) {
-        let message = Message { from: self.id, to, term, body };
+        let rejoining = self.is_rejoining();
+        let message = Message { from: self.id, to, term, rejoining, body };
         self.send_after(self.hard_state_seq, message);
     }
 
     /// Says something in the present term once all writes so far are durable.
     pub(crate) fn send_after_writes(&mut self, to: NodeId, body: Body) {
-        let message = Message { from: self.id, to, term: self.term(), body };
+        let (term, rejoining) = (self.term(), self.is_rejoining());
+        let message = Message { from: self.id, to, term, rejoining, body };
         self.send_after(self.last_seq, message);
     }
 

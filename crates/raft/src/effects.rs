@@ -289,6 +289,24 @@ pub enum Event {
         /// What was installed.
         meta: SnapshotMeta,
     },
+    /// This member counts as a voter again after it lost its disk (see `rejoin.rs`).
+    Rejoined {
+        /// The term it is in.
+        term: Term,
+        /// The last position of its durable log.
+        last: Index,
+    },
+    /// A leader knows that this member, which does not rejoin, acknowledged more than its log has. So
+    /// its disk has lost what others rely on, and it was not started as one that rejoins. The message
+    /// is dropped; whoever hosts the member should stop it, since every vote it gives may be wrong.
+    LogLost {
+        /// The leader.
+        leader: NodeId,
+        /// The last position of the log.
+        last: Index,
+        /// The position that was acknowledged.
+        acknowledged: Index,
+    },
     /// A message was dropped because it can't be right (the sender is unknown, a position is
     /// impossible, …).
     Malformed {

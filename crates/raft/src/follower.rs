@@ -28,6 +28,10 @@ pub(crate) fn would_vote(
     request: &RequestVote,
 ) -> bool {
     assert!(core.term() <= term, "requests of an earlier term are refused before");
+    if core.is_rejoining() {
+        // It may have voted in that term, for another.
+        return false;
+    }
     let has_vote = core.term() < term
         || core.vote() == Some(candidate)
         || (core.vote().is_none() && leader.is_none());
@@ -181,8 +185,12 @@ impl Follower {
                     .malformed(leader, "it commits another entry than its snapshot ends with");
             }
             core.commit_to(heartbeat.commit);
+        } else if !core.is_rejoining() {
+            // Who does not rejoin never has less than it acknowledged.
+            let (last, acknowledged) = (core.log.last().index, heartbeat.commit);
+            return core.report(Event::LogLost { leader, last, acknowledged });
         } else {
-            // The leader knows of a longer log under this name: it was lost with its disk.
+            // The leader knows of the log that was lost.
             let reply = AppendReply::Rejected { previous: heartbeat.commit, hint: core.log.last() };
             core.send(leader, Body::AppendReply(reply));
         }
@@ -246,6 +254,11 @@ impl Follower {
             let reply = SnapshotReply::Installed { durable: last.index };
             core.send_after_writes(leader, Body::SnapshotReply(reply));
         }
+    }
+
+    /// This member counts again: what it holds is acknowledged once more, as a voter.
+    pub(crate) fn on_rejoined(&mut self, core: &mut Core) {
+        self.acknowledge(core);
     }
 
     /// Asks the leader about a read of this member.

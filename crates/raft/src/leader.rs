@@ -124,8 +124,9 @@ impl Leader {
     fn check_quorum(&mut self, core: &mut Core) -> Next {
         let since = self.heard_since;
         let was_heard = |peer: &Peer| peer.heard.is_some_and(|heard| heard >= since);
+        let counts = |peer: &Peer| was_heard(peer) && !peer.rejoining;
         let quorum = quorum::has_quorum(&core.membership, |id| {
-            id == core.id || self.peers.get(&id).is_some_and(was_heard)
+            id == core.id || self.peers.get(&id).is_some_and(counts)
         });
         if !quorum {
             core.report(Event::LostQuorum { term: core.term() });
@@ -156,7 +157,8 @@ impl Leader {
             return;
         }
         let voters = self.peers.iter().filter(|(id, _)| core.membership.is_voter(**id));
-        let best = voters.filter(|(_, peer)| self.is_active(peer)).max_by_key(|(_, p)| p.matched);
+        let able = voters.filter(|(_, peer)| self.is_active(peer) && !peer.rejoining);
+        let best = able.max_by_key(|(_, peer)| peer.matched);
         if let Some(to) = best.map(|(id, _)| *id) {
             core.report(Event::DiskIsSlow { term: core.term() });
             self.on_transfer(core, to);
@@ -168,9 +170,15 @@ impl Leader {
     }
 
     /// A member was heard in this term.
-    pub(crate) fn hear(&mut self, core: &Core, from: NodeId) {
+    pub(crate) fn hear(&mut self, core: &Core, from: NodeId, rejoining: bool) {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.heard = Some(core.now);
+            peer.rejoining = rejoining;
+            if rejoining {
+                // What it acknowledged before may still be counted without harm (`rejoin.rs`), but it
+                // is on one disk less than it was.
+                peer.counted = Index(0);
+            }
         }
     }
 
@@ -223,6 +231,9 @@ impl Leader {
             return core.malformed(from, "it acknowledges more than there is");
         }
         peer.matched = peer.matched.max(durable);
+        if !peer.rejoining {
+            peer.counted = peer.counted.max(durable);
+        }
         match &mut peer.progress {
             // It has the entry before the probe in memory, or this answers something older. Either
             // way there is nothing to send: its disk will speak for itself. To begin again after
@@ -260,9 +271,9 @@ impl Leader {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if matches!(peer.progress, Progress::Replicate(_)) && hint.index < peer.matched {
             // Either the answer is an old one, or the member lost its disk and came back under its
-            // name. To believe the second can do no harm: what is known to match is known less well,
-            // nothing that is committed is taken back, and one empty append settles it.
-            peer.matched = hint.index;
+            // name. To believe the second can do no harm: nothing is known to match until something
+            // is accepted, nothing that is committed is taken back, and one empty append settles it.
+            peer.matched = Index(0);
             let next = core.log.may_match(hint).map_or(core.log.base(), |found| found).index.next();
             peer.progress = Progress::Probe { next, attempt: Attempt::Again };
             return replicate_to(core, from, peer);
@@ -278,6 +289,11 @@ impl Leader {
         let Some(before) = previous.previous() else {
             return core.malformed(from, "it rejects the beginning of the log");
         };
+        if hint.index < peer.matched {
+            // It lost its disk while it was probed. To insist on what matched before would be to
+            // send one probe for ever, as fast as the network answers.
+            peer.matched = Index(0);
+        }
         // Where this log may still agree with one that ends with the hint, but before what was
         // rejected (so that each answer brings it nearer) and not before what is known to match.
         let limit = EntryId { term: hint.term, index: hint.index.min(before) };
@@ -341,7 +357,7 @@ impl Leader {
 
     fn advance_commit(&mut self, core: &mut Core) {
         let durable = |id: NodeId| match self.peers.get(&id) {
-            Some(peer) => peer.matched,
+            Some(peer) => peer.counted,
             None if id == core.id => core.log.durable(),
             None => Index(0),
         };
@@ -422,7 +438,13 @@ impl Leader {
             return core.malformed(from, "it confirms a round that has not begun");
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        peer.round = peer.round.max(reply.round);
+        if !peer.rejoining {
+            peer.round = peer.round.max(reply.round);
+            if peer.counted < peer.matched {
+                // It counts again. What it acknowledged while it did not, it has to say once more.
+                send_empty_append(core, from, peer);
+            }
+        }
         self.answer_confirmed_reads(core);
         self.begin_reads(core);
     }
@@ -522,6 +544,9 @@ impl Leader {
         if !core.membership.is_voter(to) {
             return core.report(aborted("it has no vote"));
         }
+        if self.peers.get(&to).is_some_and(|peer| peer.rejoining) {
+            return core.report(aborted("it lost its disk and rejoins"));
+        }
         match self.transfer {
             Some(transfer) if transfer.to == to => return,
             Some(_) => self.abort_transfer(core, "another transfer was asked for"),
@@ -584,6 +609,7 @@ impl Leader {
                 inflight_messages: inflight.map_or(0, Inflight::messages),
                 inflight_bytes: inflight.map_or(0, Inflight::bytes),
                 active: self.is_active(peer),
+                rejoining: peer.rejoining,
             }
         };
         self.peers.iter().map(status).collect()

@@ -26,8 +26,8 @@
 //! they hear from no quorum, and followers that stay loyal to one they hear (`leader.rs`,
 //! `follower.rs`); appends in a pipeline with a window for each follower (`progress.rs`,
 //! `replication.rs`); reads
-//! without a log entry (`read.rs`); snapshots for those too far behind (`snapshot.rs`); and leadership
-//! that moves on request (`leader.rs`).
+//! without a log entry (`read.rs`); snapshots for those too far behind (`snapshot.rs`); leadership that
+//! moves on request (`leader.rs`); and the return of a voter that lost its disk (`rejoin.rs`).
 //!
 //! Citations are of Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm
 //! (Extended Version)", 2014, as *Raft*, and of Ongaro's dissertation of the same year as *thesis*.
@@ -51,7 +51,9 @@
 //!         membership: Membership::of_voters([NodeId(1)]),
 //!         heartbeat_interval: Duration::from_millis(100),
 //!         election_timeout: Duration::from_millis(1000),
+//!         incarnation: 1,
 //!         seed: 7,
+//!         rejoining: false,
 //!         limits: Limits::default(),
 //!     },
 //!     Recovered::default(),
@@ -95,6 +97,7 @@ mod progress;
 pub mod quorum;
 mod raft;
 mod read;
+mod rejoin;
 mod replication;
 pub mod rng;
 mod role;

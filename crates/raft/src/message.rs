@@ -62,6 +62,9 @@ pub struct Message {
     pub to: NodeId,
     /// The speaker's term; for [`Body::PreVote`] the term it *would* campaign in, which is one more.
     pub term: Term,
+    /// Whether the speaker rejoins the group after it lost its disk: what it says then counts for
+    /// nothing, and only tells the leader what to send it (see `rejoin.rs`).
+    pub rejoining: bool,
     /// What is said.
     pub body: Body,
 }
@@ -95,6 +98,11 @@ pub enum Body {
     ReadIndexReply(ReadIndexReply),
     /// "Campaign now": the leader hands over (thesis §3.10).
     TimeoutNow,
+    /// A member that lost its disk asks a voter what it may have promised. Answered in every role, and
+    /// whatever the terms, which do not change by it.
+    Rejoin(Rejoin),
+    /// An answer to [`Body::Rejoin`].
+    RejoinReply(RejoinReply),
 }
 
 /// A request for a vote, real or preliminary.
@@ -105,6 +113,9 @@ pub struct RequestVote {
     /// The leader itself asked for this election, so voters don't hold their loyalty to it against
     /// the candidate (thesis §4.2.3).
     pub transfer: bool,
+    /// The process that campaigns. One that ran under this name before may have campaigned in the
+    /// same term, if it lost its disk since, and with another log.
+    pub incarnation: u64,
 }
 
 /// An answer to a request for a vote. The envelope's term tells which campaign it answers: a granted
@@ -113,6 +124,8 @@ pub struct RequestVote {
 pub struct VoteReply {
     /// Whether the vote is given.
     pub granted: bool,
+    /// The process that asked for it, and for which alone it counts.
+    pub incarnation: u64,
 }
 
 /// Entries that follow `previous` in the leader's log. May be empty, to probe.
@@ -227,4 +240,21 @@ pub struct ReadIndexReply {
     /// The position that a state machine must have applied to answer the read; `None` if the asked
     /// member can't confirm it (it does not lead, or stopped leading).
     pub index: Option<Index>,
+}
+
+/// A member that lost its disk asks a voter for its term and the end of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejoin {
+    /// Counts up from the incarnation of the asking process, so no answer to another process or
+    /// another round is taken for one to this.
+    pub round: u64,
+}
+
+/// The answer to [`Rejoin`]; the envelope's term is part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RejoinReply {
+    /// The round that this answers.
+    pub round: u64,
+    /// The last position of the log, durable or not.
+    pub last: Index,
 }

@@ -18,9 +18,15 @@ use crate::types::{Index, Time};
 /// One follower (or learner) as the leader sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// The last position at which its log is known to equal the leader's *and* to be on its disk.
-    /// The commit rule counts this. Starts at zero in each term, never descends within one.
+    /// The last position at which its log is believed to equal the leader's *and* to be on its disk:
+    /// what it is sent begins after this. Starts at zero in each term, and begins there again when
+    /// the follower turns out to lack some of it, because it lost its disk or a late answer says so.
     pub(crate) matched: Index,
+    /// The same, as the commit rule counts it: without what it said while it was rejoining, when its
+    /// word does not count (see `rejoin.rs`).
+    pub(crate) counted: Index,
+    /// Whether it said last that it is rejoining.
+    pub(crate) rejoining: bool,
     /// The commit index it was told last.
     pub(crate) commit_sent: Index,
     /// The newest read round it answered.
@@ -36,6 +42,8 @@ impl Peer {
     pub(crate) fn new(next: Index) -> Self {
         Self {
             matched: Index(0),
+            counted: Index(0),
+            rejoining: false,
             commit_sent: Index(0),
             round: 0,
             heard: None,

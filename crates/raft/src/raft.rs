@@ -88,6 +88,11 @@ impl Raft {
             Input::Transfer(to) => self.on_transfer(to),
         };
         self.perform(next);
+        if self.core.advance_rejoining()
+            && let Role::Follower(follower) = &mut self.role
+        {
+            follower.on_rejoined(&mut self.core);
+        }
         self.core.give_committed();
 
         assert!(term <= self.core.term(), "the term descended");
@@ -109,7 +114,9 @@ impl Raft {
         match &self.role {
             Role::Leader(leader) => leader.deadline(),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                if self.core.membership.is_voter(self.core.id) {
+                if let Some(rejoining) = &self.core.rejoining {
+                    rejoining.deadline()
+                } else if self.core.membership.is_voter(self.core.id) {
                     self.core.election.deadline()
                 } else {
                     Time::NEVER
@@ -147,6 +154,7 @@ impl Raft {
             durable: core.log.durable(),
             base: core.log.base(),
             log_bytes: core.log.bytes(),
+            rejoining: core.is_rejoining(),
             transferring,
             peers,
         }
@@ -209,6 +217,19 @@ impl Raft {
             self.core.malformed(from, reason);
             return Next::Stay;
         }
+        let rejoining = message.rejoining;
+        match message.body {
+            // These are about what is on disks, whatever the terms.
+            Body::Rejoin(request) => {
+                self.core.answer_rejoin(from, request);
+                return Next::Stay;
+            }
+            Body::RejoinReply(reply) => {
+                self.core.on_rejoin_reply(from, term, reply, rejoining);
+                return Next::Stay;
+            }
+            _ => {}
+        }
         if let Body::PreVote(request) | Body::Vote(request) = &message.body
             && !request.transfer
             && self.is_loyal()
@@ -217,7 +238,7 @@ impl Raft {
             // The term of a request that is not granted must not count either, or else it would
             // depose the leader all the same.
             if matches!(message.body, Body::PreVote(_)) {
-                self.core.send(from, Body::PreVoteReply(VoteReply { granted: false }));
+                self.core.send(from, Body::PreVoteReply(refused(request)));
             }
             return Next::Stay;
         }
@@ -228,14 +249,14 @@ impl Raft {
         if self.core.term() < term {
             match &message.body {
                 // These speak of a term that nobody has entered.
-                Body::PreVote(_) | Body::PreVoteReply(VoteReply { granted: true }) => {}
+                Body::PreVote(_) | Body::PreVoteReply(VoteReply { granted: true, .. }) => {}
                 body => {
                     let leader = is_from_leader(body).then_some(from);
                     self.perform(Next::Follow { term, leader });
                 }
             }
         }
-        self.dispatch(from, term, message.body)
+        self.dispatch(from, term, rejoining, message.body)
     }
 
     /// Whether this member is bound to a leader, or leads itself, and does not help to elect
@@ -255,8 +276,8 @@ impl Raft {
     /// would hold on to those that it can still reach (etcd issue 8501).
     fn on_stale(&mut self, from: NodeId, body: &Body) {
         let reply = match body {
-            Body::PreVote(_) => Body::PreVoteReply(VoteReply { granted: false }),
-            Body::Vote(_) => Body::VoteReply(VoteReply { granted: false }),
+            Body::PreVote(request) => Body::PreVoteReply(refused(request)),
+            Body::Vote(request) => Body::VoteReply(refused(request)),
             Body::Append(_) | Body::Heartbeat(_) | Body::Snapshot(_) => {
                 Body::HeartbeatReply(HeartbeatReply { round: 0 })
             }
@@ -269,15 +290,17 @@ impl Raft {
             | Body::HeartbeatReply(_)
             | Body::SnapshotReply(_)
             | Body::ReadIndexReply(_)
-            | Body::TimeoutNow => return,
+            | Body::TimeoutNow
+            | Body::Rejoin(_)
+            | Body::RejoinReply(_) => return,
         };
         self.core.send(from, reply);
     }
 
     /// A message of the present term, or one about the next.
-    fn dispatch(&mut self, from: NodeId, term: Term, body: Body) -> Next {
+    fn dispatch(&mut self, from: NodeId, term: Term, rejoining: bool, body: Body) -> Next {
         if let Role::Leader(leader) = &mut self.role {
-            leader.hear(&self.core, from);
+            leader.hear(&self.core, from, rejoining);
         }
         match body {
             Body::PreVote(request) => self.on_pre_vote(from, term, &request),
@@ -293,15 +316,22 @@ impl Raft {
             Body::ReadIndex(request) => self.on_read_index(from, request),
             Body::ReadIndexReply(reply) => self.on_read_index_reply(reply),
             Body::TimeoutNow => self.on_timeout_now(from),
+            Body::Rejoin(_) | Body::RejoinReply(_) => {
+                unreachable!("it is answered before the terms are compared")
+            }
         }
     }
 
     fn on_pre_vote(&mut self, from: NodeId, term: Term, request: &RequestVote) -> Next {
+        if self.core.is_rejoining() {
+            // No vote is no refusal: it has nothing to hold against the candidate.
+            return Next::Stay;
+        }
         let granted = follower::would_vote(&self.core, self.leader(), from, term, request);
         // A refusal carries the present term. A member whose log is the longer but whose term is
         // behind learns from it, and wins the next time (openraft issue 1796).
         let answer_term = if granted { term } else { self.core.term() };
-        let reply = Body::PreVoteReply(VoteReply { granted });
+        let reply = Body::PreVoteReply(VoteReply { granted, incarnation: request.incarnation });
         self.core.send_in_term(from, answer_term, reply);
         Next::Stay
     }
@@ -312,7 +342,7 @@ impl Raft {
         if reply.granted && term != self.core.term().next() {
             return Next::Stay;
         }
-        campaign.on_vote_reply(&self.core, from, reply.granted, WON_PRELIMINARY)
+        campaign.on_vote_reply(&self.core, from, reply, WON_PRELIMINARY)
     }
 
     fn on_vote(&mut self, from: NodeId, request: &RequestVote) -> Next {
@@ -323,7 +353,8 @@ impl Raft {
             // Give it time to win.
             self.core.election.restart(self.core.now);
         }
-        self.core.send(from, Body::VoteReply(VoteReply { granted }));
+        let reply = VoteReply { granted, incarnation: request.incarnation };
+        self.core.send(from, Body::VoteReply(reply));
         Next::Stay
     }
 
@@ -333,7 +364,7 @@ impl Raft {
             // The requests of this campaign have not left yet. This answers an earlier one.
             return Next::Stay;
         }
-        campaign.on_vote_reply(&self.core, from, reply.granted, Next::Lead)
+        campaign.on_vote_reply(&self.core, from, reply, Next::Lead)
     }
 
     /// The follower of a leader that speaks in the present term: whoever waits or campaigns follows
@@ -413,7 +444,8 @@ impl Raft {
     /// The leader hands over: campaign at once, and skip the question whether the others have one.
     fn on_timeout_now(&mut self, from: NodeId) -> Next {
         let is_led = self.leader() == Some(from);
-        if is_led && self.core.membership.is_voter(self.core.id) {
+        let has_vote = self.core.membership.is_voter(self.core.id);
+        if is_led && has_vote && !self.core.is_rejoining() {
             return Next::Campaign { transfer: true };
         }
         Next::Stay
@@ -464,7 +496,7 @@ impl Raft {
         self.core.compactable = self.core.compactable.max(index);
         match &mut self.role {
             Role::Leader(leader) => leader.on_compactable(&mut self.core),
-            // Nobody needs a follower's entries; should it lead, those behind get a snapshot.
+            // Should it lead, those who are behind what `compact_log` keeps get a snapshot.
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.core.compact_log(self.core.compactable);
             }
@@ -514,6 +546,10 @@ impl Raft {
         if self.core.now < self.role_deadline() {
             return Next::Stay;
         }
+        if self.core.is_rejoining() {
+            self.core.ask_to_rejoin();
+            return Next::Stay;
+        }
         match &mut self.role {
             Role::Leader(leader) => leader.on_timeout(&mut self.core),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Next::PreCampaign,
@@ -532,6 +568,10 @@ impl Raft {
 
 /// Who would win campaigns.
 const WON_PRELIMINARY: Next = Next::Campaign { transfer: false };
+
+fn refused(request: &RequestVote) -> VoteReply {
+    VoteReply { granted: false, incarnation: request.incarnation }
+}
 
 /// Whether only a leader says this.
 pub(crate) fn is_from_leader(body: &Body) -> bool {

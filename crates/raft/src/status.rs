@@ -31,6 +31,8 @@ pub struct Status {
     pub base: EntryId,
     /// What the entries in its log cost, in bytes.
     pub log_bytes: usize,
+    /// Whether it lost its disk and does not count yet.
+    pub rejoining: bool,
     /// To whom leadership is being handed, if it is.
     pub transferring: Option<NodeId>,
     /// The followers and learners, ascending; empty unless the member leads.
@@ -65,6 +67,8 @@ pub struct PeerStatus {
     pub inflight_bytes: usize,
     /// Whether it was heard within the last one to two election timeouts.
     pub active: bool,
+    /// Whether it said last that it lost its disk: its acknowledgements do not count yet.
+    pub rejoining: bool,
 }
 
 /// How a follower is brought up to date.

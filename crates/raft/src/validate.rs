@@ -24,7 +24,9 @@ pub(crate) fn message(core: &Core, message: &Message) -> Result<(), &'static str
     if message.from == core.id || !core.membership.contains(message.from) {
         return Err("the sender is not another member");
     }
-    if message.term == Term(0) || message.term > TERM_MAX {
+    // Who lost its disk asks before it knows a term, and may be answered from before the first.
+    let is_about_rejoining = matches!(message.body, Body::Rejoin(_) | Body::RejoinReply(_));
+    if (message.term == Term(0) && !is_about_rejoining) || message.term > TERM_MAX {
         return Err("there is no such term");
     }
     match &message.body {
@@ -58,10 +60,15 @@ pub(crate) fn message(core: &Core, message: &Message) -> Result<(), &'static str
         Body::SnapshotReply(SnapshotReply::Continue { last, .. }) => entry_id(*last),
         Body::ReadIndexReply(reply) => reply.index.map_or(Ok(()), index),
         Body::TimeoutNow => voter(core, message),
+        Body::RejoinReply(reply) => {
+            voter(core, message)?;
+            index(reply.last)
+        }
         Body::PreVoteReply(VoteReply { .. })
         | Body::VoteReply(_)
         | Body::HeartbeatReply(_)
-        | Body::ReadIndex(_) => Ok(()),
+        | Body::ReadIndex(_)
+        | Body::Rejoin(_) => Ok(()),
     }
 }
 

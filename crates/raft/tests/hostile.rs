@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use quorate_raft::{
     Append, AppendReply, Body, Config, Effects, Entry, EntryId, Event, GroupId, Heartbeat,
     HeartbeatReply, Index, Input, Limits, Membership, Message, NodeId, Payload, Raft, ReadId,
-    ReadIndex, ReadIndexReply, Recovered, RequestVote, RoleKind, Seq, SnapshotChunk, SnapshotMeta,
-    SnapshotPiece, SnapshotReply, SnapshotRequest, Status, Term, Time, VoteReply,
+    ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply, RequestVote, RoleKind, Seq,
+    SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotReply, SnapshotRequest, Status, Term, Time,
+    VoteReply,
 };
 
 /// Numbers that decide what happens in one step. Fewer and smaller ones are simpler, which is how a
@@ -36,6 +37,10 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    fn with(rejoining: bool) -> Self {
         let mut membership = Membership::of_voters([1, 2, 3].map(NodeId));
         membership.learners = [NodeId(4)].into();
         let config = Config {
@@ -44,7 +49,9 @@ impl Host {
             membership,
             heartbeat_interval: Duration::from_millis(10),
             election_timeout: Duration::from_millis(100),
+            incarnation: 1,
             seed: 1,
+            rejoining,
             limits: Limits {
                 append_bytes_max: 100,
                 inflight_messages_max: 3,
@@ -227,18 +234,24 @@ fn message(status: &Status, choices: Choices) -> Message {
         _ => Bytes::from_static(b"2"),
     };
     let read = ReadId { incarnation: 1, counter: u64::from(a) };
-    let request = RequestVote { last: id(a, b), transfer: c.is_multiple_of(3) };
+    let request = RequestVote { last: id(a, b), transfer: c.is_multiple_of(3), incarnation: 1 };
     // Votes for those who ask, or nobody would ever lead.
     let kind = match status.role {
         RoleKind::PreCandidate if kind < 128 => 1,
         RoleKind::Candidate if kind < 128 => 3,
-        _ => kind % 15,
+        _ => kind % 17,
     };
     let body = match kind {
         0 => Body::PreVote(request),
-        1 => Body::PreVoteReply(VoteReply { granted: a.is_multiple_of(2) }),
+        1 => Body::PreVoteReply(VoteReply {
+            granted: a.is_multiple_of(2),
+            incarnation: u64::from(!b.is_multiple_of(8)),
+        }),
         2 => Body::Vote(request),
-        3 => Body::VoteReply(VoteReply { granted: a.is_multiple_of(2) }),
+        3 => Body::VoteReply(VoteReply {
+            granted: a.is_multiple_of(2),
+            incarnation: u64::from(!b.is_multiple_of(8)),
+        }),
         4..=6 => Body::Append(Append { previous: id(a, b), entries: entries(), commit: index(f) }),
         7 => Body::AppendReply(AppendReply::Accepted { durable: index(a) }),
         8 => Body::AppendReply(AppendReply::Rejected { previous: index(a), hint: id(b, c) }),
@@ -259,6 +272,9 @@ fn message(status: &Status, choices: Choices) -> Message {
             id: read,
             index: d.is_multiple_of(2).then(|| index(b)),
         }),
+        14 => Body::Rejoin(Rejoin { round: near(1, a) }),
+        // The first rounds of the only incarnation.
+        15 => Body::RejoinReply(RejoinReply { round: 1 + u64::from(a % 3), last: index(b) }),
         _ => Body::TimeoutNow,
     };
     // Its own term is where most can happen, and the one after.
@@ -269,15 +285,18 @@ fn message(status: &Status, choices: Choices) -> Message {
     };
     let to = if from == 255 { NodeId(2) } else { NodeId(1) };
     let from = NodeId([2, 3, 2, 3, 2, 3, 4, 5, 1, 0][usize::from(from % 10)]);
-    Message { from, to, term, body }
+    Message { from, to, term, rejoining: f.is_multiple_of(7), body }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_message_makes_a_member_panic(actions in vec(any::<Choices>(), 1..120)) {
-        let mut host = Host::new();
+    fn no_message_makes_a_member_panic(
+        rejoining in any::<bool>(),
+        actions in vec(any::<Choices>(), 1..120),
+    ) {
+        let mut host = Host::with(rejoining);
         for choices in actions {
             host.act(choices);
         }
@@ -290,7 +309,7 @@ fn the_messages_reach_every_role() {
     let mut random = 1_u64;
     let mut seen = [false; 4];
     let (mut commits, mut truncations, mut installations) = (0, 0, 0);
-    for _ in 0..300 {
+    for _ in 0..600 {
         let mut host = Host::new();
         for _ in 0..120 {
             let mut choices = Choices::default();
@@ -316,7 +335,8 @@ fn the_messages_reach_every_role() {
 
 /// Says something to the host as member 2.
 fn say(host: &mut Host, term: u64, body: Body) {
-    let message = Message { from: NodeId(2), to: NodeId(1), term: Term(term), body };
+    let message =
+        Message { from: NodeId(2), to: NodeId(1), term: Term(term), rejoining: false, body };
     host.step(Input::Message(message));
 }
 
@@ -367,9 +387,9 @@ fn a_member_that_is_elected_while_it_installs_commits_nothing_in_the_place_of_th
     let mut host = installing();
     host.act([1; 10]);
     host.step(Input::Durable(host.written));
-    say(&mut host, 6, Body::PreVoteReply(VoteReply { granted: true }));
+    say(&mut host, 6, Body::PreVoteReply(VoteReply { granted: true, incarnation: 1 }));
     host.step(Input::Durable(host.written));
-    say(&mut host, 6, Body::VoteReply(VoteReply { granted: true }));
+    say(&mut host, 6, Body::VoteReply(VoteReply { granted: true, incarnation: 1 }));
     host.step(Input::Propose(vec![Bytes::new(); 3]));
     host.step(Input::Durable(host.written));
     assert_eq!(host.raft.status().role, RoleKind::Leader);
@@ -379,4 +399,19 @@ fn a_member_that_is_elected_while_it_installs_commits_nothing_in_the_place_of_th
     assert_eq!(host.raft.status().commit, Index(2));
     let status = installed(host);
     assert_eq!((status.role, status.last), (RoleKind::Follower, EntryId::new(5, 3)));
+}
+
+#[test]
+fn a_vote_that_was_asked_for_by_an_earlier_process_does_not_elect_this_one() {
+    let mut host = Host::new();
+    host.act([1; 10]);
+    host.step(Input::Durable(host.written));
+    let granted = |incarnation| VoteReply { granted: true, incarnation };
+    say(&mut host, 1, Body::PreVoteReply(granted(1)));
+    host.step(Input::Durable(host.written));
+    assert_eq!(host.raft.status().role, RoleKind::Candidate);
+    say(&mut host, 1, Body::VoteReply(granted(0)));
+    assert_eq!(host.raft.status().role, RoleKind::Candidate, "it was for another log");
+    say(&mut host, 1, Body::VoteReply(granted(1)));
+    assert_eq!(host.raft.status().role, RoleKind::Leader);
 }

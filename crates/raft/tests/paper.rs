@@ -46,7 +46,8 @@ impl Said {
     }
 
     fn granted(&self) -> bool {
-        let granted = |m: &Message| m.body == Body::VoteReply(VoteReply { granted: true });
+        let granted =
+            |m: &Message| matches!(m.body, Body::VoteReply(VoteReply { granted: true, .. }));
         self.send.iter().any(granted)
     }
 }
@@ -63,7 +64,9 @@ impl Subject {
             membership: Membership::of_voters((1..=nodes).map(NodeId)),
             heartbeat_interval: HEARTBEAT,
             election_timeout: TIMEOUT,
+            incarnation: 1,
             seed,
+            rejoining: false,
             limits: Limits { retained_bytes_max: 0, ..Limits::default() },
         };
         Self { member: Member::new(config, Time(0)), now: Time(0) }
@@ -95,7 +98,7 @@ impl Subject {
 
     fn hear(&mut self, from: u64, term: u64, body: Body) -> Said {
         let (from, term) = (NodeId(from), Term(term));
-        self.step(Input::Message(Message { from, to: NodeId(1), term, body }))
+        self.step(Input::Message(Message { from, to: NodeId(1), term, rejoining: false, body }))
     }
 
     fn time_out(&mut self) -> Said {
@@ -103,12 +106,17 @@ impl Subject {
         self.step(Input::Timeout)
     }
 
+    /// A vote for the process that runs.
+    fn granted(&self) -> VoteReply {
+        VoteReply { granted: true, incarnation: self.member.starts }
+    }
+
     /// Times out, and is told by all that it would win.
     fn campaign(&mut self) -> Said {
         let mut said = self.time_out();
         let term = self.status().term.0 + 1;
         for voter in self.others() {
-            let granted = Body::PreVoteReply(VoteReply { granted: true });
+            let granted = Body::PreVoteReply(self.granted());
             let more = self.hear(voter, term, granted);
             said.send.extend(more.send);
         }
@@ -121,7 +129,7 @@ impl Subject {
         let mut said = self.campaign();
         let term = self.status().term.0;
         for voter in self.others() {
-            let more = self.hear(voter, term, Body::VoteReply(VoteReply { granted: true }));
+            let more = self.hear(voter, term, Body::VoteReply(self.granted()));
             said.send.extend(more.send);
         }
         assert_eq!(self.status().role, RoleKind::Leader);
@@ -171,7 +179,7 @@ fn heartbeat() -> Body {
 }
 
 fn vote(index: u64, term: u64) -> Body {
-    Body::Vote(RequestVote { last: EntryId::new(term, index), transfer: false })
+    Body::Vote(RequestVote { last: EntryId::new(term, index), transfer: false, incarnation: 1 })
 }
 
 fn accepted(durable: u64) -> Body {
@@ -258,7 +266,7 @@ fn s5_2_a_candidate_wins_with_the_votes_of_a_majority_and_not_with_fewer() {
             let mut subject = Subject::new(nodes);
             subject.campaign();
             for voter in 2..2 + votes {
-                subject.hear(voter, 1, Body::VoteReply(VoteReply { granted: true }));
+                subject.hear(voter, 1, Body::VoteReply(subject.granted()));
             }
             let is_leader = subject.status().role == RoleKind::Leader;
             assert_eq!(is_leader, 2 * (votes + 1) > nodes, "{votes} and its own of {nodes}");
@@ -271,7 +279,7 @@ fn s5_2_a_repeated_vote_counts_once() {
     let mut subject = Subject::new(5);
     subject.campaign();
     for _ in 0..3 {
-        subject.hear(2, 1, Body::VoteReply(VoteReply { granted: true }));
+        subject.hear(2, 1, Body::VoteReply(subject.granted()));
     }
     assert_eq!(subject.status().role, RoleKind::Candidate);
 }

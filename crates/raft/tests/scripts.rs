@@ -287,10 +287,13 @@ impl Script {
                 self.members.get_mut(&id).unwrap().crash(survive);
                 Ok(())
             }
-            // wipe NODE: its disk is lost while it is down, and a new one put in its place.
+            // wipe NODE [unsaid]: its disk is lost while it is down, and a new one put in its place. It
+            // rejoins when it is started, unless whoever starts it does not say what happened.
             "wipe" => {
                 let id = self.node(arguments)?;
-                self.members.get_mut(&id).unwrap().wipe();
+                let member = self.members.get_mut(&id).unwrap();
+                member.wipe();
+                member.config.rejoining = arguments.next_pos() != Some("unsaid");
                 Ok(())
             }
             // start NODE: after a crash.
@@ -361,7 +364,9 @@ impl Script {
                 membership: membership.clone(),
                 heartbeat_interval: Duration::from_millis(100),
                 election_timeout: Duration::from_millis(1000),
+                incarnation: 1,
                 seed: id.0,
+                rejoining: false,
                 limits,
             };
             let mut member = Member::new(config, self.now);
@@ -421,11 +426,12 @@ impl Script {
             "vote" => Body::Vote(quorate_raft::RequestVote {
                 last: entry_id(arguments.take_key("last").ok_or("last=?")?)?,
                 transfer: false,
+                incarnation: 0,
             }),
             "timeout-now" => Body::TimeoutNow,
             kind => return Err(format!("there is no kind {kind}").into()),
         };
-        self.deliver(Message { from, to, term, body });
+        self.deliver(Message { from, to, term, rejoining: false, body });
         Ok(())
     }
 
@@ -560,6 +566,9 @@ impl Script {
                     status.commit,
                     status.applied
                 );
+                if status.rejoining {
+                    line.push_str(" rejoining");
+                }
                 if status.base != EntryId::ZERO {
                     write!(line, " base={}", status.base).unwrap();
                 }
@@ -568,6 +577,9 @@ impl Script {
                         .unwrap();
                     if peer.inflight_messages > 0 {
                         write!(line, " inflight={}", peer.inflight_messages).unwrap();
+                    }
+                    if peer.rejoining {
+                        line.push_str(" rejoining");
                     }
                     if !peer.active {
                         line.push_str(" silent");
@@ -616,15 +628,20 @@ fn entry_id(text: &str) -> Result<EntryId, Box<dyn Error>> {
 // ---- Words ---------------------------------------------------------------------------------
 
 fn arrow(message: &Message, sign: &str) -> String {
-    let Message { from, to, term, body } = message;
+    let Message { from, to, term, rejoining, body } = message;
     let (left, right) = if sign == "←" { (to, from) } else { (from, to) };
-    format!("{left} {sign} {right}  {term} {}", self::body(body))
+    let mark = if *rejoining { "  (rejoining)" } else { "" };
+    format!("{left} {sign} {right}  {term} {}{mark}", self::body(body))
 }
 
 fn body(body: &Body) -> String {
     let transfer = |is: bool| if is { " transfer" } else { "" };
     match body {
         Body::PreVote(request) => format!("PreVote last {}", request.last),
+        Body::Rejoin(request) => format!("Rejoin round {}", request.round),
+        Body::RejoinReply(reply) => {
+            format!("RejoinReply round {} last {}", reply.round, reply.last.0)
+        }
         Body::PreVoteReply(reply) => format!("PreVoteReply {}", yes(reply.granted)),
         Body::Vote(request) => format!("Vote last {}{}", request.last, transfer(request.transfer)),
         Body::VoteReply(reply) => format!("VoteReply {}", yes(reply.granted)),
@@ -726,6 +743,10 @@ fn event(event: &Event) -> String {
         Event::Truncated { from, last } => format!("drops {from} to {last}"),
         Event::SnapshotStarted { to } => format!("has to send {to} a snapshot"),
         Event::SnapshotInstalled { meta } => format!("has the snapshot {}", meta.last),
+        Event::Rejoined { term, last } => format!("counts again, in {term} with {last}"),
+        Event::LogLost { leader, last, acknowledged } => {
+            format!("has {last}, and {leader} knows that it acknowledged {acknowledged}")
+        }
         Event::Malformed { from, reason } => format!("drops a message of {from}: {reason}"),
     }
 }

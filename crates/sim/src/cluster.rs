@@ -25,6 +25,11 @@ pub enum Fact<'a> {
         /// Where.
         node: NodeId,
     },
+    /// A member that is down lost its disk. What it is started on next is another.
+    Wiped {
+        /// Where.
+        node: NodeId,
+    },
     /// A record was given to the log.
     Recorded {
         /// Where.
@@ -84,6 +89,8 @@ pub struct Member {
     pub leads: Option<Term>,
     /// Whether a process runs.
     pub running: bool,
+    /// Whether its disk was lost, and what it held is not all back yet.
+    pub rejoining: bool,
 }
 
 impl Member {
@@ -145,6 +152,7 @@ impl Cluster {
     pub fn learn(&mut self, fact: Fact<'_>) {
         match fact {
             Fact::Started { node, recovered, applied } => {
+                let rejoining = self.member(node).rejoining;
                 *self.member_mut(node) = Member {
                     issued: recovered.clone(),
                     durable: recovered.clone(),
@@ -153,12 +161,16 @@ impl Cluster {
                     committed: applied.index,
                     leads: None,
                     running: true,
+                    rejoining,
                 };
             }
             Fact::Stopped { node } => {
                 let member = self.member_mut(node);
                 member.running = false;
                 member.leads = None;
+            }
+            Fact::Wiped { node } => {
+                *self.member_mut(node) = Member { rejoining: true, ..Member::default() };
             }
             Fact::Recorded { node, record } => {
                 let member = self.member_mut(node);
@@ -192,6 +204,7 @@ impl Cluster {
                 | Event::BecamePreCandidate { .. }
                 | Event::BecameCandidate { .. }
                 | Event::LostQuorum { .. } => self.member_mut(node).leads = None,
+                Event::Rejoined { .. } => self.member_mut(node).rejoining = false,
                 Event::LeaderChanged { .. }
                 | Event::TransferStarted { .. }
                 | Event::TransferAborted { .. }
@@ -199,6 +212,7 @@ impl Cluster {
                 | Event::SnapshotStarted { .. }
                 | Event::SnapshotInstalled { .. }
                 | Event::DiskIsSlow { .. }
+                | Event::LogLost { .. }
                 | Event::Malformed { .. } => {}
             },
         }
@@ -246,7 +260,9 @@ pub fn leadership(message: &Message) -> Option<Term> {
         | Body::HeartbeatReply(_)
         | Body::SnapshotReply(_)
         | Body::ReadIndex(_)
-        | Body::ReadIndexReply(_) => None,
+        | Body::ReadIndexReply(_)
+        | Body::Rejoin(_)
+        | Body::RejoinReply(_) => None,
     }
 }
 

@@ -24,8 +24,8 @@
 //!
 //! # What is not here
 //! No thread, no clock, no order of a hash map. No fault that the product does not promise to
-//! survive: a member whose disk is wiped and that comes back under its old name may have voted
-//! before, and a group of static membership can't know.
+//! survive: a disk may be lost, but never so many that no quorum has kept its own, and whoever starts
+//! the member again says so.
 
 pub mod chance;
 pub mod cluster;

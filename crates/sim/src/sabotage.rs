@@ -22,11 +22,13 @@ pub enum Sabotage {
     /// The machine says that it is durable further than it is: after a crash the log has forgotten
     /// what the machine lost.
     MachineForgets,
+    /// A member that lost its disk is started as if nothing had happened.
+    LossUnsaid,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DurableBeforeSync,
         Self::LyingDisk,
         Self::VoteForgotten,
@@ -34,5 +36,6 @@ impl Sabotage {
         Self::ForgedAcknowledgements,
         Self::LocalReads,
         Self::MachineForgets,
+        Self::LossUnsaid,
     ];
 }

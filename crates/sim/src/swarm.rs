@@ -101,6 +101,9 @@ pub struct Options {
     pub crashes: Option<Recurring>,
     /// Of a thousand crashes, how many take all members down at once, as a power cut does.
     pub power_cut_per_mille: u64,
+    /// Disks that are lost, if any are, each with a crash before it; never so many that a quorum of
+    /// the members has not got its disk.
+    pub wipes: Option<Recurring>,
     /// Pauses, if any: a member gets no events for a while and all of them after it.
     pub pauses: Option<Recurring>,
     /// The mean time between two requests to hand leadership over, if there are any.
@@ -185,6 +188,14 @@ impl Options {
             transfer_every: sometimes(chance, (50, 3_000)),
             compact_every: sometimes(chance, (20, 1_000)),
             core_first: chance.per_mille(500),
+            wipes: {
+                // Drawn last, from a source of its own: all else in a seed is what it was before.
+                let mut chance = chance.fork();
+                chance.per_mille(300).then(|| Recurring {
+                    every: chance.duration(ms(300), ms(4_000)),
+                    lasts: chance.duration(ms(10), ms(1_000)),
+                })
+            },
         }
     }
 }
@@ -217,6 +228,7 @@ mod tests {
         };
         both(|o| o.partitions.is_some());
         both(|o| o.crashes.is_some());
+        both(|o| o.wipes.is_some());
         both(|o| o.pauses.is_some());
         both(|o| o.transfer_every.is_some());
         both(|o| o.loss_per_mille > 0);

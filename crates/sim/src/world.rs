@@ -54,6 +54,7 @@ enum Event {
     FlushMachine { node: NodeId },
     Client { client: usize },
     Crash,
+    Wipe,
     Restart { node: NodeId, process: u64 },
     Pause,
     Resume { node: NodeId, process: u64 },
@@ -97,6 +98,8 @@ impl Ord for Scheduled {
 struct Place {
     storage: Storage,
     process: Option<Process>,
+    /// Whether the disk was lost and the member is no voter again: what a host keeps beside the log.
+    rejoining: bool,
     /// Counts the processes that ran here.
     processes: u64,
     /// What this member's clock showed when the world began, and how fast it runs, in parts per
@@ -160,6 +163,10 @@ pub struct Report {
     pub crashes: u64,
     /// Snapshots installed.
     pub snapshots: u64,
+    /// Disks lost, and members that were voters again after that.
+    pub wipes: u64,
+    /// See `wipes`.
+    pub rejoined: u64,
     /// Leaders that took office.
     pub leaders: u64,
     /// A number that two runs share only if they went the same way.
@@ -194,6 +201,10 @@ pub struct World {
 
 type Outcome = Result<(), Violation>;
 
+fn wal_options(options: &Options) -> WalOptions {
+    WalOptions { segment_bytes: options.segment_bytes, record_bytes_max: options.record_bytes_max }
+}
+
 impl World {
     /// The world of a seed.
     #[must_use]
@@ -201,10 +212,7 @@ impl World {
         let mut chance = Chance::new(seed);
         let options = Options::draw(&mut chance.fork());
         let members: Vec<NodeId> = (0..options.members).map(node_id).collect();
-        let wal_options = WalOptions {
-            segment_bytes: options.segment_bytes,
-            record_bytes_max: options.record_bytes_max,
-        };
+        let wal_options = wal_options(&options);
         let places: BTreeMap<NodeId, Place> = members
             .iter()
             .map(|&id| {
@@ -212,6 +220,7 @@ impl World {
                 let place = Place {
                     storage: Storage::new(wal_options),
                     process: None,
+                    rejoining: false,
                     processes: 0,
                     clock_origin: chance.below(1 << 50),
                     clock_ppm: 1_000_000 + drift - options.clock_drift_ppm,
@@ -252,6 +261,8 @@ impl World {
                 entries: 0,
                 crashes: 0,
                 snapshots: 0,
+                wipes: 0,
+                rejoined: 0,
                 leaders: 0,
                 fingerprint: seed,
             },
@@ -282,6 +293,7 @@ impl World {
         self.recur(self.options.crashes, Event::Crash);
         self.recur(self.options.pauses, Event::Pause);
         self.recur(self.options.partitions, Event::Partition);
+        self.recur(self.options.wipes, Event::Wipe);
         if let Some(every) = self.options.transfer_every {
             self.schedule(every, Event::Transfer);
         }
@@ -372,6 +384,7 @@ impl World {
             Event::FlushMachine { node } => self.flush_machine(node)?,
             Event::Client { client } => self.client(client)?,
             Event::Crash => self.crash_somebody()?,
+            Event::Wipe => self.wipe_somebody()?,
             Event::Restart { node, process } => {
                 if self.place(node).process.is_none() && self.place(node).processes == process {
                     self.start(node)?;

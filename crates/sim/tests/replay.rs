@@ -67,4 +67,6 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     assert!(total(|r| r.crashes) > 20, "crashes");
     assert!(total(|r| r.snapshots) > 5, "snapshots");
     assert!(total(|r| r.leaders) > 60, "leaders");
+    assert!(total(|r| r.wipes) > 10, "lost disks");
+    assert!(total(|r| r.rejoined) > 5, "members that came back from that");
 }

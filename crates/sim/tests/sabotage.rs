@@ -57,6 +57,15 @@ fn reads_that_nobody_confirmed() {
 }
 
 #[test]
+fn a_lost_disk_that_nobody_tells_of() {
+    is_found(
+        Sabotage::LossUnsaid,
+        40,
+        &["term_and_vote", "election_safety", "leader_completeness"],
+    );
+}
+
+#[test]
 fn a_machine_that_claims_to_be_durable() {
     is_found(Sabotage::MachineForgets, 40, &["panic", "recovery", "state_machine_safety"]);
 }

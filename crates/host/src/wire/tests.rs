@@ -33,11 +33,15 @@ fn read_id() -> impl Strategy<Value = ReadId> {
 }
 
 fn request_vote() -> impl Strategy<Value = RequestVote> {
-    (entry_id(), any::<bool>()).prop_map(|(last, transfer)| RequestVote { last, transfer })
+    (entry_id(), any::<(bool, u64)>()).prop_map(|(last, (transfer, incarnation))| RequestVote {
+        last,
+        transfer,
+        incarnation,
+    })
 }
 
 fn vote_reply() -> impl Strategy<Value = VoteReply> {
-    any::<bool>().prop_map(|granted| VoteReply { granted })
+    any::<(bool, u64)>().prop_map(|(granted, incarnation)| VoteReply { granted, incarnation })
 }
 
 fn append() -> impl Strategy<Value = Append> {
@@ -94,14 +98,17 @@ fn raft_body() -> impl Strategy<Value = Body> {
         (read_id(), option::of(index()))
             .prop_map(|(id, index)| Body::ReadIndexReply(ReadIndexReply { id, index })),
         Just(Body::TimeoutNow),
+        any::<u64>().prop_map(|round| Body::Rejoin(Rejoin { round })),
+        (any::<u64>(), index())
+            .prop_map(|(round, last)| Body::RejoinReply(RejoinReply { round, last })),
     ]
 }
 
 fn envelope_body() -> impl Strategy<Value = EnvelopeBody> {
     let commands = proptest::collection::btree_map(any::<u64>(), blob(), 0..5);
     prop_oneof![
-        8 => (term(), raft_body()).prop_map(|(term, body)| {
-            EnvelopeBody::Raft(Message { from: FROM, to: TO, term, body })
+        8 => (term(), any::<bool>(), raft_body()).prop_map(|(term, rejoining, body)| {
+            EnvelopeBody::Raft(Message { from: FROM, to: TO, term, rejoining, body })
         }),
         1 => (term(), any::<u64>(), commands).prop_map(|(term, incarnation, commands)| {
             let commands = commands.into_iter().collect();
@@ -145,7 +152,7 @@ fn frame_around(body: &[u8]) -> BytesMut {
 
 fn heartbeat() -> Packet {
     let body = Body::Heartbeat(Heartbeat { commit: Index(5), round: 6 });
-    let message = Message { from: FROM, to: TO, term: Term(2), body };
+    let message = Message { from: FROM, to: TO, term: Term(2), rejoining: false, body };
     let body = EnvelopeBody::Raft(message);
     Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body })
 }
@@ -222,7 +229,8 @@ fn commands_are_slices_of_what_arrived() {
     let command = Bytes::from(vec![1; 100]);
     let entry = Entry { id: EntryId::new(1, 1), payload: Payload::Command(command) };
     let append = Append { previous: EntryId::ZERO, entries: vec![entry], commit: Index(0) };
-    let message = Message { from: FROM, to: TO, term: Term(1), body: Body::Append(append) };
+    let message =
+        Message { from: FROM, to: TO, term: Term(1), rejoining: false, body: Body::Append(append) };
     let body = EnvelopeBody::Raft(message);
     let packet = Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body });
     let body = split_frame(&mut framed(&[packet])).unwrap().unwrap();
@@ -306,6 +314,7 @@ impl Receiver {
             heartbeat_interval: std::time::Duration::from_millis(100),
             election_timeout: std::time::Duration::from_millis(1000),
             limits: Limits::default(),
+            rejoining: false,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
         Self { node, effects: Effects::default(), now: Time(0) }
@@ -362,10 +371,15 @@ fn likely_body() -> impl Strategy<Value = (u64, Body)> {
             Body::Heartbeat(Heartbeat { commit: Index(commit), round })
         }),
         1 => (id(), any::<bool>()).prop_map(|(last, transfer)| {
-            Body::Vote(RequestVote { last, transfer })
+            Body::Vote(RequestVote { last, transfer, incarnation: 1 })
         }),
-        2 => vote_reply().prop_map(Body::PreVoteReply),
-        2 => vote_reply().prop_map(Body::VoteReply),
+        2 => any::<bool>().prop_map(|granted| {
+            Body::PreVoteReply(VoteReply { granted, incarnation: 1 })
+        }),
+        2 => any::<bool>().prop_map(|granted| {
+            Body::VoteReply(VoteReply { granted, incarnation: 1 })
+        }),
+        1 => any::<u64>().prop_map(|round| Body::Rejoin(Rejoin { round })),
         1 => (0..4u64).prop_map(|at| {
             Body::AppendReply(AppendReply::Accepted { durable: Index(at) })
         }),
@@ -386,7 +400,7 @@ proptest! {
         let mut receiver = Receiver::new();
         receiver.step(Input::Timeout);
         for ((term, body), changes) in frames {
-            let message = Message { from: FROM, to: TO, term: Term(term), body };
+            let message = Message { from: FROM, to: TO, term: Term(term), rejoining: false, body };
             let body = EnvelopeBody::Raft(message);
             let packet = Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body });
             let mut body = framed(&[packet]).split_off(HEADER_BYTES);

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorate_raft::{
-    Config, Effects, Entry, EntryId, Index, Input, Payload, Persist, Raft, Record, Recovered, Seq,
-    SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest, Time,
+    Config, Effects, Entry, EntryId, Event, Index, Input, Payload, Persist, Raft, Record,
+    Recovered, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest, Time,
 };
 
 /// Plays a record onto what is remembered, and checks that the record keeps its promises.
@@ -211,6 +211,7 @@ impl Member {
         let mut config = self.config.clone();
         config.seed = config.seed.wrapping_add(self.starts << 32);
         self.starts += 1;
+        config.incarnation = self.starts;
         self.raft =
             Some(Raft::new(config, self.disk.clone(), self.machine.durable_position(), now));
     }
@@ -227,12 +228,14 @@ impl Member {
         self.machine.crash();
     }
 
-    /// Loses the disk of a member that is down.
+    /// Loses the disk of a member that is down. It is started as one that rejoins from then on, until
+    /// it says that it counts again.
     pub(crate) fn wipe(&mut self) {
         assert!(self.raft.is_none(), "a member that is up keeps its disk");
         self.disk = Recovered::default();
         self.written = Recovered::default();
         self.machine = Machine::default();
+        self.config.rejoining = true;
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -261,6 +264,9 @@ impl Member {
             let mut more = Effects::default();
             raft.step(now, Input::Applied(applied), &mut more);
             assert!(more.is_empty(), "nothing follows from an application: {more:?}");
+        }
+        if effects.events.iter().any(|event| matches!(event, Event::Rejoined { .. })) {
+            self.config.rejoining = false;
         }
         self.snapshot_work.extend(effects.snapshots.iter().cloned());
         effects

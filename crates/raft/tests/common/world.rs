@@ -123,7 +123,9 @@ impl World {
                     membership: membership.clone(),
                     heartbeat_interval: Duration::from_millis(20),
                     election_timeout: Duration::from_millis(100),
+                    incarnation: 1,
                     seed: seed * 100 + id.0,
+                    rejoining: false,
                     limits,
                 };
                 let mut member = Member::new(config, Time(0));
@@ -423,7 +425,7 @@ impl World {
         let member = &self.members[&message.from];
         let is_hypothetical = matches!(
             message.body,
-            Body::PreVote(_) | Body::PreVoteReply(VoteReply { granted: true })
+            Body::PreVote(_) | Body::PreVoteReply(VoteReply { granted: true, .. })
         );
         assert!(
             is_hypothetical || message.term <= member.disk.hard_state.term,
@@ -433,7 +435,7 @@ impl World {
         );
         let vote = match message.body {
             Body::Vote(_) => Some(message.from),
-            Body::VoteReply(VoteReply { granted: true }) => Some(message.to),
+            Body::VoteReply(VoteReply { granted: true, .. }) => Some(message.to),
             _ => None,
         };
         if let Some(candidate) = vote {

@@ -5,9 +5,15 @@
 //! `CommittedIsDurableInv` and `QuorumLogInv`.
 //!
 //! Disks are judged by what the simulated disks synced, not by what the members believe.
+//!
+//! A disk that was lost since may have been one of the majority. Nobody knows, so it counts as one
+//! until its member counts as a voter again; and that must not happen before the newest committed
+//! entry is on a majority with what the disk holds by then.
+
+use quorate_raft::{EntryId, Event};
 
 use super::Invariant;
-use crate::cluster::{Cluster, Fact};
+use crate::cluster::{Cluster, Fact, Member};
 
 /// See the module. Crashed members count: their disks are still there.
 #[derive(Debug)]
@@ -19,10 +25,26 @@ impl Invariant for CommitDurableOnQuorum {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, before: &Cluster) -> Result<(), String> {
-        let Fact::Committed { node, entry } = fact else { return Ok(()) };
+        let (node, entry) = match fact {
+            Fact::Committed { node, entry } => (node, *entry),
+            Fact::Happened { node, event: Event::Rejoined { .. } } => {
+                let Some(newest) = before.committed.last() else { return Ok(()) };
+                let rejoined = before.member(*node).holds_durably(newest.entry.id);
+                let others = before.voters.iter().filter(|voter| *voter != node);
+                let held = others.filter(|voter| may_hold(before.member(**voter), newest.entry.id));
+                if (held.count() + usize::from(rejoined)) * 2 > before.voters.len() {
+                    return Ok(());
+                }
+                return Err(format!(
+                    "{node} counts again, and {} is on no quorum",
+                    newest.entry.id
+                ));
+            }
+            _ => return Ok(()),
+        };
         let id = entry.id;
         let holders: Vec<_> =
-            before.voters.iter().filter(|voter| before.member(**voter).holds_durably(id)).collect();
+            before.voters.iter().filter(|voter| may_hold(before.member(**voter), id)).collect();
         if holders.len() * 2 <= before.voters.len() {
             return Err(format!(
                 "{node} applies {id}, which is on the disks of {holders:?} of {} voters",
@@ -36,8 +58,14 @@ impl Invariant for CommitDurableOnQuorum {
     }
 }
 
+fn may_hold(member: &Member, id: EntryId) -> bool {
+    member.rejoining || member.holds_durably(id)
+}
+
 #[cfg(test)]
 mod tests {
+    use quorate_raft::{Index, Recovered, Term};
+
     use super::super::stage::*;
     use super::*;
 
@@ -49,6 +77,22 @@ mod tests {
         stage.fires(Fact::Committed { node: A, entry: &entry(1, 1) });
         stage.sync(B);
         stage.fine(Fact::Committed { node: A, entry: &entry(1, 1) });
+    }
+
+    #[test]
+    fn a_member_that_counts_again_before_it_holds_what_it_held_is_noticed() {
+        let mut stage = Stage::new(CommitDurableOnQuorum);
+        for node in [A, B] {
+            stage.append_durably(node, &[(1, 1)]);
+        }
+        stage.fine(Fact::Committed { node: A, entry: &entry(1, 1) });
+        stage.fine(Fact::Stopped { node: B });
+        stage.fine(Fact::Wiped { node: B });
+        stage.start(B, &Recovered::default());
+        let event = Event::Rejoined { term: Term(1), last: Index(0) };
+        stage.fires(Fact::Happened { node: B, event: &event });
+        stage.append_durably(B, &[(1, 1)]);
+        stage.fine(Fact::Happened { node: B, event: &event });
     }
 
     #[test]

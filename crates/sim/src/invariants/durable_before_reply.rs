@@ -46,7 +46,9 @@ fn check(message: &Message, sender: &Member) -> Result<(), String> {
         | Body::SnapshotReply(SnapshotReply::Continue { .. })
         | Body::ReadIndex(_)
         | Body::ReadIndexReply(_)
-        | Body::TimeoutNow => term(message.term, sender),
+        | Body::TimeoutNow
+        | Body::Rejoin(_)
+        | Body::RejoinReply(_) => term(message.term, sender),
     }
 }
 

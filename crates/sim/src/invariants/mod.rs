@@ -191,7 +191,7 @@ mod stage {
     }
 
     pub(super) fn message(from: NodeId, to: NodeId, term: u64, body: Body) -> Message {
-        Message { from, to, term: Term(term), body }
+        Message { from, to, term: Term(term), rejoining: false, body }
     }
 
     pub(super) fn heartbeat(from: NodeId, term: u64) -> Message {
@@ -204,7 +204,7 @@ mod stage {
     }
 
     pub(super) fn granted(from: NodeId, to: NodeId, term: u64) -> Message {
-        message(from, to, term, Body::VoteReply(VoteReply { granted: true }))
+        message(from, to, term, Body::VoteReply(VoteReply { granted: true, incarnation: 1 }))
     }
 
     pub(super) fn accepted(from: NodeId, to: NodeId, term: u64, durable: u64) -> Message {

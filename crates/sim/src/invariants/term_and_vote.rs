@@ -3,6 +3,10 @@
 //!
 //! Raft figure 2, "currentTerm (… increases monotonically)" and "votedFor"; §5.1, §5.2. TLA+:
 //! `MonoTermInv`, and the guard of `HandleRequestVoteRequest`.
+//!
+//! A member that lost its disk has forgotten its term and its votes. It may not vote while it
+//! rejoins; what it may do after that is not written here a second time, but it must not make a
+//! second leader of a term.
 
 use std::collections::BTreeMap;
 
@@ -63,8 +67,16 @@ impl Invariant for TermAndVote {
                     _ => Ok(()),
                 }
             }
+            Fact::Wiped { node } => {
+                self.votes.retain(|(voter, _), _| voter != node);
+                self.spoken.remove(node);
+                Ok(())
+            }
             Fact::Sent { message } => {
                 let (from, term) = (message.from, message.term);
+                if before.member(from).rejoining && is_vote(&message.body) {
+                    return Err(format!("{from} lost its disk, and says {:?}", message.body));
+                }
                 match message.body {
                     // A preliminary campaign speaks of a term that its sender does not enter.
                     Body::PreVote(_) | Body::PreVoteReply(_) => return Ok(()),
@@ -81,7 +93,9 @@ impl Invariant for TermAndVote {
                     | Body::SnapshotReply(_)
                     | Body::ReadIndex(_)
                     | Body::ReadIndexReply(_)
-                    | Body::TimeoutNow => {}
+                    | Body::TimeoutNow
+                    | Body::Rejoin(_)
+                    | Body::RejoinReply(_) => {}
                 }
                 let spoken = self.spoken.entry(from).or_default();
                 if term < *spoken {
@@ -95,9 +109,18 @@ impl Invariant for TermAndVote {
     }
 }
 
+/// Whether this is a vote, or asks for some.
+fn is_vote(body: &Body) -> bool {
+    match body {
+        Body::PreVote(_) | Body::Vote(_) => true,
+        Body::PreVoteReply(reply) | Body::VoteReply(reply) => reply.granted,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use quorate_raft::{EntryId, HardState, Recovered};
+    use quorate_raft::{EntryId, Event, HardState, Index, Recovered};
 
     use super::super::stage::*;
     use super::*;
@@ -120,6 +143,20 @@ mod tests {
         stage.fires(Fact::Sent { message: &granted(A, C, 2) });
         stage.fine(Fact::Sent { message: &granted(A, C, 3) });
         stage.fires(Fact::Sent { message: &granted(A, B, 2) });
+    }
+
+    #[test]
+    fn a_vote_of_a_member_that_lost_its_disk_is_noticed() {
+        let mut stage = Stage::new(TermAndVote::default());
+        stage.fine(Fact::Sent { message: &granted(A, B, 2) });
+        stage.fine(Fact::Stopped { node: A });
+        stage.fine(Fact::Wiped { node: A });
+        stage.start(A, &Recovered::default());
+        stage.fires(Fact::Sent { message: &granted(A, C, 2) });
+        stage.fires(Fact::Sent { message: &granted(A, B, 3) });
+        let event = Event::Rejoined { term: Term(2), last: Index(0) };
+        stage.fine(Fact::Happened { node: A, event: &event });
+        stage.fine(Fact::Sent { message: &granted(A, B, 3) });
     }
 
     #[test]

@@ -29,6 +29,26 @@ impl World {
         Ok(())
     }
 
+    /// Somebody loses the disk, unless too few others have theirs: of what a quorum promised, some
+    /// disk that was not lost has to know.
+    pub(super) fn wipe_somebody(&mut self) -> Outcome {
+        let Some(fault) = self.options.wipes.filter(|_| self.phase == Phase::Faulty) else {
+            return Ok(());
+        };
+        let ids = self.ids();
+        let node = *self.chance.pick(&ids);
+        let whole = ids.iter().filter(|id| **id != node && !self.places[id].rejoining).count();
+        if whole > ids.len() / 2 {
+            self.crash(node)?;
+            self.wipe(node)?;
+            let down = self.chance.long_tailed(fault.lasts);
+            let process = self.places[&node].processes;
+            self.schedule(down, Event::Restart { node, process });
+        }
+        self.recur(Some(fault), Event::Wipe);
+        Ok(())
+    }
+
     pub(super) fn pause_somebody(&mut self) {
         let Some(fault) = self.options.pauses.filter(|_| self.phase == Phase::Faulty) else {
             return;

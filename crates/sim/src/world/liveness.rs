@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use quorate_raft::NodeId;
+
 use super::{Event, Outcome, Phase, World};
 use crate::invariants::Violation;
 
@@ -22,6 +24,7 @@ impl World {
                 let out = *self.chance.pick(&ids);
                 self.core.remove(&out);
             }
+            self.swap_rejoining();
             let core = self.core.clone();
             self.net.isolate_all_but(&core);
         }
@@ -42,6 +45,17 @@ impl World {
                 self.schedule(Duration::ZERO, Event::Restart { node: id, process });
             }
         }
+    }
+
+    /// A majority with a member that rejoins is none: each such gives its place to one that does not.
+    fn swap_rejoining(&mut self) {
+        let rejoining = |id: &NodeId| self.places[id].rejoining;
+        let out: Vec<NodeId> = self.core.iter().copied().filter(rejoining).collect();
+        let others = self.ids().into_iter().filter(|id| !self.core.contains(id) && !rejoining(id));
+        let into: Vec<NodeId> = others.take(out.len()).collect();
+        assert_eq!(into.len(), out.len(), "a quorum has its disks");
+        self.core.retain(|id| !out.contains(id));
+        self.core.extend(into);
     }
 
     /// How long progress may take once nothing stands in its way: many elections, and the restarts
@@ -111,7 +125,8 @@ impl World {
         let last = self.oracle.last();
         self.oracle.any_open().is_none()
             && self.places.values().all(|place| {
-                place.process.as_ref().is_some_and(|process| process.applied().index == last)
+                !place.rejoining
+                    && place.process.as_ref().is_some_and(|process| process.applied().index == last)
             })
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use quorate_node::{Envelope, EnvelopeBody, Feedback, GroupConfig, Input, NodeConfig};
 use quorate_raft::{AppendReply, Body, Limits, Membership, NodeId, Record, Time};
 
-use super::{Event, Outcome, World};
+use super::{Event, Outcome, World, wal_options};
 use crate::cluster::{self, Fact};
 use crate::invariants::Violation;
 use crate::model::Request;
 use crate::oracle::RequestId;
 use crate::process::{GROUP, Outbox, Process};
 use crate::sabotage::Sabotage;
+use crate::storage::Storage;
 
 impl World {
     pub(super) fn start(&mut self, id: NodeId) -> Outcome {
@@ -28,6 +29,7 @@ impl World {
             heartbeat_interval: self.options.heartbeat,
             election_timeout: self.options.election_timeout,
             limits,
+            rejoining: self.places[&id].rejoining && self.sabotage != Some(Sabotage::LossUnsaid),
         };
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
         config.request_timeout = self.options.request_timeout;
@@ -98,6 +100,26 @@ impl World {
             }
         }
         self.invariants.observe(Fact::Stopped { node: id })
+    }
+
+    /// A member that is down loses its disk, and gets an empty one.
+    pub(super) fn wipe(&mut self, id: NodeId) -> Outcome {
+        let (now, options) = (self.now, wal_options(&self.options));
+        let (lies, unsaid) = match self.sabotage {
+            Some(Sabotage::LyingDisk) => (true, false),
+            Some(Sabotage::LossUnsaid) => (false, true),
+            _ => (false, false),
+        };
+        let place = self.place(id);
+        assert!(place.process.is_none(), "{id} runs on the disk that is to be lost");
+        place.storage = Storage::new(options);
+        if lies {
+            place.storage.lie();
+        }
+        place.rejoining = !unsaid;
+        self.report.wipes += 1;
+        self.trace.line(now, || format!("{id} loses its disk"));
+        self.invariants.observe(Fact::Wiped { node: id })
     }
 
     /// Puts something into a node's inbox, if it runs, and sees that it gets a turn.
@@ -173,6 +195,16 @@ impl World {
             match event {
                 quorate_raft::Event::BecameLeader { .. } => self.report.leaders += 1,
                 quorate_raft::Event::SnapshotInstalled { .. } => self.report.snapshots += 1,
+                quorate_raft::Event::Rejoined { .. } => {
+                    self.report.rejoined += 1;
+                    self.place(node).rejoining = false;
+                }
+                // What comes of it is found too, but later.
+                quorate_raft::Event::LogLost { .. }
+                    if self.sabotage != Some(Sabotage::LossUnsaid) =>
+                {
+                    return Err(Violation::new("log_lost", format!("{node} has {event:?}")));
+                }
                 _ => {}
             }
             self.invariants.observe(Fact::Happened { node, event })?;

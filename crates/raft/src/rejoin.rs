@@ -1,0 +1,256 @@
+//! A voter that lost its disk, and how it becomes a voter again.
+//!
+//! A quorum is worth something because its members remember: a vote given, an entry acknowledged. One
+//! that comes back under its name with an empty disk has forgotten, and nobody could tell. Three ways
+//! to lose what was promised, each a script in `tests/scripts`:
+//!
+//! - A leads, and an entry is committed by A and C, while B is behind. C loses its disk, A dies, and
+//!   C votes for B (`rejoin_acknowledged`).
+//! - C voted for B in a term. It loses its disk, and votes for A in the same term (`rejoin_voted`).
+//! - C helped to elect B. It loses its disk, and confirms to A, whom that deposed, that it still leads
+//!   (`rejoin_deposed_leader`).
+//!
+//! So whoever starts such a member says so ([`crate::Config::rejoining`]), and the member *rejoins*.
+//! Until it is done it follows as a learner does, and everything it says is marked
+//! ([`crate::Message::rejoining`]): the answers steer what the leader sends it, and count neither for
+//! commitment, nor for a round of reads, nor as the voice of a quorum. It votes for nobody and never
+//! campaigns.
+//!
+//! # The protocol
+//!
+//! The member asks all other voters, in numbered rounds, for their term and the last position of
+//! their log ([`crate::Body::Rejoin`]). They answer in every role and whatever the terms. A round is
+//! complete when all have answered *it*; the next begins after that. Numbers begin at the
+//! incarnation of the process, so an answer to an earlier process is none. Where two consecutive
+//! rounds are complete, and in the second a quorum of those who answered were not rejoining
+//! themselves, the largest term and the largest position of both rounds are a [`Goal`]. When its term
+//! has reached a goal's, and its commit index and its durable log have reached the goal's position,
+//! the member votes for itself in its present term, and when that is durable it is a voter again.
+//!
+//! A vote names the process that campaigned for it ([`crate::RequestVote::incarnation`]) and counts
+//! for no other.
+//!
+//! # Why that is enough
+//!
+//! Call the member m, its incarnation that lost the disk O, and let the losses at any time be few
+//! enough that a quorum is not rejoining. All that O did, it did before the first round began. Losses
+//! and promotions are taken in the order of their times; what is claimed of m holds for those who
+//! rejoined before it.
+//!
+//! **Acknowledgements.** Let L, the leader of term s, count an acknowledgement of O for position i of
+//! its term, at a time c before or after the loss, and commit i by a quorum Q. *The goal is at or
+//! beyond i.* L had entry i in its log when O acknowledged it. If L answered the first of the
+//! two rounds before c, it answered as the leader of s, which drops nothing of its log, so its answer was at
+//! least i. Otherwise c came before the second round, and so did the acknowledgements of the others
+//! in Q. Q and the quorum that answered the second round without rejoining share a member, which is
+//! not m. It had entry i on its disk; it did not lose it since, or it has rejoined since then,
+//! beyond i by this same claim; and it dropped nothing that is committed. Its answer was at least i.
+//!
+//! So when m counts again it holds on its disk, as committed, every entry that counted its word, and
+//! whoever needs its vote must have them too. Late acknowledgements of O may still arrive among the
+//! marked ones: they are about entries in the log of the leader of that very term, who was asked.
+//!
+//! Why two rounds: L commits without its own disk. With one round, B may answer before the entry
+//! reaches it, then L commits it by B and O, crashes before its own sync, and answers without the
+//! entry. Then no answer tells of it. In two rounds either L's first answer does or B's second.
+//!
+//! **Votes.** Let O have voted for c in term t. c asked for the vote when t was on its disk. If c has
+//! not lost its disk since, its answers have at least term t, and m votes in no term up to t again.
+//! If it has, the campaign that asked is over, and the vote counts for no other process: it is as if
+//! it had not been given. The same holds of the votes for campaigns of O itself, so an old request of
+//! O that somebody grants late, for the log that O had, does not elect m with the log it has. And if
+//! any candidate won t with the vote of O, the quorum that elected it entered t before the loss, and
+//! shares a member with the quorum that answered: m's term is at least t, so it doesn't confirm an
+//! older leader, and never leads t a second time if it was O who led it.
+//!
+//! **Restarts.** Whoever hosts the member keeps on its disk that it rejoins until
+//! [`crate::Event::Rejoined`]. A crash before that begins anew, with whatever the disk has by then;
+//! nothing it said counted. A crash after that but before the host has noted it does no harm either:
+//! the member rejoins with a disk that remembers everything.
+//!
+//! # What it can't do
+//!
+//! It waits for *all* other voters, each of which may be the leader or the candidate that counts the
+//! lost word. While one is down the member does not count. And where the losses leave no quorum
+//! (one disk of two, two of three) nobody is elected again: what the lost disks alone held is gone,
+//! and to go on regardless is a decision for an operator.
+
+use alloc::collections::BTreeMap;
+
+use crate::core::Core;
+use crate::effects::Event;
+use crate::message::{Body, Rejoin, RejoinReply};
+use crate::quorum;
+use crate::types::{Index, NodeId, Term, Time};
+
+/// What a member that rejoins knows. Gone when it is a voter again.
+#[derive(Debug)]
+pub(crate) struct Rejoining {
+    /// The round under way.
+    round: u64,
+    /// What was answered in it. A second answer of a member adds nothing.
+    answers: BTreeMap<NodeId, Answer>,
+    /// The largest of the round before, if that was complete.
+    before: Option<Goal>,
+    /// What to reach. Each goal suffices for ever, so of several the least one does: an early one is
+    /// not moved away by writes that go on, and one that was too high, because it counted entries
+    /// which were dropped since, gives way.
+    goal: Option<Goal>,
+    /// When to ask again whoever has not answered.
+    ask_at: Time,
+    /// Whether the vote for itself was written.
+    is_sealed: bool,
+}
+
+/// What another voter said.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    at: Goal,
+    rejoining: bool,
+}
+
+/// A term and a position that cover whatever this member promised before it lost its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Goal {
+    term: Term,
+    last: Index,
+}
+
+impl Goal {
+    fn max(self, other: Self) -> Self {
+        Self { term: self.term.max(other.term), last: self.last.max(other.last) }
+    }
+
+    fn min(self, other: Self) -> Self {
+        Self { term: self.term.min(other.term), last: self.last.min(other.last) }
+    }
+}
+
+impl Rejoining {
+    /// A member that asks at once.
+    pub(crate) fn new(incarnation: u64, now: Time) -> Self {
+        Self {
+            round: incarnation,
+            answers: BTreeMap::new(),
+            before: None,
+            goal: None,
+            ask_at: now,
+            is_sealed: false,
+        }
+    }
+
+    /// When to ask again.
+    pub(crate) fn deadline(&self) -> Time {
+        self.ask_at
+    }
+
+    /// The largest that the present round said, if all voters but this one have answered it.
+    fn complete_round(&self, core: &Core) -> Option<Goal> {
+        let mut others = core.membership.members();
+        others.retain(|id| *id != core.id && core.membership.is_voter(*id));
+        others.iter().try_fold(Goal::default(), |largest, id| {
+            self.answers.get(id).map(|answer| largest.max(answer.at))
+        })
+    }
+
+    /// Counts an answer to the present round.
+    fn on_answer(&mut self, core: &Core, from: NodeId, answer: Answer) {
+        self.answers.entry(from).or_insert(answer);
+        let Some(largest) = self.complete_round(core) else { return };
+        let by_quorum = quorum::has_quorum(&core.membership, |id| {
+            self.answers.get(&id).is_some_and(|answer| !answer.rejoining)
+        });
+        if let Some(before) = self.before
+            && by_quorum
+        {
+            let goal = before.max(largest);
+            self.goal = Some(self.goal.map_or(goal, |known| known.min(goal)));
+        }
+    }
+
+    /// Begins the next round if the present one is complete.
+    fn begin_round(&mut self, core: &Core) {
+        if let Some(largest) = self.complete_round(core) {
+            self.before = Some(largest);
+            self.answers.clear();
+            self.round = self.round.wrapping_add(1);
+        }
+    }
+}
+
+impl Core {
+    /// Whether this member's word counts for nothing yet.
+    pub(crate) fn is_rejoining(&self) -> bool {
+        self.rejoining.is_some()
+    }
+
+    /// Asks whoever has not answered the present round, or all in the next one.
+    pub(crate) fn ask_to_rejoin(&mut self) {
+        let Some(mut rejoining) = self.rejoining.take() else { return };
+        rejoining.begin_round(self);
+        rejoining.ask_at = self.now + self.election.minimum();
+        let request = Rejoin { round: rejoining.round };
+        let mut asked = self.membership.members();
+        asked.retain(|id| {
+            *id != self.id && self.membership.is_voter(*id) && !rejoining.answers.contains_key(id)
+        });
+        self.rejoining = Some(rejoining);
+        for voter in asked {
+            self.send(voter, Body::Rejoin(request));
+        }
+    }
+
+    /// Another member rejoins and asks. The answer needs no disk: entries that are lost again in a
+    /// crash ask too much of it, never too little.
+    pub(crate) fn answer_rejoin(&mut self, from: NodeId, request: Rejoin) {
+        let reply = RejoinReply { round: request.round, last: self.log.last().index };
+        self.send(from, Body::RejoinReply(reply));
+    }
+
+    /// A voter answered, in this term of its own; marked if it rejoins itself.
+    pub(crate) fn on_rejoin_reply(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        reply: RejoinReply,
+        is_marked: bool,
+    ) {
+        let Some(mut rejoining) = self.rejoining.take() else { return };
+        let mut is_first_complete = false;
+        if reply.round == rejoining.round {
+            let at = Goal { term, last: reply.last };
+            rejoining.on_answer(self, from, Answer { at, rejoining: is_marked });
+            is_first_complete =
+                rejoining.before.is_none() && rejoining.complete_round(self).is_some();
+        }
+        self.rejoining = Some(rejoining);
+        // One round says nothing. The second does not wait for the clock; later ones do.
+        if is_first_complete {
+            self.ask_to_rejoin();
+        }
+    }
+
+    /// Takes the last two steps when they are due: the vote that closes all terms up to the present
+    /// one, and, when it is durable, the return. Returns whether the member is a voter again by this.
+    pub(crate) fn advance_rejoining(&mut self) -> bool {
+        let Some(rejoining) = &mut self.rejoining else { return false };
+        if !rejoining.is_sealed {
+            let Some(goal) = rejoining.goal else { return false };
+            let held = self.commit.min(self.log.durable());
+            if self.term() < goal.term || held < goal.last {
+                return false;
+            }
+            let Some(rejoining) = &mut self.rejoining else { return false };
+            rejoining.is_sealed = true;
+            self.vote_for(self.id);
+        }
+        // A later term may have begun meanwhile. It closes the terms before it just as well.
+        if !self.is_term_durable() {
+            return false;
+        }
+        self.rejoining = None;
+        self.election.redraw(self.now);
+        self.report(Event::Rejoined { term: self.term(), last: self.log.durable() });
+        true
+    }
+}
