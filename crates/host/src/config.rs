@@ -33,7 +33,7 @@ pub struct HostConfig {
     /// It does not vote until it knows that it can keep its promises. To be told by each start until
     /// [`HostConfig::on_rejoined`] has returned without an error, and by none after it.
     pub rejoining: bool,
-    /// Called, from the raft thread, when a member that was rejoining counts as a voter again, so that
+    /// Called, from any thread, when a member that was rejoining counts as a voter again, so that
     /// the next start does not rejoin. The member stops if that can't be noted.
     pub on_rejoined: Box<dyn FnMut() -> Result<(), String> + Send>,
     /// How connections are made; plain TCP unless told otherwise.
@@ -144,6 +144,9 @@ impl HostConfig {
                 "an election timeout of {:?} does not outlast two heartbeats of {:?}",
                 self.election_timeout, self.heartbeat_interval
             ));
+        }
+        if self.rejoining && self.peers.is_empty() {
+            return refuse("it would rejoin, and no other member has what it had".into());
         }
         if let Some((id, _)) = self.peers.iter().find(|(_, addresses)| addresses.is_empty()) {
             return refuse(format!("member {id} has no address"));

@@ -215,7 +215,7 @@ impl<O: Send + 'static> Driver<O> {
                  was lost; start it on an empty --data-dir with --initial-cluster-state=existing",
                 last.0, acknowledged.0
             )),
-            // The one time in the life of a disk that this thread waits for it.
+            // The one time in the life of a disk that a round waits for it.
             Event::Rejoined { .. } => {
                 if let Err(error) = (self.on_rejoined)() {
                     self.fatal.happened(&format!("can't note that this member counts again: {error}"));

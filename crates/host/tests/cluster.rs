@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -162,11 +163,47 @@ fn a_member_without_its_disk_catches_up_by_snapshot() {
     cluster.propose(wiped, "late");
     expected.push("late".to_owned());
 
-    // What it has now, it has for good.
+    // What it has now, it has for good, and it counts again: with another member down too.
+    let rejoining = Arc::clone(&cluster.members[wiped].rejoining);
+    wait_until("it counts again", || !rejoining.load(Ordering::SeqCst));
     cluster.kill(wiped);
     cluster.start_member(wiped).unwrap();
     assert_eq!(texts(&cluster.read(wiped)), expected);
+    cluster.kill((wiped + 1) % 3);
+    cluster.propose(wiped, "later");
+    expected.push("later".to_owned());
+    assert_eq!(texts(&cluster.read(wiped)), expected);
     cluster.assert_healthy();
+}
+
+#[test]
+fn a_member_that_lost_its_disk_and_was_not_told_stops() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    cluster.propose(leader, "a");
+    let lost = (leader + 1) % 3;
+    let matched = || {
+        let status = cluster.handle(leader).status();
+        status.peers.iter().all(|peer| peer.matched >= Some(status.commit))
+    };
+    wait_until("all have it", matched);
+    cluster.kill(lost);
+    cluster.wipe(lost);
+    let mut config = cluster.config(lost);
+    config.rejoining = false;
+    cluster.start_with(lost, config).unwrap();
+    let fatal = Arc::clone(&cluster.members[lost].fatal);
+    wait_until("it stops", || !fatal.lock().unwrap().is_empty());
+    let reason = fatal.lock().unwrap()[0].clone();
+    assert!(reason.contains("its disk was lost; start it"), "{reason}");
+    assert_eq!(run(cluster.handle(lost).propose(Bytes::new())), Err(RequestError::Stopped));
+
+    cluster.stop(lost);
+    cluster.wipe(lost);
+    cluster.start_member(lost).unwrap();
+    let rejoining = Arc::clone(&cluster.members[lost].rejoining);
+    wait_until("it counts again", || !rejoining.load(Ordering::SeqCst));
+    cluster.propose(lost, "b");
 }
 
 #[test]

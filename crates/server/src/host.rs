@@ -35,6 +35,9 @@ pub(crate) fn config(
             (NodeId(member.id), addresses.collect())
         })
         .collect();
+    host.rejoining = identity.rejoining;
+    let (noted, data_dir) = (identity.clone(), config.data_dir.clone());
+    host.on_rejoined = Box::new(move || noted.clone().note_rejoined(&data_dir));
     host.heartbeat_interval = config.heartbeat_interval;
     host.election_timeout = config.election_timeout;
     host.request_timeout = config.request_timeout();
@@ -111,6 +114,11 @@ fn report_raft(event: &Event, own: NodeId, metrics: &Metrics, log: &Log) {
         }
         Event::SnapshotInstalled { meta } => {
             log.info("installed a snapshot").number("applied-index", meta.last.index.0);
+        }
+        Event::Rejoined { term, last } => {
+            log.info("this member is a voter again")
+                .number("term", term.0)
+                .number("last-index", last.0);
         }
         Event::Malformed { from, reason } => {
             log.warn("dropped a message").with("peer-id", Hex(*from)).with("reason", reason);

@@ -12,6 +12,10 @@
 //! crc32 5f0c3d1a
 //! ```
 //!
+//! A line `rejoining` after `self` says that the member's disk is a new one in a cluster that exists, and
+//! that it has not all back yet that it may have promised: until then it has no vote, however often it
+//! is started.
+//!
 //! A member's name comes last in its line because it may contain anything but a line break.
 
 use std::fmt::Write as _;
@@ -29,6 +33,8 @@ const FIRST_LINE: &str = "quorate member 1";
 pub(crate) struct Identity {
     pub(crate) cluster_id: u64,
     pub(crate) member_id: u64,
+    /// Whether it has no vote yet, because its disk was lost.
+    pub(crate) rejoining: bool,
     /// The founding members, ascending by id, this one among them.
     pub(crate) members: Vec<InitialMember>,
 }
@@ -49,29 +55,45 @@ impl Identity {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("can't read {}: {error}", path.display())),
         }
-        if config.initial_state == InitialState::Existing {
-            return Err(
-                "--initial-cluster-state=existing is not supported yet: to join a running \
-                        cluster"
-                    .to_owned(),
-            );
-        }
         refuse_leftovers(&config.data_dir)?;
         let cluster = config.initial_cluster()?;
         let identity = Self {
             cluster_id: cluster.cluster_id,
             member_id: cluster.member_id,
+            rejoining: config.initial_state == InitialState::Existing,
             members: cluster.members,
         };
-        identity
-            .store(&config.data_dir)
-            .map_err(|error| format!("can't write {}: {error}", path.display()))?;
+        if identity.rejoining && identity.members.len() == 1 {
+            return Err(
+                "--initial-cluster-state=existing: --initial-cluster names no other member, \
+                        so nobody has what this one had"
+                    .to_owned(),
+            );
+        }
+        identity.store_or_explain(&config.data_dir)?;
         Ok(identity)
+    }
+
+    /// The member has a vote again, and so it is noted.
+    ///
+    /// # Errors
+    /// If the disk refuses. The text is meant for the operator.
+    pub(crate) fn note_rejoined(mut self, data_dir: &Path) -> Result<(), String> {
+        self.rejoining = false;
+        self.store_or_explain(data_dir)
+    }
+
+    fn store_or_explain(&self, data_dir: &Path) -> Result<(), String> {
+        let path = data_dir.join(FILE);
+        self.store(data_dir).map_err(|error| format!("can't write {}: {error}", path.display()))
     }
 
     fn to_text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\ncluster {:016x}\n", self.cluster_id);
         writeln!(text, "self {:016x}", self.member_id).expect("writing to a string");
+        if self.rejoining {
+            text.push_str("rejoining\n");
+        }
         for InitialMember { id, name, peer_urls } in &self.members {
             let urls: Vec<_> = peer_urls.iter().map(Url::as_str).collect();
             writeln!(text, "member {id:016x} {} {name}", urls.join(",")).expect("to a string");
@@ -94,6 +116,8 @@ impl Identity {
         lines.next().filter(|line| *line == FIRST_LINE)?;
         let cluster_id = id(lines.next()?.strip_prefix("cluster ")?)?;
         let member_id = id(lines.next()?.strip_prefix("self ")?)?;
+        let mut lines = lines.peekable();
+        let rejoining = lines.next_if(|line| *line == "rejoining").is_some();
         let mut members = Vec::new();
         for line in lines {
             let mut words = line.strip_prefix("member ")?.splitn(3, ' ');
@@ -104,7 +128,7 @@ impl Identity {
             });
         }
         members.iter().any(|member| member.id == member_id).then_some(())?;
-        let identity = Self { cluster_id, member_id, members };
+        let identity = Self { cluster_id, member_id, rejoining, members };
         // Numbers can be spelt in several ways, and only one of them was written.
         (identity.to_text() == text).then_some(identity)
     }
@@ -164,9 +188,33 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_counts() {
+    fn a_member_rejoins_until_it_is_noted_that_it_has() {
         let directory = tempfile::tempdir().expect("a directory");
-        let identity = Identity::load_or_create(&config(directory.path(), &[])).expect("new");
+        let of = |state: &str| {
+            let state = format!("--initial-cluster-state={state}");
+            let cluster = "--initial-cluster=default=http://localhost:2380,c=http://c:1";
+            Identity::load_or_create(&config(directory.path(), &[&state, cluster])).expect("fine")
+        };
+        let identity = of("existing");
+        assert!(identity.rejoining);
+        assert!(of("new").rejoining, "a flag does not give it its promises back");
+        identity.clone().note_rejoined(directory.path()).expect("noted");
+        assert_eq!(of("existing"), Identity { rejoining: false, ..identity });
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        for state in ["new", "existing"] {
+            every_byte_counts_of(state);
+        }
+    }
+
+    fn every_byte_counts_of(state: &str) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = format!("--initial-cluster-state={state}");
+        let cluster = "--initial-cluster=default=http://localhost:2380,c=http://c:1";
+        let identity = Identity::load_or_create(&config(directory.path(), &[&state, cluster]));
+        let identity = identity.expect("new");
         let text = identity.to_text();
         assert_eq!(Identity::parse(&text), Some(identity));
         for at in 0..text.len() {
@@ -182,8 +230,8 @@ mod tests {
     fn refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let of = |flags: &[&str]| Identity::load_or_create(&config(directory.path(), flags));
-        let why = of(&["--initial-cluster-state=existing"]).expect_err("nothing to join");
-        assert!(why.starts_with("--initial-cluster-state=existing is not supported yet"), "{why}");
+        let why = of(&["--initial-cluster-state=existing"]).expect_err("nobody to rejoin");
+        assert!(why.ends_with("so nobody has what this one had"), "{why}");
         let why = of(&["--name=x", "--initial-cluster=y=http://y:1"]).expect_err("not in it");
         assert_eq!(why, "couldn't find local name \"x\" in the initial cluster configuration");
         fs::create_dir(directory.path().join("wal")).expect("a log of somebody");

@@ -121,6 +121,11 @@ impl Server {
             .with("cluster-id", format_args!("{:x}", identity.cluster_id))
             .with("data-dir", config.data_dir.display())
             .with("version", crate::version::QUORATE);
+        if identity.rejoining {
+            log.info(
+                "rejoining the cluster without what this member had: it has no vote until it has",
+            );
+        }
 
         let store = open_store(&config.data_dir)?;
         let metrics = Arc::new(Metrics::new());

@@ -287,11 +287,12 @@ fn bytes_after_a_message_and_unknown_kinds_are_refused() {
 #[test]
 fn the_bytes_of_a_heartbeat() {
     let bytes = framed(&[heartbeat()]);
-    let mut expected = vec![34, 0, 0, 0];
+    let mut expected = vec![35, 0, 0, 0];
     expected.extend_from_slice(&crc32fast::hash(&bytes[8..]).to_le_bytes());
     expected.push(1);
     expected.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
     expected.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0]);
+    expected.push(0);
     expected.push(7);
     expected.extend_from_slice(&[5, 0, 0, 0, 0, 0, 0, 0]);
     expected.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 0]);

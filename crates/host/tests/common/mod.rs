@@ -6,6 +6,7 @@ pub(crate) mod ledger;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(crate) struct Member {
     pub(crate) address: String,
     pub(crate) events: Arc<Mutex<Vec<HostEvent>>>,
     pub(crate) fatal: Arc<Mutex<Vec<String>>>,
+    /// Whether its disk was lost and it does not count yet.
+    pub(crate) rejoining: Arc<AtomicBool>,
     pub(crate) running: Option<Running>,
 }
 
@@ -76,6 +79,7 @@ impl Cluster {
                 address,
                 events: Arc::default(),
                 fatal: Arc::default(),
+                rejoining: Arc::default(),
                 running: None,
             }
         };
@@ -98,6 +102,12 @@ impl Cluster {
         config.heartbeat_interval = Duration::from_millis(20);
         config.election_timeout = Duration::from_millis(200);
         config.request_timeout = Duration::from_secs(20);
+        config.rejoining = member.rejoining.load(Ordering::SeqCst);
+        let rejoining = Arc::clone(&member.rejoining);
+        config.on_rejoined = Box::new(move || {
+            rejoining.store(false, Ordering::SeqCst);
+            Ok(())
+        });
         config.limits.raft.retained_bytes_max = self.retained_bytes;
         let events = Arc::clone(&member.events);
         config.on_event = Arc::new(move |event| events.lock().unwrap().push(event.clone()));
@@ -145,10 +155,11 @@ impl Cluster {
         self.members[index].running.take().expect("the member is up").host.shutdown();
     }
 
-    /// Takes a member's disk away.
+    /// Takes a member's disk away. It rejoins with a new one.
     pub(crate) fn wipe(&mut self, index: usize) {
         assert!(self.members[index].running.is_none(), "the member is up");
         self.members[index].data = TempDir::new().unwrap();
+        self.members[index].rejoining.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn data(&self, index: usize) -> PathBuf {

@@ -86,7 +86,7 @@ pub struct Config {
 pub enum InitialState {
     /// All members of the initial cluster start for the first time.
     New,
-    /// The member joins a cluster that runs.
+    /// The cluster runs, and what this member had is not on its disk, which is a new one.
     Existing,
 }
 

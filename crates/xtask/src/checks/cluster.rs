@@ -76,6 +76,8 @@ pub(crate) struct Member {
     peer_port: u16,
     process: Option<Child>,
     stopped: bool,
+    /// Whether its data were removed once.
+    wiped: bool,
 }
 
 /// Some members that know each other.
@@ -105,6 +107,7 @@ impl Cluster {
                 peer_port: port()?,
                 process: None,
                 stopped: false,
+                wiped: false,
             });
         }
         drop(listeners);
@@ -163,6 +166,8 @@ impl Cluster {
         assert!(member.process.is_none(), "{} runs already", member.name);
         fs::create_dir_all(&member.folder)?;
         let log = File::options().create(true).append(true).open(member.folder.join("stderr"))?;
+        // A member that has data does not look at it.
+        let state = if member.wiped { "existing" } else { "new" };
         let client = format!("http://127.0.0.1:{}", member.client_port);
         let peer = format!("http://127.0.0.1:{}", member.peer_port);
         let mut command = self.program.command();
@@ -172,7 +177,7 @@ impl Cluster {
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &initial.join(",")])
-            .args(["--initial-cluster-token", "check", "--initial-cluster-state", "new"])
+            .args(["--initial-cluster-token", "check", "--initial-cluster-state", state])
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -232,9 +237,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Removes the data of a member that does not run.
+    /// Removes the data of a member that does not run, which is told so when it is started again.
     pub(crate) fn wipe(&mut self, member: usize) -> io::Result<()> {
         assert!(self.members[member].process.is_none(), "a member that runs keeps its data");
+        self.members[member].wiped = true;
         fs::remove_dir_all(self.data(member))
     }
 

@@ -89,7 +89,8 @@ async fn write(
     Ok(())
 }
 
-/// Fills the log beyond what a leader keeps for stragglers, wipes a member, and waits for it.
+/// Fills the log beyond what a leader keeps for stragglers, wipes a member, and goes on writing until
+/// it is a voter again; then it is needed.
 async fn wiped(mut cluster: Cluster) -> io::Result<()> {
     wait_for_leader(&cluster).await?;
     let mut acknowledged = Acknowledged::new();
@@ -104,12 +105,36 @@ async fn wiped(mut cluster: Cluster) -> io::Result<()> {
     cluster.wipe(2)?;
     cluster.restart(2)?;
     let start = Instant::now();
-    wait_for_leader(&cluster).await?;
-    verify(&cluster, &acknowledged).await?;
+    let mut meanwhile = 0;
+    while !cluster.log(2).contains("this member is a voter again") {
+        if start.elapsed() > Duration::from_secs(120) {
+            let log = cluster.log(2);
+            return Err(io::Error::other(format!("the wiped member is no voter again\n{log}")));
+        }
+        let key = format!("crash/meanwhile/{meanwhile:05}");
+        let revision = client.put(key.clone(), "x").await.map_err(io::Error::other)?;
+        acknowledged.insert(key, revision);
+        meanwhile += 1;
+    }
     let seconds = start.elapsed().as_secs_f64();
-    if !cluster.log(2).contains("installed a snapshot") {
+    let log = cluster.log(2);
+    if !log.contains("installed a snapshot") || !log.contains("rejoining the cluster") {
         return Err(io::Error::other("the wiped member did not need a snapshot: check the check"));
     }
-    println!("sizes: a wiped member was there again after {seconds:.1} s, by snapshot");
+    // With another member down, everything needs its vote and its disk.
+    cluster.kill(1)?;
+    for number in 0..20 {
+        let key = format!("crash/two of three/{number}");
+        let revision = client.put(key.clone(), "x").await.map_err(io::Error::other)?;
+        acknowledged.insert(key, revision);
+    }
+    cluster.restart(1)?;
+    wait_for_leader(&cluster).await?;
+    verify(&cluster, &acknowledged).await?;
+    println!(
+        "sizes: a wiped member was a voter again after {seconds:.1} s, by snapshot, with {meanwhile} \
+         writes meanwhile; {} writes are there",
+        acknowledged.len()
+    );
     Ok(())
 }
