@@ -269,10 +269,15 @@ impl Leader {
     /// A follower does not have the entry that an append followed.
     fn on_rejected(&mut self, core: &mut Core, from: NodeId, previous: Index, hint: EntryId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if matches!(peer.progress, Progress::Replicate(_)) && hint.index < peer.matched {
-            // Either the answer is an old one, or the member lost its disk and came back under its
-            // name. To believe the second can do no harm: nothing is known to match until something
-            // is accepted, nothing that is committed is taken back, and one empty append settles it.
+        let lacks_what_matched = hint.index < peer.matched;
+        if matches!(peer.progress, Progress::Replicate(_)) && peer.rejoining && lacks_what_matched {
+            if !peer.may_begin_again {
+                return;
+            }
+            // Either the answer is an old one, or the member lost its disk. To believe the second can
+            // do no harm: nothing is known to match until something is accepted, nothing that is
+            // committed is taken back, and one empty append settles it.
+            peer.may_begin_again = false;
             peer.matched = Index(0);
             let next = core.log.may_match(hint).map_or(core.log.base(), |found| found).index.next();
             peer.progress = Progress::Probe { next, attempt: Attempt::Again };
@@ -289,7 +294,7 @@ impl Leader {
         let Some(before) = previous.previous() else {
             return core.malformed(from, "it rejects the beginning of the log");
         };
-        if hint.index < peer.matched {
+        if lacks_what_matched {
             // It lost its disk while it was probed. To insist on what matched before would be to
             // send one probe for ever, as fast as the network answers.
             peer.matched = Index(0);
@@ -318,6 +323,7 @@ impl Leader {
     /// this costs a few bytes: entries are sent only to those who say that they lack them.
     fn repeat_what_is_unanswered(&mut self, core: &mut Core) {
         for (id, peer) in &mut self.peers {
+            peer.may_begin_again = true;
             match &mut peer.progress {
                 Progress::Probe { attempt, .. } => {
                     if *attempt == Attempt::Sent {

@@ -20,13 +20,16 @@ use crate::types::{Index, Time};
 pub(crate) struct Peer {
     /// The last position at which its log is believed to equal the leader's *and* to be on its disk:
     /// what it is sent begins after this. Starts at zero in each term, and begins there again when
-    /// the follower turns out to lack some of it, because it lost its disk or a late answer says so.
+    /// the follower lost its disk.
     pub(crate) matched: Index,
     /// The same, as the commit rule counts it: without what it said while it was rejoining, when its
     /// word does not count (see `rejoin.rs`).
     pub(crate) counted: Index,
     /// Whether it said last that it is rejoining.
     pub(crate) rejoining: bool,
+    /// Whether it was not begun again with since the last heartbeat. Answers to a whole pipeline of
+    /// appends may say that it lacks what it acknowledged, most of them late.
+    pub(crate) may_begin_again: bool,
     /// The commit index it was told last.
     pub(crate) commit_sent: Index,
     /// The newest read round it answered.
@@ -44,6 +47,7 @@ impl Peer {
             matched: Index(0),
             counted: Index(0),
             rejoining: false,
+            may_begin_again: true,
             commit_sent: Index(0),
             round: 0,
             heard: None,
