@@ -15,13 +15,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mimalloc::MiMalloc;
 
 use crate::connect::Connection;
-
-/// The reason is in `docs/adr/0003`.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A replicated key-value store that speaks etcd's v3 API.
 #[derive(Debug, Parser)]
