@@ -2,7 +2,8 @@
 //!
 //! The log on disk is written from here and read only at the start of a process, so the algorithm
 //! needs no errors and no waiting. Entries are reference-counted bytes: to send one is to copy a
-//! pointer. Memory is bounded by compaction and by the leader's limit on uncommitted bytes.
+//! pointer. Memory is bounded by the leader's limit on uncommitted bytes and by compaction, as long as
+//! the state machine keeps up.
 //!
 //! ```text
 //!            base            commit     durable        last

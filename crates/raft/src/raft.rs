@@ -493,7 +493,11 @@ impl Raft {
 
     fn on_compact(&mut self, index: Index) -> Next {
         assert!(index <= self.core.given, "{index} is in the machine before it was given out");
-        self.core.compactable = self.core.compactable.max(index);
+        if index <= self.core.compactable {
+            // Said with each report of the machine, and seldom news.
+            return Next::Stay;
+        }
+        self.core.compactable = index;
         match &mut self.role {
             Role::Leader(leader) => leader.on_compactable(&mut self.core),
             // Should it lead, those who are behind what `compact_log` keeps get a snapshot.

@@ -364,6 +364,8 @@ mod tests {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             seed: 1,
+            incarnation: 1,
+            rejoining: false,
             limits: Limits::default(),
         };
         let base = recovered.base;

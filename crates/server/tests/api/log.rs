@@ -25,9 +25,11 @@ impl Write for Lines {
 #[tokio::test]
 async fn a_life_in_lines() {
     let lines = Lines::default();
-    let mut cluster = Cluster::start_logging(1, &Log::new(Level::Info, lines.clone())).await;
+    let log = Log::new(Level::Info, lines.clone());
+    let mut cluster = Cluster::start_logging(1, &log).await;
     let id = format!("{:x}", cluster.member_id(0));
     cluster.stop(0).await;
+    log.flush();
     let text = lines.0.lock().expect("whole").clone();
     let mut rest = &text[..];
     for part in [
