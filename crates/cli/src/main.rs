@@ -15,8 +15,14 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use crate::connect::Connection;
+
+/// The reads of 1000 clients cost a third less with it than with the system's allocator, in a member
+/// that has written for a while.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A replicated key-value store that speaks etcd's v3 API.
 #[derive(Debug, Parser)]
