@@ -19,8 +19,8 @@ use mimalloc::MiMalloc;
 
 use crate::connect::Connection;
 
-/// The reads of 1000 clients cost a third less with it than with the system's allocator, in a member
-/// that has written for a while.
+/// The reads of 1000 clients cost a seventh less with it than with the system's allocator (47 us and
+/// 55 us), in members that have written for a while.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
