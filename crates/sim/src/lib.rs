@@ -18,7 +18,7 @@
 //!
 //! - [`world`] moves time and lets things happen. Begin here.
 //! - [`swarm`] draws the options, [`sabotage`] breaks what no option may.
-//! - [`invariants`] has one file for each safety property; [`cluster`] is what they look at.
+//! - [`quorate_check::invariants`] has one file for each safety property, as seen from inside.
 //! - [`oracle`] judges what clients were told, with [`model`] as the specification.
 //! - [`net`], [`storage`], [`process`], [`workload`]: the parts of a run.
 //!
@@ -28,9 +28,7 @@
 //! the member again says so.
 
 pub mod chance;
-pub mod cluster;
 pub mod engine;
-pub mod invariants;
 pub mod model;
 pub mod net;
 pub mod oracle;

@@ -12,12 +12,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quorate_check::Violation;
 use quorate_mvcc::{Command, Outcome, RangeResponse};
 use quorate_node::RequestError;
 use quorate_node::proposal::{self, ProposalId};
 use quorate_raft::{Entry, EntryId, Index, NodeId, Payload};
 
-use crate::invariants::Violation;
 use crate::model::{Model, Request};
 
 /// Names a request of a run. The waiter that nodes carry along.

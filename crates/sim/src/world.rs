@@ -23,13 +23,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
+use quorate_check::Violation;
+use quorate_check::cluster::Cluster;
+use quorate_check::invariants::Invariants;
 use quorate_node::Envelope;
 use quorate_raft::{NodeId, Time};
 use quorate_wal::WalOptions;
 
 use crate::chance::Chance;
-use crate::cluster::Cluster;
-use crate::invariants::{Invariants, Violation};
 use crate::net::Net;
 use crate::oracle::{Oracle, RequestId, Tally};
 use crate::process::{Process, node_id};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use quorate_check::Violation;
 use quorate_raft::NodeId;
 
 use super::{Event, Outcome, Phase, World};
-use crate::invariants::Violation;
 
 impl World {
     /// The time of faults is over, or the first part of what comes after it.

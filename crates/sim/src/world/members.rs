@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use quorate_check::Violation;
+use quorate_check::cluster::{self, Fact};
 use quorate_node::{Envelope, EnvelopeBody, Feedback, GroupConfig, Input, NodeConfig};
 use quorate_raft::{AppendReply, Body, Limits, Membership, NodeId, Record, Time};
 
 use super::{Event, Outcome, World, wal_options};
-use crate::cluster::{self, Fact};
-use crate::invariants::Violation;
 use crate::model::Request;
 use crate::oracle::RequestId;
 use crate::process::{GROUP, Outbox, Process};

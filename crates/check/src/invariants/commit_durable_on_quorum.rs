@@ -10,6 +10,10 @@
 //! until its member counts as a voter again; and that must not happen before the newest committed
 //! entry is on a majority with what the disk holds by then.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use quorate_raft::{EntryId, Event};
 
 use super::Invariant;

@@ -3,6 +3,9 @@
 //!
 //! Raft figure 3, "Leader Completeness"; §5.4. TLA+: `LeaderCompletenessInv`.
 
+use alloc::format;
+use alloc::string::String;
+
 use quorate_raft::Event;
 
 use super::Invariant;

@@ -3,6 +3,9 @@
 //!
 //! Raft figure 3, "State Machine Safety"; §5.4.3. TLA+: `LogInv`.
 
+use alloc::format;
+use alloc::string::String;
+
 use super::Invariant;
 use crate::cluster::{Cluster, Fact};
 

@@ -4,7 +4,8 @@
 //! It is learned at the boundary of the nodes only, from records, messages and entries as they
 //! pass, so the observer shares no code with what it observes and can't share its mistakes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use quorate_raft::{Body, Entry, EntryId, Event, Index, Message, NodeId, Record, Recovered, Term};
 

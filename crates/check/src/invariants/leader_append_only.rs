@@ -1,6 +1,10 @@
 //! A leader never overwrites or deletes entries in its log; it only appends new entries.
 //!
-//! Raft figure 3, "Leader Append-Only"; §5.3.
+//! Raft figure 3, "Leader Append-Only"; §5.3. TLA+: what `PermittedLogChangesProp` (CCF)
+//! permits a leader.
+
+use alloc::format;
+use alloc::string::String;
 
 use quorate_raft::{EntryId, Record};
 

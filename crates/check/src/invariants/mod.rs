@@ -2,7 +2,8 @@
 //!
 //! Each names its source: the figure or section of the Raft paper ("In Search of an Understandable
 //! Consensus Algorithm", extended version) and the name it has in the TLA+ specifications of Raft,
-//! as far as it has one there. Each looks at the fact *before* the observer has learned it, so it
+//! as far as it has one there: Ongaro's `raft.tla` and what etcd made of it, or CCF's `ccfraft.tla`
+//! where that is said. Each looks at the fact *before* the observer has learned it, so it
 //! compares what happens with what was.
 
 mod commit_durable_on_quorum;
@@ -15,8 +16,12 @@ mod recovery;
 mod state_machine_safety;
 mod term_and_vote;
 
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::{vec, vec::Vec};
 use core::fmt;
 
+use crate::Violation;
 use crate::cluster::{Cluster, Fact};
 
 pub use commit_durable_on_quorum::CommitDurableOnQuorum;
@@ -28,29 +33,6 @@ pub use log_matching::LogMatching;
 pub use recovery::Recovery;
 pub use state_machine_safety::StateMachineSafety;
 pub use term_and_vote::TermAndVote;
-
-/// Something that must not happen has happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The property.
-    pub property: &'static str,
-    /// What was seen.
-    pub what: String,
-}
-
-impl Violation {
-    /// A violation of this property.
-    #[must_use]
-    pub fn new(property: &'static str, what: impl Into<String>) -> Self {
-        Self { property, what: what.into() }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.property, self.what)
-    }
-}
 
 /// A property of all runs.
 pub trait Invariant: fmt::Debug {
@@ -114,6 +96,8 @@ impl Invariants {
 /// to break the property, and none before it.
 #[cfg(test)]
 mod stage {
+    use alloc::vec::Vec;
+
     use quorate_raft::{
         Append, AppendReply, Body, Entry, EntryId, HardState, Heartbeat, Index, Message, NodeId,
         Payload, Record, Recovered, Term, VoteReply,

@@ -7,7 +7,9 @@
 //! induction: an entry's id fixes, for all logs and for ever, what the entry holds *and* which
 //! entry precedes it.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 
 use quorate_raft::{Entry, EntryId, Payload, Record};
 
@@ -80,6 +82,8 @@ impl Invariant for LogMatching {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use bytes::Bytes;
     use quorate_raft::Recovered;
 

@@ -2,7 +2,9 @@
 //!
 //! Raft figure 3, "Election Safety"; §5.2. TLA+: `MoreThanOneLeaderInv`.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 
 use quorate_raft::{Event, NodeId, Term};
 

@@ -2,13 +2,15 @@
 //! in its records, not in what it says, and not over a restart.
 //!
 //! Raft figure 2, "currentTerm (… increases monotonically)" and "votedFor"; §5.1, §5.2. TLA+:
-//! `MonoTermInv`, and the guard of `HandleRequestVoteRequest`.
+//! `MonotonicTermProp` (CCF), and the guard of `HandleRequestVoteRequest`.
 //!
 //! A member that lost its disk has forgotten its term and its votes. It may not vote while it
 //! rejoins; what it may do after that is not written here a second time, but it must not make a
 //! second leader of a term.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 
 use quorate_raft::{Body, NodeId, Record, Term};
 

@@ -2,7 +2,11 @@
 //! it gives, and the entries that it says it has.
 //!
 //! Raft figure 2, "Persistent state on all servers (updated on stable storage before responding to
-//! RPCs)".
+//! RPCs)". TLA+: no name. In most specifications a server writes to disk in the step in which it
+//! answers; etcd's sends only what `DurableState` covers.
+
+use alloc::format;
+use alloc::string::String;
 
 use quorate_raft::{AppendReply, Body, Index, Message, NodeId, SnapshotReply, Term};
 

@@ -1,8 +1,14 @@
 //! A log wakes up with everything that was synced, perhaps with some of what was written after it,
 //! and with nothing else.
 //!
-//! Raft figure 2, "Persistent state". What was written and not synced may survive a crash, as the
+//! Raft figure 2, "Persistent state". TLA+: the action `Restart`, which keeps `currentTerm`,
+//! `votedFor` and `log`. What was written and not synced may survive a crash, as the
 //! disk pleases, but only as a prefix: a later record never without an earlier one.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use quorate_raft::{Record, Recovered};
 

@@ -1,0 +1,24 @@
+//! Checkers: what a correct cluster never does, held against what one was seen to do.
+//!
+//! A checker is a function of what was recorded. It has no clock, no randomness, no file and no
+//! thread, and it shares no code with what it judges beyond the words: it speaks in the types of
+//! [`quorate_raft`] and [`quorate_mvcc`], and states their meaning a second time, as plainly as it can.
+//! So the same checkers serve the simulator, which sees everything, and the checks against real
+//! processes, which see what a client sees.
+//!
+//! **Seen from inside**, by an observer at the boundary of every member:
+//!
+//! - [`invariants`] has one file for each safety property of the consensus; [`cluster`] is what they
+//!   look at.
+//!
+//! **To add a checker**: a file that says what it demands, where that is written down, and a test in
+//! which exactly this checker notices a corruption. A checker that never fired is decoration.
+#![no_std]
+
+extern crate alloc;
+
+pub mod cluster;
+pub mod invariants;
+mod violation;
+
+pub use violation::Violation;
