@@ -9,12 +9,14 @@ use std::time::Duration;
 use quorate_node::{Applied, Applier, ApplyJob, Fault};
 use quorate_raft::GroupId;
 
+use crate::clock::Clock;
 use crate::config::HostEvent;
 use crate::error::RequestError;
-use crate::fatal::Fatal;
+use crate::fatal::{Fatal, Fatality};
 use crate::handle::{Shared, Signal, Waiter};
 use crate::inbox::Inbox;
 use crate::report::Reporter;
+use crate::scrub::{self, Pace};
 
 /// The apply thread.
 pub(crate) struct ApplyThread<O: Send + 'static> {
@@ -28,6 +30,9 @@ pub(crate) struct ApplyThread<O: Send + 'static> {
     pub(crate) shared: Arc<Shared<O>>,
     /// Whom to tell of snapshots that were refused.
     pub(crate) reporter: Arc<Reporter>,
+    /// The clock, and when the next piece of what the machine has on disk is to be verified.
+    pub(crate) clock: Clock,
+    pub(crate) pace: Pace,
     /// The end of everything, if the machine fails.
     pub(crate) fatal: Arc<Fatal>,
 }
@@ -35,8 +40,9 @@ pub(crate) struct ApplyThread<O: Send + 'static> {
 impl<O: Send + 'static> ApplyThread<O> {
     /// Applies until the inbox is closed and empty, then makes everything durable.
     pub(crate) fn run(mut self) {
-        if let Err(Fault(reason)) = self.work() {
-            self.fatal.happened(&format!("the state machine failed: {reason}"));
+        if let Err(Fault { kind, report }) = self.work() {
+            let report = format!("the state machine failed: {report}");
+            self.fatal.happened(Fatality { machine: Some(kind), report });
         }
     }
 
@@ -46,9 +52,11 @@ impl<O: Send + 'static> ApplyThread<O> {
         // Whether the machine may have something that can wait.
         let mut may_idle = true;
         while !self.inbox.is_finished() {
-            self.inbox.take(if may_idle { Duration::ZERO } else { Duration::MAX }, &mut jobs);
-            if jobs.is_empty() && may_idle {
-                may_idle = self.applier.machine_mut().idle()?;
+            let rest = self.pace.due().since(self.clock.now());
+            self.inbox.take(if may_idle { Duration::ZERO } else { rest }, &mut jobs);
+            self.scrub_if_due()?;
+            if jobs.is_empty() {
+                may_idle = may_idle && self.applier.machine_mut().idle()?;
                 continue;
             }
             may_idle = true;
@@ -67,6 +75,16 @@ impl<O: Send + 'static> ApplyThread<O> {
             return Ok(());
         }
         self.applier.machine_mut().flush()
+    }
+
+    /// Verifies a piece of what the machine has on disk, also under load: it is short.
+    fn scrub_if_due(&mut self) -> Result<(), Fault> {
+        if self.pace.due() <= self.clock.now() && !self.fatal.has_happened() {
+            let scrubbed = self.applier.machine_mut().scrub(scrub::PIECE_BYTES)?;
+            self.pace.scrubbed(self.clock.now(), scrubbed);
+            self.shared.metrics.scrubbed_bytes.add(scrubbed.map_or(0, |scrubbed| scrubbed.bytes));
+        }
+        Ok(())
     }
 
     fn answer(&self, applied: &mut Applied<Waiter<O>, O>) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use quorate_raft::{EntryId, Event, GroupId, NodeId};
 
 use crate::error::{PeerError, StartError};
+use crate::fatal::Fatality;
 use crate::transport::{Tcp, Transport};
 
 /// What a host is told when it starts. [`HostConfig::new`] fills in everything that has a good
@@ -44,6 +45,9 @@ pub struct HostConfig {
     pub election_timeout: Duration,
     /// How long any request may take.
     pub request_timeout: Duration,
+    /// In how long everything that the state machine has on disk is read and verified once, at the
+    /// latest.
+    pub scrub_cycle: Duration,
     /// The limits.
     pub limits: Limits,
     /// The origin of all chance in here: election timeouts, and the name of this process towards
@@ -54,7 +58,7 @@ pub struct HostConfig {
     /// Called when this member must not go on: the log or the state machine failed. Nothing is
     /// acknowledged after. The default prints the reason and aborts the process; one that returns
     /// leaves a host that answers everything with [`crate::RequestError::Stopped`].
-    pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
+    pub on_fatal: Arc<dyn Fn(&Fatality) + Send + Sync>,
 }
 
 /// How much may wait, in number and in bytes. Beyond these, requests are refused at once instead of
@@ -121,6 +125,7 @@ impl HostConfig {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(5),
+            scrub_cycle: Duration::from_secs(24 * 60 * 60),
             limits: Limits::default(),
             // The keys of the standard library's hash maps are the one source of entropy it has.
             seed: RandomState::new().hash_one(id.0),
@@ -188,8 +193,8 @@ impl fmt::Debug for HostConfig {
 /// The end of a process that must not acknowledge anything more. An abort and not an exit, since
 /// nothing may run after it, be it a destructor that flushes.
 #[expect(clippy::print_stderr, reason = "the last words of a process without a better place")]
-fn abort(reason: &str) {
-    eprintln!("fatal: {reason}");
+fn abort(what: &Fatality) {
+    eprintln!("fatal: {what}");
     std::process::abort();
 }
 

@@ -210,7 +210,7 @@ impl<O: Send + 'static> Driver<O> {
     /// did, the end of the time in which it does not count.
     fn disk_was_lost(&mut self, event: &Event) {
         match event {
-            Event::LogLost { last, acknowledged, .. } => self.fatal.happened(&format!(
+            Event::LogLost { last, acknowledged, .. } => self.fatal.happened(format!(
                 "this member's log ends at {} but the cluster knows that it acknowledged {}: its disk \
                  was lost; start it on an empty --data-dir with --initial-cluster-state=existing",
                 last.0, acknowledged.0
@@ -218,7 +218,7 @@ impl<O: Send + 'static> Driver<O> {
             // The one time in the life of a disk that a round waits for it.
             Event::Rejoined { .. } => {
                 if let Err(error) = (self.on_rejoined)() {
-                    self.fatal.happened(&format!("can't note that this member counts again: {error}"));
+                    self.fatal.happened(format!("can't note that this member counts again: {error}"));
                 }
             }
             _ => {}

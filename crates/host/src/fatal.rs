@@ -5,31 +5,56 @@
 //! First every door is closed, then the operator is told.
 
 use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use quorate_node::FaultKind;
+
+/// What ended a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fatality {
+    /// What is wrong with the state machine, if it is that. By this the caller decides whether the
+    /// member can begin anew.
+    pub machine: Option<FaultKind>,
+    /// What happened, for the operator.
+    pub report: String,
+}
+
+impl From<String> for Fatality {
+    fn from(report: String) -> Self {
+        Self { machine: None, report }
+    }
+}
+
+impl fmt::Display for Fatality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report)
+    }
+}
 
 /// Ends a member.
 pub(crate) struct Fatal {
     happened: AtomicBool,
     close: Box<dyn Fn() + Send + Sync>,
-    tell: Arc<dyn Fn(&str) + Send + Sync>,
+    tell: Arc<dyn Fn(&Fatality) + Send + Sync>,
 }
 
 impl Fatal {
     /// `close` lets no work in any more and wakes every thread; `tell` usually ends the process.
     pub(crate) fn new(
         close: Box<dyn Fn() + Send + Sync>,
-        tell: Arc<dyn Fn(&str) + Send + Sync>,
+        tell: Arc<dyn Fn(&Fatality) + Send + Sync>,
     ) -> Self {
         Self { happened: AtomicBool::new(false), close, tell }
     }
 
     /// Something happened after which this member must not go on. Told once.
-    pub(crate) fn happened(&self, reason: &str) {
+    pub(crate) fn happened(&self, what: impl Into<Fatality>) {
         if !self.happened.swap(true, Ordering::SeqCst) {
             (self.close)();
-            (self.tell)(reason);
+            (self.tell)(&what.into());
         }
     }
 
@@ -48,7 +73,7 @@ impl Fatal {
     /// Runs a thread. A panic in it is fatal: it says that our own state is not what we believe.
     pub(crate) fn guard(&self, thread: &str, body: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
-            self.happened(&format!("the {thread} thread panicked: {}", words(&*panic)));
+            self.happened(format!("the {thread} thread panicked: {}", words(&*panic)));
         }
     }
 }
@@ -74,7 +99,7 @@ mod tests {
         let (closed, told) = (Arc::clone(&heard), Arc::clone(&heard));
         let fatal = Fatal::new(
             Box::new(move || closed.lock().unwrap().push("closed".into())),
-            Arc::new(move |reason: &str| told.lock().unwrap().push(reason.to_owned())),
+            Arc::new(move |what: &Fatality| told.lock().unwrap().push(what.to_string())),
         );
         assert!(!fatal.has_happened());
         fatal.guard("first", || panic!("at {}", 1));

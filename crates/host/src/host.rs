@@ -24,6 +24,7 @@ use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::peer::{Incoming, Listening, Outgoing, Queue};
 use crate::report::Reporter;
+use crate::scrub::Pace;
 use crate::status::HostStatus;
 use crate::transfers::Transfers;
 use crate::turn;
@@ -130,6 +131,8 @@ impl<O: Send + 'static> Host<O> {
             inbox: Arc::clone(&apply_inbox),
             shared: Arc::clone(&shared),
             reporter: Arc::clone(&reporter),
+            clock,
+            pace: Pace::new(clock.now(), config.scrub_cycle),
             fatal: Arc::clone(&fatal),
         };
         host.threads.apply = Some(spawn("apply", &fatal, move || apply_thread.run())?);

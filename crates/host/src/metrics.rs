@@ -113,6 +113,8 @@ pub struct Metrics {
     pub reads_failed: Counter,
     /// Entries applied, of all clients of all members.
     pub entries_applied: Counter,
+    /// Bytes of what the machine has on disk that were read to verify them.
+    pub scrubbed_bytes: Counter,
     /// Frames and handshakes of peers that were not understood.
     pub malformed: Counter,
     /// Rounds of the raft thread, whoever ran them.

@@ -77,7 +77,7 @@ impl<O: Send + 'static> WalThread<O> {
                 // The pages may be lost though marked clean, so a second try could succeed without
                 // having written them. Only a restart reads what is really there.
                 Err(error) => {
-                    self.fatal.happened(&format!("the log failed: {error}"));
+                    self.fatal.happened(format!("the log failed: {error}"));
                     return;
                 }
             }
@@ -121,6 +121,7 @@ mod tests {
 
     use super::*;
     use crate::config::Limits;
+    use crate::fatal::Fatality;
     use crate::metrics::Metrics;
     use crate::wire::Packet;
 
@@ -129,7 +130,7 @@ mod tests {
     fn thread(disk: &MemDisk, batch_bytes: usize) -> WalThread<()> {
         let (wal, _) = Wal::open(Box::new(disk.clone()), wal_options()).unwrap();
         let metrics = Arc::new(Metrics::new([]));
-        let fatal = Fatal::new(Box::new(|| {}), Arc::new(|reason: &str| panic!("{reason}")));
+        let fatal = Fatal::new(Box::new(|| {}), Arc::new(|what: &Fatality| panic!("{what}")));
         WalThread {
             wal,
             batch_bytes,

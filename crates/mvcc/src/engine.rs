@@ -16,6 +16,7 @@ use core::fmt;
 use core::ops::Bound;
 
 use bytes::Bytes;
+pub use quorate_node::Scrubbed;
 use quorate_raft::EntryId;
 
 #[cfg(feature = "suite")]
@@ -181,6 +182,16 @@ pub trait Engine: Reader + Send + Any {
 
     /// How much the content takes.
     fn size(&self) -> EngineSize;
+
+    /// Reads on, at most so many bytes, in a cycle over everything that is on disk, and verifies it.
+    /// `None` if there is no disk.
+    ///
+    /// # Errors
+    /// If something is not what was written, or the disk refuses; the engine has failed then.
+    fn scrub(&mut self, bytes_max: usize) -> Result<Option<Scrubbed>, EngineError> {
+        let _ = bytes_max;
+        Ok(None)
+    }
 }
 
 /// How much an engine's content takes.
@@ -198,15 +209,23 @@ pub struct EngineSize {
 pub enum EngineError {
     /// The disk returned other bytes than were written.
     Corrupt(String),
-    /// The disk refused.
+    /// The disk has no room left.
+    Full(String),
+    /// The disk refused otherwise.
     Io(String),
+    /// The disk holds what a later version of this program wrote.
+    Newer(String),
 }
 
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Corrupt(what) => write!(f, "the store is damaged: {what}"),
+            Self::Full(what) => write!(f, "the store's disk is full: {what}"),
             Self::Io(what) => write!(f, "the store's disk failed: {what}"),
+            Self::Newer(what) => {
+                write!(f, "the store is of a later version of this program: {what}")
+            }
         }
     }
 }

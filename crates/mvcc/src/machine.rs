@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 
 use bytes::Bytes;
-use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot};
+use quorate_node::{Fault, FaultKind, Machine, Piece, RestoreError, Scrubbed, Snapshot};
 use quorate_raft::EntryId;
 
 use crate::apply::{self, Changes};
@@ -52,7 +52,7 @@ impl Machine for Store {
             // The other members may know what to do. Going on without would be a different state.
             Err(CommandError::Newer) => {
                 let what = format!("the command at {entry} is of a newer version of the program");
-                return Err(Fault(what));
+                return Err(Fault::new(FaultKind::Newer, what));
             }
         };
         Ok(Outcome { revision: self.state.revision, result })
@@ -85,6 +85,10 @@ impl Machine for Store {
 
     fn idle(&mut self) -> Result<bool, Fault> {
         self.compact_some(REMOVALS_PER_IDLE)
+    }
+
+    fn scrub(&mut self, bytes_max: usize) -> Result<Option<Scrubbed>, Fault> {
+        self.engine.scrub(bytes_max).map_err(fault)
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {

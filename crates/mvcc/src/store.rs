@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
-use quorate_node::Fault;
+use quorate_node::{Fault, FaultKind};
 use quorate_raft::EntryId;
 
 use crate::apply::{Changes, EVENT_BYTES_MAX};
@@ -252,5 +252,11 @@ impl Store {
 
 /// An engine that failed ends the member.
 pub(crate) fn fault(error: EngineError) -> Fault {
-    Fault(format!("{error}"))
+    let kind = match error {
+        EngineError::Corrupt(_) => FaultKind::Damaged,
+        EngineError::Full(_) => FaultKind::Full,
+        EngineError::Io(_) => FaultKind::Io,
+        EngineError::Newer(_) => FaultKind::Newer,
+    };
+    Fault::new(kind, format!("{error}"))
 }

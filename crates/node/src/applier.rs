@@ -13,7 +13,7 @@ use quorate_raft::{
 };
 
 use crate::effects::{ApplyJob, Feedback};
-use crate::machine::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotError};
+use crate::machine::{Fault, FaultKind, Machine, Piece, RestoreError, Snapshot, SnapshotError};
 use crate::proposal;
 
 /// The size of a piece of a snapshot, in bytes.
@@ -209,7 +209,9 @@ impl<O: Send + 'static> Applier<O> {
         let first = |snapshot: &mut Box<dyn Snapshot>| match snapshot.read(&[], PIECE_BYTES) {
             Ok(read) => Ok((Bytes::new(), read)),
             Err(SnapshotError::Fault(fault)) => Err(fault),
-            Err(SnapshotError::Cursor) => Err(Fault("a snapshot without a beginning".into())),
+            Err(SnapshotError::Cursor) => {
+                Err(Fault::new(FaultKind::Damaged, "a snapshot without a beginning"))
+            }
         };
         let (cursor, read) = match snapshot.read(&cursor, PIECE_BYTES) {
             Ok(read) => (cursor, read),

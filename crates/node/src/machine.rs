@@ -69,6 +69,18 @@ pub trait Machine: Send {
         Ok(false)
     }
 
+    /// Reads on in a cycle over everything that the machine has on disk and nobody else may read for
+    /// long, at most so many bytes, and verifies it; so that damage is found while the other members
+    /// are whole. Called from time to time, between batches; a host spreads a cycle over hours. `None`
+    /// if there is nothing of that kind, and then it is not called again.
+    ///
+    /// # Errors
+    /// As for [`Machine::apply`]; [`FaultKind::Damaged`] for what it is there to find.
+    fn scrub(&mut self, bytes_max: usize) -> Result<Option<Scrubbed>, Fault> {
+        let _ = bytes_max;
+        Ok(None)
+    }
+
     /// Freezes the committed state for a transfer. Cheap: must not copy the state.
     ///
     /// # Errors
@@ -83,6 +95,17 @@ pub trait Machine: Send {
     /// [`RestoreError::Rejected`] for a piece that is not what this machine can read: the transfer
     /// is given up and the present state stays.
     fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError>;
+}
+
+/// What [`Machine::scrub`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// How many bytes it read.
+    pub bytes: u64,
+    /// How many bytes a whole cycle reads, as things are.
+    pub total: u64,
+    /// Whether a cycle is complete. The next piece begins another one.
+    pub cycle_ended: bool,
 }
 
 /// A frozen state, read in pieces.
@@ -125,11 +148,51 @@ pub struct Piece {
 
 /// Something is wrong with this member: it must stop, say so, and not guess.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault(pub String);
+pub struct Fault {
+    /// What a host can do about it.
+    pub kind: FaultKind,
+    /// What happened, for the operator.
+    pub report: String,
+}
+
+impl Fault {
+    /// A fault of this kind.
+    pub fn new(kind: FaultKind, report: impl Into<String>) -> Self {
+        Self { kind, report: report.into() }
+    }
+}
+
+/// What can be wrong with a machine, by what can be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultKind {
+    /// What was read is not what was written. Another member has the state; this one can begin
+    /// without it and be given it.
+    Damaged,
+    /// The state is not the one that the cluster agreed on. To be rebuilt in the same way.
+    Diverged,
+    /// The disk has no room left. The state is whole: to try again when there is room is enough.
+    Full,
+    /// The disk refused otherwise. Nobody knows what it holds before it is read anew.
+    Io,
+    /// The state, or a command, is of a version of the program that this one does not know. The state
+    /// is whole, and only another program helps.
+    Newer,
+}
+
+impl FaultKind {
+    /// Whether the state of this member is worthless, and another's takes its place.
+    #[must_use]
+    pub fn loses_state(self) -> bool {
+        match self {
+            Self::Damaged | Self::Diverged => true,
+            Self::Full | Self::Io | Self::Newer => false,
+        }
+    }
+}
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.report)
     }
 }
 

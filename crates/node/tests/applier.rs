@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use quorate_node::proposal::{self, ProposalId};
 use quorate_node::{
-    Applied, Applier, ApplyJob, Fault, Feedback, Machine, Piece, RestoreError, Snapshot,
+    Applied, Applier, ApplyJob, Fault, FaultKind, Feedback, Machine, Piece, RestoreError, Snapshot,
 };
 use quorate_raft::{
     Entry, EntryId, Index, Membership, NodeId, Payload, SnapshotChunk, SnapshotMeta,
@@ -55,7 +55,7 @@ impl Machine for Lazy {
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {
-        Err(Fault("no test here reads a snapshot".into()))
+        Err(Fault::new(FaultKind::Io, "no test here reads a snapshot"))
     }
 
     fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError> {

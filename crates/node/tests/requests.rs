@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::{
-    Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, GroupConfig, Input,
-    Machine, Node, NodeConfig, Piece, RequestError, RestoreError, Snapshot,
+    Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, FaultKind, GroupConfig,
+    Input, Machine, Node, NodeConfig, Piece, RequestError, RestoreError, Snapshot,
 };
 use quorate_raft::{EntryId, GroupId, Limits, Membership, NodeId, Recovered, RoleKind, Time};
 
@@ -48,7 +48,7 @@ impl Machine for Journal {
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {
-        Err(Fault("no test here needs a snapshot".into()))
+        Err(Fault::new(FaultKind::Io, "no test here needs a snapshot"))
     }
 
     fn restore(&mut self, _: &Piece) -> Result<(), RestoreError> {

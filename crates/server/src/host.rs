@@ -60,8 +60,8 @@ pub(crate) fn config(
         }
     });
     let last = log.clone();
-    host.on_fatal = Arc::new(move |reason| {
-        last.fatal("the member can't go on").with("error", reason);
+    host.on_fatal = Arc::new(move |what| {
+        last.fatal("the member can't go on").with("error", what);
         // Not an exit: nothing may run after this, be it a destructor that flushes.
         std::process::abort();
     });

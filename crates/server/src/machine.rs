@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_mvcc::{Outcome, Store};
-use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot};
+use quorate_node::{Fault, Machine, Piece, RestoreError, Scrubbed, Snapshot};
 use quorate_raft::EntryId;
 
 use crate::leases::Leases;
@@ -71,6 +71,10 @@ impl Machine for Replica {
             self.published.publish(self.store.read_state(), self.store.size(), Vec::new());
         }
         Ok(more)
+    }
+
+    fn scrub(&mut self, bytes_max: usize) -> Result<Option<Scrubbed>, Fault> {
+        self.store.scrub(bytes_max)
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {

@@ -50,7 +50,7 @@ pub(crate) fn verify_tree(dir: &Path) -> Result<(), EngineError> {
 }
 
 /// Checks the manifest against the checksum in `current`; returns its path.
-fn verify_manifest(dir: &Path) -> Result<PathBuf, EngineError> {
+pub(crate) fn verify_manifest(dir: &Path) -> Result<PathBuf, EngineError> {
     let current = dir.join(CURRENT);
     let pointer = fs::read(&current).map_err(|error| of_io(current.display(), &error))?;
     let pointer: [u8; CURRENT_BYTES] = pointer

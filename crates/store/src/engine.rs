@@ -2,11 +2,13 @@
 
 use crate::{
     compaction, files::Files, flush, generation::Generation, memtable::applied_row,
-    restore::Replacement, row::tagged, shared::Shared, view::Snapshot,
+    restore::Replacement, row::tagged, scrub::Scrubber, shared::Shared, view::Snapshot,
 };
 use bytes::Bytes;
 use lsm_tree::{Cache, InternalValue, Memtable, SeqNo, Slice, ValueType};
-use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
+use quorate_mvcc::engine::{
+    Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Scrubbed, Table, View,
+};
 use quorate_raft::EntryId;
 use std::{
     path::Path,
@@ -61,6 +63,8 @@ pub struct DiskEngine {
     pub(crate) applied: EntryId,
     /// The position of the last row that is not in the active memtable.
     pub(crate) sealed: EntryId,
+    /// How far the verification of what is on disk is.
+    pub(crate) scrubber: Scrubber,
     /// A new content that is being collected.
     pub(crate) replacement: Option<Replacement>,
     threads: Vec<JoinHandle<()>>,
@@ -100,6 +104,7 @@ impl DiskEngine {
             batch: None,
             applied,
             sealed: applied,
+            scrubber: Scrubber::default(),
             replacement: None,
             threads: Vec::with_capacity(2),
             shared: Arc::new(shared),
@@ -246,6 +251,10 @@ impl Engine for DiskEngine {
 
     fn size(&self) -> EngineSize {
         self.shared.size()
+    }
+
+    fn scrub(&mut self, bytes_max: usize) -> Result<Option<Scrubbed>, EngineError> {
+        self.scrub_some(bytes_max).map(Some)
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn of_io(doing: impl Display, error: &io::Error) -> EngineError {
         io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
             EngineError::Corrupt(text)
         }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::Full(text),
         _ => EngineError::Io(text),
     }
 }

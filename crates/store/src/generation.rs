@@ -6,9 +6,10 @@
 
 use crate::{
     check,
-    error::of_tree,
+    error::{of_io, of_tree},
     files::{Files, Lock},
     row::{APPLIED_KEY, decode_applied},
+    scrub::TableFile,
     view::{Find, Tables, Walk},
 };
 use lsm_tree::{
@@ -19,7 +20,7 @@ use lsm_tree::{
 use quorate_mvcc::engine::EngineError;
 use quorate_raft::EntryId;
 use std::{
-    fs,
+    fs::{self, File},
     path::PathBuf,
     sync::{
         Arc,
@@ -160,6 +161,31 @@ impl Generation {
     /// look.
     pub(crate) fn unmerged_runs(&self) -> usize {
         self.tree.l0_run_count()
+    }
+
+    /// Opens the table with the smallest number above `after`, or the first one.
+    ///
+    /// # Errors
+    /// If its file is gone, or the disk refuses.
+    pub(crate) fn open_table(&self, after: Option<u64>) -> Result<Option<TableFile>, EngineError> {
+        // Held until the file is open, so that it is there.
+        let version = self.tree.current_version();
+        let behind = version.iter_tables().filter(|table| after.is_none_or(|id| table.id() > id));
+        let Some(table) = behind.min_by_key(|table| table.id()) else { return Ok(None) };
+        let path = table.path.to_path_buf();
+        let file = File::open(&path).map_err(|error| of_io(path.display(), &error))?;
+        let checksum = table.checksum().into_u128();
+        Ok(Some(TableFile { id: table.id(), path, checksum, file }))
+    }
+
+    /// Verifies the manifest on disk, which nobody else reads before the next start.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn verify_manifest(&self) -> Result<(), EngineError> {
+        // Manifests are switched under this lock.
+        let _held = self.tree.get_version_history_lock();
+        check::verify_manifest(&self.dir).map(|_path| ())
     }
 
     /// Bytes of all tables, garbage included.

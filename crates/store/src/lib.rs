@@ -28,13 +28,14 @@
 //! `compaction.rs` are those threads · `memtable.rs` is the memory layer · `generation.rs` is one
 //! tree in its directory · `view.rs` reads · `restore.rs` replaces the whole content by a snapshot ·
 //! `files.rs` is the lock and the pointer to the current generation · `check.rs` verifies what the
-//! tree would trust when it opens · `row.rs` lays rows out.
+//! tree would trust when it opens · `scrub.rs` reads what nobody reads · `row.rs` lays rows out.
 //!
 //! # What is not here
 //!
 //! No retry: the first failed write or sync poisons the engine, because the kernel drops the pages
 //! that it could not write and a second sync would claim success (Rebello et al., ATC 2020). No
-//! repair either: a damaged store is an error, and the member does not start.
+//! repair either: damage is an error, told apart from a disk that refuses, and whoever runs the member
+//! has the state of another one.
 
 mod check;
 mod compaction;
@@ -46,6 +47,7 @@ mod generation;
 mod memtable;
 mod restore;
 mod row;
+mod scrub;
 mod shared;
 mod view;
 

@@ -110,6 +110,128 @@ fn a_flipped_bit_is_never_an_answer() {
     assert!(errors * 10 > flips * 9, "only {errors} of {flips} flips were noticed");
 }
 
+/// Damages a copy of a store in one place after the other, and looks at each: a wrong answer, a panic
+/// or an error that is not called damage ends the test. Returns how often the damage was noticed by
+/// whoever read everything, and by the scrubber alone; and how often it was not.
+fn sweep(
+    pristine: &Path,
+    truth: &(EntryId, Content),
+    damages: impl Fn(&[u8]) -> Vec<(usize, Vec<u8>)>,
+) -> [usize; 3] {
+    let damaged = pristine.with_file_name("swept");
+    copy(pristine, &damaged);
+    let mut found = [0; 3];
+    for path in files(&damaged) {
+        let name = path.strip_prefix(&damaged).unwrap().display().to_string();
+        let original = fs::read(&path).unwrap();
+        for (at, bytes) in damages(&original) {
+            let range = at..at + bytes.len();
+            if original[range.clone()] == bytes[..] {
+                continue;
+            }
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.write_all_at(&bytes, at as u64).unwrap();
+            let scrubbed = scrub(&damaged);
+            let answer = read(&damaged);
+            for error in [answer.as_ref().err(), scrubbed.as_ref().err()].into_iter().flatten() {
+                assert!(matches!(error, EngineError::Corrupt(_)), "{name} at {at}: {error}");
+            }
+            match (answer, scrubbed) {
+                (Err(_), _) => found[0] += 1,
+                // What is intact and in the wrong place is noticed by the whole file's checksum alone.
+                (Ok(_), Err(_)) => found[1] += 1,
+                (Ok(answer), Ok(())) => {
+                    assert!(answer == *truth, "{name} at {at}: another answer");
+                    assert!(!name.contains("tables"), "{name} at {at}: nobody noticed");
+                    found[2] += 1;
+                }
+            }
+            file.write_all_at(&original[range], at as u64).unwrap();
+        }
+    }
+    fs::remove_dir_all(&damaged).unwrap();
+    found
+}
+
+/// A whole cycle of the scrubber.
+fn scrub(dir: &Path) -> Result<(), EngineError> {
+    let mut engine = DiskEngine::open(dir, OPTIONS)?;
+    while !engine.scrub(1000)?.expect("there is a disk").cycle_ended {}
+    Ok(())
+}
+
+#[test]
+fn a_lost_or_misplaced_write_of_a_sector_is_never_an_answer_to_a_scrubbed_store() {
+    const SECTOR: usize = 512;
+    let dir = TempDir::new().unwrap();
+    let pristine = dir.path().join("pristine");
+    build(&pristine, 900);
+    let truth = read(&pristine).expect("an undamaged store");
+    let sectors = |file: &[u8]| (0..file.len()).step_by(SECTOR);
+    let end = |file: &[u8], at: usize| file.len().min(at + SECTOR);
+    let zeroed = sweep(&pristine, &truth, |file| {
+        sectors(file).map(|at| (at, vec![0; end(file, at) - at])).collect()
+    });
+    // What belongs elsewhere, and would have been right there.
+    let misplaced = sweep(&pristine, &truth, |file| {
+        let twice = sectors(file).filter(|at| at + 2 * SECTOR <= file.len());
+        twice.map(|at| (at + SECTOR, file[at..at + SECTOR].to_vec())).collect()
+    });
+    println!("noticed by a read, by the scrubber alone, by nobody: {zeroed:?}, {misplaced:?}");
+    assert!(zeroed[0] > 100 && misplaced[0] > 100, "the store is too small to mean anything");
+}
+
+#[test]
+fn the_scrubber_finds_every_flipped_bit_of_a_table_and_a_missing_one() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    build(&store, 40);
+    scrub(&store).expect("an undamaged store");
+    let mut engine = DiskEngine::open(&store, OPTIONS).unwrap();
+    let tables = store.join("0000000000000001.tree/tables");
+    let table = &files(&tables)[0];
+    let original = fs::read(table).unwrap();
+    // Behind what was read when the store was opened, so that only the scrubber sees it.
+    let file = OpenOptions::new().write(true).open(table).unwrap();
+    file.write_all_at(&[original[70] ^ 1], 70).unwrap();
+    let error = loop {
+        match engine.scrub(512) {
+            Ok(Some(scrubbed)) => assert!(!scrubbed.cycle_ended, "nothing was noticed"),
+            Ok(None) => panic!("there is a disk"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, EngineError::Corrupt(_)), "{error}");
+    assert_eq!(engine.commit(EntryId::new(2, 7)), Err(error), "the engine goes on");
+    drop(engine);
+    file.write_all_at(&original[70..71], 70).unwrap();
+    fs::remove_file(table).unwrap();
+    let error = scrub(&store).expect_err("a table is missing");
+    assert!(matches!(error, EngineError::Corrupt(_)), "{error}");
+}
+
+#[test]
+fn the_scrubber_goes_on_while_tables_come_and_go() {
+    let dir = TempDir::new().unwrap();
+    let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
+    let mut cycles = 0;
+    for index in 1..300u64 {
+        let key = format!("key{:03}", index * 7 % 100);
+        engine.put(Table::Key, key.as_bytes(), &[index as u8; 100]).unwrap();
+        engine.commit(EntryId::new(1, index)).unwrap();
+        engine.flush().unwrap();
+        cycles += usize::from(engine.scrub(700).unwrap().unwrap().cycle_ended);
+    }
+    // A snapshot takes the place of all that was there.
+    engine.replace_begin().unwrap();
+    engine.replace_put(Table::Key, b"a", b"1").unwrap();
+    engine.replace_finish(EntryId::new(1, 400)).unwrap();
+    for _ in 0..50 {
+        cycles += usize::from(engine.scrub(700).unwrap().unwrap().cycle_ended);
+    }
+    assert!(cycles > 10, "{cycles} cycles");
+}
+
 #[test]
 fn a_truncated_file_is_an_error() {
     let dir = TempDir::new().unwrap();

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, BufMut, Bytes};
-use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError};
+use quorate_node::{
+    Fault, FaultKind, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
+};
 use quorate_raft::EntryId;
 
 /// A command that no member can apply.
@@ -91,7 +93,7 @@ impl Ledger {
         let side = self.path.with_extension("new");
         fs::write(&side, state.encode())
             .and_then(|()| fs::rename(&side, &self.path))
-            .map_err(|error| Fault(error.to_string()))?;
+            .map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
         self.durable = state.last;
         Ok(())
     }
@@ -110,7 +112,7 @@ impl Machine for Ledger {
 
     fn apply(&mut self, _entry: EntryId, command: &Bytes) -> Result<u64, Fault> {
         if &command[..] == POISON {
-            return Err(Fault("the command is poison".into()));
+            return Err(Fault::new(FaultKind::Io, "the command is poison"));
         }
         assert!(&command[..] != PANIC, "a command that must not be");
         let before = self.visible.lock().unwrap().commands.len() + self.pending.len();

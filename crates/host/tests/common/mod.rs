@@ -112,7 +112,7 @@ impl Cluster {
         let events = Arc::clone(&member.events);
         config.on_event = Arc::new(move |event| events.lock().unwrap().push(event.clone()));
         let fatal = Arc::clone(&member.fatal);
-        config.on_fatal = Arc::new(move |reason| fatal.lock().unwrap().push(reason.to_owned()));
+        config.on_fatal = Arc::new(move |what| fatal.lock().unwrap().push(what.to_string()));
         config
     }
 
