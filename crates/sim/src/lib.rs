@@ -17,7 +17,8 @@
 //! ```
 //!
 //! - [`world`] moves time and lets things happen. Begin here.
-//! - [`swarm`] draws the options, [`sabotage`] breaks what no option may.
+//! - [`swarm`] draws the options and [`extremes`] the worst of them, [`sabotage`] breaks what no
+//!   option may.
 //! - [`quorate_check::invariants`] has one file for each safety property, as seen from inside.
 //! - [`oracle`] judges what clients were told, with [`model`] as the specification.
 //! - [`net`], [`storage`], [`process`], [`workload`]: the parts of a run.
@@ -29,6 +30,8 @@
 
 pub mod chance;
 pub mod engine;
+pub mod extremes;
+pub mod links;
 pub mod model;
 pub mod net;
 pub mod oracle;

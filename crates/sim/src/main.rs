@@ -5,17 +5,17 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use quorate_sim::run::run;
+use quorate_sim::run::{run, run_with};
+use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
-use quorate_sim::world::World;
 
-const USAGE: &str = "usage: quorate-sim SEED
+const USAGE: &str = "usage: quorate-sim SEED [--plain]
        quorate-sim swarm --seeds N [--from S]";
 
 /// What is to be done.
 enum Task {
-    /// Replay one seed.
-    Replay(u64),
+    /// Replay one seed, without its extremes if it is to be plain.
+    Replay { seed: u64, is_plain: bool },
     /// Run many.
     Swarm { from: u64, seeds: u64 },
 }
@@ -23,7 +23,7 @@ enum Task {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match parse(&arguments) {
-        Some(Task::Replay(seed)) => replay(seed),
+        Some(Task::Replay { seed, is_plain }) => replay(seed, is_plain),
         Some(Task::Swarm { from, seeds }) => swarm(from, seeds),
         None => {
             eprintln!("{USAGE}");
@@ -35,7 +35,13 @@ fn main() -> ExitCode {
 fn parse(arguments: &[String]) -> Option<Task> {
     let (first, rest) = arguments.split_first()?;
     if first != "swarm" {
-        return rest.is_empty().then(|| first.parse().ok().map(Task::Replay))?;
+        let seed = first.parse().ok()?;
+        let is_plain = match rest {
+            [] => false,
+            [plain] if plain == "--plain" => true,
+            _ => return None,
+        };
+        return Some(Task::Replay { seed, is_plain });
     }
     let (mut from, mut seeds) = (0, None);
     for pair in rest.chunks(2) {
@@ -48,9 +54,10 @@ fn parse(arguments: &[String]) -> Option<Task> {
     Some(Task::Swarm { from, seeds: seeds? })
 }
 
-fn replay(seed: u64) -> ExitCode {
-    println!("{}", World::new(seed, None, Trace::off()).options());
-    match run(seed, None, Trace::to(|line| println!("{line}"))) {
+fn replay(seed: u64, is_plain: bool) -> ExitCode {
+    let options = if is_plain { Options::plain(seed) } else { Options::of_seed(seed) };
+    println!("{options}");
+    match run_with(seed, options, None, Trace::to(|line| println!("{line}"))) {
         Ok(report) => {
             println!("{report:#?}");
             ExitCode::SUCCESS

@@ -1,7 +1,9 @@
 //! The network: what becomes of a message on its way.
 //!
 //! Every message is lost, delayed and repeated on its own, so any two may swap places. Links are
-//! directed: that one member hears another says nothing about the other direction.
+//! directed: that one member hears another says nothing about the other direction. A link may be
+//! slower than others, carry only so many messages at once, and clog: what it holds comes later, all
+//! of it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,21 +11,44 @@ use std::time::Duration;
 use quorate_raft::NodeId;
 
 use crate::chance::Chance;
+use crate::extremes::{Clogs, Replays};
+use crate::links::Links;
 use crate::swarm::{Options, PartitionStyle};
+
+/// A delay is as drawn at this factor.
+const USUAL_PERCENT: u32 = 100;
 
 /// The links between the members.
 #[derive(Debug)]
 pub struct Net {
     chance: Chance,
+    /// Decides what [`Extremes`](crate::extremes::Extremes) add.
+    extreme: Chance,
     delay_min: Duration,
     delay_mean: Duration,
     loss_per_mille: u64,
     duplicate_per_mille: u64,
+    capacity: Option<u64>,
+    clogs: Option<Clogs>,
+    replays: Option<Replays>,
     members: Vec<NodeId>,
     /// Links that carry nothing: (from, to).
     blocked: BTreeSet<(NodeId, NodeId)>,
-    /// What was sent and lost, and what was sent at all.
+    links: Links<Link>,
     counts: NetCounts,
+}
+
+/// One direction between two members.
+#[derive(Clone, Debug)]
+struct Link {
+    /// Messages that left and have not arrived, repetitions too.
+    in_flight: u64,
+    /// Until when it holds what arrives.
+    clogged_until: Duration,
+    /// What a delay is multiplied by, in percent.
+    delay_percent: u32,
+    /// Whether nothing happens here by chance any more.
+    is_reliable: bool,
 }
 
 /// What became of messages.
@@ -31,48 +56,165 @@ pub struct Net {
 pub struct NetCounts {
     /// Messages given to the network.
     pub sent: u64,
-    /// Those lost, by chance or in a partition.
+    /// Those lost, by chance, in a partition, or because the link was full.
     pub lost: u64,
+    /// Those of the lost that found the link full.
+    pub refused: u64,
     /// Those that arrived a second time.
     pub repeated: u64,
+    /// Those that arrived once more much later.
+    pub replayed: u64,
+    /// Links that clogged.
+    pub clogs: u64,
+    /// Messages that a clogged link held.
+    pub held: u64,
+}
+
+/// After which times a message arrives: never, once, or more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals([Option<Duration>; 3]);
+
+impl Arrivals {
+    /// All of them, the first one first; the others may be earlier all the same.
+    pub fn iter(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.0.iter().flatten().copied()
+    }
+
+    /// Whether it never arrives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0[0].is_none()
+    }
+}
+
+/// What becomes of a message at the end of its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is there.
+    Arrives,
+    /// The link was cut meanwhile.
+    Lost,
+    /// The link is clogged: it is there so much later, or held again.
+    Held(Duration),
 }
 
 impl Net {
     /// A network that works.
     #[must_use]
-    pub fn new(members: Vec<NodeId>, options: &Options, chance: Chance) -> Self {
+    pub fn new(
+        members: Vec<NodeId>,
+        options: &Options,
+        chance: Chance,
+        mut extreme: Chance,
+    ) -> Self {
+        let network = &options.extremes.network;
+        let usual = Link {
+            in_flight: 0,
+            clogged_until: Duration::ZERO,
+            delay_percent: USUAL_PERCENT,
+            is_reliable: false,
+        };
+        let mut links = Links::new(members.len(), usual);
+        if network.lopsided {
+            for (from, to) in links.pairs() {
+                links.get_mut(from, to).delay_percent = *extreme.pick(&[10, 50, 100, 300, 1_000]);
+            }
+        }
         Self {
             chance,
+            extreme,
             delay_min: options.delay_min,
             delay_mean: options.delay_mean,
             loss_per_mille: options.loss_per_mille,
             duplicate_per_mille: options.duplicate_per_mille,
+            capacity: network.capacity,
+            clogs: network.clogs,
+            replays: network.replays,
             members,
             blocked: BTreeSet::new(),
+            links,
             counts: NetCounts::default(),
         }
     }
 
-    /// After which times a message arrives: never if the list is empty, more than once if it is
-    /// longer.
-    pub fn route(&mut self, from: NodeId, to: NodeId) -> Vec<Duration> {
+    /// Takes a message.
+    pub fn route(&mut self, now: Duration, from: NodeId, to: NodeId) -> Arrivals {
         self.counts.sent += 1;
-        if self.is_blocked(from, to) || self.chance.per_mille(self.loss_per_mille) {
+        let is_reliable = self.links.get(from, to).is_reliable;
+        let loss = if is_reliable { 0 } else { self.loss_per_mille };
+        if self.is_blocked(from, to) || self.chance.per_mille(loss) {
             self.counts.lost += 1;
-            return Vec::new();
+            return Arrivals::default();
         }
-        let mut arrivals = vec![self.delay()];
-        if self.chance.per_mille(self.duplicate_per_mille) {
+        if self.capacity.is_some_and(|most| self.links.get(from, to).in_flight >= most)
+            && !is_reliable
+        {
+            self.counts.lost += 1;
+            self.counts.refused += 1;
+            return Arrivals::default();
+        }
+        let mut arrivals = Arrivals::default();
+        arrivals.0[0] = Some(self.delay(from, to));
+        let duplicates = if is_reliable { 0 } else { self.duplicate_per_mille };
+        if self.chance.per_mille(duplicates) {
             self.counts.repeated += 1;
             // A repetition may come much later, when the world has moved on.
             let late = if self.chance.per_mille(200) { 50 } else { 2 };
-            arrivals.push(self.delay() + self.chance.long_tailed(self.delay_mean * late));
+            let first = self.delay(from, to);
+            arrivals.0[1] = Some(first + self.chance.long_tailed(self.delay_mean * late));
         }
+        if !is_reliable {
+            arrivals.0[2] = self.replay();
+            self.clog(now, from, to);
+        }
+        self.links.get_mut(from, to).in_flight += arrivals.iter().count() as u64;
         arrivals
     }
 
-    fn delay(&mut self) -> Duration {
-        self.delay_min + self.chance.long_tailed(self.delay_mean)
+    fn replay(&mut self) -> Option<Duration> {
+        let Replays { per_mille, after } = self.replays?;
+        if !self.extreme.per_mille(per_mille) {
+            return None;
+        }
+        self.counts.replayed += 1;
+        Some(self.extreme.long_tailed(after))
+    }
+
+    fn clog(&mut self, now: Duration, from: NodeId, to: NodeId) {
+        let Some(clogs) = self.clogs else { return };
+        let link = self.links.get_mut(from, to);
+        if link.clogged_until <= now && self.extreme.below(10_000) < clogs.per_myriad {
+            self.counts.clogs += 1;
+            link.clogged_until = now + self.extreme.long_tailed(clogs.lasts);
+        }
+    }
+
+    fn delay(&mut self, from: NodeId, to: NodeId) -> Duration {
+        let percent = self.links.get(from, to).delay_percent;
+        let delay = self.delay_min + self.chance.long_tailed(self.delay_mean);
+        if percent == USUAL_PERCENT { delay } else { delay * percent / USUAL_PERCENT }
+    }
+
+    /// A message has come to the end of its way, or of the time that it was held.
+    pub fn deliver(&mut self, now: Duration, from: NodeId, to: NodeId) -> Delivery {
+        let is_blocked = self.is_blocked(from, to);
+        let link = self.links.get_mut(from, to);
+        if !is_blocked && link.clogged_until > now {
+            self.counts.held += 1;
+            let wait = link.clogged_until - now;
+            let in_order = self.clogs.is_none_or(|clogs| clogs.in_order);
+            let spread =
+                if in_order { Duration::ZERO } else { self.extreme.long_tailed(self.delay_mean) };
+            return Delivery::Held(wait + spread);
+        }
+        link.in_flight = link.in_flight.checked_sub(1).expect("it was on its way");
+        if is_blocked { Delivery::Lost } else { Delivery::Arrives }
+    }
+
+    /// Who held a message that had arrived is gone, and the message with it.
+    pub fn forget(&mut self, from: NodeId, to: NodeId) {
+        let link = self.links.get_mut(from, to);
+        link.in_flight = link.in_flight.checked_sub(1).expect("it was on its way");
     }
 
     /// Whether a message that arrives now gets through. What is under way when a partition begins
@@ -84,6 +226,10 @@ impl Net {
 
     /// Cuts the cluster in some way of this style, and returns the links cut.
     pub fn partition(&mut self, style: PartitionStyle) -> &BTreeSet<(NodeId, NodeId)> {
+        let style = match style {
+            PartitionStyle::Any => *self.extreme.pick(&PartitionStyle::EACH),
+            one => one,
+        };
         let mut shuffled = self.members.clone();
         for last in (1..shuffled.len()).rev() {
             let other = self.chance.position(last + 1);
@@ -91,9 +237,7 @@ impl Net {
         }
         let size = match style {
             PartitionStyle::Single => 1,
-            PartitionStyle::Halves | PartitionStyle::OneWay | PartitionStyle::Links => {
-                self.chance.position(shuffled.len()) + 1
-            }
+            _ => self.chance.position(shuffled.len()) + 1,
         };
         let (left, right) = shuffled.split_at(size.min(shuffled.len()));
         self.blocked.clear();
@@ -113,6 +257,23 @@ impl Net {
                 cut(&mut self.blocked, right, left);
             }
             PartitionStyle::OneWay => cut(&mut self.blocked, left, right),
+            PartitionStyle::Bridge => {
+                // The first of the left hears both sides, and they hear nothing but it.
+                let left = left.get(1..).unwrap_or_default();
+                cut(&mut self.blocked, left, right);
+                cut(&mut self.blocked, right, left);
+            }
+            PartitionStyle::Ring => {
+                for (at, &from) in shuffled.iter().enumerate() {
+                    for (other, &to) in shuffled.iter().enumerate() {
+                        let apart = at.abs_diff(other);
+                        if apart > 1 && apart + 1 < shuffled.len() {
+                            self.blocked.insert((from, to));
+                        }
+                    }
+                }
+            }
+            PartitionStyle::Any => unreachable!("a style was drawn"),
         }
         &self.blocked
     }
@@ -140,16 +301,25 @@ impl Net {
         self.blocked.clear();
     }
 
-    /// From now on nothing is lost or repeated by chance.
+    /// From now on nothing is lost, repeated or held by chance.
     pub fn become_reliable(&mut self) {
         self.loss_per_mille = 0;
         self.duplicate_per_mille = 0;
+        self.capacity = None;
+        self.clogs = None;
+        self.replays = None;
+        for (from, to) in self.links.pairs() {
+            self.links.get_mut(from, to).clogged_until = Duration::ZERO;
+        }
     }
 
     /// A network that can miss heartbeats altogether can't be asked for progress: bounds the delays.
     pub fn become_timely(&mut self, delay_max: Duration) {
         self.delay_min = self.delay_min.min(delay_max / 8);
         self.delay_mean = self.delay_mean.min(delay_max / 8);
+        for (from, to) in self.links.pairs() {
+            self.links.get_mut(from, to).delay_percent = USUAL_PERCENT;
+        }
     }
 
     /// What became of messages so far.
@@ -170,7 +340,7 @@ mod tests {
     fn net(change: impl FnOnce(&mut Options)) -> Net {
         let mut options = Options::draw(&mut Chance::new(1));
         change(&mut options);
-        Net::new((1..=5).map(NodeId).collect(), &options, Chance::new(2))
+        Net::new((1..=5).map(NodeId).collect(), &options, Chance::new(2), Chance::new(3))
     }
 
     #[test]
@@ -179,12 +349,13 @@ mod tests {
             options.loss_per_mille = 200;
             options.duplicate_per_mille = 300;
         });
-        let routes: Vec<_> = (0..10_000).map(|_| net.route(NodeId(1), NodeId(2))).collect();
+        let routes: Vec<_> =
+            (0..10_000).map(|_| net.route(Duration::ZERO, NodeId(1), NodeId(2))).collect();
         let lost = routes.iter().filter(|route| route.is_empty()).count();
-        let twice = routes.iter().filter(|route| route.len() == 2).count();
+        let twice = routes.iter().filter(|route| route.iter().count() == 2).count();
         assert!((1_800..2_200).contains(&lost), "{lost} lost");
         assert!((2_200..2_600).contains(&twice), "{twice} repeated, of the 8000 not lost");
-        let first: Vec<_> = routes.iter().filter_map(|route| route.first()).collect();
+        let first: Vec<_> = routes.iter().filter_map(|route| route.iter().next()).collect();
         assert!(first.windows(2).any(|pair| pair[0] > pair[1]), "the second overtakes the first");
         assert_eq!(net.counts().sent, 10_000);
         assert_eq!(net.counts().lost, lost as u64);
@@ -207,9 +378,77 @@ mod tests {
         assert!(one_way > 25, "{one_way} of 50 one-way partitions cut something");
         let (from, to) = *net.blocked.first().unwrap_or(&(NodeId(1), NodeId(2)));
         net.blocked.insert((from, to));
-        assert_eq!(net.route(from, to), []);
+        assert!(net.route(Duration::ZERO, from, to).is_empty());
         net.heal();
-        assert_ne!(net.route(from, to), []);
+        assert!(!net.route(Duration::ZERO, from, to).is_empty());
+    }
+
+    #[test]
+    fn a_bridge_hears_both_sides_and_a_ring_its_neighbours() {
+        let mut net = net(|_| {});
+        let hears = |net: &Net, a: NodeId| {
+            (1..=5).filter(|b| NodeId(*b) != a && !net.is_blocked(a, NodeId(*b))).count()
+        };
+        let mut cut_in_two = 0;
+        for _ in 0..50 {
+            net.partition(PartitionStyle::Bridge);
+            assert!((1..=5).any(|id| hears(&net, NodeId(id)) == 4), "{:?}", net.blocked);
+            cut_in_two += usize::from(!net.blocked.is_empty());
+        }
+        assert!(cut_in_two > 10, "{cut_in_two} of 50 bridges cut anything");
+        net.partition(PartitionStyle::Ring);
+        assert!((1..=5).all(|id| hears(&net, NodeId(id)) == 2), "{:?}", net.blocked);
+    }
+
+    #[test]
+    fn a_link_carries_so_many_messages_at_once() {
+        let (a, b) = (NodeId(1), NodeId(2));
+        let mut net = net(|options| {
+            (options.loss_per_mille, options.duplicate_per_mille) = (0, 0);
+            options.extremes.network.capacity = Some(3);
+        });
+        let sent = |net: &mut Net| !net.route(Duration::ZERO, a, b).is_empty();
+        assert_eq!([(); 5].map(|()| sent(&mut net)), [true, true, true, false, false]);
+        assert_eq!(net.counts().refused, 2);
+        assert!(!net.route(Duration::ZERO, b, a).is_empty(), "the other direction is another link");
+        assert_eq!(net.deliver(Duration::ZERO, a, b), Delivery::Arrives);
+        assert!(sent(&mut net) && !sent(&mut net));
+    }
+
+    #[test]
+    fn a_clogged_link_holds_what_arrives_until_it_opens() {
+        let (a, b) = (NodeId(1), NodeId(2));
+        let lasts = Duration::from_secs(1);
+        let mut net = net(|options| {
+            options.loss_per_mille = 0;
+            options.extremes.network.clogs =
+                Some(Clogs { per_myriad: 10_000, lasts, in_order: true });
+        });
+        assert!(!net.route(Duration::ZERO, a, b).is_empty());
+        let Delivery::Held(wait) = net.deliver(Duration::ZERO, a, b) else {
+            panic!("every message clogs its link");
+        };
+        assert_eq!(
+            net.deliver(wait / 2, a, b),
+            Delivery::Held(wait - wait / 2),
+            "they come together"
+        );
+        assert_eq!(net.deliver(wait, a, b), Delivery::Arrives);
+        assert_eq!((net.counts().clogs, net.counts().held), (1, 2));
+    }
+
+    #[test]
+    fn a_replay_comes_when_the_world_has_moved_on() {
+        let mut net = net(|options| {
+            (options.loss_per_mille, options.duplicate_per_mille) = (0, 0);
+            let after = Duration::from_secs(5);
+            options.extremes.network.replays = Some(Replays { per_mille: 500, after });
+        });
+        let routes: Vec<_> =
+            (0..200).map(|_| net.route(Duration::ZERO, NodeId(1), NodeId(2))).collect();
+        let late = |route: &Arrivals| route.iter().any(|after| after > Duration::from_secs(2));
+        let count = routes.iter().filter(|route| late(route)).count();
+        assert!((40..120).contains(&count), "{count} of 200");
     }
 
     #[test]

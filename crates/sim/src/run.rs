@@ -4,6 +4,7 @@ use core::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
+use crate::extremes::Extremes;
 use crate::sabotage::Sabotage;
 use crate::swarm::Options;
 use crate::trace::Trace;
@@ -27,7 +28,8 @@ impl fmt::Display for Failure {
         let Self { seed, options, at, what } = self;
         writeln!(f, "seed {seed} fails after {:.6} s: {what}", at.as_secs_f64())?;
         writeln!(f, "{options}")?;
-        write!(f, "replay: cargo run --release -p quorate-sim -- {seed}")
+        let plain = if options.extremes == Extremes::none() { " --plain" } else { "" };
+        write!(f, "replay: cargo run --release -p quorate-sim -- {seed}{plain}")
     }
 }
 
@@ -36,8 +38,20 @@ impl fmt::Display for Failure {
 /// # Errors
 /// What went wrong.
 pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: Trace) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(seed, sabotage, trace);
-    let options = world.options().clone();
+    run_with(seed, Options::of_seed(seed), sabotage, trace)
+}
+
+/// Runs a seed with options that need not be the seed's own.
+///
+/// # Errors
+/// What went wrong.
+pub fn run_with(
+    seed: u64,
+    options: Options,
+    sabotage: Option<Sabotage>,
+    trace: Trace,
+) -> Result<Report, Box<Failure>> {
+    let mut world = World::new(seed, options.clone(), sabotage, trace);
     let result = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
     let what = match result {
         Ok(Ok(report)) => return Ok(report),

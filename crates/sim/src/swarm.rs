@@ -10,6 +10,7 @@ use core::fmt;
 use std::time::Duration;
 
 use crate::chance::Chance;
+use crate::extremes::Extremes;
 
 /// How a partition cuts the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,18 @@ pub enum PartitionStyle {
     OneWay,
     /// Some directed links fail, whichever.
     Links,
+    /// Two parts hear each other only through one member, which hears all.
+    Bridge,
+    /// Each member hears its two neighbours in a ring.
+    Ring,
+    /// Each partition has a style of its own.
+    Any,
+}
+
+impl PartitionStyle {
+    /// The styles that say how to cut.
+    pub const EACH: [Self; 6] =
+        [Self::Halves, Self::Single, Self::OneWay, Self::Links, Self::Bridge, Self::Ring];
 }
 
 /// A fault that comes again and again: the mean time between two, and how long one lasts on
@@ -113,7 +126,12 @@ pub struct Options {
     /// Whether the liveness phase first demands progress of a bare majority, while all others stay
     /// down or cut off.
     pub core_first: bool,
+    /// What goes wrong beyond that.
+    pub extremes: Extremes,
 }
+
+/// Tells the source of the extremes of a seed from that of all else.
+const EXTREMES: u64 = 0x65_7874_7265_6d65;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -125,6 +143,19 @@ const fn us(micros: u64) -> Duration {
 
 impl Options {
     /// The options of a seed.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Self {
+        let mut extreme = Chance::new(seed ^ EXTREMES);
+        Self { extremes: Extremes::draw(&mut extreme), ..Self::plain(seed) }
+    }
+
+    /// The options of a seed without its extremes, as all runs were before there were any.
+    #[must_use]
+    pub fn plain(seed: u64) -> Self {
+        Self::draw(&mut Chance::new(seed).fork())
+    }
+
+    /// Options without extremes.
     #[must_use]
     pub fn draw(chance: &mut Chance) -> Self {
         let members = *chance.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]);
@@ -196,6 +227,7 @@ impl Options {
                     lasts: chance.duration(ms(10), ms(1_000)),
                 })
             },
+            extremes: Extremes::none(),
         }
     }
 }

@@ -207,11 +207,13 @@ fn wal_options(options: &Options) -> WalOptions {
 }
 
 impl World {
-    /// The world of a seed.
+    /// The world of a seed, with these options.
     #[must_use]
-    pub fn new(seed: u64, sabotage: Option<Sabotage>, trace: Trace) -> Self {
+    pub fn new(seed: u64, options: Options, sabotage: Option<Sabotage>, trace: Trace) -> Self {
         let mut chance = Chance::new(seed);
-        let options = Options::draw(&mut chance.fork());
+        // The source of the options; whatever they are, all else of a seed stays what it is.
+        let _ = chance.fork();
+        let mut extreme = Chance::new(!seed);
         let members: Vec<NodeId> = (0..options.members).map(node_id).collect();
         let wal_options = wal_options(&options);
         let places: BTreeMap<NodeId, Place> = members
@@ -238,7 +240,7 @@ impl World {
             places.values().for_each(|place| place.storage.lie());
         }
         Self {
-            net: Net::new(members.clone(), &options, chance.fork()),
+            net: Net::new(members.clone(), &options, chance.fork(), extreme.fork()),
             workload: Workload::new(&options, chance.fork()),
             oracle: Oracle::default(),
             invariants: Invariants::new(Cluster::new(members.iter().copied())),
@@ -358,7 +360,7 @@ impl World {
     fn happen(&mut self, event: Event) -> Result<bool, Violation> {
         let Some(event) = self.hold_back(event) else { return Ok(false) };
         match event {
-            Event::Arrive(envelope) => self.arrive(*envelope),
+            Event::Arrive(envelope) => self.arrive(envelope),
             Event::Turn { node, process } => {
                 if self.is_current(node, process) {
                     self.place(node).turn_scheduled = false;

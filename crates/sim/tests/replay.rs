@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use quorate_sim::run::run;
+use quorate_sim::run::{run, run_with};
+use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
 
 /// Everything that a run prints.
@@ -41,12 +42,14 @@ fn watching_a_run_does_not_change_it() {
 fn seeds_that_found_bugs_pass() {
     let mut seeds = 0;
     for line in include_str!("../seeds/regressions.txt").lines() {
-        let seed = line.split('#').next().expect("a line has a beginning").trim();
-        if seed.is_empty() {
+        let what = line.split('#').next().expect("a line has a beginning").trim();
+        if what.is_empty() {
             continue;
         }
-        let seed = seed.parse().expect("a line begins with a seed");
-        if let Err(failure) = run(seed, None, Trace::off()) {
+        let plain = what.strip_suffix("plain").map(str::trim);
+        let seed = plain.unwrap_or(what).parse().expect("a line begins with a seed");
+        let options = if plain.is_some() { Options::plain(seed) } else { Options::of_seed(seed) };
+        if let Err(failure) = run_with(seed, options, None, Trace::off()) {
             panic!("{failure}\nonce found: {line}");
         }
         seeds += 1;

@@ -86,7 +86,9 @@ impl World {
             return;
         };
         let now = self.now;
-        let links = self.net.partition(self.options.partition_style).clone();
+        let style = self.options.extremes.network.partition_style;
+        let style = style.unwrap_or(self.options.partition_style);
+        let links = self.net.partition(style).clone();
         self.trace.line(now, || format!("these links fail: {links:?}"));
         let lasts = self.chance.long_tailed(fault.lasts);
         self.schedule(lasts, Event::Heal);

@@ -9,6 +9,7 @@ use quorate_raft::{AppendReply, Body, Limits, Membership, NodeId, Record, Time};
 
 use super::{Event, Outcome, World, wal_options};
 use crate::model::Request;
+use crate::net::Delivery;
 use crate::oracle::RequestId;
 use crate::process::{GROUP, Outbox, Process};
 use crate::sabotage::Sabotage;
@@ -80,7 +81,11 @@ impl World {
         place.wake_at = None;
         place.turn_scheduled = false;
         place.applying = false;
-        place.paused = None;
+        for event in place.paused.take().into_iter().flatten() {
+            if let Event::Arrive(envelope) = event {
+                self.net.forget(envelope.from, envelope.to);
+            }
+        }
         self.report.crashes += 1;
         self.trace.line(now, || format!("{id} crashes"));
         for client in 0..self.workload.clients().len() {
@@ -237,13 +242,13 @@ impl World {
             self.invariants.observe(Fact::Sent { message })?;
         }
         self.forge(&mut envelope);
-        let arrivals = self.net.route(envelope.from, envelope.to);
         let now = self.now;
+        let arrivals = self.net.route(now, envelope.from, envelope.to);
         self.trace.line(now, || {
             let fate = if arrivals.is_empty() { "lost" } else { "sent" };
             format!("{fate} {envelope:?}")
         });
-        for after in arrivals {
+        for after in arrivals.iter() {
             self.schedule(after, Event::Arrive(Box::new(envelope.clone())));
         }
         Ok(())
@@ -262,11 +267,12 @@ impl World {
         }
     }
 
-    pub(super) fn arrive(&mut self, envelope: Envelope) {
-        if self.net.is_blocked(envelope.from, envelope.to) {
-            return;
+    pub(super) fn arrive(&mut self, envelope: Box<Envelope>) {
+        match self.net.deliver(self.now, envelope.from, envelope.to) {
+            Delivery::Arrives => self.post(envelope.to, Input::Peer(*envelope)),
+            Delivery::Lost => {}
+            Delivery::Held(after) => self.schedule(after, Event::Arrive(envelope)),
         }
-        self.post(envelope.to, Input::Peer(envelope));
     }
 
     pub(super) fn begin_batch(&mut self, node: NodeId) {

@@ -1,0 +1,123 @@
+//! What goes wrong beyond the middling faults of [`Options`](crate::swarm::Options): clogged links,
+//! wild clocks, starved processes, disks that hang.
+//!
+//! All of it is drawn from sources of its own, one for each part, and decided by sources of its own
+//! while a run goes on. So a seed without extremes is the run it was before there were any, and an
+//! extreme that is added later moves nothing that is there. [`Extremes::none`] is a run of the old
+//! kind; `seeds/regressions.txt` has seeds that mean it.
+
+use std::time::Duration;
+
+use crate::chance::Chance;
+use crate::swarm::PartitionStyle;
+
+/// All extremes of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extremes {
+    /// Those of the network.
+    pub network: Network,
+}
+
+/// How links fail beyond loss, delay and partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The most messages that are on their way over one directed link; more are lost.
+    pub capacity: Option<u64>,
+    /// Links that deliver nothing for a while and then all of it.
+    pub clogs: Option<Clogs>,
+    /// Repetitions that come when the world has long moved on, and who receives them may be another
+    /// process.
+    pub replays: Option<Replays>,
+    /// Whether each directed link is slower or faster than the others, by its own factor.
+    pub lopsided: bool,
+    /// A style of partitions instead of the one in the options.
+    pub partition_style: Option<PartitionStyle>,
+}
+
+/// See [`Network::clogs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clogs {
+    /// Of ten thousand messages, how many clog their link.
+    pub per_myriad: u64,
+    /// The mean time that it takes.
+    pub lasts: Duration,
+    /// Whether what was held comes all at once and in order, or each in its own time after that.
+    pub in_order: bool,
+}
+
+/// See [`Network::replays`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replays {
+    /// Of a thousand messages, how many come again.
+    pub per_mille: u64,
+    /// How much later, on average.
+    pub after: Duration,
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+impl Extremes {
+    /// A run without any.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Those of a seed. A quarter of all seeds has none.
+    #[must_use]
+    pub fn draw(chance: &mut Chance) -> Self {
+        let any = chance.per_mille(750);
+        let network = Network::draw(&mut chance.fork());
+        if any { Self { network } } else { Self::none() }
+    }
+}
+
+impl Network {
+    fn draw(chance: &mut Chance) -> Self {
+        let has = |chance: &mut Chance| chance.per_mille(300);
+        Self {
+            capacity: has(chance).then(|| chance.between(2, 20)),
+            clogs: has(chance).then(|| Clogs {
+                per_myriad: *chance.pick(&[1, 5, 20, 50, 200]),
+                lasts: ms(*chance.pick(&[20, 100, 500, 2_000, 5_000])),
+                in_order: chance.per_mille(500),
+            }),
+            replays: has(chance).then(|| Replays {
+                per_mille: *chance.pick(&[2, 10, 50, 200]),
+                after: ms(*chance.pick(&[100, 1_000, 5_000])),
+            }),
+            lopsided: has(chance),
+            partition_style: has(chance).then(|| {
+                *chance.pick(&[
+                    PartitionStyle::Bridge,
+                    PartitionStyle::Ring,
+                    PartitionStyle::Links,
+                    PartitionStyle::Any,
+                ])
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_extreme_is_absent_from_most_runs_and_present_in_some() {
+        let all: Vec<Extremes> =
+            (0..400).map(|seed| Extremes::draw(&mut Chance::new(seed))).collect();
+        let some = |has: fn(&Extremes) -> bool| {
+            let count = all.iter().filter(|extremes| has(extremes)).count();
+            assert!((10..200).contains(&count), "{count} of 400");
+        };
+        some(|e| *e == Extremes::none());
+        some(|e| e.network.capacity.is_some());
+        some(|e| e.network.clogs.is_some());
+        some(|e| e.network.replays.is_some());
+        some(|e| e.network.lopsided);
+        some(|e| e.network.partition_style.is_some());
+    }
+}
