@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_raft::{GroupId, Persist, Seq};
+use quorate_raft::{GroupId, Persist, Record, Seq};
 use quorate_wal::{Wal, WalOptions};
 
 use crate::clock::Clock;
@@ -20,10 +20,14 @@ use crate::wire;
 /// left, or a leader that keeps no bounds; it goes in pieces, as many as it takes.
 pub(crate) const BATCH_BYTES: usize = 64 << 20;
 
-/// The record of any append takes less than this in the log, in bytes. An entry from a peer takes less than twice
-/// what it took in its frame (a no-op 16 bytes for 9); what this member proposes at once is bounded
-/// as uncommitted.
-pub(crate) const APPEND_BYTES_MAX: usize = 2 * wire::FRAME_BYTES_MAX;
+/// How many entries go to the log at once. A record of the log has entries of one term, so what a peer sends
+/// may take a header for each entry.
+const APPEND_ENTRIES_MAX: usize = 1 << 16;
+
+/// So many entries take less than this in the log, in bytes. An entry from a peer takes less than twice what
+/// it took in its frame, and perhaps a header; what this member proposes at once is bounded as
+/// uncommitted.
+pub(crate) const APPEND_BYTES_MAX: usize = 2 * wire::FRAME_BYTES_MAX + 128 * APPEND_ENTRIES_MAX;
 
 const _: () = assert!(
     BATCH_BYTES + APPEND_BYTES_MAX <= Wal::BATCH_BYTES_MAX,
@@ -92,14 +96,26 @@ impl<O: Send + 'static> WalThread<O> {
         let mut last = BTreeMap::new();
         self.shared.metrics.wal_records.add(jobs.len() as u64);
         for (group, Persist { seq, record }) in jobs.drain(..) {
-            self.wal.append(group, &record);
-            last.insert(group, seq);
-            if self.wal.batch_bytes() >= self.batch_bytes {
-                self.commit()?;
+            match record {
+                Record::Append(entries) if entries.len() > APPEND_ENTRIES_MAX => {
+                    for piece in entries.chunks(APPEND_ENTRIES_MAX) {
+                        self.append(group, &Record::Append(piece.to_vec()))?;
+                    }
+                }
+                record => self.append(group, &record)?,
             }
+            last.insert(group, seq);
         }
         self.commit()?;
         Ok(last.into_iter().collect())
+    }
+
+    fn append(&mut self, group: GroupId, record: &Record) -> Result<(), quorate_wal::WalError> {
+        self.wal.append(group, record);
+        if self.wal.batch_bytes() >= self.batch_bytes {
+            self.commit()?;
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), quorate_wal::WalError> {
@@ -114,9 +130,7 @@ impl<O: Send + 'static> WalThread<O> {
 mod tests {
     use bytes::Bytes;
     use quorate_node::{Envelope, EnvelopeBody};
-    use quorate_raft::{
-        Append, Body, Entry, EntryId, Index, Message, NodeId, Payload, Record, Term,
-    };
+    use quorate_raft::{Append, Body, Entry, EntryId, Index, Message, NodeId, Payload, Term};
     use quorate_wal::MemDisk;
 
     use super::*;
@@ -184,10 +198,24 @@ mod tests {
             })
             .collect();
         assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(50))]);
-        // Each takes 56 bytes for its header and 132 for its body, filled up to 136.
-        assert_eq!(thread.shared.metrics.wal_sync.count(), 9, "six records in each piece");
+        // Each takes 128 bytes for its header and 108 for its body, filled up to 112.
+        assert_eq!(thread.shared.metrics.wal_sync.count(), 11, "five records in each piece");
         let (_, recovered) = Wal::open(Box::new(disk.copy()), wal_options()).unwrap();
         assert_eq!(recovered[&GROUP].entries.len(), 50);
+    }
+
+    #[test]
+    fn entries_of_very_many_terms_go_in_pieces_too() {
+        let disk = MemDisk::new();
+        let mut thread = thread(&disk, 1);
+        let count = 2 * APPEND_ENTRIES_MAX as u64 + 1;
+        let entries =
+            (1..=count).map(|n| Entry { id: EntryId::new(n, n), payload: Payload::Noop }).collect();
+        let mut jobs = vec![(GROUP, Persist { seq: Seq(1), record: Record::Append(entries) })];
+        assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(1))]);
+        assert_eq!(thread.shared.metrics.wal_sync.count(), 4, "three pieces, and nothing after");
+        let (_, recovered) = Wal::open(Box::new(disk.copy()), wal_options()).unwrap();
+        assert_eq!(recovered[&GROUP].entries.len() as u64, count);
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //!
 //! A sync costs the same for one record as for a thousand, so whatever arrives while one is under way
 //! shares the next. Bodies are encoded as records arrive, command bytes are copied once; headers need
-//! the place in the segment, which is known at the commit, and are filled in then.
+//! the place in the segment and how the group stands, which is known at the commit, and are filled in
+//! then.
 
-use quorate_raft::{GroupId, Record};
+use quorate_raft::{Entry, GroupId, Index, Record};
 
-use crate::record::{
-    HEADER_BYTES, Header, Kind, Link, entries_that_fit, padded, put_entries, put_record,
-};
+use crate::record::{HEADER_BYTES, Header, Kind, Link, entries_that_fit, padded, put_entries};
+use crate::standing::Standing;
 
 /// A header that is not filled in yet.
 #[derive(Debug)]
@@ -17,8 +17,20 @@ struct Blank {
     at: usize,
     kind: Kind,
     group: GroupId,
+    standing: Standing,
+    first: Index,
     length: u32,
     body_checksum: u32,
+}
+
+/// What a header says besides its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Title {
+    pub(crate) kind: Kind,
+    pub(crate) group: GroupId,
+    pub(crate) standing: Standing,
+    /// See [`Header::first`].
+    pub(crate) first: Index,
 }
 
 /// Records, one after the other, in one piece of memory.
@@ -33,38 +45,28 @@ impl Frames {
     const KEPT_BYTES: usize = 4 << 20;
 
     /// Adds a record whose body is what `write` appends.
-    pub(crate) fn push(&mut self, group: GroupId, write: impl FnOnce(&mut Vec<u8>) -> Kind) {
+    pub(crate) fn push(&mut self, title: Title, write: impl FnOnce(&mut Vec<u8>)) {
         let at = self.bytes.len();
         let begin = at + HEADER_BYTES;
         self.bytes.resize(begin, 0);
-        let kind = write(&mut self.bytes);
+        write(&mut self.bytes);
         let length = self.bytes.len() - begin;
         self.bytes.resize(begin + padded(length), 0);
+        let Title { kind, group, standing, first } = title;
         self.blanks.push(Blank {
             at,
             kind,
             group,
+            standing,
+            first,
             length: u32::try_from(length).expect("a record is capped below 4 GiB"),
             body_checksum: crc32fast::hash(&self.bytes[begin..]),
         });
     }
 
-    /// Adds entries, in as many records as the limit of a body demands.
-    pub(crate) fn push_entries<'a>(
-        &mut self,
-        group: GroupId,
-        mut entries: &'a [quorate_raft::Entry],
-        length_max: usize,
-    ) {
-        while !entries.is_empty() {
-            let (part, rest): (&'a _, &'a _) =
-                entries.split_at(entries_that_fit(entries, length_max));
-            self.push(group, |body| {
-                put_entries(body, part.iter());
-                Kind::Append
-            });
-            entries = rest;
-        }
+    /// Says how the group stands after a record.
+    pub(crate) fn stand(&mut self, position: usize, standing: Standing) {
+        self.blanks[position].standing = standing;
     }
 
     /// Adds the records of another one behind its own.
@@ -104,6 +106,8 @@ impl Frames {
                 offset: place.expect("a segment is capped below 4 GiB"),
                 durable,
                 length: blank.length,
+                standing: blank.standing,
+                first: blank.first,
                 body_checksum: blank.body_checksum,
             }
             .encode();
@@ -120,23 +124,52 @@ impl Frames {
     }
 }
 
+/// Cuts entries into pieces that make one record each.
+pub(crate) fn pieces(entries: &[Entry], length_max: usize) -> impl Iterator<Item = &[Entry]> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (piece, others) = rest.split_at(entries_that_fit(rest, length_max));
+        rest = others;
+        Some(piece)
+    })
+}
+
 /// The records since the last commit.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) frames: Frames,
-    /// The same records, for what the log remembers of the groups.
+    /// The same records, one by one, for what the log remembers of the groups.
     pub(crate) records: Vec<(GroupId, Record)>,
 }
 
 impl Batch {
     pub(crate) fn push(&mut self, group: GroupId, record: &Record, length_max: usize) {
         match record {
-            Record::Append(entries) => self.frames.push_entries(group, entries, length_max),
+            Record::Append(entries) => {
+                for piece in pieces(entries, length_max) {
+                    self.push_one(group, Record::Append(piece.to_vec()));
+                }
+            }
             Record::HardState(_) | Record::Compact(_) | Record::Reset(_) => {
-                self.frames.push(group, |body| put_record(body, record));
+                self.push_one(group, record.clone());
             }
         }
-        self.records.push((group, record.clone()));
+    }
+
+    fn push_one(&mut self, group: GroupId, record: Record) {
+        let (kind, entries): (_, &[Entry]) = match &record {
+            Record::HardState(_) => (Kind::HardState, &[]),
+            Record::Append(entries) => (Kind::Append, entries),
+            Record::Compact(_) => (Kind::Compact, &[]),
+            Record::Reset(_) => (Kind::Reset, &[]),
+        };
+        let first = entries.first().map_or(Index(0), |entry| entry.id.index);
+        let title = Title { kind, group, standing: Standing::default(), first };
+        self.frames.push(title, |body| put_entries(body, entries.iter()));
+        self.records.push((group, record));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -17,7 +17,8 @@ use std::collections::VecDeque;
 
 use quorate_raft::{Entry, EntryId, HardState, Index, Record, Recovered};
 
-use crate::record::{Flaw, State, entry_bytes};
+use crate::record::{Flaw, entry_bytes};
+use crate::standing::Standing;
 
 /// An entry, and where it lies.
 #[derive(Clone, Debug)]
@@ -29,18 +30,27 @@ struct Held {
 /// What the log remembers of a group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GroupLog {
-    hard_state: HardState,
-    base: EntryId,
+    standing: Standing,
+    /// During recovery, entries that are not held may be replaced, and then the log ends with one whose
+    /// name is not known here. The header of the next record tells.
+    turn_is_unknown: bool,
     held_after: Index,
     held: VecDeque<Held>,
     /// What the held entries take on disk, without headers.
     bytes: u64,
+    /// During recovery, the last of the entries that a checkpoint says that it carries.
+    carried_to: Option<EntryId>,
 }
 
 impl GroupLog {
+    /// How the group stands.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
+
     /// The position of the last entry.
     fn last(&self) -> Index {
-        Index(self.held_after.0 + self.held.len() as u64)
+        self.standing.last.index
     }
 
     /// The segment of the first entry that is needed; `None` if none is.
@@ -51,12 +61,6 @@ impl GroupLog {
     /// What the entries take on disk, without headers.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// The group as a segment that begins now has to tell of it, `carried` if its entries follow.
-    pub(crate) fn state(&self, carried: bool) -> State {
-        let last = if carried { self.base.index } else { self.last() };
-        State { hard_state: self.hard_state, base: self.base, last }
     }
 
     /// The entries.
@@ -71,41 +75,74 @@ impl GroupLog {
         }
     }
 
-    /// Takes over what the begin of a segment tells. `known` says that earlier segments were read, so
-    /// that it can be compared.
-    pub(crate) fn restore(&mut self, state: State, known: bool) -> Result<(), Flaw> {
-        let State { hard_state, base, last } = state;
-        if last < base.index {
-            return Err(Flaw::new(format!("a last entry not before {base}"), format!("{last}")));
+    /// Takes over what the begin of a segment tells, `carried` if the entries follow anew. `known` says
+    /// that earlier segments were read, so that it can be compared.
+    pub(crate) fn restore(
+        &mut self,
+        told: Standing,
+        carried: bool,
+        known: bool,
+    ) -> Result<(), Flaw> {
+        self.check_carried()?;
+        if known {
+            self.check(told)?;
         }
-        if known && (hard_state, base) != (self.hard_state, self.base) {
-            return Err(Flaw::new(
-                format!("what earlier segments say: {:?}, base {}", self.hard_state, self.base),
-                format!("{hard_state:?}, base {base}"),
-            ));
+        self.standing = told;
+        if carried {
+            self.standing = Standing::empty(told.hard_state, told.base);
+            self.carried_to = Some(told.last);
         }
-        if known && last != base.index && last != self.last() {
-            let expected = format!("what earlier segments say: last entry {}", self.last());
-            return Err(Flaw::new(expected, format!("{last}")));
-        }
-        self.hard_state = hard_state;
-        self.base = base;
-        if !known || last == base.index {
+        if carried || !known {
             self.held.clear();
             self.bytes = 0;
-            self.held_after = last;
+            self.held_after = self.last();
         }
         Ok(())
     }
 
+    /// Takes over entries that a checkpoint carries.
+    pub(crate) fn carry(&mut self, entries: &[Entry], segment: u64) -> Result<(), Flaw> {
+        let follows = entries.first().is_some_and(|entry| entry.id.index == self.last().next());
+        if self.carried_to.is_none() || !follows {
+            let found = entries.first().map_or(EntryId::ZERO, |entry| entry.id);
+            let expected = format!("the entry after {}, carried", self.standing.last);
+            return Err(Flaw::new(expected, found.to_string()));
+        }
+        self.apply_append(entries, segment)
+    }
+
+    /// Whether the group stands as a header tells.
+    pub(crate) fn check(&mut self, told: Standing) -> Result<(), Flaw> {
+        if std::mem::take(&mut self.turn_is_unknown) {
+            self.standing.turn = told.turn;
+        }
+        if self.standing == told {
+            return Ok(());
+        }
+        let expected = format!("what the records before lead to: {:?}", self.standing);
+        Err(Flaw::new(expected, format!("{told:?}")))
+    }
+
+    /// Whether everything that was to be carried is there.
+    fn check_carried(&mut self) -> Result<(), Flaw> {
+        match self.carried_to.take() {
+            Some(last) if last != self.standing.last => {
+                let found = self.standing.last.to_string();
+                Err(Flaw::new(format!("entries to {last}, carried"), found))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Applies a record that lies in this segment.
     pub(crate) fn apply(&mut self, record: &Record, segment: u64) -> Result<(), Flaw> {
+        self.check_carried()?;
         match record {
             Record::HardState(hard_state) => self.apply_hard_state(*hard_state),
             Record::Append(entries) => self.apply_append(entries, segment),
             Record::Compact(id) => self.apply_compact(*id),
             Record::Reset(id) => {
-                self.base = *id;
+                self.standing = Standing::empty(self.standing.hard_state, *id);
                 self.held.clear();
                 self.bytes = 0;
                 self.held_after = id.index;
@@ -116,7 +153,7 @@ impl GroupLog {
 
     /// A term never descends, and a vote is given once (Raft §5.2).
     fn apply_hard_state(&mut self, hard_state: HardState) -> Result<(), Flaw> {
-        let before = self.hard_state;
+        let before = self.standing.hard_state;
         let voted_anew = hard_state.term == before.term
             && before.vote.is_some()
             && hard_state.vote != before.vote;
@@ -124,34 +161,36 @@ impl GroupLog {
             let expected = format!("a successor of {before:?}");
             return Err(Flaw::new(expected, format!("{hard_state:?}")));
         }
-        self.hard_state = hard_state;
+        self.standing.hard_state = hard_state;
         Ok(())
     }
 
-    /// Entries replace whatever follows their predecessor, which must be there (Raft §5.3).
+    /// Entries, all of one term, replace whatever follows their predecessor, which must be there (Raft
+    /// §5.3).
     fn apply_append(&mut self, entries: &[Entry], segment: u64) -> Result<(), Flaw> {
-        let Some(first) = entries.first() else { return Ok(()) };
-        let fits = first.id.index > self.base.index && first.id.index <= self.last().next();
-        if !fits {
-            let (base, last) = (self.base.index, self.last());
-            let expected = format!("entries that begin in ({base}, {}]", last.next());
-            return Err(Flaw::new(expected, format!("the first at {}", first.id.index)));
-        }
-        let gap = entries.windows(2).find(|pair| pair[0].id.index.next() != pair[1].id.index);
-        if let Some(pair) = gap {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+        let (first, last) = (first.id, last.id);
+        let follows = |pair: &[Entry]| {
+            pair[0].id.index.next() == pair[1].id.index && pair[0].id.term == pair[1].id.term
+        };
+        if let Some(pair) = entries.windows(2).find(|pair| !follows(pair)) {
             return Err(Flaw::new(
                 format!("the entry after {}", pair[0].id),
                 pair[1].id.to_string(),
             ));
         }
-        let predecessor = Index(first.id.index.0 - 1);
-        while self.last() > predecessor {
-            match self.held.pop_back() {
-                Some(held) => self.bytes -= entry_bytes(&held.entry) as u64,
-                // The entries replaced are among those that are not held.
-                None => self.held_after = predecessor,
-            }
+        let fits = first.index > self.standing.base.index && first.index <= self.last().next();
+        if !fits {
+            let (base, last) = (self.standing.base.index, self.last());
+            let expected = format!("entries that begin in ({base}, {}]", last.next());
+            return Err(Flaw::new(expected, format!("the first at {}", first.index)));
         }
+        self.truncate(Index(first.index.0 - 1));
+        if last.term < self.standing.last.term && !self.turn_is_unknown {
+            let expected = format!("an entry of at least {}", self.standing.last.term);
+            return Err(Flaw::new(expected, last.to_string()));
+        }
+        self.standing.extend(last);
         for entry in entries {
             self.bytes += entry_bytes(entry) as u64;
             self.held.push_back(Held { entry: entry.clone(), segment });
@@ -159,12 +198,53 @@ impl GroupLog {
         Ok(())
     }
 
+    /// Removes the entries after this position, which is not before the base.
+    fn truncate(&mut self, to: Index) {
+        if to >= self.last() {
+            return;
+        }
+        while Index(self.held_after.0 + self.held.len() as u64) > to {
+            match self.held.pop_back() {
+                Some(held) => self.bytes -= entry_bytes(&held.entry) as u64,
+                // The entries removed are among those that are not held.
+                None => self.held_after = to,
+            }
+        }
+        let Standing { base, turn, last, .. } = self.standing;
+        if to > turn.index {
+            self.standing.last = EntryId { term: last.term, index: to };
+        } else if to == base.index {
+            (self.standing.turn, self.standing.last) = (base, base);
+        } else if let Some(Held { entry, .. }) = self.held.back() {
+            let last = entry.id;
+            let turn = self.held.partition_point(|held| held.entry.id.term < last.term);
+            self.standing.last = last;
+            match turn.checked_sub(1) {
+                Some(turn) => self.standing.turn = self.held[turn].entry.id,
+                None => {
+                    self.standing.turn = base;
+                    self.turn_is_unknown = self.held_after != base.index;
+                }
+            }
+        } else {
+            (self.standing.turn, self.standing.last) =
+                (base, EntryId { term: base.term, index: to });
+            self.turn_is_unknown = true;
+        }
+    }
+
     fn apply_compact(&mut self, id: EntryId) -> Result<(), Flaw> {
-        let known = if id.index == self.base.index {
-            Some(self.base)
-        } else if id.index < self.base.index || id.index > self.last() {
-            let expected = format!("an entry in [{}, {}]", self.base.index, self.last());
+        let Standing { base, turn, last, .. } = self.standing;
+        if id.index < base.index || id.index > last.index {
+            let expected = format!("an entry in [{}, {}]", base.index, last.index);
             return Err(Flaw::new(expected, id.to_string()));
+        }
+        let known = if id.index == base.index {
+            Some(base)
+        } else if id.index > turn.index {
+            Some(EntryId { term: last.term, index: id.index })
+        } else if id.index == turn.index {
+            Some(turn)
         } else if id.index > self.held_after {
             let position = usize::try_from(id.index.0 - self.held_after.0 - 1);
             position.ok().and_then(|position| Some(self.held.get(position)?.entry.id))
@@ -174,7 +254,10 @@ impl GroupLog {
         if let Some(known) = known.filter(|known| *known != id) {
             return Err(Flaw::new(known.to_string(), id.to_string()));
         }
-        self.base = id;
+        self.standing.base = id;
+        if turn.index < id.index {
+            self.standing.turn = id;
+        }
         while self.held_after < id.index {
             match self.held.pop_front() {
                 Some(held) => {
@@ -188,25 +271,14 @@ impl GroupLog {
     }
 
     /// What a restart finds.
-    pub(crate) fn recovered(&self) -> Result<Recovered, Flaw> {
-        if self.held_after != self.base.index {
-            let (base, after) = (self.base.index, self.held_after);
-            let expected = format!("the entries ({base}, {after}] in some segment");
+    pub(crate) fn recovered(&mut self) -> Result<Recovered, Flaw> {
+        self.check_carried()?;
+        let Standing { hard_state, base, .. } = self.standing;
+        if self.held_after != base.index {
+            let expected =
+                format!("the entries ({}, {}] in some segment", base.index, self.held_after);
             return Err(Flaw::new(expected, "none of them"));
         }
-        // Each append was checked against its predecessor's place, and terms are known only now.
-        let mut last = self.base;
-        for entry in self.entries() {
-            if entry.id.term < last.term {
-                let expected = format!("an entry of at least {} after {last}", last.term);
-                return Err(Flaw::new(expected, entry.id.to_string()));
-            }
-            last = entry.id;
-        }
-        Ok(Recovered {
-            hard_state: self.hard_state,
-            base: self.base,
-            entries: self.entries().cloned().collect(),
-        })
+        Ok(Recovered { hard_state, base, entries: self.entries().cloned().collect() })
     }
 }

@@ -38,6 +38,7 @@ mod group;
 mod record;
 mod recover;
 mod segment;
+mod standing;
 mod wal;
 
 pub use disk::{Disk, FileDisk, create_directory};

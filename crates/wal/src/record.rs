@@ -1,9 +1,13 @@
 //! How a record lies in a segment: a header, then a body, both checksummed.
 //!
 //! The header says where the record belongs (segment and offset), when it was written (sequence),
-//! what came before it (chain), and **how much of the segment was durable already when it was written**.
-//! The last is what recovery needs to tell a torn tail from damage; see `recover.rs`. The whole layout
-//! is in `docs/wal.md`.
+//! what came before it (chain), **how much of the segment was durable already when it was written**,
+//! and **how its group stands after it**. The watermark is what recovery needs to tell a torn tail from
+//! damage; see `recover.rs`. The standing is what it needs to name what damage took; see `salvage.rs`.
+//! The whole layout is in `docs/wal.md`.
+//!
+//! Whatever fits into the standing is told by it alone. Only entries have a body, and all entries of one
+//! record have one term, so that the header of an append whose body is lost still names each of them.
 //!
 //! Bytes from a disk are never trusted: the length is used after the checksum of the header proved
 //! it, and is capped besides.
@@ -11,14 +15,16 @@
 use std::fmt;
 
 use bytes::Bytes;
-use quorate_raft::{Entry, EntryId, GroupId, HardState, Index, NodeId, Payload, Record, Term};
+use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record};
+
+use crate::standing::Standing;
 
 /// `QWAL`: the first bytes of every record.
 pub(crate) const MAGIC: [u8; 4] = *b"QWAL";
 /// The version of the format. A reader refuses others.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 /// The length of a header.
-pub(crate) const HEADER_BYTES: usize = 56;
+pub(crate) const HEADER_BYTES: usize = 128;
 /// Records begin at multiples of this. Bodies are filled up with zeros.
 pub(crate) const ALIGNMENT: usize = 8;
 
@@ -42,11 +48,14 @@ pub(crate) enum Kind {
     Compact = 5,
     /// [`Record::Reset`].
     Reset = 6,
+    /// Entries that earlier segments hold already, written anew in a checkpoint.
+    Carry = 7,
 }
 
 impl Kind {
     fn parse(number: u8) -> Option<Self> {
-        [Self::Head, Self::State, Self::HardState, Self::Append, Self::Compact, Self::Reset]
+        use Kind::{Append, Carry, Compact, HardState, Head, Reset, State};
+        [Head, State, HardState, Append, Compact, Reset, Carry]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }
@@ -76,6 +85,11 @@ pub(crate) struct Header {
     pub(crate) durable: u32,
     /// The length of the body, without the zeros that fill it up.
     pub(crate) length: u32,
+    /// How the group stands after this record. In a [`Kind::Carry`], as far as it is written anew.
+    pub(crate) standing: Standing,
+    /// In an append or a carry, the first entry; those up to the last of the standing are in the body,
+    /// and have its term. In a state, the first entry of those that follow anew, or 0 if none do.
+    pub(crate) first: Index,
     /// The checksum of the body, with the zeros that fill it up.
     pub(crate) body_checksum: u32,
 }
@@ -83,10 +97,12 @@ pub(crate) struct Header {
 impl Header {
     /// The bytes of the header, and its checksum.
     pub(crate) fn encode(&self) -> ([u8; HEADER_BYTES], u32) {
+        let (standing, voted) = self.standing.encode();
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4] = VERSION;
         bytes[5] = self.kind as u8;
+        bytes[6] = voted;
         bytes[8..16].copy_from_slice(&self.group.0.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.link.sequence.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.segment.to_le_bytes());
@@ -94,9 +110,11 @@ impl Header {
         bytes[36..40].copy_from_slice(&self.durable.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.length.to_le_bytes());
         bytes[44..48].copy_from_slice(&self.link.chain.to_le_bytes());
-        bytes[48..52].copy_from_slice(&self.body_checksum.to_le_bytes());
-        let checksum = crc32fast::hash(&bytes[..52]);
-        bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
+        bytes[48..112].copy_from_slice(&standing);
+        bytes[112..120].copy_from_slice(&self.first.0.to_le_bytes());
+        bytes[120..124].copy_from_slice(&self.body_checksum.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..124]);
+        bytes[124..128].copy_from_slice(&checksum.to_le_bytes());
         (bytes, checksum)
     }
 
@@ -111,10 +129,10 @@ impl Header {
             let found = if bytes.iter().all(|byte| *byte == 0) { "zeros" } else { "other bytes" };
             return Err(Flaw::torn("a header, which begins with QWAL", found));
         }
-        let checksum = crc32fast::hash(&bytes[..52]);
-        if u32_at(52) != checksum {
+        let checksum = crc32fast::hash(&bytes[..124]);
+        if u32_at(124) != checksum {
             return Err(Flaw::torn(
-                format!("a header with the checksum {:08x} that it says it has", u32_at(52)),
+                format!("a header with the checksum {:08x} that it says it has", u32_at(124)),
                 format!("one with {checksum:08x}"),
             ));
         }
@@ -132,11 +150,13 @@ impl Header {
             offset: u32_at(32),
             durable: u32_at(36),
             length: u32_at(40),
-            body_checksum: u32_at(48),
+            standing: Standing::parse(bytes[48..112].try_into().expect("64 bytes"), bytes[6])?,
+            first: Index(u64_at(112)),
+            body_checksum: u32_at(120),
         };
         // The header is intact, but is it ours? A misdirected write puts a good one in a wrong place.
         if header.segment != number || header.offset as usize != offset {
-            return Err(Flaw::new(
+            return Err(Flaw::misplaced(
                 format!("the record of segment {number}, offset {offset}"),
                 format!("that of segment {}, offset {}", header.segment, header.offset),
             ));
@@ -149,7 +169,25 @@ impl Header {
             let found = format!("one that begins at {}, after it", header.durable);
             return Err(Flaw::new("a batch that begins before its record", found));
         }
+        header.check_entries()?;
         Ok((header, checksum))
+    }
+
+    /// Whether the entries that the header names can be there, of which a body holds some.
+    fn check_entries(&self) -> Result<(), Flaw> {
+        let Standing { base, turn, last, .. } = self.standing;
+        let first = self.first;
+        let fits = match self.kind {
+            Kind::Append | Kind::Carry => turn.index < first && first <= last.index,
+            Kind::State => first.0 == 0 || first == base.index.next(),
+            Kind::Head | Kind::HardState | Kind::Compact | Kind::Reset => first.0 == 0,
+        };
+        if fits {
+            return Ok(());
+        }
+        let expected =
+            format!("a first entry that a {:?} of {base}, {turn}, {last} has", self.kind);
+        Err(Flaw::new(expected, format!("{first}")))
     }
 
     /// How many bytes the record takes.
@@ -184,24 +222,39 @@ pub(crate) fn padded(length: usize) -> usize {
     length.next_multiple_of(ALIGNMENT)
 }
 
+/// What can explain that something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// An interrupted write, or damage.
+    Torn,
+    /// A write that went to a wrong place: the checksum is right, and it is another record.
+    Misplaced,
+    /// Nothing that a disk does: the checksum is right, and what it covers makes no sense.
+    Senseless,
+}
+
 /// What is wrong at some place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flaw {
     pub(crate) expected: String,
     pub(crate) found: String,
-    /// Whether an interrupted write can explain it. It can't, where a checksum is right and what it
-    /// covers is not.
-    pub(crate) torn: bool,
+    pub(crate) cause: Cause,
 }
 
 impl Flaw {
+    /// What makes no sense.
     pub(crate) fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { expected: expected.into(), found: found.into(), torn: false }
+        Self { expected: expected.into(), found: found.into(), cause: Cause::Senseless }
     }
 
     /// What an interrupted write can leave.
     pub(crate) fn torn(expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { torn: true, ..Self::new(expected, found) }
+        Self { cause: Cause::Torn, ..Self::new(expected, found) }
+    }
+
+    /// What a misdirected write can leave.
+    pub(crate) fn misplaced(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { cause: Cause::Misplaced, ..Self::new(expected, found) }
     }
 }
 
@@ -221,28 +274,21 @@ pub(crate) struct Head {
     pub(crate) records: u64,
 }
 
-/// The body of a [`Kind::State`]: a group as it stood when its segment began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) hard_state: HardState,
-    pub(crate) base: EntryId,
-    /// The last entry held by earlier segments. Where it is the base, there is none, or those that
-    /// there are follow anew in this checkpoint.
-    pub(crate) last: Index,
-}
-
-/// A parsed body.
+/// What a record says, with its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
     Head(Head),
-    State(State),
+    /// The group stands as the header says; `carried` if its entries follow anew.
+    State {
+        carried: bool,
+    },
+    /// Entries that follow anew.
+    Carry(Vec<Entry>),
     Record(Record),
 }
 
 /// The bytes that an entry takes in a body besides its command.
-const ENTRY_BYTES: usize = 16;
-/// The bytes before the first entry.
-const APPEND_BYTES: usize = 16;
+const ENTRY_BYTES: usize = 8;
 
 /// How many bytes an entry takes in the body of an append.
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
@@ -253,17 +299,19 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
         }
 }
 
-/// How many of these entries, of which there is at least one, fit into one body.
+/// How many of these entries, of which there is at least one, go into one body: as many as fit and are of
+/// one term.
 ///
 /// # Panics
-/// If the first one doesn't: whoever lets commands in must cap them.
+/// If the first one doesn't fit: whoever lets commands in must cap them.
 pub(crate) fn entries_that_fit(entries: &[Entry], length_max: usize) -> usize {
-    let mut length = APPEND_BYTES;
+    let mut length = 0;
+    let term = entries[0].id.term;
     let fit = entries
         .iter()
         .take_while(|entry| {
             length += entry_bytes(entry);
-            length <= length_max
+            length <= length_max && entry.id.term == term
         })
         .count();
     assert!(
@@ -274,44 +322,14 @@ pub(crate) fn entries_that_fit(entries: &[Entry], length_max: usize) -> usize {
     fit
 }
 
-fn put(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(&number.to_le_bytes());
-}
-
-fn put_hard_state(out: &mut Vec<u8>, HardState { term, vote }: HardState) {
-    put(out, term.0);
-    put(out, u64::from(vote.is_some()));
-    put(out, vote.map_or(0, |node| node.0));
-}
-
-fn put_id(out: &mut Vec<u8>, EntryId { term, index }: EntryId) {
-    put(out, term.0);
-    put(out, index.0);
-}
-
 pub(crate) fn put_head(out: &mut Vec<u8>, Head { oldest, records }: Head) {
-    put(out, oldest);
-    put(out, records);
+    out.extend_from_slice(&oldest.to_le_bytes());
+    out.extend_from_slice(&records.to_le_bytes());
 }
 
-pub(crate) fn put_state(out: &mut Vec<u8>, State { hard_state, base, last }: State) {
-    put_hard_state(out, hard_state);
-    put_id(out, base);
-    put(out, last.0);
-}
-
-/// Writes entries, of which there is at least one.
-pub(crate) fn put_entries<'a>(
-    out: &mut Vec<u8>,
-    entries: impl ExactSizeIterator<Item = &'a Entry>,
-) {
-    let count = entries.len() as u64;
-    for (position, entry) in entries.enumerate() {
-        if position == 0 {
-            put(out, entry.id.index.0);
-            put(out, count);
-        }
-        put(out, entry.id.term.0);
+/// Writes entries of one term.
+pub(crate) fn put_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a Entry>) {
+    for entry in entries {
         let (tag, command): (u32, &[u8]) = match &entry.payload {
             Payload::Noop => (0, &[]),
             Payload::Command(command) => (1, command),
@@ -323,47 +341,24 @@ pub(crate) fn put_entries<'a>(
     }
 }
 
-pub(crate) fn put_record(out: &mut Vec<u8>, record: &Record) -> Kind {
-    match record {
-        Record::HardState(hard_state) => {
-            put_hard_state(out, *hard_state);
-            Kind::HardState
-        }
-        Record::Append(entries) => {
-            put_entries(out, entries.iter());
-            Kind::Append
-        }
-        Record::Compact(id) => {
-            put_id(out, *id);
-            Kind::Compact
-        }
-        Record::Reset(id) => {
-            put_id(out, *id);
-            Kind::Reset
-        }
-    }
-}
-
 impl Body {
     /// Reads a body whose checksum is right. It is nevertheless not trusted: what it says must make
     /// sense, to the last byte.
-    pub(crate) fn parse(kind: Kind, body: &[u8]) -> Result<Self, Flaw> {
+    pub(crate) fn parse(header: &Header, body: &[u8]) -> Result<Self, Flaw> {
         let mut fields = Fields(body);
-        let body = match kind {
+        let Standing { hard_state, base, .. } = header.standing;
+        let body = match header.kind {
             Kind::Head => Self::Head(Head { oldest: fields.u64()?, records: fields.u64()? }),
-            Kind::State => Self::State(State {
-                hard_state: fields.hard_state()?,
-                base: fields.id()?,
-                last: fields.index()?,
-            }),
-            Kind::HardState => Self::Record(Record::HardState(fields.hard_state()?)),
-            Kind::Append => Self::Record(Record::Append(fields.entries()?)),
-            Kind::Compact => Self::Record(Record::Compact(fields.id()?)),
-            Kind::Reset => Self::Record(Record::Reset(fields.id()?)),
+            Kind::State => Self::State { carried: header.first.0 != 0 },
+            Kind::HardState => Self::Record(Record::HardState(hard_state)),
+            Kind::Append => Self::Record(Record::Append(fields.entries(header)?)),
+            Kind::Compact => Self::Record(Record::Compact(base)),
+            Kind::Reset => Self::Record(Record::Reset(base)),
+            Kind::Carry => Self::Carry(fields.entries(header)?),
         };
         if !fields.0.is_empty() {
             let found = format!("{} bytes more", fields.0.len());
-            return Err(Flaw::new(format!("the end of the body of a {kind:?}"), found));
+            return Err(Flaw::new(format!("the end of the body of a {:?}", header.kind), found));
         }
         Ok(body)
     }
@@ -390,50 +385,17 @@ impl<'a> Fields<'a> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes")))
     }
 
-    fn index(&mut self) -> Result<Index, Flaw> {
-        match self.u64()? {
-            index @ ..NUMBER_LIMIT => Ok(Index(index)),
-            index => Err(Flaw::new("an index that a log can reach", format!("{index}"))),
+    /// The entries that the header names.
+    fn entries(&mut self, header: &Header) -> Result<Vec<Entry>, Flaw> {
+        let (first, last) = (header.first.0, header.standing.last);
+        // Each takes its share of the bytes that are there, so the header can't ask for more memory.
+        if last.index.0 - first >= (self.0.len() / ENTRY_BYTES) as u64 {
+            let expected = format!("entries from {first} to {last}");
+            return Err(Flaw::new(expected, format!("{} bytes", self.0.len())));
         }
-    }
-
-    fn term(&mut self) -> Result<Term, Flaw> {
-        match self.u64()? {
-            term @ ..NUMBER_LIMIT => Ok(Term(term)),
-            term => Err(Flaw::new("a term that a group can reach", format!("{term}"))),
-        }
-    }
-
-    fn id(&mut self) -> Result<EntryId, Flaw> {
-        Ok(EntryId { term: self.term()?, index: self.index()? })
-    }
-
-    fn hard_state(&mut self) -> Result<HardState, Flaw> {
-        let term = self.term()?;
-        let vote = match (self.u64()?, self.u64()?) {
-            (0, 0) => None,
-            (1, node) => Some(NodeId(node)),
-            (tag, node) => {
-                return Err(Flaw::new("a vote or none", format!("tag {tag}, node {node}")));
-            }
-        };
-        Ok(HardState { term, vote })
-    }
-
-    fn entries(&mut self) -> Result<Vec<Entry>, Flaw> {
-        let first = self.index()?.0;
-        let count = self.u64()?;
-        // Each takes its share of the bytes that are there, so the count can't ask for more memory.
-        if count == 0 || count > (self.0.len() / ENTRY_BYTES) as u64 {
-            let expected = format!("1 to {} entries", self.0.len() / ENTRY_BYTES);
-            return Err(Flaw::new(expected, format!("{count}")));
-        }
-        if first == 0 {
-            return Err(Flaw::new("the index of an entry", "0"));
-        }
-        (first..first + count)
+        (first..=last.index.0)
             .map(|index| {
-                let id = EntryId { term: self.term()?, index: Index(index) };
+                let id = EntryId { term: last.term, index: Index(index) };
                 let payload = match (self.u32()?, self.u32()?) {
                     (0, 0) => Payload::Noop,
                     // A copy, so that an entry doesn't keep the whole segment in memory.

@@ -178,7 +178,7 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, O
             }
         }
         (_, found.link) = before.expect("the last segment has a head");
-        for (group, log) in &found.groups {
+        for (group, log) in &mut found.groups {
             let recovered = log.recovered().map_err(|flaw| {
                 corrupt(head.oldest, 0, flaw, format!("group {group} would have a gap"))
             })?;
@@ -268,8 +268,19 @@ fn replay(
     let number = segment.number;
     let visit = |header: &Header, body: Body| match body {
         Body::Head(_) => Ok(()),
-        Body::State(state) => groups.entry(header.group).or_default().restore(state, known),
-        Body::Record(record) => groups.entry(header.group).or_default().apply(&record, number),
+        Body::State { carried } => {
+            groups.entry(header.group).or_default().restore(header.standing, carried, known)
+        }
+        Body::Carry(entries) => {
+            let log = groups.entry(header.group).or_default();
+            log.carry(&entries, number)?;
+            log.check(header.standing)
+        }
+        Body::Record(record) => {
+            let log = groups.entry(header.group).or_default();
+            log.apply(&record, number)?;
+            log.check(header.standing)
+        }
     };
     segment.read(link, visit).map_err(|found| match (before, found.offset) {
         // An intact head that continues something else: what it does continue was there.
@@ -314,7 +325,7 @@ fn senseless(segment: u64, Senseless { offset, flaw }: Senseless) -> OpenError {
 }
 
 fn corrupt(segment: u64, offset: usize, flaw: Flaw, because: String) -> OpenError {
-    let Flaw { expected, found, torn: _ } = flaw;
+    let Flaw { expected, found, cause: _ } = flaw;
     OpenError::Corrupt(Report { segment, offset: offset as u64, expected, found, because })
 }
 
@@ -325,17 +336,25 @@ mod tests {
     use std::time::Duration;
 
     use quorate_raft::{
-        Config, Effects, Entry, EntryId, HardState, Input, Limits, Membership, NodeId, Payload,
-        Raft, Record, Term, Time,
+        Config, Effects, Entry, EntryId, HardState, Index, Input, Limits, Membership, NodeId,
+        Payload, Raft, Record, Term, Time,
     };
 
     use super::*;
-    use crate::batch::Frames;
+    use crate::batch::{Batch, Frames, Title};
     use crate::memory::MemDisk;
-    use crate::record::{Kind, put_head, put_record};
+    use crate::record::{Kind, put_head};
+    use crate::standing::Standing;
 
-    const KINDS: [Kind; 6] =
-        [Kind::Head, Kind::State, Kind::HardState, Kind::Append, Kind::Compact, Kind::Reset];
+    const KINDS: [Kind; 7] = [
+        Kind::Head,
+        Kind::State,
+        Kind::HardState,
+        Kind::Append,
+        Kind::Compact,
+        Kind::Reset,
+        Kind::Carry,
+    ];
 
     /// Numbers at which something could overflow, and small ones, which fit together by chance.
     fn number() -> impl Strategy<Value = u64> {
@@ -349,8 +368,34 @@ mod tests {
     }
 
     fn body() -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(number(), 0..8)
+        prop::collection::vec(number(), 0..6)
             .prop_map(|numbers| numbers.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
+    }
+
+    fn id() -> impl Strategy<Value = EntryId> {
+        (number(), number()).prop_map(|(term, index)| EntryId::new(term, index))
+    }
+
+    /// Standings, of which most are in order.
+    fn standing() -> impl Strategy<Value = Standing> {
+        (number(), prop::option::of(number()), [id(), id(), id()], any::<bool>()).prop_map(
+            |(term, vote, mut ids, ordered)| {
+                if ordered {
+                    ids.sort_unstable();
+                }
+                let [base, turn, last] = ids;
+                let hard_state = HardState { term: Term(term), vote: vote.map(NodeId) };
+                Standing { hard_state, base, turn, last }
+            },
+        )
+    }
+
+    fn head(oldest: u64, records: u64) -> Frames {
+        let mut frames = Frames::default();
+        let (group, standing, first) = (GroupId(0), Standing::default(), Index(0));
+        let title = Title { kind: Kind::Head, group, standing, first };
+        frames.push(title, |body| put_head(body, Head { oldest, records }));
+        frames
     }
 
     /// What is opened must also do for a member, which campaigns in the term after and appends the
@@ -396,18 +441,16 @@ mod tests {
             oldest in number(),
             states in 0..3_u64,
             sequence in number(),
-            records in prop::collection::vec((0..KINDS.len(), 1..3_u64, body()), 0..8),
+            records in prop::collection::vec(
+                (0..KINDS.len(), 1..3_u64, standing(), number(), body()),
+                0..8,
+            ),
         ) {
-            let mut frames = Frames::default();
-            frames.push(GroupId(0), |body| {
-                put_head(body, Head { oldest, records: states });
-                Kind::Head
-            });
-            for (kind, group, bytes) in records {
-                frames.push(GroupId(group), |body| {
-                    body.extend_from_slice(&bytes);
-                    KINDS[kind]
-                });
+            let mut frames = head(oldest, states);
+            for (kind, group, standing, first, bytes) in records {
+                let (kind, group, first) = (KINDS[kind], GroupId(group), Index(first));
+                let title = Title { kind, group, standing, first };
+                frames.push(title, |body| body.extend_from_slice(&bytes));
             }
             let link = Link { sequence: sequence.min(u64::MAX - 16), chain: 0 };
             let (bytes, _) = frames.seal(number, 0, 0, link);
@@ -419,14 +462,22 @@ mod tests {
 
     /// What a log of one segment with these records opens as.
     fn opened(records: &[Record]) -> Result<Found, OpenError> {
-        let mut frames = Frames::default();
-        frames.push(GroupId(0), |body| {
-            put_head(body, Head { oldest: 1, records: 0 });
-            Kind::Head
-        });
-        for record in records {
-            frames.push(GroupId(1), |body| put_record(body, record));
+        let mut batch = Batch::default();
+        let mut frames = head(1, 0);
+        records.iter().for_each(|record| batch.push(GroupId(1), record, 1 << 10));
+        // As a log would that takes whatever it is given.
+        let mut standing = Standing::default();
+        for (position, (_, record)) in batch.records.iter().enumerate() {
+            match record {
+                Record::HardState(hard_state) => standing.hard_state = *hard_state,
+                Record::Append(entries) => standing.extend(entries.last().expect("there are").id),
+                Record::Compact(id) | Record::Reset(id) => {
+                    standing = Standing::empty(standing.hard_state, *id);
+                }
+            }
+            batch.frames.stand(position, standing);
         }
+        frames.join(batch.frames);
         let (bytes, _) = frames.seal(1, 0, 0, Link::default());
         let mut disk = MemDisk::new();
         disk.insert(1, bytes.to_vec());

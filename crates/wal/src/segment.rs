@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  ┌──────┬───────┬─────┬───────┬────────┬─────┬────────┬────────────┐
-//!  │ head │ state │  …  │ state │ record │  …  │ record │ zeros      │
+//!  │ head │ state │  …  │ carry │ record │  …  │ record │ zeros      │
 //!  └──────┴───────┴─────┴───────┴────────┴─────┴────────┴────────────┘
 //!  └──────── checkpoint ────────┘└ rest of the first batch, others ┘
 //! ```
@@ -10,7 +10,7 @@
 //! The checkpoint tells of every group what is needed to do without the segments before
 //! [`Head::oldest`](crate::record::Head). It counts as a whole or not at all.
 
-use crate::record::{ALIGNMENT, Body, Flaw, Head, Header, Link};
+use crate::record::{ALIGNMENT, Body, Cause, Flaw, Head, Header, Link};
 
 /// No segment is longer. A longer file is not ours, and not read into memory.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -64,19 +64,19 @@ impl Segment<'_> {
             }
             let (header, body, next) = match self.record(&extent) {
                 Ok(record) => record,
-                Err(flaw) if flaw.torn => {
+                Err(flaw) if flaw.cause == Cause::Torn => {
                     extent.flaw = Some(flaw);
                     return Ok(extent);
                 }
                 Err(flaw) => return Err(Senseless { offset: extent.end, flaw }),
             };
             let senseless = |flaw| Senseless { offset: extent.end, flaw };
-            let body = Body::parse(header.kind, body).map_err(senseless)?;
+            let body = Body::parse(&header, body).map_err(senseless)?;
             checkpoint = Some(match (checkpoint, &body) {
                 (None, Body::Head(head)) if (1..=self.number).contains(&head.oldest) => {
                     (*head, head.records)
                 }
-                (Some((head, left @ 1..)), Body::State(_) | Body::Record(_)) => (head, left - 1),
+                (Some((head, left @ 1..)), Body::State { .. } | Body::Carry(_)) => (head, left - 1),
                 (Some((head, 0)), Body::Record(_)) => (head, 0),
                 (_, body) => {
                     let expected = if extent.end == 0 { "a head" } else { "another record" };

@@ -17,15 +17,16 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use quorate_raft::{GroupId, Record, Recovered};
+use quorate_raft::{Entry, GroupId, Index, Record, Recovered};
 
-use crate::batch::{Batch, Frames};
+use crate::batch::{Batch, Frames, Title, pieces};
 use crate::carry::{Plan, plan};
 use crate::disk::Disk;
 use crate::group::GroupLog;
-use crate::record::{Head, Kind, Link, put_head, put_state};
+use crate::record::{Head, Kind, Link, put_entries, put_head};
 use crate::recover::{Found, OpenError, Tail, recover};
 use crate::segment::SEGMENT_BYTES_MAX;
+use crate::standing::Standing;
 
 /// How a log is laid out. Both may differ from one opening to the next, as long as `record_bytes_max`
 /// doesn't descend below a record that is there.
@@ -33,7 +34,7 @@ use crate::segment::SEGMENT_BYTES_MAX;
 pub struct WalOptions {
     /// The length of a segment, in bytes. One that begins with a larger batch is longer.
     pub segment_bytes: u64,
-    /// The longest body of a record, in bytes. Appends are split; a single entry must fit, with 32
+    /// The longest body of a record, in bytes. Appends are split; a single entry must fit, with 8
     /// bytes besides its command.
     pub record_bytes_max: usize,
 }
@@ -253,35 +254,19 @@ impl Wal {
 
     /// What begins a segment.
     fn checkpoint(&self, plan: &Plan) -> Frames {
-        let mut states = Frames::default();
-        for (group, log) in &self.groups {
-            let carried = plan.groups.contains(group);
-            states.push(*group, |body| {
-                put_state(body, log.state(carried));
-                Kind::State
-            });
-            if carried {
-                let entries: Vec<_> = log.entries().cloned().collect();
-                states.push_entries(*group, &entries, self.options.record_bytes_max);
-            }
-        }
-        let head = Head { oldest: plan.oldest, records: states.count() as u64 };
-        let mut frames = Frames::default();
-        frames.push(GroupId(0), |body| {
-            put_head(body, head);
-            Kind::Head
-        });
-        frames.join(states);
-        frames
+        let carried = |group| plan.groups.contains(&group);
+        let groups = self.groups.iter().map(|(group, log)| (*group, log, carried(*group)));
+        checkpoint(groups, plan.oldest, self.options.record_bytes_max)
     }
 
     /// Applies the batch to what is known of the groups.
     fn remember(&mut self, segment: u64) {
-        for (group, record) in &self.batch.records {
+        for (position, (group, record)) in self.batch.records.iter().enumerate() {
             let log = self.groups.entry(*group).or_default();
             if let Err(flaw) = log.apply(record, segment) {
                 panic!("a record of group {group} can't follow those before it: {flaw}");
             }
+            self.batch.frames.stand(position, log.standing());
         }
     }
 
@@ -302,6 +287,43 @@ impl Wal {
         self.stats.syncs += 1;
         self.disk.sync_segment(segment).map_err(|e| failed("sync a segment", e))
     }
+}
+
+/// What begins a segment that makes those before `oldest` unneeded. Of the groups with a `true`, the
+/// entries are written anew.
+fn checkpoint<'a>(
+    groups: impl Iterator<Item = (GroupId, &'a GroupLog, bool)>,
+    oldest: u64,
+    length_max: usize,
+) -> Frames {
+    let mut states = Frames::default();
+    for (group, log, carried) in groups {
+        let standing = log.standing();
+        let first = if carried { standing.base.index.next() } else { Index(0) };
+        states.push(Title { kind: Kind::State, group, standing, first }, |_| ());
+        if !carried {
+            continue;
+        }
+        let entries: Vec<Entry> = log.entries().cloned().collect();
+        let mut standing = Standing::empty(standing.hard_state, standing.base);
+        for piece in pieces(&entries, length_max) {
+            let first = piece[0].id.index;
+            standing.extend(piece[piece.len() - 1].id);
+            let title = Title { kind: Kind::Carry, group, standing, first };
+            states.push(title, |body| put_entries(body, piece.iter()));
+        }
+    }
+    let head = Head { oldest, records: states.count() as u64 };
+    let mut frames = Frames::default();
+    let title = Title {
+        kind: Kind::Head,
+        group: GroupId(0),
+        standing: Standing::default(),
+        first: Index(0),
+    };
+    frames.push(title, |body| put_head(body, head));
+    frames.join(states);
+    frames
 }
 
 fn failed(attempt: &'static str, source: io::Error) -> WalError {

@@ -60,7 +60,7 @@ fn end_of(disk: &MemDisk) -> (u64, usize) {
 fn end_of_records(bytes: &[u8]) -> usize {
     let last = *records(bytes).last().unwrap();
     let length = u32::from_le_bytes(bytes[last + 40..last + 44].try_into().unwrap());
-    last + 56 + (length as usize).next_multiple_of(8)
+    last + 128 + (length as usize).next_multiple_of(8)
 }
 
 /// Where records begin.
@@ -182,9 +182,9 @@ fn a_write_in_a_wrong_place_is_noticed() {
         records(&bytes).into_iter().filter(|at| *at < log.last_batch).collect();
     for from in &begins {
         for to in begins.iter().filter(|to| *to != from) {
-            let header = bytes[*from..from + 56].to_vec();
+            let header = bytes[*from..from + 128].to_vec();
             let report = log
-                .damaged(segment, |bytes| bytes[*to..to + 56].copy_from_slice(&header))
+                .damaged(segment, |bytes| bytes[*to..to + 128].copy_from_slice(&header))
                 .expect_err("a record is not where it belongs");
             assert_eq!(report.offset as usize, *to);
             assert!(report.found.contains(&format!("offset {from}")), "{report}");
@@ -221,14 +221,14 @@ fn a_report_says_where_what_and_why() {
     let (mut wal, _) = reopen(&disk, OPTIONS);
     write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
     write(&mut wal, &[hard_state(1, 2, None), compact(1, 0, 0)]).unwrap();
-    // Head: 56 + 16. The vote: 56 + 24. Its term is the first number after the header.
-    disk.damage(1, |bytes| bytes[72 + 56] = 3);
+    // Head: 128 + 16. The vote: 128, and its term at 48.
+    disk.damage(1, |bytes| bytes[144 + 48] = 3);
     let message = open(&disk, OPTIONS).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         message,
-        "the log is corrupt: segment 0000000000000001 is damaged at offset 72: expected a body with the \
-         checksum 22e4af07, found one with fbdf6308; this is no torn tail, because record 2 at offset 152 \
-         was written after everything before offset 152 was durable"
+        "the log is corrupt: segment 0000000000000001 is damaged at offset 144: expected a header with the \
+         checksum 9ce17072 that it says it has, found one with 5b15144f; this is no torn tail, because \
+         record 2 at offset 272 was written after everything before offset 272 was durable"
     );
 }
 
@@ -238,10 +238,10 @@ fn a_newer_format_is_not_cut() {
     let (mut wal, _) = reopen(&disk, OPTIONS);
     write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
     disk.damage(1, |bytes| {
-        bytes[4] = 2;
-        let checksum = crc32fast::hash(&bytes[..52]);
-        bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
+        bytes[4] = 3;
+        let checksum = crc32fast::hash(&bytes[..124]);
+        bytes[124..128].copy_from_slice(&checksum.to_le_bytes());
     });
     let message = open(&disk, OPTIONS).map(|_| ()).unwrap_err().to_string();
-    assert!(message.contains("expected version 1, found version 2"), "{message}");
+    assert!(message.contains("expected version 2, found version 3"), "{message}");
 }
