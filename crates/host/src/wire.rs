@@ -23,11 +23,11 @@
 use std::collections::BTreeSet;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_node::{Envelope, EnvelopeBody, Forward, Refused, proposal};
+use quorate_node::{Envelope, EnvelopeBody, Forward, Heal, HealAnswer, HealAsk, Refused, proposal};
 use quorate_raft::{
-    Append, AppendReply, Body, Entry, EntryId, GroupId, Heartbeat, HeartbeatReply, Index,
-    Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply, Rejoin, RejoinReply,
-    RequestVote, SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply,
+    Append, AppendReply, Body, Entry, EntryId, Found, GroupId, Heartbeat, HeartbeatReply, Index,
+    Lost, Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply, Rejoin,
+    RejoinReply, RequestVote, SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply, Word,
 };
 
 /// The largest body of a frame, in bytes. A larger length is not believed, a larger message not
@@ -77,22 +77,30 @@ impl Packet {
                 Self::Envelope(envelope) => match &envelope.body {
                     EnvelopeBody::Raft(message) => match &message.body {
                         Body::Append(append) => append.entries.iter().map(Entry::cost).sum(),
-                        Body::Snapshot(chunk) => {
-                            chunk.data.len()
-                                + chunk.cursor.len()
-                                + chunk.next.as_ref().map_or(0, Bytes::len)
-                        }
+                        Body::Snapshot(chunk) => chunk_cost(chunk),
                         _ => 0,
                     },
                     EnvelopeBody::Forward(forward) => {
                         forward.commands.iter().map(|(_, command)| 16 + command.len()).sum()
                     }
                     EnvelopeBody::Refused(refused) => refused.numbers.len() * 8,
+                    EnvelopeBody::HealAsk { ask, .. } => match ask {
+                        HealAsk::Entries(_) => 0,
+                        HealAsk::Snapshot { cursor, .. } => cursor.len(),
+                    },
+                    EnvelopeBody::HealAnswer(answer) => match &answer.body {
+                        Heal::Entries { found, .. } => found.entries.iter().map(Entry::cost).sum(),
+                        Heal::Snapshot { chunk, .. } => chunk_cost(chunk),
+                    },
                 },
                 Self::Ask { payload, .. } => payload.len(),
                 Self::Answer { answer, .. } => answer.as_ref().map_or(0, Bytes::len),
             }
     }
+}
+
+fn chunk_cost(chunk: &SnapshotChunk) -> usize {
+    chunk.data.len() + chunk.cursor.len() + chunk.next.as_ref().map_or(0, Bytes::len)
 }
 
 /// Why bytes are no frame, or a frame no packet.
@@ -110,6 +118,14 @@ mod tag {
     pub(super) const REFUSED: u8 = 3;
     pub(super) const ASK: u8 = 4;
     pub(super) const ANSWER: u8 = 5;
+    pub(super) const HEAL_ASK: u8 = 6;
+    pub(super) const HEAL_ANSWER: u8 = 7;
+
+    pub(super) const HEAL_ENTRIES: u8 = 1;
+    pub(super) const HEAL_SNAPSHOT: u8 = 2;
+    pub(super) const NO_WORD: u8 = 0;
+    pub(super) const FOLLOWER: u8 = 1;
+    pub(super) const LEADER: u8 = 2;
 
     pub(super) const PRE_VOTE: u8 = 1;
     pub(super) const PRE_VOTE_REPLY: u8 = 2;
@@ -216,6 +232,16 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
             }
             envelope(group, EnvelopeBody::Refused(Refused { term, incarnation, numbers }))
         }
+        tag::HEAL_ASK => {
+            let group = input.group()?;
+            let incarnation = input.u64()?;
+            envelope(group, EnvelopeBody::HealAsk { incarnation, ask: input.heal_ask()? })
+        }
+        tag::HEAL_ANSWER => {
+            let group = input.group()?;
+            let answer = HealAnswer { incarnation: input.u64()?, body: input.heal()? };
+            envelope(group, EnvelopeBody::HealAnswer(answer))
+        }
         tag::ASK => Packet::Ask { number: input.u64()?, payload: input.bytes()? },
         tag::ANSWER => Packet::Answer { number: input.u64()?, answer: input.optional_bytes()? },
         _ => return Err(Malformed("a frame is of an unknown kind")),
@@ -261,6 +287,18 @@ fn put_packet(out: &mut BytesMut, packet: &Packet) {
                     out.put_u64_le(*number);
                 }
             }
+            EnvelopeBody::HealAsk { incarnation, ask } => {
+                out.put_u8(tag::HEAL_ASK);
+                out.put_u64_le(group.0);
+                out.put_u64_le(*incarnation);
+                put_heal_ask(out, ask);
+            }
+            EnvelopeBody::HealAnswer(HealAnswer { incarnation, body }) => {
+                out.put_u8(tag::HEAL_ANSWER);
+                out.put_u64_le(group.0);
+                out.put_u64_le(*incarnation);
+                put_heal(out, body);
+            }
         },
         Packet::Ask { number, payload } => {
             out.put_u8(tag::ASK);
@@ -302,19 +340,9 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
             out.put_u8(tag::HEARTBEAT_REPLY);
             out.put_u64_le(*round);
         }
-        Body::Snapshot(SnapshotChunk { meta, cursor, data, next }) => {
+        Body::Snapshot(chunk) => {
             out.put_u8(tag::SNAPSHOT);
-            put_entry_id(out, meta.last);
-            let Membership { voters, outgoing, learners } = &meta.membership;
-            for members in [voters, outgoing, learners] {
-                put_count(out, members.len());
-                for member in members {
-                    out.put_u64_le(member.0);
-                }
-            }
-            put_bytes(out, cursor);
-            put_bytes(out, data);
-            put_optional_bytes(out, next.as_ref());
+            put_chunk(out, chunk);
         }
         Body::SnapshotReply(SnapshotReply::Continue { last, cursor }) => {
             out.put_u8(tag::SNAPSHOT_REPLY);
@@ -378,14 +406,82 @@ fn put_append(out: &mut BytesMut, append: &Append) {
         );
         previous = *id;
         out.put_u64_le(id.term.0);
-        match payload {
-            Payload::Noop => out.put_u8(tag::NOOP),
-            Payload::Command(command) => {
-                out.put_u8(tag::COMMAND);
-                put_bytes(out, command);
-            }
+        put_payload(out, payload);
+    }
+}
+
+fn put_payload(out: &mut BytesMut, payload: &Payload) {
+    match payload {
+        Payload::Noop => out.put_u8(tag::NOOP),
+        Payload::Command(command) => {
+            out.put_u8(tag::COMMAND);
+            put_bytes(out, command);
         }
     }
+}
+
+fn put_chunk(out: &mut BytesMut, SnapshotChunk { meta, cursor, data, next }: &SnapshotChunk) {
+    put_entry_id(out, meta.last);
+    let Membership { voters, outgoing, learners } = &meta.membership;
+    for members in [voters, outgoing, learners] {
+        put_count(out, members.len());
+        for member in members {
+            out.put_u64_le(member.0);
+        }
+    }
+    put_bytes(out, cursor);
+    put_bytes(out, data);
+    put_optional_bytes(out, next.as_ref());
+}
+
+fn put_heal_ask(out: &mut BytesMut, ask: &HealAsk) {
+    match ask {
+        HealAsk::Entries(asked) => {
+            out.put_u8(tag::HEAL_ENTRIES);
+            put_lost(out, *asked);
+        }
+        HealAsk::Snapshot { last, cursor } => {
+            out.put_u8(tag::HEAL_SNAPSHOT);
+            out.put_u8(last.is_some().into());
+            if let Some(last) = last {
+                put_entry_id(out, *last);
+            }
+            put_bytes(out, cursor);
+        }
+    }
+}
+
+fn put_heal(out: &mut BytesMut, body: &Heal) {
+    match body {
+        Heal::Entries { asked, found } => {
+            out.put_u8(tag::HEAL_ENTRIES);
+            put_lost(out, *asked);
+            put_entry_id(out, found.base);
+            out.put_u64_le(found.held_to.0);
+            let (word, term) = match found.word {
+                None => (tag::NO_WORD, Term(0)),
+                Some(Word::Follower(term)) => (tag::FOLLOWER, term),
+                Some(Word::Leader(term)) => (tag::LEADER, term),
+            };
+            out.put_u8(word);
+            out.put_u64_le(term.0);
+            put_count(out, found.entries.len());
+            for Entry { id, payload } in &found.entries {
+                put_entry_id(out, *id);
+                put_payload(out, payload);
+            }
+        }
+        Heal::Snapshot { chunk, term } => {
+            out.put_u8(tag::HEAL_SNAPSHOT);
+            out.put_u64_le(term.0);
+            put_chunk(out, chunk);
+        }
+    }
+}
+
+fn put_lost(out: &mut BytesMut, lost: Lost) {
+    out.put_u64_le(lost.first.0);
+    put_entry_id(out, lost.last);
 }
 
 fn put_entry_id(out: &mut BytesMut, id: EntryId) {
@@ -507,21 +603,7 @@ impl Parser {
                 Body::Heartbeat(Heartbeat { commit: self.index()?, round: self.u64()? })
             }
             tag::HEARTBEAT_REPLY => Body::HeartbeatReply(HeartbeatReply { round: self.u64()? }),
-            tag::SNAPSHOT => {
-                let last = self.entry_id()?;
-                let voters = self.members()?;
-                let outgoing = self.members()?;
-                let learners = self.members()?;
-                Body::Snapshot(SnapshotChunk {
-                    meta: SnapshotMeta {
-                        last,
-                        membership: Membership { voters, outgoing, learners },
-                    },
-                    cursor: self.bytes()?,
-                    data: self.bytes()?,
-                    next: self.optional_bytes()?,
-                })
-            }
+            tag::SNAPSHOT => Body::Snapshot(self.chunk()?),
             tag::SNAPSHOT_REPLY => Body::SnapshotReply(match self.u8()? {
                 tag::CONTINUE => {
                     SnapshotReply::Continue { last: self.entry_id()?, cursor: self.bytes()? }
@@ -566,20 +648,75 @@ impl Parser {
                 return Err(Malformed("the terms of entries descend"));
             }
             last = EntryId { term, index };
-            let payload = match self.u8()? {
-                tag::NOOP => Payload::Noop,
-                tag::COMMAND => {
-                    let command = self.bytes()?;
-                    if command.len() > ENTRY_BYTES_MAX {
-                        return Err(Malformed("an entry is larger than any may be"));
-                    }
-                    Payload::Command(command)
-                }
-                _ => return Err(Malformed("an entry is of an unknown kind")),
-            };
-            entries.push(Entry { id: last, payload });
+            entries.push(Entry { id: last, payload: self.payload()? });
         }
         Ok(Append { previous, entries, commit })
+    }
+
+    fn payload(&mut self) -> Result<Payload, Malformed> {
+        match self.u8()? {
+            tag::NOOP => Ok(Payload::Noop),
+            tag::COMMAND => {
+                let command = self.bytes()?;
+                if command.len() > ENTRY_BYTES_MAX {
+                    return Err(Malformed("an entry is larger than any may be"));
+                }
+                Ok(Payload::Command(command))
+            }
+            _ => Err(Malformed("an entry is of an unknown kind")),
+        }
+    }
+
+    fn chunk(&mut self) -> Result<SnapshotChunk, Malformed> {
+        let last = self.entry_id()?;
+        let voters = self.members()?;
+        let outgoing = self.members()?;
+        let learners = self.members()?;
+        Ok(SnapshotChunk {
+            meta: SnapshotMeta { last, membership: Membership { voters, outgoing, learners } },
+            cursor: self.bytes()?,
+            data: self.bytes()?,
+            next: self.optional_bytes()?,
+        })
+    }
+
+    fn lost(&mut self) -> Result<Lost, Malformed> {
+        Ok(Lost { first: self.index()?, last: self.entry_id()? })
+    }
+
+    fn heal_ask(&mut self) -> Result<HealAsk, Malformed> {
+        match self.u8()? {
+            tag::HEAL_ENTRIES => Ok(HealAsk::Entries(self.lost()?)),
+            tag::HEAL_SNAPSHOT => {
+                let last = if self.bool()? { Some(self.entry_id()?) } else { None };
+                Ok(HealAsk::Snapshot { last, cursor: self.bytes()? })
+            }
+            _ => Err(Malformed("a question about what is lost is of an unknown kind")),
+        }
+    }
+
+    fn heal(&mut self) -> Result<Heal, Malformed> {
+        match self.u8()? {
+            tag::HEAL_ENTRIES => {
+                let asked = self.lost()?;
+                let base = self.entry_id()?;
+                let held_to = self.index()?;
+                let word = match (self.u8()?, self.term()?) {
+                    (tag::NO_WORD, Term(0)) => None,
+                    (tag::FOLLOWER, term) => Some(Word::Follower(term)),
+                    (tag::LEADER, term) => Some(Word::Leader(term)),
+                    _ => return Err(Malformed("a word is of an unknown kind")),
+                };
+                let count = self.count(16 + 1)?;
+                let mut entries = Vec::with_capacity(count);
+                for _ in 0..count {
+                    entries.push(Entry { id: self.entry_id()?, payload: self.payload()? });
+                }
+                Ok(Heal::Entries { asked, found: Found { base, held_to, entries, word } })
+            }
+            tag::HEAL_SNAPSHOT => Ok(Heal::Snapshot { term: self.term()?, chunk: self.chunk()? }),
+            _ => Err(Malformed("an answer about what is lost is of an unknown kind")),
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_raft::{
-    Entry, Event, GroupId, Index, Message, NodeId, Persist, Seq, SnapshotPiece, SnapshotRequest,
-    Term,
+    Entry, EntryId, Event, Found, GroupId, Index, Lost, Message, NodeId, Persist, Recovered, Seq,
+    SnapshotChunk, SnapshotPiece, SnapshotRequest, Term,
 };
 
 /// What happened.
@@ -59,6 +59,11 @@ pub enum Input<W> {
         /// The report.
         feedback: Feedback,
     },
+    /// The log holds what [`Effects::healed`] said, durably: the group begins.
+    Healed {
+        /// The group.
+        group: GroupId,
+    },
     /// Hand leadership over: to this member, or to the most up-to-date one.
     Transfer {
         /// The group.
@@ -85,12 +90,12 @@ pub enum Feedback {
     /// A snapshot was installed, durably.
     SnapshotInstalled {
         /// The last entry it contains.
-        last: quorate_raft::EntryId,
+        last: EntryId,
     },
     /// A piece of a snapshot was refused by the machine.
     SnapshotFailed {
         /// The last entry of the snapshot meant.
-        last: quorate_raft::EntryId,
+        last: EntryId,
     },
 }
 
@@ -116,6 +121,68 @@ pub enum EnvelopeBody {
     Forward(Forward),
     /// The answer to commands of a [`Forward`] that were *not* proposed and never will be.
     Refused(Refused),
+    /// A question of a member whose storage is damaged (see `heal.rs`).
+    HealAsk {
+        /// The asking process.
+        incarnation: u64,
+        /// The question.
+        ask: HealAsk,
+    },
+    /// The answer.
+    HealAnswer(HealAnswer),
+}
+
+/// What a member asks for whose storage is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealAsk {
+    /// These entries.
+    Entries(Lost),
+    /// The piece at `cursor` (the first if empty) of the snapshot that ends with `last`, or of a new
+    /// one if that is `None` or no longer there.
+    Snapshot {
+        /// The snapshot under way.
+        last: Option<EntryId>,
+        /// Where the piece begins.
+        cursor: Bytes,
+    },
+}
+
+/// An answer to a [`HealAsk`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealAnswer {
+    /// The process that asked.
+    pub incarnation: u64,
+    /// The answer.
+    pub body: Heal,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heal {
+    /// What is known of the entries.
+    Entries {
+        /// Those that were asked for.
+        asked: Lost,
+        /// What is known of them.
+        found: Found,
+    },
+    /// A piece of a snapshot.
+    Snapshot {
+        /// The piece.
+        chunk: SnapshotChunk,
+        /// The term on the disk of who sends it, 0 if it is not there yet.
+        term: Term,
+    },
+}
+
+/// A log that is whole again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Healed {
+    /// What it holds now. The machine reaches at least to its base.
+    pub recovered: Recovered,
+    /// The last position that was kept where the end of the log was given up, because it is known that
+    /// it was never committed and never will be.
+    pub dropped_after: Option<Index>,
 }
 
 /// Commands that a follower's clients gave it, for the leader of a term to propose, in order.
@@ -151,6 +218,9 @@ pub struct Effects<W> {
     pub persist: Vec<(GroupId, Persist)>,
     /// Work for the appliers, in order for each group.
     pub apply: Vec<(GroupId, ApplyJob<W>)>,
+    /// Logs that must be made durable as they are here, instead of the damaged ones; then comes
+    /// [`Input::Healed`].
+    pub healed: Vec<(GroupId, Healed)>,
     /// Requests that ended without an outcome.
     pub failed: Vec<(W, RequestError)>,
     /// Notable facts.
@@ -163,6 +233,7 @@ impl<W> Default for Effects<W> {
             send: Vec::new(),
             persist: Vec::new(),
             apply: Vec::new(),
+            healed: Vec::new(),
             failed: Vec::new(),
             events: Vec::new(),
         }
@@ -175,8 +246,11 @@ impl<W> Effects<W> {
     /// # Panics
     /// If a waiter would be forgotten.
     pub fn clear(&mut self) {
-        let Self { send, persist, apply, failed, events } = self;
-        assert!(apply.is_empty() && failed.is_empty(), "a host takes jobs and failures out");
+        let Self { send, persist, apply, healed, failed, events } = self;
+        assert!(
+            apply.is_empty() && healed.is_empty() && failed.is_empty(),
+            "a host takes jobs, healed logs and failures out"
+        );
         send.clear();
         persist.clear();
         events.clear();

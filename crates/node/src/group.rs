@@ -11,13 +11,14 @@ use core::time::Duration;
 use bytes::Bytes;
 use quorate_raft::{
     Effects as RaftEffects, EntryId, Event, GroupId, Input as RaftInput, Membership, NodeId,
-    Payload, ProposeError, Raft, Recovered, Term, Time,
+    Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
 };
 
 use crate::effects::{
-    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Refused, RequestError,
+    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, HealAsk, Refused, RequestError,
 };
 use crate::foreign::{Foreign, ForeignCommands};
+use crate::heal_source::{HealSource, entries_answer, is_sensible, reader_patience};
 use crate::node::NodeConfig;
 use crate::proposal::{self, ProposalId};
 use crate::reads::Reads;
@@ -74,6 +75,8 @@ pub(crate) struct Group<W> {
     sessions: Sessions,
     /// Reads of this node's clients.
     reads: Reads<W>,
+    /// Members that heal and read a snapshot here.
+    heal_source: HealSource,
     /// The last entry given to the applier, or that its machine had from the start.
     given: EntryId,
 }
@@ -117,6 +120,7 @@ impl<W> Group<W> {
             foreign: ForeignCommands::default(),
             sessions: Sessions::default(),
             reads: Reads::new(node.incarnation),
+            heal_source: HealSource::default(),
             given: applied,
         }
     }
@@ -130,6 +134,7 @@ impl<W> Group<W> {
             Some(_) | None => Time::NEVER,
         };
         let expiry = self.waiters.expiry().min(self.reads.deadline());
+        let expiry = expiry.min(self.heal_source.deadline());
         self.raft.deadline().min(expiry).min(resend)
     }
 
@@ -137,6 +142,7 @@ impl<W> Group<W> {
         GroupStatus {
             group: self.id,
             raft: self.raft.status(),
+            healing: None,
             pending_commands: self.waiters.len(),
             pending_reads: self.reads.len(),
         }
@@ -181,6 +187,11 @@ impl<W> Group<W> {
                 }
             }
             EnvelopeBody::Forward(forward) => self.take_forward(from, forward, out),
+            EnvelopeBody::HealAsk { incarnation, ask } => {
+                self.heal_other(now, from, incarnation, ask, out);
+            }
+            // This member was whole before the answer came.
+            EnvelopeBody::HealAnswer(_) => {}
             EnvelopeBody::Refused(refused) => {
                 if refused.incarnation == self.incarnation {
                     let Refused { term, numbers, .. } = refused;
@@ -188,6 +199,42 @@ impl<W> Group<W> {
                     out.failed.extend(ended.map(|waiter| (waiter, RequestError::Overloaded)));
                 }
             }
+        }
+    }
+
+    /// Gives a member whose storage is damaged what it asks for.
+    fn heal_other(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        incarnation: u64,
+        ask: HealAsk,
+        out: &mut Effects<W>,
+    ) {
+        match ask {
+            HealAsk::Entries(asked) if is_sensible(asked) => {
+                let found = self.raft.find(asked, self.piece_bytes);
+                let way = (self.node, from);
+                out.send.push(entries_answer(self.id, way, incarnation, asked, found));
+            }
+            HealAsk::Entries(_) => {
+                let reason = "it asks for entries that can't be";
+                out.events.push((self.id, Event::Malformed { from, reason }));
+            }
+            HealAsk::Snapshot { last, cursor } => {
+                let until = now + reader_patience(self.election_timeout);
+                self.heal_source.read(self.id, from, incarnation, (last, cursor), until, out);
+            }
+        }
+    }
+
+    /// A piece of a snapshot was read, for a follower of this leader or for a member that heals.
+    fn piece_ready(&mut self, now: Time, piece: SnapshotPiece, out: &mut Effects<W>) {
+        if self.heal_source.serves(piece.to) {
+            let term = self.raft.durable_term();
+            out.send.push(self.heal_source.answer(self.id, self.node, piece, term));
+        } else {
+            self.step(now, RaftInput::SnapshotReady(piece), out);
         }
     }
 
@@ -237,7 +284,7 @@ impl<W> Group<W> {
                 self.step(now, RaftInput::Applied(applied), out);
                 self.step(now, RaftInput::Compact(durable), out);
             }
-            Feedback::SnapshotReady(piece) => self.step(now, RaftInput::SnapshotReady(piece), out),
+            Feedback::SnapshotReady(piece) => self.piece_ready(now, piece, out),
             Feedback::SnapshotInstalled { last } => {
                 self.waiters.snapshot_installed(&mut out.failed);
                 self.given = self.given.max(last);
@@ -270,6 +317,7 @@ impl<W> Group<W> {
         self.waiters.expire(now, leader_known, &mut out.failed);
         self.reads.expire(now, leader_known, &mut out.failed);
         self.propose_queued(now, out);
+        self.heal_source.expire(self.id, now, out);
         if let Some(id) = self.reads.begin(now, self.election_timeout) {
             self.step(now, RaftInput::Read(id), out);
         }

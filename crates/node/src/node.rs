@@ -1,12 +1,14 @@
 //! The groups of one node, behind one door.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
-use quorate_raft::{EntryId, GroupId, NodeId, Recovered, Time};
+use quorate_raft::{EntryId, GroupId, NodeId, Recovered, Salvage, Time};
 
 use crate::effects::{Effects, Input, RequestError};
 use crate::group::{Group, GroupConfig};
+use crate::healing::HealingGroup;
 use crate::status::GroupStatus;
 
 /// What a node is.
@@ -45,11 +47,19 @@ impl NodeConfig {
     }
 }
 
+/// A group, as far as it is.
+#[derive(Debug)]
+enum Slot<W> {
+    Running(Box<Group<W>>),
+    /// Its storage is damaged, and it takes no part yet.
+    Healing(Box<HealingGroup>),
+}
+
 /// The groups of one node.
 #[derive(Debug)]
 pub struct Node<W> {
     config: NodeConfig,
-    groups: BTreeMap<GroupId, Group<W>>,
+    groups: BTreeMap<GroupId, Slot<W>>,
     /// The deadline of each group that has one, soonest first, so that an idle group costs nothing.
     deadlines: BTreeSet<(Time, GroupId)>,
     /// The entry of each group in `deadlines`.
@@ -85,7 +95,30 @@ impl<W> Node<W> {
     ) {
         let id = config.group;
         let group = Group::new(&self.config, config, recovered, applied, now);
-        assert!(self.groups.insert(id, group).is_none(), "group {id} is there already");
+        self.add(id, Slot::Running(Box::new(group)));
+    }
+
+    /// Adds a group whose log is damaged, or whose state machine, durable up to `machine`, ends before
+    /// its log begins (the salvage has no gaps then). It heals with the help of others first, and takes
+    /// no part meanwhile; requests fail at once with [`RequestError::NoLeader`]. When
+    /// [`Effects::healed`] is durable and [`Input::Healed`] says so, the group begins.
+    ///
+    /// # Panics
+    /// If the group is there already, or has no other voters.
+    pub fn add_healing_group(
+        &mut self,
+        config: GroupConfig,
+        salvage: Salvage,
+        machine: EntryId,
+        now: Time,
+    ) {
+        let id = config.group;
+        let group = HealingGroup::new(&self.config, config, salvage, machine, now);
+        self.add(id, Slot::Healing(Box::new(group)));
+    }
+
+    fn add(&mut self, id: GroupId, slot: Slot<W>) {
+        assert!(self.groups.insert(id, slot).is_none(), "group {id} is there already");
         self.touched.insert(id);
     }
 
@@ -98,16 +131,24 @@ impl<W> Node<W> {
             | Input::Read { group, .. }
             | Input::Durable { group, .. }
             | Input::Applied { group, .. }
+            | Input::Healed { group }
             | Input::Transfer { group, .. } => *group,
             Input::Timeout => return,
         };
-        let Some(group) = self.groups.get_mut(&id) else {
+        if let Input::Healed { group } = input {
+            return self.begin(now, group);
+        }
+        let Some(slot) = self.groups.get_mut(&id) else {
             if let Input::Propose { waiter, .. } | Input::Read { waiter, .. } = input {
                 out.failed.push((waiter, RequestError::NoSuchGroup));
             }
             return;
         };
         self.touched.insert(id);
+        let group = match slot {
+            Slot::Running(group) => group,
+            Slot::Healing(group) => return group.step(now, input, out),
+        };
         match input {
             Input::Peer(envelope) => group.peer(now, envelope, out),
             Input::Propose { command, waiter, .. } => group.propose(now, command, waiter, out),
@@ -117,7 +158,18 @@ impl<W> Node<W> {
             }
             Input::Applied { feedback, .. } => group.applied(now, feedback, out),
             Input::Transfer { to, .. } => group.transfer(now, to, out),
-            Input::Timeout => {}
+            Input::Healed { .. } | Input::Timeout => {}
+        }
+    }
+
+    /// The log of a group that healed is durable.
+    ///
+    /// # Panics
+    /// If it does not heal.
+    fn begin(&mut self, now: Time, id: GroupId) {
+        match self.groups.remove(&id) {
+            Some(Slot::Healing(group)) => self.add(id, Slot::Running(Box::new(group.begin(now)))),
+            Some(Slot::Running(_)) | None => panic!("group {id} does not heal"),
         }
     }
 
@@ -132,9 +184,16 @@ impl<W> Node<W> {
             self.touched.insert(id);
         }
         while let Some(id) = self.touched.pop_first() {
-            let group = self.groups.get_mut(&id).expect("a touched group exists");
-            group.flush(now, out);
-            let deadline = group.deadline();
+            let deadline = match self.groups.get_mut(&id).expect("a touched group exists") {
+                Slot::Running(group) => {
+                    group.flush(now, out);
+                    group.deadline()
+                }
+                Slot::Healing(group) => {
+                    group.flush(now, out);
+                    group.deadline()
+                }
+            };
             let before = match deadline {
                 Time::NEVER => self.deadline_of.remove(&id),
                 _ => self.deadline_of.insert(id, deadline),
@@ -168,6 +227,9 @@ impl<W> Node<W> {
     /// What a group looks like here.
     #[must_use]
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
-        self.groups.get(&group).map(Group::status)
+        self.groups.get(&group).map(|slot| match slot {
+            Slot::Running(group) => group.status(),
+            Slot::Healing(group) => group.status(),
+        })
     }
 }

@@ -9,8 +9,19 @@ pub struct GroupStatus {
     pub group: GroupId,
     /// The state of the algorithm.
     pub raft: quorate_raft::Status,
+    /// What is missing, while the member heals and takes no part yet (see `heal.rs`).
+    pub healing: Option<Healing>,
     /// The commands of this node's clients that have not ended.
     pub pending_commands: usize,
     /// The reads of this node's clients that have not ended.
     pub pending_reads: usize,
+}
+
+/// What a member lacks whose storage was damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Healing {
+    /// How many entries of the log.
+    pub missing: u64,
+    /// Whether the state machine ends before the log begins, so that it needs a snapshot.
+    pub machine_is_behind: bool,
 }

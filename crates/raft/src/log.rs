@@ -25,6 +25,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::message::Entry;
+use crate::salvage::{Found, Lost, that_fit};
 use crate::types::{EntryId, Index, LogMark, Seq, Term};
 
 /// See the module.
@@ -124,6 +125,23 @@ impl Log {
             self.last()
         );
         self.entries.range(self.offset(after)..self.offset(last))
+    }
+
+    /// What the log knows of entries that another member lost, without a word.
+    pub(crate) fn find(&self, asked: Lost, bytes_max: usize) -> Found {
+        let start = asked.first.max(self.base.index.next());
+        // Names of one term lie together.
+        let held = self.may_match(asked.last).filter(|id| {
+            let starts = self.term_at(start) == Some(asked.last.term);
+            starts && start <= id.index && id.term == asked.last.term
+        });
+        let before = Index(start.0 - 1);
+        let held_to = held.map_or(before, |id| id.index);
+        let entries = match held {
+            Some(_) => that_fit(self.span(before, held_to), bytes_max),
+            None => Vec::new(),
+        };
+        Found { base: self.base, held_to, entries, word: None }
     }
 
     /// As many entries after this position as cost at most `bytes_max`, yet one at least if there

@@ -21,6 +21,7 @@ use crate::quorum::{self, Tally};
 use crate::role::{
     Next, Role, become_candidate, become_follower, become_leader, become_pre_candidate,
 };
+use crate::salvage::{Found, Lost, Word};
 use crate::snapshot::Stage;
 use crate::status::{RoleKind, Status};
 use crate::types::{EntryId, GroupId, Index, LogSpan, NodeId, Seq, Term, Time};
@@ -176,6 +177,12 @@ impl Raft {
         self.core.term()
     }
 
+    /// The latest term that is on this member's disk for certain; 0 while a later one is on its way.
+    #[must_use]
+    pub fn durable_term(&self) -> Term {
+        if self.core.is_term_durable() { self.core.term() } else { Term(0) }
+    }
+
     /// To whom this member, which leads, is handing leadership.
     #[must_use]
     pub fn transferring(&self) -> Option<NodeId> {
@@ -183,6 +190,23 @@ impl Raft {
             Role::Leader(leader) => leader.transferring(),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
         }
+    }
+
+    /// What this member can say of entries that another one lost (see [`crate::salvage`]).
+    ///
+    /// What it does *not* have counts for something only if it can't forget that it left the term in
+    /// which it could still get it, and if it has not lost its own disk.
+    #[must_use]
+    pub fn find(&self, asked: Lost, bytes_max: usize) -> Found {
+        let core = &self.core;
+        let term = core.term();
+        let word = match &self.role {
+            _ if core.is_rejoining() => None,
+            Role::Leader(_) => Some(Word::Leader(term)),
+            _ if !core.is_term_durable() => None,
+            _ => Some(Word::Follower(term)),
+        };
+        Found { word, ..core.log.find(asked, bytes_max) }
     }
 
     // ---- Transitions -----------------------------------------------------------------------

@@ -51,6 +51,10 @@ number! {
 }
 
 impl Term {
+    /// No group gets here in a million years of elections. Whoever says a larger term has made it up;
+    /// to believe it would leave no room above.
+    pub const BELIEVABLE_MAX: Self = Self(1 << 62);
+
     /// The following term.
     ///
     /// # Panics
@@ -62,6 +66,9 @@ impl Term {
 }
 
 impl Index {
+    /// The same for positions as [`Term::BELIEVABLE_MAX`].
+    pub const BELIEVABLE_MAX: Self = Self(1 << 62);
+
     /// The following position.
     ///
     /// # Panics

@@ -10,12 +10,6 @@ use crate::message::{Append, AppendReply, Body, Heartbeat, Message, SnapshotChun
 use crate::message::{SnapshotReply, VoteReply};
 use crate::types::{EntryId, Index, Term};
 
-/// No group gets here in a million years of elections; a larger term is made up, and would leave no
-/// room above it.
-const TERM_MAX: Term = Term(1 << 62);
-/// The same for positions.
-const INDEX_MAX: Index = Index(1 << 62);
-
 /// Checks the shape of a message.
 pub(crate) fn message(core: &Core, message: &Message) -> Result<(), &'static str> {
     if message.to != core.id {
@@ -26,7 +20,7 @@ pub(crate) fn message(core: &Core, message: &Message) -> Result<(), &'static str
     }
     // Who lost its disk asks before it knows a term, and may be answered from before the first.
     let is_about_rejoining = matches!(message.body, Body::Rejoin(_) | Body::RejoinReply(_));
-    if (message.term == Term(0) && !is_about_rejoining) || message.term > TERM_MAX {
+    if (message.term == Term(0) && !is_about_rejoining) || message.term > Term::BELIEVABLE_MAX {
         return Err("there is no such term");
     }
     match &message.body {
@@ -78,7 +72,7 @@ fn voter(core: &Core, message: &Message) -> Result<(), &'static str> {
 }
 
 fn index(index: Index) -> Result<(), &'static str> {
-    if index <= INDEX_MAX { Ok(()) } else { Err("there is no such position") }
+    if index <= Index::BELIEVABLE_MAX { Ok(()) } else { Err("there is no such position") }
 }
 
 /// The position before the first entry has term 0, and no entry has.

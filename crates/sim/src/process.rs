@@ -103,7 +103,8 @@ impl Process {
     }
 
     fn take_effects(&mut self) -> Outbox {
-        let Effects { send, persist, apply, failed, events } = &mut self.effects;
+        let Effects { send, persist, apply, healed, failed, events } = &mut self.effects;
+        assert!(healed.is_empty(), "nothing was damaged");
         let mut outbox = Outbox {
             send: std::mem::take(send),
             failed: std::mem::take(failed),

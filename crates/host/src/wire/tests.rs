@@ -104,6 +104,32 @@ fn raft_body() -> impl Strategy<Value = Body> {
     ]
 }
 
+fn lost() -> impl Strategy<Value = Lost> {
+    (index(), entry_id()).prop_map(|(first, last)| Lost { first, last })
+}
+
+fn heal_ask() -> impl Strategy<Value = HealAsk> {
+    prop_oneof![
+        lost().prop_map(HealAsk::Entries),
+        (option::of(entry_id()), blob())
+            .prop_map(|(last, cursor)| HealAsk::Snapshot { last, cursor }),
+    ]
+}
+
+fn heal() -> impl Strategy<Value = Heal> {
+    let word = prop_oneof![term().prop_map(Word::Leader), term().prop_map(Word::Follower)];
+    let entry = (entry_id(), option::of(blob())).prop_map(|(id, command)| Entry {
+        id,
+        payload: command.map_or(Payload::Noop, Payload::Command),
+    });
+    let found = (entry_id(), index(), vec(entry, 0..4), option::of(word))
+        .prop_map(|(base, held_to, entries, word)| Found { base, held_to, entries, word });
+    prop_oneof![
+        (lost(), found).prop_map(|(asked, found)| Heal::Entries { asked, found }),
+        (chunk(), term()).prop_map(|(chunk, term)| Heal::Snapshot { chunk, term }),
+    ]
+}
+
 fn envelope_body() -> impl Strategy<Value = EnvelopeBody> {
     let commands = proptest::collection::btree_map(any::<u64>(), blob(), 0..5);
     prop_oneof![
@@ -119,6 +145,11 @@ fn envelope_body() -> impl Strategy<Value = EnvelopeBody> {
                 EnvelopeBody::Refused(Refused { term, incarnation, numbers })
             }
         ),
+        1 => (any::<u64>(), heal_ask())
+            .prop_map(|(incarnation, ask)| EnvelopeBody::HealAsk { incarnation, ask }),
+        1 => (any::<u64>(), heal()).prop_map(|(incarnation, body)| {
+            EnvelopeBody::HealAnswer(HealAnswer { incarnation, body })
+        }),
     ]
 }
 

@@ -1,0 +1,447 @@
+//! A member that starts on damaged storage, until it has everything again.
+//!
+//! Damage leaves gaps: entries of the log whose contents are gone while their names, index and term,
+//! are known ([`Salvage`]); or a state machine that is gone while the log after it is there. The
+//! member could be treated as one that lost its disk, and rejoin without a voice
+//! (`raft/src/rejoin.rs`). But then a few bad sectors, a different one on each of three members, would
+//! stop a cluster that still has a sound copy of everything. So such a member *heals*: it takes no part
+//! in anything (to be silent is always safe) but fetches what it lacks from the others, running
+//! or healing themselves, and then goes on as if it had been down for a while.
+//!
+//! **Fetching.** A name says it all: entries with the same index and term are the same entry, wherever
+//! they lie (Log Matching, Raft §5.3). So whatever anybody has under the name is right, whether it is
+//! committed or not. What is committed may be in others' machines only; then a snapshot is fetched,
+//! and what it covers is not needed any more.
+//!
+//! **Giving up.** An entry that nobody else has may be one that was never committed: this member
+//! appended it and nobody heard. To keep waiting for it would be to wait for ever, and to drop it
+//! because a few others lack it would be to lose what was acknowledged. Protocol-aware recovery
+//! (FAST 2018) drops it once enough others are known to *never have had* it; that a copy is
+//! damaged, or a disk lost, or a member silent, says nothing. When is it enough? Let A be the member
+//! that heals, T the term on its disk, and (i, t) the entry. What must not happen is that a leader
+//! commits (i, t) by counting what A acknowledged before the damage. A acknowledged in terms up to
+//! T only. So it is enough that
+//!
+//! 1. *a leader of T or a later term does not have it*: had it been committed in an earlier term, this
+//!    leader would have it (Leader Completeness, §5.4.3), and in its own term it commits what is in
+//!    its log, which it never drops from; whatever a later leader commits, it counts acknowledgements
+//!    of its own term, and A has not given any; or
+//! 2. *members that no quorum can do without do not have it, and their disks know a later term than
+//!    T*: one of them is in whichever quorum had acknowledged the entry in a term up to T. It had the
+//!    entry then, and would have it still (§5.4.3 again); or
+//! 3. *all other voters do not have it, and none leads*: nobody is left who could count what A once
+//!    said. A new leader begins a later term, and counts anew.
+//!
+//! With the entry goes all that follows it in this log, whose commitment would have committed it. The
+//! member starts in the latest term it was told of, so that a leader that was deposed and still counts
+//! on what is gone is not listened to.
+//!
+//! **What can't be healed.** Where the one sound copy is on a member that is down, the healing waits
+//! for it, and reports that it does. A cluster of one has nobody to ask; its host must not begin.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use quorate_raft::{
+    EntryId, Found, GroupId, HardState, Index, Lost, Membership, NodeId, Recovered, Salvage,
+    SnapshotChunk, SnapshotRequest, Term, Time, Word, quorum,
+};
+
+use crate::effects::{
+    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Heal, HealAnswer, HealAsk, Healed,
+};
+use crate::heal_source::is_believable;
+
+/// Whether a member of such a group can come to have everything again: it has others to ask, or its own
+/// machine, durable up to `machine`, has whatever the log lost. A host must not begin otherwise.
+#[must_use]
+pub fn can_heal(membership: &Membership, id: NodeId, salvage: &Salvage, machine: EntryId) -> bool {
+    let mut others = membership.members().into_iter().filter(|other| *other != id);
+    let last_lost = salvage.lost.last().map_or(Index(0), |lost| lost.last.index);
+    let lost = salvage.base.index.max(last_lost);
+    others.any(|other| membership.is_voter(other)) || lost <= machine.index
+}
+
+/// What a healing member is.
+#[derive(Clone, Debug)]
+pub(crate) struct HealConfig {
+    pub(crate) group: GroupId,
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) membership: Membership,
+    /// How long to wait for an answer before asking again.
+    pub(crate) patience: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Healer {
+    config: HealConfig,
+    salvage: Salvage,
+    /// How far the machine reaches, durably.
+    machine: EntryId,
+    /// What others said of the first gap as it is now.
+    found: BTreeMap<NodeId, Found>,
+    /// Whether all others were asked about it, and not just the one that filled a part of it.
+    all_asked: bool,
+    /// A snapshot on its way here.
+    pull: Option<Pull>,
+    /// The members that were asked for a snapshot in vain since all of them were.
+    barren: Vec<NodeId>,
+    /// The latest term that counted for giving something up.
+    later_term: Term,
+    /// The last position that was not given up, if something was.
+    dropped_after: Option<Index>,
+    ask_at: Time,
+    state: State,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Something is missing.
+    Fetching,
+    /// All is there, and is being written.
+    Writing,
+}
+
+/// A snapshot on its way here.
+#[derive(Debug)]
+struct Pull {
+    from: NodeId,
+    /// The snapshot, once its first piece is here.
+    last: Option<EntryId>,
+    /// Where the next piece begins; `None` while the machine installs it.
+    cursor: Option<Bytes>,
+    /// When this piece was first asked for.
+    since: Time,
+}
+
+impl Healer {
+    /// # Panics
+    /// If it can't be: see [`can_heal`].
+    pub(crate) fn new(
+        config: HealConfig,
+        mut salvage: Salvage,
+        machine: EntryId,
+        now: Time,
+    ) -> Self {
+        assert!(
+            can_heal(&config.membership, config.id, &salvage, machine),
+            "a member without others can't heal: its host must not begin"
+        );
+        // What the machine has need not be found.
+        let gave_up = salvage.cover(machine);
+        Self {
+            config,
+            salvage,
+            machine,
+            found: BTreeMap::new(),
+            all_asked: false,
+            pull: None,
+            barren: Vec::new(),
+            later_term: Term(0),
+            dropped_after: gave_up.then_some(machine.index),
+            ask_at: now,
+            state: State::Fetching,
+        }
+    }
+
+    /// When [`Healer::flush`] has something to do without any input.
+    pub(crate) fn deadline(&self) -> Time {
+        match self.state {
+            State::Fetching => self.ask_at,
+            State::Writing => Time::NEVER,
+        }
+    }
+
+    /// How many entries are missing, for a status.
+    pub(crate) fn missing(&self) -> u64 {
+        self.salvage.lost.iter().map(|lost| lost.last.index.0 - lost.before().0).sum()
+    }
+
+    /// Whether all is there, and is being written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.state == State::Writing
+    }
+
+    /// The log that was written, and how far the machine reaches.
+    ///
+    /// # Panics
+    /// If it was not.
+    pub(crate) fn into_healed(self) -> (Recovered, EntryId) {
+        assert!(self.state == State::Writing, "a group begins when its log is whole");
+        let Salvage { hard_state, base, entries, .. } = self.salvage;
+        (Recovered { hard_state, base, entries }, self.machine)
+    }
+
+    /// What was salvaged so far.
+    pub(crate) fn salvage(&self) -> &Salvage {
+        &self.salvage
+    }
+
+    /// How far the machine reaches, durably.
+    pub(crate) fn machine(&self) -> EntryId {
+        self.machine
+    }
+
+    /// Asks again whoever has not helped.
+    pub(crate) fn flush<W>(&mut self, now: Time, out: &mut Effects<W>) {
+        self.finish(out);
+        if self.state == State::Writing || now < self.ask_at {
+            return;
+        }
+        self.ask_at = now + self.config.patience;
+        let is_slow =
+            |pull: &mut Pull| pull.cursor.is_some() && now >= pull.since + self.config.patience * 4;
+        let needed = self.snapshot_needed().is_some();
+        if self.pull.take_if(|pull| pull.cursor.is_some() && !needed).is_none()
+            && let Some(pull) = self.pull.take_if(is_slow)
+        {
+            self.barren.push(pull.from);
+        }
+        self.ask(now, out);
+    }
+
+    /// Asks for what is missing first.
+    fn ask<W>(&mut self, now: Time, out: &mut Effects<W>) {
+        if let Some(from) = self.snapshot_source() {
+            let pull = self.pull.get_or_insert(Pull {
+                from,
+                last: None,
+                cursor: Some(Bytes::new()),
+                since: now,
+            });
+            let (from, last, cursor) = (pull.from, pull.last, pull.cursor.clone());
+            if let Some(cursor) = cursor {
+                self.send(from, HealAsk::Snapshot { last, cursor }, out);
+            }
+        } else if let Some(&lost) = self.salvage.lost.first() {
+            self.all_asked = true;
+            for peer in self.others() {
+                self.send(peer, HealAsk::Entries(lost), out);
+            }
+        }
+    }
+
+    /// Who is asked for a snapshot, if one is needed: whoever sends one already; else whoever has not
+    /// failed to, the furthest known first.
+    fn snapshot_source(&mut self) -> Option<NodeId> {
+        if let Some(pull) = &self.pull {
+            return Some(pull.from);
+        }
+        self.snapshot_needed()?;
+        let mut others = self.others();
+        if others.iter().all(|id| self.barren.contains(id)) {
+            self.barren.clear();
+        }
+        others.retain(|id| !self.barren.contains(id));
+        let base = |id: &NodeId| self.found.get(id).map_or(Index(0), |found| found.base.index);
+        others.into_iter().max_by_key(base)
+    }
+
+    /// How far a snapshot has to reach, if one is needed: to where the log begins, or over a gap that
+    /// nobody has in the log, but somebody in the machine.
+    fn snapshot_needed(&self) -> Option<Index> {
+        if self.machine.index < self.salvage.base.index {
+            return Some(self.salvage.base.index);
+        }
+        let first = self.salvage.lost.first()?.first;
+        let somebody_has = self
+            .found
+            .values()
+            .any(|found| found.entries.first().is_some_and(|entry| entry.id.index == first));
+        let somebody_covers = self.found.values().any(|found| first <= found.base.index);
+        (somebody_covers && !somebody_has).then_some(first)
+    }
+
+    /// What another member says.
+    pub(crate) fn answer<W>(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        answer: HealAnswer,
+        out: &mut Effects<W>,
+    ) {
+        if self.state == State::Writing || answer.incarnation != self.config.incarnation {
+            return;
+        }
+        match answer.body {
+            Heal::Entries { asked, found } => self.on_entries(now, from, asked, found, out),
+            Heal::Snapshot { chunk, term } => self.on_piece(now, from, chunk, term, out),
+        }
+    }
+
+    fn on_entries<W>(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        asked: Lost,
+        mut found: Found,
+        out: &mut Effects<W>,
+    ) {
+        let term = found.word.map_or(Term(0), Word::term);
+        if self.salvage.lost.first() != Some(&asked) || term > Term::BELIEVABLE_MAX {
+            // It speaks of a gap as it was before, or of what can't be.
+            return;
+        }
+        found.held_to = found.held_to.min(asked.last.index);
+        if self.salvage.fill(core::mem::take(&mut found.entries)) {
+            self.found.clear();
+            self.all_asked = false;
+            self.ask_at = now + self.config.patience;
+            self.finish(out);
+            if let Some(&next) = self.salvage.lost.first() {
+                // Whoever had something may have more.
+                self.send(from, HealAsk::Entries(next), out);
+            }
+        } else {
+            self.found.insert(from, found);
+            let gave_up = self.give_up_what_nobody_had();
+            if gave_up || !self.all_asked || self.snapshot_needed().is_some() {
+                self.ask_at = now;
+            }
+        }
+    }
+
+    /// Drops the first entry of the first gap that is known to have been nobody's, and all after it.
+    /// Returns whether there was one.
+    fn give_up_what_nobody_had(&mut self) -> bool {
+        let Some(&gap) = self.salvage.lost.first() else { return false };
+        // Whoever does not have an entry does not have the later ones. So the first that can be
+        // given up follows what somebody has.
+        let mut candidates: Vec<Index> =
+            self.found.values().map(|found| found.held_to.max(gap.before()).next()).collect();
+        candidates.sort_unstable();
+        let given_up = candidates
+            .into_iter()
+            .filter(|index| *index <= gap.last.index)
+            .find_map(|index| self.is_nobodys(index).map(|term| (index, term)));
+        let Some((index, term)) = given_up else { return false };
+        self.salvage.cut(index);
+        self.later_term = self.later_term.max(term);
+        self.dropped_after = Some(self.salvage.last.index);
+        self.found.clear();
+        true
+    }
+
+    /// Whether enough others are known never to have had the entry at this position of the first gap:
+    /// the rules of the module. Returns the latest term of those who said so.
+    fn is_nobodys(&self, index: Index) -> Option<Term> {
+        let lacks = |id: &NodeId| {
+            self.found.get(id).filter(|found| found.held_to < index).and_then(|found| found.word)
+        };
+        let own = self.salvage.hard_state.term;
+        let voters = || self.others().into_iter().filter(|id| self.config.membership.is_voter(*id));
+        let led = voters().any(|id| matches!(lacks(&id), Some(Word::Leader(term)) if own <= term));
+        let past =
+            |id: NodeId| id != self.config.id && lacks(&id).is_some_and(|word| own < word.term());
+        let blocked = !quorum::has_quorum(&self.config.membership, |id| !past(id));
+        let unled = voters().all(|id| matches!(lacks(&id), Some(Word::Follower(_))));
+        (led || blocked || unled)
+            .then(|| voters().filter_map(|id| lacks(&id)).map(Word::term).max().unwrap_or(own))
+    }
+
+    fn on_piece<W>(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        chunk: SnapshotChunk,
+        term: Term,
+        out: &mut Effects<W>,
+    ) {
+        let Some(needed) = self.snapshot_needed() else { return };
+        let Some(pull) = &mut self.pull else { return };
+        let begins = chunk.cursor.is_empty();
+        let follows =
+            pull.cursor.as_ref() == Some(&chunk.cursor) && pull.last == Some(chunk.meta.last);
+        let can_be = is_believable(chunk.meta.last) && term <= Term::BELIEVABLE_MAX;
+        if pull.from != from || pull.cursor.is_none() || !(begins || follows) || !can_be {
+            return;
+        }
+        if chunk.meta.last.index < needed {
+            self.ask_at = now;
+            return self.give_up_pull();
+        }
+        self.later_term = self.later_term.max(term);
+        pull.last = Some(chunk.meta.last);
+        pull.cursor.clone_from(&chunk.next);
+        pull.since = now;
+        let last = pull.last;
+        let next = chunk.next.clone();
+        out.apply.push((self.config.group, ApplyJob::Snapshot(SnapshotRequest::Write(chunk))));
+        if let Some(cursor) = next {
+            self.ask_at = now + self.config.patience;
+            self.send(from, HealAsk::Snapshot { last, cursor }, out);
+        }
+    }
+
+    fn give_up_pull(&mut self) {
+        if let Some(pull) = self.pull.take() {
+            self.barren.push(pull.from);
+        }
+    }
+
+    /// What the applier reports.
+    pub(crate) fn applied(&mut self, now: Time, feedback: Feedback) {
+        match feedback {
+            Feedback::SnapshotInstalled { last } => {
+                assert!(self.machine.index <= last.index, "a machine goes forward");
+                self.machine = last;
+                self.pull = None;
+                self.barren.clear();
+                self.found.clear();
+                if self.salvage.cover(last) {
+                    self.dropped_after = Some(last.index);
+                }
+                self.ask_at = now;
+            }
+            Feedback::SnapshotFailed { .. } => {
+                self.give_up_pull();
+                self.ask_at = now;
+            }
+            // Pieces read for others are answered by whoever asked for them to be read.
+            Feedback::Progress { .. } | Feedback::SnapshotReady(_) => {}
+        }
+    }
+
+    /// Ends the healing if nothing is missing any more, and the machine does not install a snapshot.
+    fn finish<W>(&mut self, out: &mut Effects<W>) {
+        let installs = self.pull.as_ref().is_some_and(|pull| pull.cursor.is_none());
+        let is_whole =
+            self.salvage.lost.is_empty() && self.salvage.base.index <= self.machine.index;
+        if self.state == State::Writing || installs || !is_whole {
+            return;
+        }
+        self.state = State::Writing;
+        let Salvage { hard_state, base, last, entries, lost: _ } = &mut self.salvage;
+        assert!(
+            entries.len() as u64 == last.index.0 - base.index.0,
+            "{} entries lie between {base} and {last}",
+            entries.len()
+        );
+        if self.dropped_after.is_some() && hard_state.term < self.later_term {
+            *hard_state = HardState { term: self.later_term, vote: None };
+        }
+        let recovered =
+            Recovered { hard_state: *hard_state, base: *base, entries: entries.clone() };
+        let healed = Healed { recovered, dropped_after: self.dropped_after };
+        out.healed.push((self.config.group, healed));
+    }
+
+    fn others(&self) -> Vec<NodeId> {
+        let members = self.config.membership.members().into_iter();
+        members.filter(|id| *id != self.config.id).collect()
+    }
+
+    fn send<W>(&self, to: NodeId, ask: HealAsk, out: &mut Effects<W>) {
+        let HealConfig { group, id, incarnation, .. } = self.config;
+        let body = EnvelopeBody::HealAsk { incarnation, ask };
+        out.send.push(Envelope { group, from: id, to, body });
+    }
+}
+
+#[cfg(test)]
+mod tests;

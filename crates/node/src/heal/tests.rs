@@ -1,0 +1,354 @@
+use alloc::vec;
+
+use quorate_raft::{Entry, Payload, SnapshotMeta};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_millis(100);
+const OTHERS: [u64; 2] = [2, 3];
+
+/// Member 1 of some members, with a log in which entries are sound or lost.
+struct Patient {
+    healer: Healer,
+    now: Time,
+    out: Effects<()>,
+}
+
+/// A log: the term on disk, the base, and for each entry its term and whether it is sound.
+fn salvage(term: u64, base: (u64, u64), log: &[(u64, bool)]) -> Salvage {
+    let base = EntryId::new(base.0, base.1);
+    let mut salvage = Salvage {
+        hard_state: HardState { term: Term(term), vote: Some(NodeId(3)) },
+        base,
+        last: base,
+        ..Salvage::default()
+    };
+    for (term, is_sound) in log {
+        let id = EntryId { term: Term(*term), index: salvage.last.index.next() };
+        salvage.last = id;
+        match salvage.lost.last_mut() {
+            _ if *is_sound => salvage.entries.push(entry(id)),
+            Some(lost) if lost.last == EntryId { index: Index(id.index.0 - 1), ..id } => {
+                lost.last = id;
+            }
+            _ => salvage.lost.push(Lost { first: id.index, last: id }),
+        }
+    }
+    salvage
+}
+
+fn entry(id: EntryId) -> Entry {
+    let payload = Bytes::from(alloc::format!("{id}"));
+    Entry { id, payload: Payload::Command(payload) }
+}
+
+impl Patient {
+    fn of(members: u64, salvage: Salvage, machine: (u64, u64)) -> Self {
+        let config = HealConfig {
+            group: GroupId(1),
+            id: NodeId(1),
+            incarnation: 7,
+            membership: Membership::of_voters((1..=members).map(NodeId)),
+            patience: PATIENCE,
+        };
+        let machine = EntryId::new(machine.0, machine.1);
+        let mut patient = Self {
+            healer: Healer::new(config, salvage, machine, Time(0)),
+            now: Time(0),
+            out: Effects::default(),
+        };
+        patient.flush();
+        patient
+    }
+
+    fn flush(&mut self) {
+        self.healer.flush(self.now, &mut self.out);
+    }
+
+    /// Whom it asks for entries, and for which.
+    fn asked(&mut self) -> Vec<(u64, Lost)> {
+        let asks = self.out.send.drain(..).filter_map(|envelope| match envelope.body {
+            EnvelopeBody::HealAsk { incarnation: 7, ask: HealAsk::Entries(lost) } => {
+                Some((envelope.to.0, lost))
+            }
+            _ => None,
+        });
+        asks.collect()
+    }
+
+    /// Whom it asks for a piece of a snapshot, and where that begins.
+    fn pulled(&mut self) -> Vec<(u64, Bytes)> {
+        let asks = self.out.send.drain(..).filter_map(|envelope| match envelope.body {
+            EnvelopeBody::HealAsk { ask: HealAsk::Snapshot { cursor, .. }, .. } => {
+                Some((envelope.to.0, cursor))
+            }
+            _ => None,
+        });
+        asks.collect()
+    }
+
+    fn hears(&mut self, from: u64, body: Heal) {
+        let answer = HealAnswer { incarnation: 7, body };
+        self.healer.answer(self.now, NodeId(from), answer, &mut self.out);
+        self.flush();
+    }
+
+    /// Another member, with this log, answers the question about the first gap.
+    fn hears_of(&mut self, from: u64, log: &Salvage, word: Option<Word>) {
+        let asked = self.healer.salvage.lost[0];
+        let found = Found { word, ..log.find(asked, 1 << 20) };
+        self.hears(from, Heal::Entries { asked, found });
+    }
+
+    fn hears_piece(
+        &mut self,
+        from: u64,
+        last: (u64, u64),
+        cursor: &'static str,
+        next: Option<&'static str>,
+    ) {
+        let meta = SnapshotMeta {
+            last: EntryId::new(last.0, last.1),
+            membership: self.healer.config.membership.clone(),
+        };
+        let chunk = SnapshotChunk {
+            meta,
+            cursor: cursor.into(),
+            data: Bytes::new(),
+            next: next.map(Bytes::from),
+        };
+        self.hears(from, Heal::Snapshot { chunk, term: Term(9) });
+    }
+
+    /// The machine has installed the snapshot.
+    fn installs(&mut self, last: (u64, u64)) {
+        let last = EntryId::new(last.0, last.1);
+        self.healer.applied(self.now, Feedback::SnapshotInstalled { last });
+        self.flush();
+    }
+
+    /// What it comes to, if it has everything.
+    fn healed(&mut self) -> Option<Healed> {
+        self.out.apply.clear();
+        self.out.healed.pop().map(|(_, healed)| healed)
+    }
+
+    /// The ids of the log it comes to.
+    fn healed_log(&mut self) -> Vec<(u64, u64)> {
+        let healed = self.healed().expect("it has everything");
+        let recovered = healed.recovered;
+        for of_log in &recovered.entries {
+            assert_eq!(*of_log, entry(of_log.id), "each entry is what its name says");
+        }
+        recovered.entries.iter().map(|entry| (entry.id.term.0, entry.id.index.0)).collect()
+    }
+}
+
+fn lost(term: u64, first: u64, last: u64) -> Lost {
+    Lost { first: Index(first), last: EntryId::new(term, last) }
+}
+
+#[test]
+fn gaps_are_filled_from_whoever_has_them() {
+    let own = salvage(3, (0, 0), &[(1, true), (1, false), (1, false), (2, true), (2, false)]);
+    let mut patient = Patient::of(3, own, (0, 0));
+    assert_eq!(patient.asked(), [(2, lost(1, 2, 3)), (3, lost(1, 2, 3))]);
+    // The other copies are damaged too, in other places.
+    let second = salvage(3, (0, 0), &[(1, true), (1, true), (1, false), (2, false), (2, true)]);
+    let third = salvage(3, (0, 0), &[(1, false), (1, false), (1, true), (2, true)]);
+    patient.hears_of(2, &second, Some(Word::Follower(Term(3))));
+    assert_eq!(patient.asked(), [(2, lost(1, 3, 3))], "who had something may have more");
+    patient.hears_of(3, &third, Some(Word::Follower(Term(3))));
+    assert_eq!(patient.asked(), [(3, lost(2, 5, 5))]);
+    patient.hears_of(2, &second, Some(Word::Follower(Term(3))));
+    assert_eq!(patient.healed_log(), [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)]);
+}
+
+#[test]
+fn what_is_healed_keeps_the_vote() {
+    let mut patient = Patient::of(3, salvage(3, (0, 0), &[(1, false)]), (0, 0));
+    patient.hears_of(3, &salvage(8, (0, 0), &[(1, true)]), Some(Word::Leader(Term(8))));
+    let healed = patient.healed().expect("the gap is filled");
+    let vote = HardState { term: Term(3), vote: Some(NodeId(3)) };
+    assert_eq!((healed.recovered.hard_state, healed.dropped_after), (vote, None));
+}
+
+#[test]
+fn other_names_and_answers_to_others_change_nothing() {
+    let mut patient = Patient::of(3, salvage(3, (0, 0), &[(2, false)]), (0, 0));
+    let asked = lost(2, 1, 1);
+    let other = entry(EntryId::new(1, 1));
+    let found = Found { entries: vec![other], held_to: Index(1), ..Found::default() };
+    patient.hears(2, Heal::Entries { asked, found: found.clone() });
+    assert!(patient.healed().is_none(), "the entry of another term is another entry");
+    let right = Found { entries: vec![entry(EntryId::new(2, 1))], ..found };
+    let answer = HealAnswer { incarnation: 6, body: Heal::Entries { asked, found: right } };
+    patient.healer.answer(patient.now, NodeId(2), answer, &mut patient.out);
+    patient.flush();
+    assert!(patient.healed().is_none(), "an earlier process asked for it");
+}
+
+#[test]
+fn a_damaged_copy_or_a_lost_disk_is_not_never_had() {
+    for (second, third) in [
+        // The others never had it, but one of them lost its disk and has no word.
+        (Some(Word::Follower(Term(9))), None),
+        // One can still get it in the term in which this one acknowledged.
+        (Some(Word::Follower(Term(9))), Some(Word::Leader(Term(2)))),
+    ] {
+        let own = salvage(3, (0, 0), &[(1, true), (2, false), (2, true)]);
+        let mut patient = Patient::of(3, own, (0, 0));
+        let without = salvage(9, (0, 0), &[(1, true)]);
+        patient.hears_of(2, &without, second);
+        patient.hears_of(3, &without, third);
+        assert!(patient.healed().is_none(), "{second:?} and {third:?}");
+    }
+    let own = salvage(3, (0, 0), &[(1, true), (2, false), (2, true)]);
+    let mut patient = Patient::of(3, own.clone(), (0, 0));
+    for other in OTHERS {
+        patient.hears_of(other, &own, Some(Word::Follower(Term(9))));
+    }
+    assert!(patient.healed().is_none(), "all copies are damaged: somebody had it");
+}
+
+#[test]
+fn what_a_leader_never_had_is_given_up() {
+    for (word, gives_up) in [(3, true), (9, true), (2, false)] {
+        let own = salvage(3, (0, 0), &[(1, true), (2, true), (2, false), (2, true)]);
+        let mut patient = Patient::of(3, own, (0, 0));
+        let leader = salvage(word, (0, 0), &[(1, true), (2, true)]);
+        patient.hears_of(2, &leader, Some(Word::Leader(Term(word))));
+        let Some(healed) = patient.healed() else {
+            assert!(!gives_up, "the leader of {word} could have had it");
+            continue;
+        };
+        assert!(gives_up, "a leader of an earlier term says nothing");
+        assert_eq!(healed.dropped_after, Some(Index(2)));
+        assert_eq!(healed.recovered.entries.len(), 2);
+        let term = healed.recovered.hard_state.term;
+        assert_eq!(term, Term(word.max(3)), "it does not listen to whom it promised more");
+    }
+}
+
+#[test]
+fn what_no_quorum_can_have_is_given_up() {
+    // Of five, three others never had it. They must have left the term of this member's promises.
+    for (term, gives_up) in [(4, true), (3, false)] {
+        let own = salvage(3, (0, 0), &[(1, true), (2, false)]);
+        let mut patient = Patient::of(5, own, (0, 0));
+        let without = salvage(term, (0, 0), &[(1, true)]);
+        for other in [2, 3] {
+            patient.hears_of(other, &without, Some(Word::Follower(Term(term))));
+            assert!(patient.healed().is_none(), "two can be done without");
+        }
+        patient.hears_of(4, &without, Some(Word::Follower(Term(term))));
+        assert_eq!(patient.healed().is_some(), gives_up);
+    }
+}
+
+#[test]
+fn what_all_others_never_had_is_given_up() {
+    let mut patient = Patient::of(3, salvage(3, (0, 0), &[(1, true), (2, false)]), (0, 0));
+    let without = salvage(3, (0, 0), &[(1, true)]);
+    for other in OTHERS {
+        assert!(patient.healed().is_none());
+        patient.hears_of(other, &without, Some(Word::Follower(Term(3))));
+    }
+    assert_eq!(patient.healed_log(), [(1, 1)]);
+}
+
+#[test]
+fn the_part_of_a_gap_that_somebody_has_is_not_given_up_with_the_rest() {
+    let own = salvage(3, (0, 0), &[(1, false), (1, false), (1, false)]);
+    let mut patient = Patient::of(3, own, (0, 0));
+    patient.hears_of(2, &salvage(9, (0, 0), &[(1, true), (1, false)]), Some(Word::Leader(Term(9))));
+    // The leader has the first, lost the second, and never had the third.
+    patient.hears_of(2, &salvage(9, (0, 0), &[(1, true), (1, false)]), Some(Word::Leader(Term(9))));
+    assert!(patient.healed().is_none(), "the second is missing");
+    assert_eq!(patient.healer.salvage.last, EntryId::new(1, 2));
+    patient.hears_of(3, &salvage(9, (0, 0), &[(1, true), (1, true)]), None);
+    assert_eq!(patient.healed_log(), [(1, 1), (1, 2)]);
+}
+
+#[test]
+fn a_gap_that_others_compacted_is_covered_by_a_snapshot() {
+    let own = salvage(3, (0, 0), &[(1, true), (1, false), (2, true), (2, true)]);
+    let mut patient = Patient::of(3, own, (0, 0));
+    patient.asked();
+    patient.hears_of(2, &salvage(3, (2, 3), &[(2, true)]), Some(Word::Leader(Term(3))));
+    assert_eq!(patient.pulled(), [(2, Bytes::new())]);
+    patient.hears_piece(2, (2, 3), "", Some("x"));
+    assert_eq!(patient.pulled(), [(2, Bytes::from("x"))]);
+    patient.hears_piece(2, (2, 3), "", Some("x"));
+    patient.pulled();
+    patient.hears_piece(2, (2, 3), "x", None);
+    assert_eq!(patient.out.apply.len(), 3, "each piece that fits is written");
+    assert!(patient.out.healed.is_empty(), "it is not installed");
+    patient.installs((2, 3));
+    let healed = patient.healed().expect("the gap is covered");
+    assert_eq!((healed.recovered.base, healed.dropped_after), (EntryId::new(2, 3), None));
+    assert_eq!(healed.recovered.entries, [entry(EntryId::new(2, 4))], "the rest was sound");
+}
+
+#[test]
+fn a_snapshot_that_the_log_contradicts_replaces_it() {
+    let own = salvage(3, (0, 0), &[(1, true), (1, false), (1, true), (1, true)]);
+    let mut patient = Patient::of(3, own, (0, 0));
+    patient.hears_of(2, &salvage(9, (2, 3), &[]), Some(Word::Leader(Term(9))));
+    patient.hears_piece(2, (2, 3), "", None);
+    patient.installs((2, 3));
+    let healed = patient.healed().expect("the log begins anew");
+    assert_eq!((healed.recovered.base, healed.dropped_after), (EntryId::new(2, 3), Some(Index(3))));
+    assert!(healed.recovered.entries.is_empty());
+    assert_eq!(healed.recovered.hard_state, HardState { term: Term(9), vote: None });
+}
+
+#[test]
+fn a_machine_that_is_gone_is_fetched_from_who_is_far_enough() {
+    let mut patient = Patient::of(3, salvage(3, (2, 5), &[(2, true)]), (0, 0));
+    let first = patient.pulled();
+    let (first, second) = (first[0].0, 5 - first[0].0);
+    patient.hears_piece(first, (1, 4), "", None);
+    assert!(patient.out.apply.is_empty(), "it ends before the log begins");
+    assert_eq!(patient.pulled(), [(second, Bytes::new())]);
+    patient.hears_piece(second, (2, 6), "", None);
+    patient.installs((2, 6));
+    let healed = patient.healed().expect("the machine is there");
+    assert_eq!(healed.recovered.base, EntryId::new(2, 6));
+}
+
+#[test]
+fn who_does_not_answer_is_asked_again_and_then_another() {
+    let mut patient = Patient::of(3, salvage(3, (2, 5), &[]), (0, 0));
+    let (first, _) = patient.pulled()[0];
+    let mut asked = Vec::new();
+    for _ in 0..8 {
+        patient.now = patient.now + PATIENCE;
+        patient.flush();
+        asked.extend(patient.pulled().into_iter().map(|(who, _)| who));
+    }
+    assert_eq!(asked[0], first);
+    assert!(asked.contains(&(5 - first)), "{asked:?}");
+}
+
+#[test]
+fn what_the_own_machine_has_is_not_asked_for() {
+    let own = salvage(3, (0, 0), &[(1, true), (1, false), (2, true), (2, true)]);
+    let machine = EntryId::new(2, 3);
+    let alone = Membership::of_voters([NodeId(1)]);
+    assert!(can_heal(&alone, NodeId(1), &own, machine));
+    assert!(!can_heal(&alone, NodeId(1), &own, EntryId::new(1, 1)));
+    let mut patient = Patient::of(1, own, (2, 3));
+    assert_eq!(patient.healed_log(), [(2, 4)]);
+}
+
+#[test]
+fn an_installation_under_way_is_waited_for() {
+    let mut patient = Patient::of(3, salvage(3, (0, 0), &[(1, false)]), (0, 0));
+    patient.hears_of(2, &salvage(3, (1, 1), &[]), Some(Word::Leader(Term(3))));
+    patient.hears_piece(2, (1, 1), "", None);
+    patient.hears_of(3, &salvage(3, (0, 0), &[(1, true)]), None);
+    assert!(patient.healed().is_none(), "the machine is about to be elsewhere");
+    patient.installs((1, 1));
+    assert!(patient.healed().is_some());
+}
