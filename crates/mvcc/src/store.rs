@@ -252,11 +252,20 @@ impl Store {
 
 /// An engine that failed ends the member.
 pub(crate) fn fault(error: EngineError) -> Fault {
-    let kind = match error {
+    Fault::from(error)
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        Self::new(kind_of(&error), format!("{error}"))
+    }
+}
+
+fn kind_of(error: &EngineError) -> FaultKind {
+    match error {
         EngineError::Corrupt(_) => FaultKind::Damaged,
         EngineError::Full(_) => FaultKind::Full,
         EngineError::Io(_) => FaultKind::Io,
         EngineError::Newer(_) => FaultKind::Newer,
-    };
-    Fault::new(kind, format!("{error}"))
+    }
 }

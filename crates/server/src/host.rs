@@ -6,12 +6,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quorate_host::{HostConfig, HostEvent, Limits};
+use quorate_node::FaultKind;
 use quorate_raft::{Event, NodeId, Term};
+use tokio::sync::watch;
 
 use crate::config::{Config, Url};
 use crate::identity::Identity;
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::rebuild::Rebuild;
 
 /// What a command has on top of the request it was made of, at most: the host adds who asked.
 const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
@@ -23,6 +26,7 @@ pub(crate) fn config(
     listeners: Vec<TcpListener>,
     metrics: &Arc<Metrics>,
     log: &Log,
+    fallen: watch::Sender<Option<String>>,
 ) -> HostConfig {
     let id = NodeId(identity.member_id);
     let mut host = HostConfig::new(id, &config.data_dir, listeners);
@@ -60,7 +64,19 @@ pub(crate) fn config(
         }
     });
     let last = log.clone();
+    let rebuild = Rebuild::new(&config.data_dir);
+    let others_have_the_state = identity.members.len() > 1;
     host.on_fatal = Arc::new(move |what| {
+        let is_lost = what.machine.is_some_and(FaultKind::loses_state);
+        if is_lost && others_have_the_state {
+            match rebuild.note(&what.report) {
+                Ok(()) => {
+                    fallen.send_replace(Some(what.report.clone()));
+                    return;
+                }
+                Err(error) => drop(last.error("the lost store stays").with("error", error)),
+            }
+        }
         last.fatal("the member can't go on").with("error", what);
         // Not an exit: nothing may run after this, be it a destructor that flushes.
         std::process::abort();

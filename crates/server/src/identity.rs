@@ -19,11 +19,12 @@
 //! A member's name comes last in its line because it may contain anything but a line break.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, InitialMember, InitialState, Url};
+use crate::whole_file;
 
 const FILE: &str = "identity";
 const FIRST_LINE: &str = "quorate member 1";
@@ -136,12 +137,7 @@ impl Identity {
     /// Writes the file so that it is whole or absent, whatever happens meanwhile.
     fn store(&self, data_dir: &Path) -> io::Result<()> {
         quorate_host::create_directory(data_dir)?;
-        let temporary = data_dir.join(format!("{FILE}.tmp"));
-        let mut file = File::create(&temporary)?;
-        file.write_all(self.to_text().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, data_dir.join(FILE))?;
-        File::open(data_dir)?.sync_all()
+        whole_file::write(data_dir, FILE, self.to_text().as_bytes())
     }
 }
 

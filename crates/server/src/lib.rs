@@ -19,7 +19,8 @@
 //! a file for each service, with `rpc/error.rs` as the one table of errors and `rpc/convert.rs` as the
 //! gateway into the data model · `member.rs` is what the services talk to · `machine.rs` wraps the store
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
-//! `quota.rs` estimates · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
+//! `rebuild.rs` puts a store aside that can't be believed, and `run.rs` starts its member again ·
+//! `whole_file.rs` writes small files · `quota.rs` estimates · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
 //!
 //! # What is not here
 //!
@@ -39,6 +40,7 @@ mod member;
 mod metrics;
 mod published;
 mod quota;
+mod rebuild;
 mod rpc;
 mod run;
 mod serve;
@@ -46,6 +48,7 @@ mod server;
 mod sha1;
 mod shutdown;
 mod version;
+mod whole_file;
 
 pub use config::Config;
 pub use log::Log;

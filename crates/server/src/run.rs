@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use quorate_host::Clock;
+use quorate_raft::Time;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Stop};
@@ -74,16 +77,85 @@ async fn run_until_signal(config: &Config, log: &Log) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
     };
-    let server = match Server::start(config, log.clone()) {
+    let clock = Clock::start();
+    let mut falls = Falls::default();
+    let mut server = match Server::start(config, log.clone()) {
         Ok(server) => server,
         Err(error) => return failed(&error),
     };
-    let name = tokio::select! {
-        _ = terminate.recv() => "terminated",
-        _ = interrupt.recv() => "interrupt",
-    };
-    log.info("received signal; shutting down").with("signal", name);
-    server.shutdown().await;
-    log.flush();
-    ExitCode::SUCCESS
+    loop {
+        let name = tokio::select! {
+            _ = terminate.recv() => "terminated",
+            _ = interrupt.recv() => "interrupt",
+            report = server.fallen() => {
+                server.abandon().await;
+                server = loop {
+                    let Some(pause) = falls.again(clock.now()) else {
+                        return failed(&format!("the store was lost too often: {report}"));
+                    };
+                    log.error("the member stopped, and starts again without its store")
+                        .with("error", &report)
+                        .with("pause", format_args!("{pause:?}"));
+                    tokio::select! {
+                        _ = terminate.recv() => return ExitCode::SUCCESS,
+                        _ = interrupt.recv() => return ExitCode::SUCCESS,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    match Server::start(config, log.clone()) {
+                        Ok(server) => break server,
+                        Err(error) => log.error("failed to start again").with("error", error),
+                    };
+                };
+                continue;
+            }
+        };
+        log.info("received signal; shutting down").with("signal", name);
+        server.shutdown().await;
+        log.flush();
+        return ExitCode::SUCCESS;
+    }
+}
+
+/// How often the member fell. Damage that comes back again and again is a broken disk or an error of
+/// this program, and then it is better to stop than to wear the other members out.
+#[derive(Debug, Default)]
+struct Falls {
+    /// Those not forgotten.
+    count: u32,
+    last: Option<Time>,
+}
+
+impl Falls {
+    /// So many, and no more.
+    const MAX: u32 = 8;
+    /// The first pause; each further one is twice as long.
+    const PAUSE: Duration = Duration::from_secs(1);
+    /// After so long without one, all are forgotten.
+    const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
+
+    /// The member fell now, or failed to start again: how long to wait before the next attempt.
+    fn again(&mut self, now: Time) -> Option<Duration> {
+        if self.last.is_some_and(|last| now.since(last) > Self::FORGOTTEN) {
+            self.count = 0;
+        }
+        self.last = Some(now);
+        self.count += 1;
+        (self.count <= Self::MAX).then(|| Self::PAUSE * 2u32.pow(self.count - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_falls_again_and_again_stays_down() {
+        let mut falls = Falls::default();
+        let pauses: Vec<_> = (0..9).map(|_| falls.again(Time(0))).collect();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(pauses[..4], [seconds(1), seconds(2), seconds(4), seconds(8)]);
+        assert_eq!(pauses[7..], [seconds(128), None]);
+        let later = Time(0) + Falls::FORGOTTEN + Falls::PAUSE;
+        assert_eq!(falls.again(later), seconds(1));
+    }
 }

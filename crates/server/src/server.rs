@@ -29,6 +29,7 @@ use crate::machine::Replica;
 use crate::member::{Limits, Member};
 use crate::metrics::Metrics;
 use crate::published::Published;
+use crate::rebuild::Rebuild;
 use crate::rpc::Services;
 use crate::serve::{Front, protocols, serve};
 use crate::shutdown::{self, ShutdownSender};
@@ -53,6 +54,8 @@ pub struct Server {
     tasks: JoinSet<()>,
     stop: ShutdownSender,
     ready: watch::Receiver<bool>,
+    /// Why the member's store is lost, once it is.
+    fallen: watch::Receiver<Option<String>>,
     client_addresses: Vec<SocketAddr>,
 }
 
@@ -127,12 +130,14 @@ impl Server {
             );
         }
 
-        let store = open_store(&config.data_dir)?;
+        let rebuild = Rebuild::new(&config.data_dir);
+        let store = open_store(&config.data_dir, &rebuild, &identity, &log)?;
         let metrics = Arc::new(Metrics::new());
         let published = Arc::new(Published::new(store.read_state(), store.size()));
         let leases = Arc::new(Leases::new());
         let replica = Replica::new(store, published.clone(), leases.clone());
-        let host_config = host::config(config, &identity, listeners.peer, &metrics, &log);
+        let (fall, fallen) = watch::channel(None);
+        let host_config = host::config(config, &identity, listeners.peer, &metrics, &log, fall);
         let (host, handle) = Host::start(host_config, Box::new(replica))
             .map_err(|error| StartError(error.to_string()))?;
 
@@ -164,11 +169,12 @@ impl Server {
             tasks: JoinSet::new(),
             stop,
             ready,
+            fallen,
             client_addresses: Vec::new(),
             runtime: Some(runtime),
         };
         server.spawn(leases.clone().run(member));
-        server.serve_clients(config, listeners.client, leases, ready_sender)?;
+        server.serve_clients(config, listeners.client, leases, rebuild, ready_sender)?;
         Ok(server)
     }
 
@@ -183,6 +189,7 @@ impl Server {
         config: &Config,
         listeners: Vec<TcpListener>,
         leases: Arc<Leases>,
+        rebuild: Rebuild,
         ready: watch::Sender<bool>,
     ) -> Result<(), StartError> {
         let member = self.member.clone();
@@ -208,6 +215,15 @@ impl Server {
             if !publish(&member).await {
                 return;
             }
+            // What it told the cluster has come back to it, and so has everything before.
+            if rebuild.is_under_way() {
+                match tokio::task::block_in_place(|| rebuild.complete()) {
+                    Ok(()) => drop(member.log.info("the store is whole again")),
+                    Err(error) => {
+                        drop(member.log.warn("the lost store stays").with("error", error))
+                    }
+                }
+            }
             for listener in waiting {
                 if let Ok(address) = listener.local_addr() {
                     member.log.info("ready to serve client requests");
@@ -229,6 +245,39 @@ impl Server {
     /// Resolves when clients are served, or when that can't happen any more; says which.
     pub async fn ready(&self) -> bool {
         self.ready.clone().wait_for(|ready| *ready).await.is_ok()
+    }
+
+    /// Resolves when this member had to stop because its store is lost, with the report. That is noted
+    /// in the data directory: started again, the member begins with an empty store, and other members
+    /// have what it lacks. To be followed by [`Server::abandon`].
+    pub async fn fallen(&self) -> String {
+        let mut fallen = self.fallen.clone();
+        match fallen.wait_for(Option::is_some).await {
+            Ok(report) => report.clone().expect("waited for it"),
+            // The host is gone, and nobody is left who could tell.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ends a member that has fallen: nothing is handed over or finished. Returns when its threads have
+    /// ended and its files and sockets are free.
+    pub async fn abandon(mut self) {
+        self.stop.send();
+        let host = self.host.take();
+        let runtime = self.runtime.take();
+        self.tasks.abort_all();
+        // Threads are waited for, which no executor should do.
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let wait = std::thread::Builder::new().name("quorate-end".into()).spawn(move || {
+            drop(host);
+            if let Some(runtime) = runtime {
+                runtime.shutdown_timeout(REQUESTS_PATIENCE);
+            }
+            let _ = ended.send(());
+        });
+        if wait.is_ok() {
+            let _ = end.await;
+        }
     }
 
     /// Where clients are served, in the order of the configuration.
@@ -295,14 +344,41 @@ async fn timeout_on<T: Send + 'static>(
     ended.await.unwrap_or(false)
 }
 
-/// Opens the store in the data directory.
-fn open_store(data_dir: &Path) -> Result<Store, StartError> {
+/// Opens the store in the data directory; or, if it is lost, an empty one in its place.
+fn open_store(
+    data_dir: &Path,
+    rebuild: &Rebuild,
+    identity: &Identity,
+    log: &Log,
+) -> Result<Store, StartError> {
     let path = data_dir.join(identity::STORE);
+    let open = || {
+        let engine = DiskEngine::open(&path, Options::default())?;
+        Store::open(Box::new(engine))
+    };
     let unusable = |why: &dyn fmt::Display| {
         StartError(format!("can't open the store in {}: {why}", path.display()))
     };
-    let engine = DiskEngine::open(&path, Options::default()).map_err(|why| unusable(&why))?;
-    Store::open(Box::new(engine)).map_err(|why| unusable(&why))
+    let report = match rebuild.noted().map_err(StartError)? {
+        Some(report) => report,
+        None => match open() {
+            Ok(store) => return Ok(store),
+            Err(fault) if fault.kind.loses_state() => fault.report,
+            Err(fault) => return Err(unusable(&fault)),
+        },
+    };
+    if identity.members.len() == 1 {
+        return Err(StartError(format!(
+            "{report}; the store in {} is lost, and no other member has what it held: bring back a \
+             copy of the whole data directory",
+            path.display()
+        )));
+    }
+    log.error("the store is lost: this member begins without it, and gets from the others what its log lacks")
+        .with("path", path.display())
+        .with("error", &report);
+    rebuild.note(&report).and_then(|()| rebuild.put_aside()).map_err(StartError)?;
+    open().map_err(|fault| unusable(&fault))
 }
 
 fn limits(config: &Config) -> Limits {

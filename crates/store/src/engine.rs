@@ -1,8 +1,16 @@
 //! The writer's side: batches go into the active memtable and become visible by one number.
 
 use crate::{
-    compaction, files::Files, flush, generation::Generation, memtable::applied_row,
-    restore::Replacement, row::tagged, scrub::Scrubber, shared::Shared, view::Snapshot,
+    compaction,
+    files::Files,
+    flush,
+    generation::Generation,
+    memtable::applied_row,
+    restore::Replacement,
+    row::tagged,
+    scrub::Scrubber,
+    shared::{Failure, Shared},
+    view::Snapshot,
 };
 use bytes::Bytes;
 use lsm_tree::{Cache, InternalValue, Memtable, SeqNo, Slice, ValueType};
@@ -87,7 +95,13 @@ impl DiskEngine {
         if !new && !tree.is_dir() {
             return Err(EngineError::Corrupt(format!("{} is missing", tree.display())));
         }
-        let generation = Arc::new(Generation::open(&files, number, Arc::clone(&cache), new)?);
+        let generation = Arc::new(Generation::open(
+            &files,
+            number,
+            Arc::clone(&cache),
+            Failure::default(),
+            new,
+        )?);
         if new {
             files.switch_to(number)?;
         }

@@ -10,6 +10,7 @@ use crate::{
     files::{Files, Lock},
     row::{APPLIED_KEY, decode_applied},
     scrub::TableFile,
+    shared::Failure,
     view::{Find, Tables, Walk},
 };
 use lsm_tree::{
@@ -44,6 +45,8 @@ pub(crate) struct Generation {
     dir: PathBuf,
     /// Set when a newer generation has taken over: the directory goes with the last reader.
     obsolete: AtomicBool,
+    /// The engine's.
+    failure: Failure,
     /// A view reads from files that a second engine on this directory would remove.
     _lock: Lock,
 }
@@ -57,6 +60,7 @@ impl Generation {
         files: &Files,
         number: u64,
         cache: Arc<Cache>,
+        failure: Failure,
         new: bool,
     ) -> Result<Self, EngineError> {
         let dir = files.tree(number);
@@ -79,7 +83,23 @@ impl Generation {
         // The tree numbers its versions from 0; a bound of 0 would mean "before everything".
         sequence.set(tree.get_highest_seqno().map_or(1, |highest| highest + 1));
         let obsolete = AtomicBool::new(false);
-        Ok(Self { number, tree, sequence, dir, obsolete, _lock: files.share_lock() })
+        Ok(Self { number, tree, sequence, dir, obsolete, failure, _lock: files.share_lock() })
+    }
+
+    /// Where failures are noted.
+    pub(crate) fn failure(&self) -> Failure {
+        Arc::clone(&self.failure)
+    }
+
+    /// An error of a reader, on whatever thread. Damage is the end of the engine, which notices it
+    /// with its next write, or with the next piece that is scrubbed; a disk that refuses a read may
+    /// grant the next.
+    pub(crate) fn reader_failed(&self, doing: &str, error: lsm_tree::Error) -> EngineError {
+        let error = of_tree(doing, error);
+        if matches!(error, EngineError::Corrupt(_)) {
+            self.failure.get_or_init(|| error.clone());
+        }
+        error
     }
 
     /// A number above that of every row so far.
@@ -154,7 +174,7 @@ impl Generation {
         let walk: Walk = Box::new(move |bounds, bound| {
             Box::new(Tree::create_internal_range(newest.clone(), bounds, bound, None))
         });
-        Tables { find, walk, _generation: Arc::clone(self) }
+        Tables { find, walk, generation: Arc::clone(self) }
     }
 
     /// Runs of tables that are not yet merged into the sorted levels; each costs every search a

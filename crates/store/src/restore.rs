@@ -9,7 +9,7 @@
 
 use crate::{
     engine::DiskEngine, error::of_io, files::Files, generation::Generation, memtable::applied_row,
-    row::tagged,
+    row::tagged, shared::Failure,
 };
 use lsm_tree::{Cache, InternalValue, Memtable, ValueType};
 use quorate_mvcc::engine::{EngineError, Table};
@@ -28,9 +28,14 @@ pub(crate) struct Replacement {
 
 impl Replacement {
     /// Begins an empty content.
-    fn begin(files: &Files, number: u64, cache: Arc<Cache>) -> Result<Self, EngineError> {
+    fn begin(
+        files: &Files,
+        number: u64,
+        cache: Arc<Cache>,
+        failure: Failure,
+    ) -> Result<Self, EngineError> {
         remove_leftover(&files.tree(number))?;
-        let generation = Arc::new(Generation::open(files, number, cache, true)?);
+        let generation = Arc::new(Generation::open(files, number, cache, failure, true)?);
         Ok(Self { generation, rows: Vec::new(), bytes: 0, last_key: Vec::new() })
     }
 
@@ -77,7 +82,12 @@ impl DiskEngine {
         // The earlier attempt lets go of its directory before the next one takes it.
         self.replacement = None;
         let number = self.generation.number + 1;
-        let begun = Replacement::begin(&self.files, number, Arc::clone(&self.cache));
+        let begun = Replacement::begin(
+            &self.files,
+            number,
+            Arc::clone(&self.cache),
+            self.generation.failure(),
+        );
         self.replacement = Some(begun.map_err(|error| self.shared.fail(error))?);
         Ok(())
     }

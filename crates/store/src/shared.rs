@@ -89,13 +89,17 @@ impl Head {
     }
 }
 
+/// The first failure of an engine, for ever. Readers on other threads have it too: what they find
+/// damaged, the writer must not build upon.
+pub(crate) type Failure = Arc<OnceLock<EngineError>>;
+
 /// Shared by the engine and its threads.
 pub(crate) struct Shared {
     turn: Mutex<()>,
     head: Mutex<Head>,
     /// Something in `head` changed that somebody may wait for; or the engine failed.
     changed: Condvar,
-    failure: OnceLock<EngineError>,
+    failure: Failure,
 }
 
 impl Shared {
@@ -107,9 +111,9 @@ impl Shared {
     ) -> Self {
         Self {
             turn: Mutex::new(()),
-            head: Mutex::new(Head::new(generation, durable, active)),
             changed: Condvar::new(),
-            failure: OnceLock::new(),
+            failure: generation.failure(),
+            head: Mutex::new(Head::new(generation, durable, active)),
         }
     }
 

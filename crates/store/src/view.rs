@@ -5,7 +5,6 @@
 //! sealed memtables and tables never change at all. So a state is a list of references and a number.
 
 use crate::{
-    error::of_tree,
     generation::Generation,
     memtable::{self, MemtableRows},
     row::{TreeBounds, tagged, tagged_bounds, untagged, value},
@@ -33,7 +32,7 @@ pub(crate) struct Tables {
     pub(crate) find: Find,
     pub(crate) walk: Walk,
     /// Keeps the directory. The last field, so that it is dropped after the tables.
-    pub(crate) _generation: Arc<Generation>,
+    pub(crate) generation: Arc<Generation>,
 }
 
 /// The memtables of one moment: the active one, then the sealed ones from the newest on.
@@ -114,13 +113,10 @@ impl Snapshot {
         let layers = in_memory.chain(iter::once(on_disk)).collect();
         let rows = MvccStream::new(Merger::new(layers));
         let tables = Arc::clone(&self.tables);
-        Box::new(rows.filter_map(move |row| {
-            let _held = &tables;
-            match row {
-                Ok(row) if row.is_tombstone() => None,
-                Ok(row) => Some(Ok((untagged(&row.key.user_key), value(row.value)))),
-                Err(error) => Some(Err(of_tree("scanning rows", error))),
-            }
+        Box::new(rows.filter_map(move |row| match row {
+            Ok(row) if row.is_tombstone() => None,
+            Ok(row) => Some(Ok((untagged(&row.key.user_key), value(row.value)))),
+            Err(error) => Some(Err(tables.generation.reader_failed("scanning rows", error))),
         }))
     }
 }
@@ -130,7 +126,8 @@ impl Reader for Snapshot {
         if key.len() > ROW_KEY_BYTES_MAX {
             return Ok(None);
         }
-        let row = self.row(&tagged(table, key)).map_err(|error| of_tree("reading a row", error))?;
+        let failed = |error| self.tables.generation.reader_failed("reading a row", error);
+        let row = self.row(&tagged(table, key)).map_err(failed)?;
         Ok(row.filter(|row| !row.is_tombstone()).map(|row| value(row.value)))
     }
 

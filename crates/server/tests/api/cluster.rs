@@ -1,6 +1,7 @@
 //! A cluster to test, on ports that the kernel chose.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use quorate_proto::etcdserverpb as pb;
@@ -96,6 +97,28 @@ impl Cluster {
         let server = Server::start(&self.config(at), Log::to_stderr(Level::Error));
         let server = self.members[at].server.insert(server.expect("started again"));
         assert!(within(server.ready()).await, "clients are served");
+    }
+
+    /// Starts a member again, or says why that can't be.
+    pub(crate) fn try_restart(&mut self, at: usize) -> Result<(), String> {
+        let server = Server::start(&self.config(at), Log::to_stderr(Level::Fatal));
+        self.members[at].server = Some(server.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Waits until a member has lost its store.
+    pub(crate) async fn fallen(&self, at: usize) -> String {
+        self.members[at].server.as_ref().expect("it runs").fallen().await
+    }
+
+    /// Ends a member that has.
+    pub(crate) async fn abandon(&mut self, at: usize) {
+        let server = self.members[at].server.take().expect("it runs");
+        within(server.abandon()).await;
+    }
+
+    pub(crate) fn data_dir(&self, at: usize) -> &Path {
+        self.members[at].directory.path()
     }
 
     pub(crate) fn address(&self, at: usize) -> SocketAddr {

@@ -7,6 +7,7 @@ mod kv;
 mod lease;
 mod log;
 mod maintenance;
+mod rebuild;
 mod transport;
 mod txn;
 mod watch;

@@ -1,0 +1,152 @@
+//! A store that can't be believed any more, and how its member begins without it.
+//!
+//! The store holds nothing that the cluster does not have elsewhere: what it lost is in this member's
+//! log, or with the other members. So a store that is damaged, or that is not the one the cluster
+//! agreed on, is put aside, and the member begins with an empty one. What the log still has is applied
+//! again, and what it has not comes from another member. A disk that refuses or is full, and a store
+//! of a newer program, are no reason for it: those stores are whole.
+//!
+//! The order makes a crash harmless at any point:
+//!
+//! ```text
+//! store-lost          a note: the store is to be put aside, and why    written first, durably
+//! store → store.lost  the old store                                    put aside at the next start
+//! store-lost          gone                                             the store that is there now counts
+//! store.lost          gone                                             once the member has caught up
+//! ```
+//!
+//! The old store stays until the new one is complete: should all members lose theirs at once, by an
+//! error of this program perhaps, the files are there for whoever wants to get something out of them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::identity::STORE;
+use crate::whole_file;
+
+/// The note that the store is to be put aside. Contains the report.
+const NOTE: &str = "store-lost";
+
+/// The store that was put aside.
+const ASIDE: &str = "store.lost";
+
+/// What becomes of a member's store, in its data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Rebuild {
+    data_dir: PathBuf,
+}
+
+impl Rebuild {
+    pub(crate) fn new(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_owned() }
+    }
+
+    /// Notes, durably, that the store is lost.
+    ///
+    /// # Errors
+    /// If the disk refuses. The text is meant for the operator.
+    pub(crate) fn note(&self, report: &str) -> Result<(), String> {
+        whole_file::write(&self.data_dir, NOTE, report.as_bytes())
+            .map_err(|error| self.failed("note that the store is lost", &error))
+    }
+
+    /// Why the store is lost, if that was noted and nothing was done about it yet.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) fn noted(&self) -> Result<Option<String>, String> {
+        match fs::read(self.data_dir.join(NOTE)) {
+            Ok(report) => Ok(Some(String::from_utf8_lossy(&report).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed("read whether the store is lost", &error)),
+        }
+    }
+
+    /// Puts the store aside, as was noted, and takes the note back. A store that is aside already is
+    /// the one to keep: the one that came after it was never complete.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) fn put_aside(&self) -> Result<(), String> {
+        let (store, aside) = (self.data_dir.join(STORE), self.data_dir.join(ASIDE));
+        let done = if aside.exists() {
+            remove_directory(&store)
+        } else if store.exists() {
+            whole_file::rename(&self.data_dir, &store, &aside)
+        } else {
+            Ok(())
+        };
+        done.and_then(|()| fs::remove_file(self.data_dir.join(NOTE)))
+            .map_err(|error| self.failed("put the lost store aside", &error))
+    }
+
+    /// Whether there is a store aside, and so the member is being rebuilt.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.data_dir.join(ASIDE).exists()
+    }
+
+    /// The member has caught up: what was put aside is no longer needed.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) fn complete(&self) -> Result<(), String> {
+        remove_directory(&self.data_dir.join(ASIDE))
+            .map_err(|error| self.failed("remove the lost store", &error))
+    }
+
+    fn failed(&self, doing: &str, error: &io::Error) -> String {
+        format!("can't {doing} in {}: {error}", self.data_dir.display())
+    }
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store_with(data_dir: &Path, content: &str) {
+        fs::create_dir_all(data_dir.join(STORE)).expect("a directory");
+        fs::write(data_dir.join(STORE).join("content"), content).expect("written");
+    }
+
+    fn aside(data_dir: &Path) -> Option<String> {
+        fs::read_to_string(data_dir.join(ASIDE).join("content")).ok()
+    }
+
+    #[test]
+    fn the_first_store_stays_aside_until_one_is_complete() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let rebuild = Rebuild::new(directory.path());
+        assert_eq!(rebuild.noted(), Ok(None));
+        for attempt in ["whole once", "never complete", "nor this"] {
+            store_with(directory.path(), attempt);
+            rebuild.note("a bit").expect("noted");
+            assert_eq!(rebuild.noted(), Ok(Some("a bit".to_owned())));
+            rebuild.put_aside().expect("put aside");
+            assert_eq!(rebuild.noted(), Ok(None));
+            assert!(rebuild.is_under_way() && !directory.path().join(STORE).exists());
+            assert_eq!(aside(directory.path()).as_deref(), Some("whole once"));
+        }
+        rebuild.complete().expect("removed");
+        assert!(!rebuild.is_under_way());
+        rebuild.complete().expect("nothing to remove");
+    }
+
+    #[test]
+    fn a_crash_between_the_move_and_the_end_of_the_note_moves_nothing_twice() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let rebuild = Rebuild::new(directory.path());
+        store_with(directory.path(), "whole once");
+        rebuild.note("a bit").expect("noted");
+        fs::rename(directory.path().join(STORE), directory.path().join(ASIDE)).expect("moved");
+        rebuild.put_aside().expect("again");
+        assert_eq!(aside(directory.path()).as_deref(), Some("whole once"));
+    }
+}

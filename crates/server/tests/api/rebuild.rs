@@ -1,0 +1,117 @@
+//! A member whose store is damaged becomes whole by itself, if there are others.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use quorate_proto::etcdserverpb as pb;
+
+use crate::cluster::{Cluster, get, put, within};
+
+const KEYS: usize = 200;
+
+fn key(number: usize) -> String {
+    format!("key{number:04}")
+}
+
+/// Writes more than a block of the store holds, many times.
+async fn fill(cluster: &Cluster) {
+    let mut kv = cluster.kv(0).await;
+    for number in 0..KEYS {
+        within(kv.put(put(&key(number), &"value".repeat(200)))).await.expect("written");
+    }
+}
+
+/// What the member itself has, without asking anybody: how many of the keys, or why it can't tell.
+async fn count(cluster: &Cluster, at: usize) -> Result<usize, tonic::Status> {
+    let mut kv = cluster.kv(at).await;
+    let mut found = 0;
+    for number in 0..KEYS {
+        let request = pb::RangeRequest { serializable: true, ..get(&key(number)) };
+        let answer = within(kv.range(request)).await?.into_inner();
+        if let [pair] = answer.kvs.as_slice() {
+            assert_eq!(pair.value, "value".repeat(200), "{}: another value", key(number));
+            found += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// Flips a bit in every block of every table.
+fn damage(data_dir: &Path) {
+    let mut tables = 0;
+    for tree in fs::read_dir(data_dir.join("store")).expect("a store") {
+        let Ok(files) = fs::read_dir(tree.expect("an entry").path().join("tables")) else {
+            continue;
+        };
+        for file in files {
+            let file = file.expect("an entry").path();
+            let length = fs::metadata(&file).expect("a file").len();
+            let file = OpenOptions::new().read(true).write(true).open(file).expect("opened");
+            // Not the end, which is looked at when the store is opened.
+            for at in (100..length.saturating_sub(4096)).step_by(500) {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, at).expect("read");
+                file.write_all_at(&[byte[0] ^ 0x10], at).expect("written");
+            }
+            tables += 1;
+        }
+    }
+    assert!(tables > 0, "nothing is on disk yet");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_under_a_running_member_stops_it_and_it_begins_anew() {
+    let mut cluster = Cluster::start(3).await;
+    fill(&cluster).await;
+    cluster.stop(2).await;
+    cluster.restart(2).await;
+    cluster.catch_up(2, 0).await;
+    assert_eq!(count(&cluster, 2).await.expect("whole"), KEYS);
+    cluster.stop(2).await;
+    cluster.restart(2).await;
+    damage(cluster.data_dir(2));
+    let unreadable = count(&cluster, 2).await.expect_err("it was damaged before it was read");
+    assert_eq!(unreadable.code(), tonic::Code::Internal, "{unreadable}");
+    // What was found by a reader ends the member with the next write.
+    let mut kv = cluster.kv(0).await;
+    within(kv.put(put("key-more", "1"))).await.expect("the others go on");
+    let report = within(cluster.fallen(2)).await;
+    assert!(report.contains("the store is damaged"), "{report}");
+    assert!(cluster.data_dir(2).join("store-lost").exists(), "it is noted");
+    cluster.abandon(2).await;
+    cluster.restart(2).await;
+    cluster.catch_up(2, 0).await;
+    assert_eq!(count(&cluster, 2).await.expect("whole again"), KEYS);
+    for gone in ["store-lost", "store.lost"] {
+        assert!(!cluster.data_dir(2).join(gone).exists(), "{gone} is still there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_can_t_open_its_store_begins_without_it() {
+    let mut cluster = Cluster::start(3).await;
+    fill(&cluster).await;
+    cluster.stop(1).await;
+    fs::write(cluster.data_dir(1).join("store/generation"), b"not this").expect("written");
+    cluster.restart(1).await;
+    cluster.catch_up(1, 0).await;
+    assert_eq!(count(&cluster, 1).await.expect("whole again"), KEYS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_without_others_keeps_its_damaged_store_and_says_so() {
+    let mut cluster = Cluster::start(1).await;
+    fill(&cluster).await;
+    cluster.stop(0).await;
+    fs::write(cluster.data_dir(0).join("store/generation"), b"not this").expect("written");
+    let refused = cluster.try_restart(0).expect_err("nobody else has the state");
+    assert!(
+        refused.ends_with(
+            "is lost, and no other member has what it held: bring back a copy of the whole data \
+             directory"
+        ),
+        "{refused}"
+    );
+    assert!(cluster.data_dir(0).join("store/generation").exists(), "nothing was put aside");
+}
