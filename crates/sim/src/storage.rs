@@ -79,7 +79,9 @@ impl Storage {
     /// If the log fails. This disk never does.
     pub fn sync(&mut self) -> Result<(), String> {
         self.under_way = false;
-        self.wal().commit().map_err(|error| error.to_string())
+        self.wal().commit().map_err(|error| error.to_string())?;
+        self.wal().mark();
+        Ok(())
     }
 
     /// The power fails, or the process is killed and the machine with it.
@@ -178,6 +180,15 @@ impl Disk for PoweredDisk {
     fn remove(&mut self, segment: u64) -> io::Result<()> {
         self.call()?;
         self.disk.remove(segment)
+    }
+
+    fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
+        self.call()?;
+        self.disk.write_mark(slot, bytes)
+    }
+
+    fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
+        self.disk.read_mark(slot)
     }
 }
 

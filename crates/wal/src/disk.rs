@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -62,7 +62,24 @@ pub trait Disk: Send + Debug {
     /// # Errors
     /// If there is none of that name, or it can't be removed.
     fn remove(&mut self, segment: u64) -> io::Result<()>;
+
+    /// Overwrites the begin of a slot of the mark, 0 or 1, with at most [`MARK_SLOT_BYTES`]. The slots lie
+    /// so far apart that one damaged place is in one of them. Nothing makes a mark durable but time.
+    ///
+    /// # Errors
+    /// If not all of it could be written; a part of it may be.
+    fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()>;
+
+    /// What was written to a slot of the mark, perhaps with other bytes after it; nothing if there is no
+    /// mark.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>>;
 }
+
+/// The most bytes of a slot of the mark.
+pub const MARK_SLOT_BYTES: usize = 1 << 20;
 
 /// Creates a directory and those above it, as far as they are missing, durably: a new directory is an
 /// entry of its parent and becomes durable with that.
@@ -96,6 +113,8 @@ pub struct FileDisk {
     open: BTreeMap<u64, File>,
     /// The directory itself, for [`Disk::sync_directory`].
     directory: File,
+    /// The mark, once it was written to.
+    mark: Option<File>,
     /// Locked as long as it is open.
     _lock: File,
 }
@@ -103,6 +122,8 @@ pub struct FileDisk {
 impl FileDisk {
     /// The file that is locked. It stays there, empty.
     const LOCK: &str = "LOCK";
+    /// The file of the mark, with slots at multiples of [`MARK_SLOT_BYTES`].
+    const MARK: &str = "MARK";
 
     /// Opens a directory, which is created if missing.
     ///
@@ -120,7 +141,7 @@ impl FileDisk {
             ),
         })?;
         let directory = File::open(&path)?;
-        Ok(Self { path, open: BTreeMap::new(), directory, _lock: lock })
+        Ok(Self { path, open: BTreeMap::new(), directory, mark: None, _lock: lock })
     }
 
     /// The file of a segment.
@@ -202,6 +223,31 @@ impl Disk for FileDisk {
     fn remove(&mut self, segment: u64) -> io::Result<()> {
         self.open.remove(&segment);
         fs::remove_file(self.path_of(segment))
+    }
+
+    fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
+        let file = match &mut self.mark {
+            Some(file) => file,
+            none => {
+                let path = self.path.join(Self::MARK);
+                // What is there stays: the other slot may hold the only mark that is whole.
+                let file =
+                    OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+                none.insert(file)
+            }
+        };
+        file.write_all_at(bytes, (slot * MARK_SLOT_BYTES) as u64)
+    }
+
+    fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
+        let mut file = match File::open(self.path.join(Self::MARK)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file?,
+        };
+        file.seek(io::SeekFrom::Start((slot * MARK_SLOT_BYTES) as u64))?;
+        let mut bytes = Vec::new();
+        file.take(MARK_SLOT_BYTES as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }
 

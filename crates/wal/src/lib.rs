@@ -35,13 +35,14 @@ pub mod memory;
 mod batch;
 mod carry;
 mod group;
+mod mark;
 mod record;
 mod recover;
 mod segment;
 mod standing;
 mod wal;
 
-pub use disk::{Disk, FileDisk, create_directory};
+pub use disk::{Disk, FileDisk, MARK_SLOT_BYTES, create_directory};
 pub use memory::{Fate, MemDisk, Unsynced};
 pub use recover::{OpenError, Report};
 pub use wal::{Stats, Wal, WalError, WalOptions};

@@ -39,6 +39,14 @@ pub enum Unsynced {
         /// Where the sector begins, in bytes.
         offset: u64,
     },
+    /// A sector of the mark that was written to. There is no sync that makes it durable: if it is lost, it
+    /// is as it was when the power was last cut.
+    Mark {
+        /// The slot.
+        slot: usize,
+        /// Where in the slot the sector begins, in bytes.
+        offset: u64,
+    },
 }
 
 /// What becomes of it.
@@ -69,6 +77,8 @@ struct State {
     /// Segments by name: numbers of files.
     visible: BTreeMap<u64, u64>,
     durable: BTreeMap<u64, u64>,
+    /// The slots of the mark.
+    marks: [Node; 2],
     syncs: u64,
     directory_syncs: u64,
 }
@@ -104,7 +114,7 @@ impl MemDisk {
     /// first. What is left is durable. Logs that use the disk must not be used again.
     pub fn crash(&self, mut fate: impl FnMut(Unsynced) -> Fate) {
         let mut state = self.state();
-        let State { nodes, visible, durable, .. } = &mut *state;
+        let State { nodes, visible, durable, marks, .. } = &mut *state;
         let names: BTreeSet<u64> = visible.keys().chain(durable.keys()).copied().collect();
         for segment in names {
             let (new, old) = (visible.get(&segment).copied(), durable.get(&segment).copied());
@@ -117,8 +127,32 @@ impl MemDisk {
         }
         visible.clone_from(durable);
         for (segment, node) in visible {
-            nodes.get_mut(node).expect("a name has a file").crash(*segment, &mut fate);
+            let node = nodes.get_mut(node).expect("a name has a file");
+            let grown = node.visible.len() != node.durable.len();
+            if grown && fate(Unsynced::Length { segment: *segment }) == Fate::Kept {
+                node.durable.resize(node.visible.len(), 0);
+            }
+            node.crash(|offset| fate(Unsynced::Sector { segment: *segment, offset }));
         }
+        for (slot, node) in marks.iter_mut().enumerate() {
+            // A hole in the file reads as zeros.
+            node.durable.resize(node.visible.len(), 0);
+            node.crash(|offset| fate(Unsynced::Mark { slot, offset }));
+        }
+    }
+
+    /// Changes the durable bytes of a slot of the mark behind the log's back. They stay as many.
+    pub fn damage_mark(&self, slot: usize, change: impl FnOnce(&mut [u8])) {
+        let Node { visible, durable, dirty } = &mut self.state().marks[slot];
+        durable.clone_from(visible);
+        change(durable);
+        visible.clone_from(durable);
+        dirty.clear();
+    }
+
+    /// Makes the mark durable as it is, as a system does by itself after a while.
+    pub fn write_back_marks(&self) {
+        self.state().marks.iter_mut().for_each(Node::sync);
     }
 
     /// Lets the next sync of a segment skip whatever is dirty, as a system does whose sync failed:
@@ -169,12 +203,9 @@ impl MemDisk {
 }
 
 impl Node {
-    fn crash(&mut self, segment: u64, fate: &mut impl FnMut(Unsynced) -> Fate) {
+    /// Asks for the fate of each sector that is not durable, given where it begins.
+    fn crash(&mut self, mut fate: impl FnMut(u64) -> Fate) {
         let Self { visible, durable, dirty } = self;
-        let grown = visible.len() != durable.len();
-        if grown && fate(Unsynced::Length { segment }) == Fate::Kept {
-            durable.resize(visible.len(), 0);
-        }
         for number in std::mem::take(dirty) {
             let begin = number * SECTOR_BYTES;
             let end = (begin + SECTOR_BYTES).min(durable.len()).min(visible.len());
@@ -182,7 +213,7 @@ impl Node {
             if begin >= end || visible[begin..end] == durable[begin..end] {
                 continue;
             }
-            let kept = match fate(Unsynced::Sector { segment, offset: begin as u64 }) {
+            let kept = match fate(begin as u64) {
                 Fate::Lost => begin,
                 Fate::Kept => end,
                 Fate::Torn(bytes) => end.min(begin + bytes),
@@ -190,6 +221,16 @@ impl Node {
             durable[begin..kept].copy_from_slice(&visible[begin..kept]);
         }
         visible.clone_from(durable);
+    }
+
+    fn write(&mut self, begin: usize, bytes: &[u8]) -> io::Result<()> {
+        let end = begin.checked_add(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+        if end > self.visible.len() {
+            self.visible.resize(end, 0);
+        }
+        self.visible[begin..end].copy_from_slice(bytes);
+        self.dirty.extend(begin / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+        Ok(())
     }
 
     fn sync(&mut self) {
@@ -246,16 +287,8 @@ impl Disk for MemDisk {
     }
 
     fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.state();
-        let Node { visible, dirty, .. } = state.node(segment)?;
         let begin = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
-        let end = begin.checked_add(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-        if end > visible.len() {
-            visible.resize(end, 0);
-        }
-        visible[begin..end].copy_from_slice(bytes);
-        dirty.extend(begin / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
-        Ok(())
+        self.state().node(segment)?.write(begin, bytes)
     }
 
     fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
@@ -281,5 +314,12 @@ impl Disk for MemDisk {
             Some(_) => Ok(()),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+    fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
+        self.state().marks[slot].write(0, bytes)
+    }
+
+    fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
+        Ok(self.state().marks[slot].visible.clone())
     }
 }

@@ -59,6 +59,7 @@ use quorate_raft::{GroupId, Recovered};
 
 use crate::disk::Disk;
 use crate::group::GroupLog;
+use crate::mark::{Mark, Marker};
 use crate::record::{Body, Flaw, Head, Header, Link, NUMBER_LIMIT};
 use crate::segment::{Extent, SEGMENT_BYTES_MAX, Segment, Senseless, used_bytes};
 
@@ -140,15 +141,23 @@ pub(crate) struct Found {
     pub(crate) tail: Option<Tail>,
     pub(crate) link: Link,
     pub(crate) syncs: u64,
+    /// What writes the next marks.
+    pub(crate) marker: Marker,
 }
 
 /// Reads the log, makes durable what it tells, and removes what is not needed.
 pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, OpenError> {
     let present = disk.segments().map_err(|e| failed("list the segments", e))?;
-    let Some((last, dropped)) = find_last(disk, &present, length_max)? else {
-        return Ok(Found::default());
+    let marks = read_marks(disk);
+    let mark = marks.iter().max_by_key(|mark| mark.number);
+    if let Some(mark) = mark.filter(|mark| present.last().is_none_or(|n| *n < mark.end.segment)) {
+        let flaw = Flaw::new("a segment", "no such file");
+        return Err(corrupt(mark.end.segment, 0, flaw, because_of(mark)));
+    }
+    let mut found = Found { marker: Marker::after(&marks), ..Found::default() };
+    let Some((last, dropped)) = find_last(disk, &present, length_max, mark)? else {
+        return Ok(found);
     };
-    let mut found = Found::default();
     let mut removable: Vec<u64> = dropped.into_iter().collect();
     let mut repair = None;
     if let Some(Last { number, head }) = last {
@@ -169,7 +178,10 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, O
             let is_last = segment == number;
             if let Some(flaw) = &extent.flaw {
                 let sealed = !is_last || dropped.is_some();
-                cut(&reading, &extent, flaw, sealed)?;
+                cut(&reading, &extent, flaw, sealed, mark)?;
+            }
+            if let Some(mark) = mark.filter(|mark| mark.end.segment == segment) {
+                check_mark(&extent, mark)?;
             }
             before = extent.link.map(|link| (extent.end, link));
             found.segments.insert(segment, bytes.len() as u64);
@@ -222,6 +234,7 @@ fn find_last(
     disk: &mut dyn Disk,
     present: &[u64],
     length_max: usize,
+    mark: Option<&Mark>,
 ) -> Result<Option<(Option<Last>, Option<u64>)>, OpenError> {
     let Some((&number, earlier)) = present.split_last() else { return Ok(None) };
     if number >= NUMBER_LIMIT {
@@ -235,7 +248,7 @@ fn find_last(
         return Ok(Some((Some(Last { number, head }), None)));
     }
     let flaw = extent.flaw.clone().unwrap_or_else(|| Flaw::torn("a checkpoint", "zeros"));
-    cut(&segment, &extent, &flaw, false)?;
+    cut(&segment, &extent, &flaw, false, mark)?;
     if number == 1 && earlier.is_empty() {
         return Ok(Some((None, Some(number))));
     }
@@ -294,11 +307,50 @@ fn replay(
     })
 }
 
+/// The marks that are there. One that can't be read is one that is missing, which is no harm.
+pub(crate) fn read_marks(disk: &mut dyn Disk) -> Vec<Mark> {
+    let slots = (0..2).filter_map(|slot| disk.read_mark(slot).ok());
+    slots.filter_map(|slot| Mark::parse(&slot)).collect()
+}
+
+/// Whether a segment is as long as a mark in it says.
+fn check_mark(extent: &Extent, mark: &Mark) -> Result<(), OpenError> {
+    let Tail { segment, offset } = mark.end;
+    if extent.end < offset as usize {
+        let flaw = Flaw::torn("a header, which begins with QWAL", "zeros");
+        return Err(corrupt(segment, extent.end, flaw, because_of(mark)));
+    }
+    match extent.link.filter(|link| extent.end == offset as usize && *link != mark.link) {
+        Some(link) => {
+            let flaw = Flaw::new(format!("{:?} next", mark.link), format!("{link:?}"));
+            Err(corrupt(segment, extent.end, flaw, because_of(mark)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Why what is before the end that a mark tells can't be torn.
+fn because_of(mark: &Mark) -> String {
+    let Tail { segment, offset } = mark.end;
+    format!(
+        "the mark says that everything before offset {offset} of segment {segment:016x} was durable"
+    )
+}
+
 /// Whether the log may be cut at a flaw.
-fn cut(segment: &Segment<'_>, extent: &Extent, flaw: &Flaw, sealed: bool) -> Result<(), OpenError> {
+fn cut(
+    segment: &Segment<'_>,
+    extent: &Extent,
+    flaw: &Flaw,
+    sealed: bool,
+    mark: Option<&Mark>,
+) -> Result<(), OpenError> {
     let refuse = |because| Err(corrupt(segment.number, extent.end, flaw.clone(), because));
     if sealed {
         return refuse("a later segment was begun after it was durable".into());
+    }
+    if let Some(mark) = mark.filter(|mark| mark.covers(segment.number, extent.end)) {
+        return refuse(because_of(mark));
     }
     match segment.witness(extent.end) {
         Some(Header { offset, durable, link, .. }) => refuse(format!(

@@ -23,6 +23,7 @@ use crate::batch::{Batch, Frames, Title, pieces};
 use crate::carry::{Plan, plan};
 use crate::disk::Disk;
 use crate::group::GroupLog;
+use crate::mark::Marker;
 use crate::record::{Head, Kind, Link, put_entries, put_head};
 use crate::recover::{Found, OpenError, Tail, recover};
 use crate::segment::SEGMENT_BYTES_MAX;
@@ -98,6 +99,10 @@ pub struct Stats {
     pub syncs: u64,
     /// How many segments were begun since the log was opened.
     pub rolls: u64,
+    /// How many marks were written since the log was opened.
+    pub marks: u64,
+    /// How many marks could not be written. Each is a loss of caution, not of data.
+    pub marks_failed: u64,
 }
 
 /// A log of many groups.
@@ -113,6 +118,7 @@ pub struct Wal {
     tail: Option<Tail>,
     link: Link,
     batch: Batch,
+    marker: Marker,
     /// Set by the first failure, for ever. What the disk holds is unknown from then on, and so is what
     /// another sync would tell.
     poisoned: bool,
@@ -136,11 +142,12 @@ impl Wal {
         options: WalOptions,
     ) -> Result<(Self, BTreeMap<GroupId, Recovered>), OpenError> {
         let found = recover(disk.as_mut(), options.record_bytes_max)?;
-        let Found { groups, recovered, segments, tail, link, syncs } = found;
+        let Found { groups, recovered, segments, tail, link, syncs, marker } = found;
         let stats = Stats { syncs, ..Stats::default() };
         let batch = Batch::default();
+        let poisoned = false;
         let wal =
-            Self { disk, options, groups, segments, tail, link, batch, poisoned: false, stats };
+            Self { disk, options, groups, segments, tail, link, batch, marker, poisoned, stats };
         Ok((wal, recovered))
     }
 
@@ -189,6 +196,25 @@ impl Wal {
         self.stats.records += self.batch.frames.count() as u64;
         self.batch.clear();
         Ok(())
+    }
+
+    /// Writes down how far the log is durable, beside it (`mark.rs`). To be called after a commit, when its
+    /// acknowledgement is on its way already: it is one small write without a sync, and nobody has to wait
+    /// for it. It may be left out now and then, and it may fail: the log is then judged by its own
+    /// bytes.
+    pub fn mark(&mut self) {
+        let Some(end) = self.tail.filter(|_| !self.poisoned) else { return };
+        let written = self.stats.written_bytes;
+        if !self.marker.is_due(end, self.groups.len(), written) {
+            return;
+        }
+        let oldest = *self.segments.keys().next().expect("the log ends in a segment");
+        let groups = self.groups.iter().map(|(group, log)| (*group, log.standing()));
+        let (slot, bytes) = self.marker.mark(oldest, end, self.link, groups, written);
+        match self.disk.write_mark(slot, &bytes) {
+            Ok(()) => self.stats.marks += 1,
+            Err(_) => self.stats.marks_failed += 1,
+        }
     }
 
     /// Figures about the log.

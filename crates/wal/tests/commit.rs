@@ -58,11 +58,11 @@ fn a_segment_is_created_written_synced_and_named_in_this_order() {
     let (mut wal, _) = Wal::open(Box::new(disk.clone()), SMALL).unwrap();
     disk.calls.lock().unwrap().clear();
     write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
-    use Call::{Create, SyncDirectory, SyncSegment, Write};
+    use Call::{Create, SyncDirectory, SyncSegment, Write, WriteMark};
     let first = disk.calls.lock().unwrap().split_off(0);
-    assert_eq!(first, [Create, Write, Write, SyncSegment, SyncDirectory]);
+    assert_eq!(first, [Create, Write, Write, SyncSegment, SyncDirectory, WriteMark]);
     write(&mut wal, &[hard_state(1, 2, None)]).unwrap();
-    assert_eq!(*disk.calls.lock().unwrap(), [Write, SyncSegment]);
+    assert_eq!(*disk.calls.lock().unwrap(), [Write, SyncSegment, WriteMark]);
 }
 
 #[test]

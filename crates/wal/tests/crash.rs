@@ -71,6 +71,15 @@ impl Disk for Filmed {
         self.shoot();
         self.disk.remove(segment)
     }
+
+    fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
+        self.shoot();
+        self.disk.write_mark(slot, bytes)
+    }
+
+    fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
+        self.disk.read_mark(slot)
+    }
 }
 
 /// Writes the batches, and returns what a power cut would find at every moment of it.
@@ -149,6 +158,8 @@ fn at_every_byte() {
                     left -= kept;
                     Fate::Torn(kept)
                 }
+                Unsynced::Mark { .. } if cut % 2 == 0 => Fate::Kept,
+                Unsynced::Mark { .. } => Fate::Lost,
             });
             if cut % 64 == 17 {
                 check(&crashed.copy(), &models, &batches, acknowledged);
@@ -244,7 +255,7 @@ fn a_torn_segment_that_was_removed_does_not_come_back() {
         })
         .expect("the second batch begins a segment");
     disk.crash(|what| match what {
-        Unsynced::Name { .. } | Unsynced::Length { .. } => Fate::Kept,
+        Unsynced::Name { .. } | Unsynced::Length { .. } | Unsynced::Mark { .. } => Fate::Kept,
         Unsynced::Sector { .. } => Fate::Torn(20),
     });
     assert_eq!(images(&disk).len(), 2);
@@ -255,9 +266,10 @@ fn a_torn_segment_that_was_removed_does_not_come_back() {
     assert_eq!(images(&filmed.disk).len(), 1);
     filmed.film.lock().unwrap().clear();
     write(&mut wal, &[hard_state(1, 2, None), hard_state(1, 3, None)]).unwrap();
-    let (_, disk) = filmed.film.lock().unwrap().pop().expect("the batch is synced");
+    let film = filmed.film.lock().unwrap().clone();
+    let [.., (_, disk), _] = &film[..] else { panic!("the batch is synced, and marked") };
     disk.crash(|what| match what {
-        Unsynced::Name { .. } | Unsynced::Length { .. } => Fate::Lost,
+        Unsynced::Name { .. } | Unsynced::Length { .. } | Unsynced::Mark { .. } => Fate::Lost,
         Unsynced::Sector { .. } => Fate::Torn(180),
     });
     assert_eq!(reopen(&disk, SMALL).1, found);
@@ -289,6 +301,12 @@ fn without_the_sync_the_sweep_would_notice() {
         }
         fn remove(&mut self, segment: u64) -> io::Result<()> {
             self.0.remove(segment)
+        }
+        fn write_mark(&mut self, _: usize, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
+            self.0.read_mark(slot)
         }
     }
     let disk = MemDisk::new();

@@ -8,6 +8,7 @@ use common::{
     Model, Step, append, compact, hard_state, images, is_prefix, models, open, reopen, workload,
     write,
 };
+use quorate_raft::GroupId;
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{Disk, MemDisk, OpenError, Report, WalOptions};
 
@@ -22,6 +23,13 @@ struct Log {
 }
 
 const OPTIONS: WalOptions = WalOptions { segment_bytes: 4096, record_bytes_max: 4096 };
+
+/// The same without a mark, as after a power cut that took it.
+fn unmarked() -> Log {
+    let log = log();
+    (0..2).for_each(|slot| log.disk.damage_mark(slot, |bytes| bytes.fill(0)));
+    log
+}
 
 fn log() -> Log {
     let mut batches = workload();
@@ -93,7 +101,7 @@ impl Log {
 
 #[test]
 fn every_flipped_bit_is_refused_or_in_the_last_batch() {
-    let log = log();
+    let log = unmarked();
     let whole = log.models.last().unwrap();
     let (mut refused, mut cut) = (0, 0);
     for (segment, bytes) in images(&log.disk) {
@@ -127,7 +135,7 @@ fn every_flipped_bit_is_refused_or_in_the_last_batch() {
 
 #[test]
 fn every_zeroed_sector_is_refused_or_in_the_last_batch() {
-    let log = log();
+    let log = unmarked();
     let (mut refused, mut cut) = (0, 0);
     for (segment, bytes) in images(&log.disk) {
         for begin in (0..bytes.len()).step_by(SECTOR_BYTES) {
@@ -206,13 +214,65 @@ fn a_lost_last_batch_in_a_sealed_segment_is_noticed() {
 
 #[test]
 fn the_limit_damage_that_takes_the_end_of_the_log_shortens_it() {
-    // What the log by itself can't know, kept here so that nobody promises more. Repair from other
-    // members has to cover it.
-    let log = log();
+    // What the log by itself can't know where the mark is lost as well, kept here so that nobody promises
+    // more.
+    let log = unmarked();
     let shortened = log
         .damaged(log.last_segment, |bytes| bytes[log.last_batch..].fill(0))
         .expect("nothing is left that could witness against it");
     assert_eq!(shortened, log.models[log.models.len() - 2]);
+}
+
+#[test]
+fn with_a_mark_nothing_that_was_durable_is_cut() {
+    let log = log();
+    let whole = log.models.last().unwrap();
+    for (segment, bytes) in images(&log.disk) {
+        let begin = if segment == log.last_segment { log.last_batch } else { 0 };
+        let end = if segment == log.last_segment { log.end } else { bytes.len() };
+        for at in (begin..end).step_by(7) {
+            let report = log
+                .damaged(segment, |bytes| bytes[at] ^= 1 << (at % 8))
+                .expect_err("what was durable is never cut");
+            assert_eq!(report.segment, segment);
+            assert!(report.offset as usize <= at, "{report}");
+        }
+    }
+    // The last batch, the last segment from anywhere on, and the last file.
+    for begin in (0..log.end).step_by(8) {
+        log.damaged(log.last_segment, |bytes| bytes[begin..].fill(0)).expect_err("the end is gone");
+    }
+    let mut disk = log.disk.copy();
+    disk.remove(log.last_segment).unwrap();
+    open(&disk, OPTIONS).expect_err("the last file is gone");
+    images(&disk).into_iter().for_each(|(segment, _)| disk.remove(segment).unwrap());
+    open(&disk, OPTIONS).expect_err("all files are gone");
+    // Damage to the mark itself is none to the log.
+    for slot in 0..2 {
+        let disk = log.disk.copy();
+        disk.damage_mark(slot, |bytes| bytes.fill(0xa5));
+        assert_eq!(reopen(&disk, OPTIONS).1, *whole);
+    }
+}
+
+#[test]
+fn an_older_mark_tells_what_it_knows() {
+    let disk = MemDisk::new();
+    let (mut wal, _) = reopen(&disk, OPTIONS);
+    let mut ends = Vec::new();
+    for term in 1..=4 {
+        write(&mut wal, &[hard_state(1, term, None)]).unwrap();
+        ends.push(end_of(&disk).1);
+    }
+    // The last mark is lost; the one before says that three batches were durable.
+    disk.damage_mark(1, |bytes| bytes.fill(0));
+    let term_after = |begin: usize| {
+        let disk = disk.copy();
+        disk.damage(1, |bytes| bytes[begin..].fill(0));
+        open(&disk, OPTIONS).map(|(_, found)| found[&GroupId(1)].hard_state.term.0)
+    };
+    assert_eq!(term_after(ends[2]).unwrap(), 3, "the fourth is torn, as far as anybody knows");
+    term_after(ends[1]).expect_err("the third is gone");
 }
 
 #[test]
@@ -223,9 +283,13 @@ fn a_report_says_where_what_and_why() {
     write(&mut wal, &[hard_state(1, 2, None), compact(1, 0, 0)]).unwrap();
     // Head: 128 + 16. The vote: 128, and its term at 48.
     disk.damage(1, |bytes| bytes[144 + 48] = 3);
-    let message = open(&disk, OPTIONS).map(|_| ()).unwrap_err().to_string();
+    let message = || open(&disk, OPTIONS).map(|_| ()).unwrap_err().to_string();
+    let because = "this is no torn tail, because the mark says that everything before offset 528 of \
+         segment 0000000000000001 was durable";
+    assert!(message().ends_with(because), "{}", message());
+    (0..2).for_each(|slot| disk.damage_mark(slot, |bytes| bytes.fill(0)));
     assert_eq!(
-        message,
+        message(),
         "the log is corrupt: segment 0000000000000001 is damaged at offset 144: expected a header with the \
          checksum 9ce17072 that it says it has, found one with 5b15144f; this is no torn tail, because \
          record 2 at offset 272 was written after everything before offset 272 was durable"

@@ -117,7 +117,9 @@ pub(crate) fn write(wal: &mut Wal, batch: &[Step]) -> Result<(), quorate_wal::Wa
     for (group, record) in batch {
         wal.append(*group, record);
     }
-    wal.commit()
+    wal.commit()?;
+    wal.mark();
+    Ok(())
 }
 
 pub(crate) fn open(disk: &MemDisk, options: WalOptions) -> Result<(Wal, Model), OpenError> {
@@ -139,6 +141,8 @@ pub(crate) enum Call {
     SyncSegment,
     SyncDirectory,
     Remove,
+    WriteMark,
+    ReadMark,
 }
 
 /// A disk that fails its n-th call, and the calls it was asked for.
@@ -207,6 +211,16 @@ impl Disk for Failing {
     fn remove(&mut self, segment: u64) -> io::Result<()> {
         self.call(Call::Remove)?;
         self.disk.remove(segment)
+    }
+
+    fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
+        self.call(Call::WriteMark)?;
+        self.disk.write_mark(slot, bytes)
+    }
+
+    fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
+        self.call(Call::ReadMark)?;
+        self.disk.read_mark(slot)
     }
 }
 
