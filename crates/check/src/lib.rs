@@ -11,6 +11,11 @@
 //! - [`invariants`] has one file for each safety property of the consensus; [`cluster`] is what they
 //!   look at.
 //!
+//! **Seen from outside**, by clients who note what they asked for and what they were told:
+//!
+//! - [`linearizability`] looks for one order of all operations that explains every reply, in a
+//!   [`history`], with [`model`] as the specification.
+//!
 //! **To add a checker**: a file that says what it demands, where that is written down, and a test in
 //! which exactly this checker notices a corruption. A checker that never fired is decoration.
 #![no_std]
@@ -18,7 +23,10 @@
 extern crate alloc;
 
 pub mod cluster;
+pub mod history;
 pub mod invariants;
+pub mod linearizability;
+pub mod model;
 mod violation;
 
 pub use violation::Violation;
