@@ -9,13 +9,19 @@
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::swarm::PartitionStyle;
+use crate::swarm::{PartitionStyle, Recurring};
 
 /// All extremes of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extremes {
     /// Those of the network.
     pub network: Network,
+    /// Those of clocks.
+    pub clocks: Clocks,
+    /// Those of processes.
+    pub processes: Processes,
+    /// Those of disks.
+    pub disks: Disks,
 }
 
 /// How links fail beyond loss, delay and partitions.
@@ -54,6 +60,56 @@ pub struct Replays {
     pub after: Duration,
 }
 
+/// How clocks differ beyond a little drift.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// Whether each clock has a rate of its own, from half to twice the right one.
+    pub wild: bool,
+    /// Jumps forward; `lasts` says how far.
+    pub jumps: Option<Recurring>,
+    /// Times in which a clock stands still while its process runs.
+    pub freezes: Option<Recurring>,
+}
+
+/// How processes fare beyond pauses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// Times in which a member computes slowly.
+    pub slow_cpu: Option<SlowCpu>,
+    /// Whether each start of a process draws its settings anew.
+    pub mixed_settings: bool,
+}
+
+/// See [`Processes::slow_cpu`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlowCpu {
+    /// When.
+    pub episodes: Recurring,
+    /// How many times longer everything takes.
+    pub factor: u32,
+}
+
+/// How disks fail to be quick.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disks {
+    /// The mean time of a sync, instead of the one in the options.
+    pub sync_mean: Option<Duration>,
+    /// Times in which no sync of a member ends.
+    pub hangs: Option<Hangs>,
+    /// One member whose disk is so many times slower than those of the others, as long as faults
+    /// last.
+    pub gray: Option<u32>,
+}
+
+/// See [`Disks::hangs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hangs {
+    /// When.
+    pub episodes: Recurring,
+    /// Of a thousand, how many last as long as faults do.
+    pub for_good_per_mille: u64,
+}
+
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -69,14 +125,65 @@ impl Extremes {
     #[must_use]
     pub fn draw(chance: &mut Chance) -> Self {
         let any = chance.per_mille(750);
-        let network = Network::draw(&mut chance.fork());
-        if any { Self { network } } else { Self::none() }
+        let all = Self {
+            network: Network::draw(&mut chance.fork()),
+            clocks: Clocks::draw(&mut chance.fork()),
+            processes: Processes::draw(&mut chance.fork()),
+            disks: Disks::draw(&mut chance.fork()),
+        };
+        if any { all } else { Self::none() }
+    }
+}
+
+/// Each extreme is in a third of the runs that have any.
+fn has(chance: &mut Chance) -> bool {
+    chance.per_mille(330)
+}
+
+fn recurring(chance: &mut Chance, every: (u64, u64), lasts: (u64, u64)) -> Recurring {
+    Recurring {
+        every: chance.duration(ms(every.0), ms(every.1)),
+        lasts: chance.duration(ms(lasts.0), ms(lasts.1)),
+    }
+}
+
+impl Clocks {
+    fn draw(chance: &mut Chance) -> Self {
+        Self {
+            wild: has(chance),
+            jumps: has(chance).then(|| recurring(chance, (100, 3_000), (10, 10_000))),
+            freezes: has(chance).then(|| recurring(chance, (200, 3_000), (10, 3_000))),
+        }
+    }
+}
+
+impl Processes {
+    fn draw(chance: &mut Chance) -> Self {
+        Self {
+            slow_cpu: has(chance).then(|| SlowCpu {
+                episodes: recurring(chance, (200, 4_000), (100, 4_000)),
+                factor: *chance.pick(&[10, 100, 1_000]),
+            }),
+            mixed_settings: has(chance),
+        }
+    }
+}
+
+impl Disks {
+    fn draw(chance: &mut Chance) -> Self {
+        Self {
+            sync_mean: chance.per_mille(100).then(|| ms(*chance.pick(&[50, 100, 300, 1_000]))),
+            hangs: has(chance).then(|| Hangs {
+                episodes: recurring(chance, (300, 5_000), (100, 5_000)),
+                for_good_per_mille: *chance.pick(&[0, 100, 500]),
+            }),
+            gray: has(chance).then_some(100),
+        }
     }
 }
 
 impl Network {
     fn draw(chance: &mut Chance) -> Self {
-        let has = |chance: &mut Chance| chance.per_mille(300);
         Self {
             capacity: has(chance).then(|| chance.between(2, 20)),
             clogs: has(chance).then(|| Clogs {
@@ -119,5 +226,13 @@ mod tests {
         some(|e| e.network.replays.is_some());
         some(|e| e.network.lopsided);
         some(|e| e.network.partition_style.is_some());
+        some(|e| e.clocks.wild);
+        some(|e| e.clocks.jumps.is_some());
+        some(|e| e.clocks.freezes.is_some());
+        some(|e| e.processes.slow_cpu.is_some());
+        some(|e| e.processes.mixed_settings);
+        some(|e| e.disks.sync_mean.is_some());
+        some(|e| e.disks.hangs.is_some());
+        some(|e| e.disks.gray.is_some());
     }
 }

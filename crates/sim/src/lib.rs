@@ -21,7 +21,8 @@
 //!   option may.
 //! - [`quorate_check::invariants`] has one file for each safety property, as seen from inside.
 //! - [`oracle`] judges what clients were told, with [`model`] as the specification.
-//! - [`net`], [`storage`], [`process`], [`workload`]: the parts of a run.
+//! - [`net`], [`clock`], [`storage`], [`process`], [`settings`], [`workload`]: the parts of a run.
+//! - [`coverage`] counts which fault met a member at which point of the protocol.
 //!
 //! # What is not here
 //! No thread, no clock, no order of a hash map. No fault that the product does not promise to
@@ -29,6 +30,8 @@
 //! the member again says so.
 
 pub mod chance;
+pub mod clock;
+pub mod coverage;
 pub mod engine;
 pub mod extremes;
 pub mod links;
@@ -38,6 +41,7 @@ pub mod oracle;
 pub mod process;
 pub mod run;
 pub mod sabotage;
+pub mod settings;
 pub mod storage;
 pub mod swarm;
 pub mod trace;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use quorate_raft::NodeId;
 
 use crate::chance::Chance;
+use crate::coverage::Fault;
 use crate::extremes::{Clogs, Replays};
 use crate::links::Links;
 use crate::swarm::{Options, PartitionStyle};
@@ -72,18 +73,31 @@ pub struct NetCounts {
 
 /// After which times a message arrives: never, once, or more than once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Arrivals([Option<Duration>; 3]);
+pub struct Arrivals {
+    after: [Option<Duration>; 3],
+    /// Why it is not there once and soon.
+    faults: [Option<Fault>; 3],
+}
 
 impl Arrivals {
     /// All of them, the first one first; the others may be earlier all the same.
     pub fn iter(&self) -> impl Iterator<Item = Duration> + '_ {
-        self.0.iter().flatten().copied()
+        self.after.iter().flatten().copied()
+    }
+
+    /// What went wrong with it.
+    pub fn faults(&self) -> impl Iterator<Item = Fault> + '_ {
+        self.faults.iter().flatten().copied()
+    }
+
+    fn never(fault: Fault) -> Self {
+        Self { after: [None; 3], faults: [Some(fault), None, None] }
     }
 
     /// Whether it never arrives.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0[0].is_none()
+        self.after[0].is_none()
     }
 }
 
@@ -142,30 +156,36 @@ impl Net {
         self.counts.sent += 1;
         let is_reliable = self.links.get(from, to).is_reliable;
         let loss = if is_reliable { 0 } else { self.loss_per_mille };
-        if self.is_blocked(from, to) || self.chance.per_mille(loss) {
+        if self.is_blocked(from, to) {
             self.counts.lost += 1;
             return Arrivals::default();
+        }
+        if self.chance.per_mille(loss) {
+            self.counts.lost += 1;
+            return Arrivals::never(Fault::Loss);
         }
         if self.capacity.is_some_and(|most| self.links.get(from, to).in_flight >= most)
             && !is_reliable
         {
             self.counts.lost += 1;
             self.counts.refused += 1;
-            return Arrivals::default();
+            return Arrivals::never(Fault::LinkFull);
         }
         let mut arrivals = Arrivals::default();
-        arrivals.0[0] = Some(self.delay(from, to));
+        arrivals.after[0] = Some(self.delay(from, to));
         let duplicates = if is_reliable { 0 } else { self.duplicate_per_mille };
         if self.chance.per_mille(duplicates) {
             self.counts.repeated += 1;
+            arrivals.faults[0] = Some(Fault::Duplicate);
             // A repetition may come much later, when the world has moved on.
             let late = if self.chance.per_mille(200) { 50 } else { 2 };
             let first = self.delay(from, to);
-            arrivals.0[1] = Some(first + self.chance.long_tailed(self.delay_mean * late));
+            arrivals.after[1] = Some(first + self.chance.long_tailed(self.delay_mean * late));
         }
         if !is_reliable {
-            arrivals.0[2] = self.replay();
-            self.clog(now, from, to);
+            arrivals.after[2] = self.replay();
+            arrivals.faults[1] = arrivals.after[2].map(|_| Fault::Replay);
+            arrivals.faults[2] = self.clog(now, from, to).then_some(Fault::Clog);
         }
         self.links.get_mut(from, to).in_flight += arrivals.iter().count() as u64;
         arrivals
@@ -180,13 +200,15 @@ impl Net {
         Some(self.extreme.long_tailed(after))
     }
 
-    fn clog(&mut self, now: Duration, from: NodeId, to: NodeId) {
-        let Some(clogs) = self.clogs else { return };
+    fn clog(&mut self, now: Duration, from: NodeId, to: NodeId) -> bool {
+        let Some(clogs) = self.clogs else { return false };
         let link = self.links.get_mut(from, to);
-        if link.clogged_until <= now && self.extreme.below(10_000) < clogs.per_myriad {
+        let clogs_now = link.clogged_until <= now && self.extreme.below(10_000) < clogs.per_myriad;
+        if clogs_now {
             self.counts.clogs += 1;
             link.clogged_until = now + self.extreme.long_tailed(clogs.lasts);
         }
+        clogs_now
     }
 
     fn delay(&mut self, from: NodeId, to: NodeId) -> Duration {

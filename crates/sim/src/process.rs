@@ -12,7 +12,8 @@ use quorate_node::{
     NodeConfig, RequestError,
 };
 use quorate_raft::{
-    EntryId, Event, GroupId, Membership, NodeId, Persist, Record, Recovered, Seq, Time,
+    EntryId, Event, GroupId, Membership, NodeId, Persist, Record, Recovered, Seq, SnapshotRequest,
+    Time,
 };
 
 use crate::engine::{self, Reading, SharedEngine, Traced};
@@ -51,6 +52,8 @@ pub struct Process {
     /// How many records the batch has.
     batch: usize,
     jobs: VecDeque<ApplyJob<RequestId>>,
+    /// Whether pieces of a snapshot have come and the last one has not been installed.
+    installing: bool,
 }
 
 impl Process {
@@ -79,6 +82,7 @@ impl Process {
             syncing: None,
             batch: 0,
             jobs: VecDeque::new(),
+            installing: false,
         })
     }
 
@@ -116,12 +120,22 @@ impl Process {
             self.unwritten.push_back(persist);
         }
         for (_, job) in apply.drain(..) {
-            if let ApplyJob::Entries { entries, .. } = &job {
-                outbox.committed.extend(entries.iter().cloned());
+            match &job {
+                ApplyJob::Entries { entries, .. } => {
+                    outbox.committed.extend(entries.iter().cloned());
+                    self.installing = false;
+                }
+                ApplyJob::Snapshot(SnapshotRequest::Write(_)) => self.installing = true,
+                ApplyJob::Snapshot(_) | ApplyJob::Reads(_) => {}
             }
             self.jobs.push_back(job);
         }
         outbox
+    }
+
+    /// Whether a snapshot is being received, piece by piece.
+    pub fn is_installing(&self) -> bool {
+        self.installing
     }
 
     /// When the node wants a turn without any input.

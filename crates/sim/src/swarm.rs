@@ -146,7 +146,10 @@ impl Options {
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
         let mut extreme = Chance::new(seed ^ EXTREMES);
-        Self { extremes: Extremes::draw(&mut extreme), ..Self::plain(seed) }
+        let extremes = Extremes::draw(&mut extreme);
+        let plain = Self::plain(seed);
+        let sync_mean = extremes.disks.sync_mean.unwrap_or(plain.sync_mean);
+        Self { sync_mean, extremes, ..plain }
     }
 
     /// The options of a seed without its extremes, as all runs were before there were any.

@@ -12,12 +12,15 @@
 //! that always heals can't show that progress never needed the missing.
 //!
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
-//! ask for), `clients.rs` (requests), `faults.rs` (the first phase) and `liveness.rs` (the second).
+//! ask for), `clients.rs` (requests), `faults.rs` and `extremes.rs` (the first phase) and `liveness.rs`
+//! (the second).
 
 mod clients;
+mod extremes;
 mod faults;
 mod liveness;
 mod members;
+mod place;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -27,18 +30,23 @@ use quorate_check::Violation;
 use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
 use quorate_node::Envelope;
-use quorate_raft::{NodeId, Time};
+use quorate_raft::NodeId;
 use quorate_wal::WalOptions;
 
 use crate::chance::Chance;
-use crate::net::Net;
+use crate::clock::{Clock, RIGHT_PPM};
+use crate::coverage::Coverage;
+use crate::net::{Net, NetCounts};
 use crate::oracle::{Oracle, RequestId, Tally};
-use crate::process::{Process, node_id};
+use crate::process::node_id;
 use crate::sabotage::Sabotage;
+use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::swarm::{Options, Recurring};
 use crate::trace::Trace;
 use crate::workload::Workload;
+
+use place::Place;
 
 /// The most events of a run. Busy ones have a few hundred thousand.
 const EVENTS_MAX: u64 = 2_000_000;
@@ -50,7 +58,7 @@ enum Event {
     Arrive(Box<Envelope>),
     Turn { node: NodeId, process: u64 },
     Wake { node: NodeId, process: u64 },
-    Synced { node: NodeId, process: u64 },
+    Synced { node: NodeId, process: u64, sync: u64 },
     Apply { node: NodeId, process: u64 },
     FlushMachine { node: NodeId },
     Client { client: usize },
@@ -61,6 +69,13 @@ enum Event {
     Resume { node: NodeId, process: u64 },
     Partition,
     Heal,
+    JumpClock,
+    FreezeClock,
+    ThawClock { node: NodeId },
+    SlowCpu,
+    RestoreCpu { node: NodeId },
+    HangDisk,
+    DiskAnswers { node: NodeId },
     Transfer,
     Compact,
     PhaseEnds,
@@ -95,45 +110,6 @@ impl Ord for Scheduled {
     }
 }
 
-/// A member's place in the world, whether a process runs there or not.
-struct Place {
-    storage: Storage,
-    process: Option<Process>,
-    /// Whether the disk was lost and the member is no voter again: what a host keeps beside the log.
-    rejoining: bool,
-    /// Counts the processes that ran here.
-    processes: u64,
-    /// What this member's clock showed when the world began, and how fast it runs, in parts per
-    /// million.
-    clock_origin: u64,
-    clock_ppm: u64,
-    /// When the node is woken, if it is.
-    wake_at: Option<Duration>,
-    turn_scheduled: bool,
-    applying: bool,
-    /// Events held back while the member is paused.
-    paused: Option<Vec<Event>>,
-    /// Where the machine was durable when the observer was last told.
-    machine_durable: quorate_raft::EntryId,
-}
-
-impl Place {
-    fn clock(&self, now: Duration) -> Time {
-        let nanos = now.as_nanos() * u128::from(self.clock_ppm) / 1_000_000;
-        Time(self.clock_origin + u64::try_from(nanos).expect("a run is short"))
-    }
-
-    /// When this member's clock will show this time.
-    fn when(&self, time: Time) -> Option<Duration> {
-        if time == Time::NEVER {
-            return None;
-        }
-        let local = u128::from(time.0.saturating_sub(self.clock_origin));
-        let nanos = (local * 1_000_000).div_ceil(u128::from(self.clock_ppm));
-        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
-    }
-}
-
 /// Which part of the run it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -150,7 +126,7 @@ enum Phase {
 }
 
 /// What a run was like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// How long it took in its own time.
     pub simulated: Duration,
@@ -170,6 +146,12 @@ pub struct Report {
     pub rejoined: u64,
     /// Leaders that took office.
     pub leaders: u64,
+    /// The member with the slow disk, if there was one.
+    pub gray: Option<NodeId>,
+    /// Which faults there were, and what they met.
+    pub coverage: Coverage,
+    /// What became of messages.
+    pub net: NetCounts,
     /// A number that two runs share only if they went the same way.
     pub fingerprint: u64,
 }
@@ -179,6 +161,8 @@ pub struct World {
     options: Options,
     sabotage: Option<Sabotage>,
     chance: Chance,
+    /// Decides what the extremes add.
+    extreme: Chance,
     now: Duration,
     heap: BinaryHeap<Reverse<Scheduled>>,
     numbered: u64,
@@ -220,19 +204,17 @@ impl World {
             .iter()
             .map(|&id| {
                 let drift = chance.below(2 * options.clock_drift_ppm + 1);
-                let place = Place {
-                    storage: Storage::new(wal_options),
-                    process: None,
-                    rejoining: false,
-                    processes: 0,
-                    clock_origin: chance.below(1 << 50),
-                    clock_ppm: 1_000_000 + drift - options.clock_drift_ppm,
-                    wake_at: None,
-                    turn_scheduled: false,
-                    applying: false,
-                    paused: None,
-                    machine_durable: quorate_raft::EntryId::ZERO,
+                let origin = chance.below(1 << 50);
+                let ppm = if options.extremes.clocks.wild {
+                    extreme.between(RIGHT_PPM / 2, RIGHT_PPM * 2)
+                } else {
+                    RIGHT_PPM + drift - options.clock_drift_ppm
                 };
+                let place = Place::new(
+                    Storage::new(wal_options),
+                    Settings::common(&options),
+                    Clock::new(origin, ppm),
+                );
                 (id, place)
             })
             .collect();
@@ -267,9 +249,13 @@ impl World {
                 wipes: 0,
                 rejoined: 0,
                 leaders: 0,
+                gray: None,
+                coverage: Coverage::default(),
+                net: NetCounts::default(),
                 fingerprint: seed,
             },
             chance,
+            extreme,
         }
     }
 
@@ -303,6 +289,7 @@ impl World {
         if let Some(every) = self.options.compact_every {
             self.schedule(every, Event::Compact);
         }
+        self.begin_extremes();
         self.schedule(self.options.faulty_for, Event::PhaseEnds);
         while let Some(Reverse(next)) = self.heap.pop() {
             assert!(self.now <= next.at, "time goes forwards");
@@ -317,7 +304,8 @@ impl World {
                 self.report.simulated = self.now;
                 self.report.tally = self.oracle.tally();
                 self.report.entries = self.oracle.last().0;
-                return Ok(self.report);
+                self.report.net = self.net.counts();
+                return Ok(self.report.clone());
             }
         }
         unreachable!("the run looks at itself until it ends")
@@ -374,8 +362,8 @@ impl World {
                     self.turn(node)?;
                 }
             }
-            Event::Synced { node, process } => {
-                if self.is_current(node, process) {
+            Event::Synced { node, process, sync } => {
+                if self.is_current(node, process) && self.place(node).syncs == sync {
                     self.synced(node)?;
                 }
             }
@@ -401,6 +389,13 @@ impl World {
             }
             Event::Partition => self.partition(),
             Event::Heal => self.heal(),
+            Event::JumpClock => self.jump_clock(),
+            Event::FreezeClock => self.freeze_clock(),
+            Event::ThawClock { node } => self.thaw_clock(node),
+            Event::SlowCpu => self.slow_cpu(),
+            Event::RestoreCpu { node } => self.restore_cpu(node),
+            Event::HangDisk => self.hang_disk(),
+            Event::DiskAnswers { node } => self.disk_answers(node),
             Event::Transfer => self.transfer(),
             Event::Compact => self.compact(),
             Event::PhaseEnds => self.phase_ends(),
@@ -409,17 +404,21 @@ impl World {
         Ok(false)
     }
 
-    /// Keeps what happens at a paused member for later.
+    /// Keeps what happens at a paused member for later, and what needs a disk that hangs.
     fn hold_back(&mut self, event: Event) -> Option<Event> {
-        let node = match &event {
-            Event::Arrive(envelope) => envelope.to,
-            Event::Turn { node, .. }
-            | Event::Wake { node, .. }
-            | Event::Synced { node, .. }
-            | Event::Apply { node, .. } => *node,
+        let (node, needs_process, needs_disk) = match &event {
+            Event::Arrive(envelope) => (envelope.to, true, false),
+            Event::Turn { node, .. } | Event::Wake { node, .. } | Event::Apply { node, .. } => {
+                (*node, true, false)
+            }
+            Event::Synced { node, .. } => (*node, true, true),
+            Event::Restart { node, .. } => (*node, false, true),
             _ => return Some(event),
         };
-        match &mut self.place(node).paused {
+        let place = self.place(node);
+        let paused = place.paused.as_mut().filter(|_| needs_process);
+        let holding = paused.or(place.hung.as_mut().filter(|_| needs_disk));
+        match holding {
             Some(held) => {
                 held.push(event);
                 None

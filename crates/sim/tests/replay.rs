@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use quorate_sim::coverage::{Coverage, Fault};
 use quorate_sim::run::{run, run_with};
 use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
@@ -72,4 +73,10 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     assert!(total(|r| r.leaders) > 60, "leaders");
     assert!(total(|r| r.wipes) > 10, "lost disks");
     assert!(total(|r| r.rejoined) > 5, "members that came back from that");
+    let mut coverage = Coverage::default();
+    reports.iter().for_each(|report| coverage.add(&report.coverage));
+    for fault in Fault::ALL {
+        assert!(coverage.total(fault) > 0, "no {}", fault.name());
+    }
+    assert!(reports.iter().any(|report| report.gray.is_some()), "a member with a slow disk");
 }

@@ -1,11 +1,13 @@
 //! What goes wrong in the first phase of a run, again and again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate_node::Input;
 use quorate_raft::NodeId;
 
 use super::{Event, Outcome, Phase, World};
+use crate::coverage::Fault;
 use crate::model::Request;
 use crate::process::GROUP;
 
@@ -19,6 +21,7 @@ impl World {
         let victims = if all { ids } else { vec![*self.chance.pick(&ids)] };
         for id in victims {
             if self.places[&id].process.is_some() {
+                self.note(if all { Fault::PowerCut } else { Fault::Crash }, id);
                 self.crash(id)?;
                 let down = self.chance.long_tailed(fault.lasts);
                 let process = self.places[&id].processes;
@@ -39,6 +42,7 @@ impl World {
         let node = *self.chance.pick(&ids);
         let whole = ids.iter().filter(|id| **id != node && !self.places[id].rejoining).count();
         if whole > ids.len() / 2 {
+            self.note(Fault::DiskLost, node);
             self.crash(node)?;
             self.wipe(node)?;
             let down = self.chance.long_tailed(fault.lasts);
@@ -60,6 +64,7 @@ impl World {
             place.paused = Some(Vec::new());
             let process = place.processes;
             self.trace.line(now, || format!("{node} is paused"));
+            self.note(Fault::Pause, node);
             let lasts = self.chance.long_tailed(fault.lasts);
             self.schedule(lasts, Event::Resume { node, process });
         }
@@ -90,6 +95,8 @@ impl World {
         let style = style.unwrap_or(self.options.partition_style);
         let links = self.net.partition(style).clone();
         self.trace.line(now, || format!("these links fail: {links:?}"));
+        let met: BTreeSet<NodeId> = links.iter().flat_map(|(from, to)| [*from, *to]).collect();
+        met.into_iter().for_each(|node| self.note(Fault::Partition, node));
         let lasts = self.chance.long_tailed(fault.lasts);
         self.schedule(lasts, Event::Heal);
     }
@@ -111,6 +118,7 @@ impl World {
         let ids = self.ids();
         let node = *self.chance.pick(&ids);
         let to = self.chance.per_mille(700).then(|| *self.chance.pick(&ids));
+        self.note(Fault::Transfer, node);
         self.post(node, Input::Transfer { group: GROUP, to });
         if let Some(every) = self.options.transfer_every {
             let after = self.chance.long_tailed(every);

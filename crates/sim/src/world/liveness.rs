@@ -34,6 +34,7 @@ impl World {
         self.phase_ends = now + self.patience();
         self.schedule(Duration::ZERO, Event::Look);
         for id in ids {
+            self.end_extremes(id);
             if self.places[&id].paused.is_some() {
                 self.resume(id);
             }
@@ -62,10 +63,14 @@ impl World {
     /// and snapshots of all members, one piece after another.
     pub(super) fn patience(&self) -> Duration {
         let entries = u32::try_from(self.oracle.last().0).expect("a run is short");
-        self.options.election_timeout * 60
+        let usual = self.options.election_timeout * 60
             + self.options.request_timeout * 2
             + self.options.heartbeat / 4 * entries
-            + Duration::from_secs(20)
+            + Duration::from_secs(20);
+        // Timeouts may be twice as long, and clocks half as fast.
+        let extremes = &self.options.extremes;
+        let longer = [extremes.processes.mixed_settings, extremes.clocks.wild];
+        usual * (1 << longer.into_iter().filter(|is| *is).count())
     }
 
     /// Disks and links work as they should, in a fraction of a heartbeat.

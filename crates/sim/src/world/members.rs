@@ -5,35 +5,37 @@ use std::time::Duration;
 use quorate_check::Violation;
 use quorate_check::cluster::{self, Fact};
 use quorate_node::{Envelope, EnvelopeBody, Feedback, GroupConfig, Input, NodeConfig};
-use quorate_raft::{AppendReply, Body, Limits, Membership, NodeId, Record, Time};
+use quorate_raft::{AppendReply, Body, Membership, NodeId, Record, Time};
 
 use super::{Event, Outcome, World, wal_options};
+use crate::coverage::{Fault, Stage};
 use crate::model::Request;
 use crate::net::Delivery;
 use crate::oracle::RequestId;
 use crate::process::{GROUP, Outbox, Process};
 use crate::sabotage::Sabotage;
+use crate::settings::Settings;
 use crate::storage::Storage;
 
 impl World {
     pub(super) fn start(&mut self, id: NodeId) -> Outcome {
-        let limits = Limits {
-            retained_bytes_max: self.options.retained_bytes_max,
-            retained_bytes_min: self.options.retained_bytes_max / 2,
-            append_bytes_max: self.options.append_bytes_max,
-            ..Limits::default()
-        };
+        if self.options.extremes.processes.mixed_settings {
+            let settings = Settings::drawn(&self.options, &mut self.extreme);
+            self.place(id).settings = settings;
+        }
+        let settings = self.places[&id].settings;
         let membership = Membership::of_voters(self.ids());
         let group = GroupConfig {
             group: GROUP,
             membership: membership.clone(),
-            heartbeat_interval: self.options.heartbeat,
-            election_timeout: self.options.election_timeout,
-            limits,
+            heartbeat_interval: settings.heartbeat,
+            election_timeout: settings.election_timeout,
+            limits: settings.limits,
             rejoining: self.places[&id].rejoining && self.sabotage != Some(Sabotage::LossUnsaid),
         };
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
-        config.request_timeout = self.options.request_timeout;
+        config.request_timeout = settings.request_timeout;
+        config.pending_max = settings.pending_max;
         let (sabotage, now) = (self.sabotage, self.now);
         let piece_bytes_max = self.options.snapshot_piece_bytes_max;
         let place = self.place(id);
@@ -44,7 +46,7 @@ impl World {
         if sabotage == Some(Sabotage::VoteForgotten) {
             recovered.hard_state.vote = None;
         }
-        let local = place.clock(now);
+        let local = place.clock.read(now);
         let process = Process::start(
             config,
             group,
@@ -78,6 +80,7 @@ impl World {
             return Ok(());
         }
         place.storage.crash(&mut chance);
+        place.stage = Stage::Down;
         place.wake_at = None;
         place.turn_scheduled = false;
         place.applying = false;
@@ -122,6 +125,7 @@ impl World {
             place.storage.lie();
         }
         place.rejoining = !unsaid;
+        place.hung = None;
         self.report.wipes += 1;
         self.trace.line(now, || format!("{id} loses its disk"));
         self.invariants.observe(Fact::Wiped { node: id })
@@ -141,7 +145,7 @@ impl World {
         }
         place.turn_scheduled = true;
         let process = place.processes;
-        let after = self.chance.long_tailed(self.options.loop_mean);
+        let after = self.compute_time(node, self.options.loop_mean);
         self.schedule(after, Event::Turn { node, process });
     }
 
@@ -149,12 +153,14 @@ impl World {
     pub(super) fn turn(&mut self, node: NodeId) -> Outcome {
         let now = self.now;
         let place = self.place(node);
-        let local = place.clock(now);
+        let local = place.clock.read(now);
         let mut process = place.process.take().expect("only a running node has a turn");
         let result = process.turn(local, |outbox| self.carry_out(node, outbox));
         let deadline = process.deadline();
         let status = process.status();
-        self.place(node).process = Some(process);
+        let place = self.place(node);
+        place.process = Some(process);
+        place.observe_stage(&status);
         result?;
         if deadline <= local {
             let what =
@@ -171,7 +177,7 @@ impl World {
     pub(super) fn schedule_wake(&mut self, node: NodeId, deadline: Time) {
         let now = self.now;
         let place = self.place(node);
-        let Some(at) = place.when(deadline) else { return };
+        let Some(at) = place.clock.when(deadline) else { return };
         let at = at.max(now + Duration::from_nanos(1));
         if place.wake_at.is_some_and(|scheduled| scheduled > now && scheduled <= at) {
             return;
@@ -244,6 +250,9 @@ impl World {
         self.forge(&mut envelope);
         let now = self.now;
         let arrivals = self.net.route(now, envelope.from, envelope.to);
+        for fault in arrivals.faults() {
+            self.note(fault, envelope.to);
+        }
         self.trace.line(now, || {
             let fate = if arrivals.is_empty() { "lost" } else { "sent" };
             format!("{fate} {envelope:?}")
@@ -280,17 +289,25 @@ impl World {
         let Some(process) = &mut place.process else { return };
         let Some(records) = process.begin_batch() else { return };
         place.storage.write(records);
-        let number = place.processes;
         if self.sabotage == Some(Sabotage::DurableBeforeSync) {
             let seq = process.syncing().expect("a batch has just begun");
             process.post(Input::Durable { group: GROUP, seq });
             self.schedule_turn(node);
         }
-        let mut after = self.chance.long_tailed(self.options.sync_mean);
+        self.schedule_sync(node);
+    }
+
+    /// Draws when the sync under way ends.
+    pub(super) fn schedule_sync(&mut self, node: NodeId) {
+        let place = self.place(node);
+        place.syncs += 1;
+        let (process, sync, factor) = (place.processes, place.syncs, place.disk_factor);
+        let mut after = self.chance.long_tailed(self.options.sync_mean) * factor;
         if self.chance.per_mille(self.options.slow_sync_per_mille) {
+            self.note(Fault::SlowSync, node);
             after += self.chance.long_tailed(Duration::from_millis(1_000));
         }
-        self.schedule(after, Event::Synced { node, process: number });
+        self.schedule(after, Event::Synced { node, process, sync });
     }
 
     pub(super) fn synced(&mut self, node: NodeId) -> Outcome {
@@ -316,7 +333,7 @@ impl World {
         }
         place.applying = true;
         let process = place.processes;
-        let after = self.chance.long_tailed(self.options.apply_mean);
+        let after = self.compute_time(node, self.options.apply_mean);
         self.schedule(after, Event::Apply { node, process });
     }
 
@@ -379,7 +396,7 @@ impl World {
         self.schedule(again.max(Duration::from_millis(1)), Event::FlushMachine { node });
         let sabotage = self.sabotage;
         let place = self.place(node);
-        if place.paused.is_some() {
+        if place.paused.is_some() || place.hung.is_some() {
             return Ok(());
         }
         let Some(process) = &mut place.process else { return Ok(()) };

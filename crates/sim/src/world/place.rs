@@ -1,0 +1,94 @@
+//! A member's place in the world, whether a process runs there or not.
+
+use std::time::Duration;
+
+use quorate_raft::{EntryId, ProgressKind, RoleKind, Status};
+
+use super::Event;
+use crate::clock::Clock;
+use crate::coverage::Stage;
+use crate::process::Process;
+use crate::settings::Settings;
+use crate::storage::Storage;
+
+/// See the module.
+pub(super) struct Place {
+    pub(super) storage: Storage,
+    pub(super) process: Option<Process>,
+    /// Whether the disk was lost and the member is no voter again: what a host keeps beside the log.
+    pub(super) rejoining: bool,
+    /// Counts the processes that ran here.
+    pub(super) processes: u64,
+    /// What the last of them was started with.
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    /// When the node is woken, if it is.
+    pub(super) wake_at: Option<Duration>,
+    pub(super) turn_scheduled: bool,
+    pub(super) applying: bool,
+    /// Counts the times that an end of a sync was drawn; only the last one counts.
+    pub(super) syncs: u64,
+    /// Events held back while the member is paused.
+    pub(super) paused: Option<Vec<Event>>,
+    /// Events held back while its disk hangs.
+    pub(super) hung: Option<Vec<Event>>,
+    /// How many times longer than usual it computes, and its disk takes.
+    pub(super) cpu_factor: u32,
+    pub(super) disk_factor: u32,
+    /// Where the machine was durable when the observer was last told.
+    pub(super) machine_durable: EntryId,
+    /// What the member was about after its last turn.
+    pub(super) stage: Stage,
+}
+
+impl Place {
+    /// A member that was never started.
+    pub(super) fn new(storage: Storage, settings: Settings, clock: Clock) -> Self {
+        Self {
+            storage,
+            process: None,
+            rejoining: false,
+            processes: 0,
+            settings,
+            clock,
+            wake_at: None,
+            turn_scheduled: false,
+            applying: false,
+            syncs: 0,
+            paused: None,
+            hung: None,
+            cpu_factor: 1,
+            disk_factor: 1,
+            machine_durable: EntryId::ZERO,
+            stage: Stage::Down,
+        }
+    }
+
+    /// What the member is about, as its process says.
+    pub(super) fn observe_stage(&mut self, status: &Status) {
+        let is_installing = self.process.as_ref().is_some_and(Process::is_installing);
+        self.stage = stage(status, is_installing);
+    }
+}
+
+fn stage(status: &Status, is_installing: bool) -> Stage {
+    let is_unsynced = status.durable < status.last.index;
+    match status.role {
+        RoleKind::Follower if status.rejoining => Stage::Rejoining,
+        RoleKind::Follower if is_installing => Stage::Installing,
+        RoleKind::Follower if status.leader.is_none() => Stage::Leaderless,
+        RoleKind::Follower if is_unsynced => Stage::Unsynced,
+        RoleKind::Follower if status.applied < status.commit => Stage::Unapplied,
+        RoleKind::Follower => Stage::Idle,
+        RoleKind::PreCandidate => Stage::PreCandidate,
+        RoleKind::Candidate => Stage::Candidate,
+        RoleKind::Leader if status.transferring.is_some() => Stage::Transferring,
+        RoleKind::Leader
+            if status.peers.iter().any(|peer| peer.progress == ProgressKind::Snapshot) =>
+        {
+            Stage::SendingSnapshot
+        }
+        RoleKind::Leader if status.commit < status.last.index => Stage::Uncommitted,
+        RoleKind::Leader => Stage::IdleLeader,
+    }
+}
