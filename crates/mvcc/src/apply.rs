@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::command::Command;
 use crate::engine::{Engine, EngineError, Reader, Table};
 use crate::error::{Error, ReadError};
+use crate::fingerprint::{self, Item, Sums};
 use crate::instalment::{self, Instalments};
 use crate::key::KeyRange;
 use crate::range::Snapshot;
@@ -45,6 +46,8 @@ pub(crate) struct Changes {
     /// The memory that they take, or would take.
     pub(crate) event_bytes: usize,
     pub(crate) leases: Vec<LeaseChange>,
+    /// What it changed in the fingerprint.
+    pub(crate) sums: Sums,
     /// What the answer left of its room. An answer that is too large changes nothing else.
     pub(crate) room: Room,
 }
@@ -86,6 +89,7 @@ pub(crate) fn apply(
         Command::LeaseGrant { id, ttl } => {
             let lease = Lease { id: *id, ttl: *ttl };
             grant(engine, lease)?;
+            changes.sums.come(fingerprint::lease(lease));
             changes.leases.push(LeaseChange::Granted(lease));
             Response::LeaseGrant { id: *id, ttl: *ttl }
         }
@@ -104,17 +108,19 @@ pub(crate) fn apply(
             Response::LeaseExpire { revoked }
         }
         Command::Member(member) => {
-            engine.put(
-                Table::Meta,
-                &State::member_row(member.id),
-                &State::member_record(member),
-            )?;
+            let (row, record) = (State::member_row(member.id), State::member_record(member));
+            if let Some(before) = engine.get(Table::Meta, &row)? {
+                changes.sums.go(fingerprint::member(&row, &before));
+            }
+            engine.put(Table::Meta, &row, &record)?;
+            changes.sums.come(fingerprint::member(&row, &record));
             Response::Member
         }
     };
     if changes.count > 0 {
         state.revision += 1;
     }
+    state.sums.add(changes.sums);
     Ok(response)
 }
 
@@ -132,6 +138,20 @@ fn grant(engine: &mut dyn Engine, lease: Lease) -> Result<(), ReadError> {
     }
     engine.put(Table::Lease, &row, &rows::number_record(lease.ttl))?;
     Ok(())
+}
+
+/// What a change has to know of the key as it was before.
+#[derive(Clone, Copy)]
+struct Before {
+    /// What it was attached to, or 0.
+    lease: i64,
+    item: Item,
+}
+
+impl Before {
+    fn new(kv: &KeyValue) -> Self {
+        Self { lease: kv.lease, item: fingerprint::put(kv) }
+    }
 }
 
 /// Makes the changes of one command, all at one revision.
@@ -173,9 +193,14 @@ impl<'a> Writer<'a> {
         (Snapshot { reader: &*self.engine, revision, compacted }, &mut self.changes.room)
     }
 
-    /// Writes a change of a key, of which `record` is what is to be kept. Before, the key was attached
-    /// to `lease_before`, or 0.
-    fn write(&mut self, event: Event, lease_before: i64, record: &[u8]) -> Result<(), EngineError> {
+    /// Writes a change of a key, of which `record` is what is to be kept.
+    fn write(
+        &mut self,
+        event: Event,
+        before: Option<Before>,
+        record: &[u8],
+    ) -> Result<(), EngineError> {
+        self.sum_up(&event, before);
         let sub = i64::try_from(self.changes.count).expect("keys can be counted");
         let revision = Revision { main: self.before + 1, sub };
         assert_eq!(event.kv.mod_revision, revision.main, "all changes are at one revision");
@@ -184,10 +209,36 @@ impl<'a> Writer<'a> {
         self.engine.put(Table::Key, &row, record)?;
         let change = rows::revision_record(deletion, key);
         self.engine.put(Table::Revision, &revision.to_bytes(), &change)?;
+        let lease_before = before.map_or(0, |before| before.lease);
         let moved = instalment::move_lease(self.engine, key, lease_before, event.kv.lease)?;
         let bytes = moved + row.len() + record.len() + Revision::LENGTH + change.len();
         self.changes.add(event);
         self.instalments.wrote(self.engine, bytes)
+    }
+
+    /// Adds a change of a key to the fingerprint.
+    fn sum_up(&mut self, event: &Event, before: Option<Before>) {
+        let (sums, kv) = (&mut self.changes.sums, &event.kv);
+        let happened = match event.kind {
+            EventKind::Put => fingerprint::put(kv),
+            EventKind::Delete => fingerprint::deletion(&kv.key, kv.mod_revision),
+        };
+        sums.happen(happened);
+        if event.kind == EventKind::Put {
+            sums.come(happened);
+        }
+        let lease_before = before.map_or(0, |before| before.lease);
+        if let Some(before) = before {
+            sums.go(before.item);
+        }
+        if lease_before != kv.lease {
+            if lease_before != 0 {
+                sums.go(fingerprint::lease_key(lease_before, &kv.key));
+            }
+            if kv.lease != 0 {
+                sums.come(fingerprint::lease_key(kv.lease, &kv.key));
+            }
+        }
     }
 
     /// Puts a key. The request was checked.
@@ -217,8 +268,8 @@ impl<'a> Writer<'a> {
         // event will stay for a while.
         kv.key = Bytes::copy_from_slice(&kv.key);
         kv.value = record.slice(record.len() - kv.value.len()..);
-        let lease_before = before.as_ref().map_or(0, |before| before.lease);
-        self.write(Event { kind: EventKind::Put, kv, prev_kv: None }, lease_before, &record)?;
+        let lived = before.as_ref().map(Before::new);
+        self.write(Event { kind: EventKind::Put, kv, prev_kv: None }, lived, &record)?;
         let prev_kv = before.filter(|_| put.prev_kv).filter(|kv| self.changes.room.take(kv.room()));
         Ok(PutResponse { revision: self.revision(), prev_kv })
     }
@@ -230,23 +281,23 @@ impl<'a> Writer<'a> {
         let (mut deleted, mut prev_kvs) = (0, Vec::new());
         let mut rest = Some(delete.range.clone());
         while let Some(range) = rest {
-            // The keys to delete now, each with its lease. No values: all of them together may be
-            // the whole store.
-            let mut keys: Vec<(Bytes, i64)> = Vec::new();
+            // The keys to delete now, each with what has to be known of it. No values: all of them
+            // together may be the whole store.
+            let mut keys: Vec<(Bytes, Before)> = Vec::new();
             let (snapshot, room) = self.snapshot_and_room();
             let mut live = snapshot.live(&range);
             while keys.len() < DELETED_AT_ONCE
                 && let Some(found) = live.next()?
             {
                 let kv = found.kv()?;
-                keys.push((kv.key.clone(), kv.lease));
+                keys.push((kv.key.clone(), Before::new(&kv)));
                 if delete.prev_kv && room.take(kv.room()) {
                     prev_kvs.push(kv);
                 }
             }
             drop(live);
-            for (key, lease) in &keys {
-                self.delete(key, *lease)?;
+            for (key, before) in &keys {
+                self.delete(key, *before)?;
             }
             deleted += keys.len() as u64;
             let more = keys.len() == DELETED_AT_ONCE;
@@ -255,12 +306,12 @@ impl<'a> Writer<'a> {
         Ok(DeleteRangeResponse { revision: self.revision(), deleted, prev_kvs })
     }
 
-    /// Deletes a key that lives, attached to `lease` or 0.
-    fn delete(&mut self, key: &[u8], lease: i64) -> Result<(), EngineError> {
+    /// Deletes a key that lives.
+    fn delete(&mut self, key: &[u8], before: Before) -> Result<(), EngineError> {
         let key = Bytes::copy_from_slice(key);
         let kv = KeyValue { key, mod_revision: self.before + 1, ..KeyValue::default() };
         let event = Event { kind: EventKind::Delete, kv, prev_kv: None };
-        self.write(event, lease, rows::DELETE_RECORD)
+        self.write(event, Some(before), rows::DELETE_RECORD)
     }
 
     fn txn(&mut self, txn: &TxnRequest) -> Result<Response, ReadError> {
@@ -276,9 +327,9 @@ impl<'a> Writer<'a> {
     /// Ends a lease and deletes its keys, in order. Says whether there was such a lease.
     fn revoke(&mut self, id: i64) -> Result<bool, EngineError> {
         let row = rows::lease_row(id);
-        if self.engine.get(Table::Lease, &row)?.is_none() {
-            return Ok(false);
-        }
+        let Some(record) = self.engine.get(Table::Lease, &row)? else { return Ok(false) };
+        let (_, ttl) = rows::read_lease(&Bytes::copy_from_slice(&row), &record)?;
+        self.changes.sums.go(fingerprint::lease(Lease { id, ttl }));
         let mut last = Bytes::new();
         loop {
             let attached = attached_keys(&*self.engine, id, &last).take(DELETED_AT_ONCE);
@@ -286,12 +337,12 @@ impl<'a> Writer<'a> {
             for key in &keys {
                 // The rows may have come from another member, so that they fit together is not
                 // certain.
-                let attached = self.snapshot().get(key)?;
-                if attached.is_none_or(|attached| attached.lease != id) {
+                let attached = self.snapshot().get(key)?.filter(|kv| kv.lease == id);
+                let Some(attached) = attached else {
                     let row = rows::lease_key_row(id, key);
                     return Err(rows::damaged("LeaseKey", &row));
-                }
-                self.delete(key, id)?;
+                };
+                self.delete(key, Before::new(&attached))?;
             }
             match keys.last() {
                 Some(key) => last = key.clone(),

@@ -75,6 +75,13 @@ impl Source {
         Err(Malformed)
     }
 
+    /// A number of fixed length, big-endian.
+    pub(crate) fn u128(&mut self) -> Result<u128, Malformed> {
+        let bytes = *self.rest.first_chunk().ok_or(Malformed)?;
+        self.rest = self.rest.slice(16..);
+        Ok(u128::from_be_bytes(bytes))
+    }
+
     pub(crate) fn i64(&mut self) -> Result<i64, Malformed> {
         self.u64().map(u64::cast_signed)
     }

@@ -213,8 +213,8 @@ pub enum EngineError {
     Full(String),
     /// The disk refused otherwise.
     Io(String),
-    /// The disk holds what a later version of this program wrote.
-    Newer(String),
+    /// The disk holds what another version of this program wrote.
+    Version(String),
 }
 
 impl fmt::Display for EngineError {
@@ -223,8 +223,8 @@ impl fmt::Display for EngineError {
             Self::Corrupt(what) => write!(f, "the store is damaged: {what}"),
             Self::Full(what) => write!(f, "the store's disk is full: {what}"),
             Self::Io(what) => write!(f, "the store's disk failed: {what}"),
-            Self::Newer(what) => {
-                write!(f, "the store is of a later version of this program: {what}")
+            Self::Version(what) => {
+                write!(f, "the store is of another version of this program: {what}")
             }
         }
     }

@@ -37,6 +37,7 @@ pub mod command;
 mod compact;
 pub mod engine;
 pub mod error;
+pub mod fingerprint;
 pub mod hash;
 mod instalment;
 pub mod key;

@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 use alloc::format;
 
 use bytes::Bytes;
-use quorate_node::{Fault, FaultKind, Machine, Piece, RestoreError, Scrubbed, Snapshot};
+use quorate_node::{
+    Fault, FaultKind, Fingerprint, Machine, Piece, RestoreError, Scrubbed, Snapshot,
+};
 use quorate_raft::EntryId;
 
 use crate::apply::{self, Changes};
@@ -52,10 +54,15 @@ impl Machine for Store {
             // The other members may know what to do. Going on without would be a different state.
             Err(CommandError::Newer) => {
                 let what = format!("the command at {entry} is of a newer version of the program");
-                return Err(Fault::new(FaultKind::Newer, what));
+                return Err(Fault::new(FaultKind::Version, what));
             }
         };
         Ok(Outcome { revision: self.state.revision, result })
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let State { revision, compacted, sums, .. } = self.state;
+        Some(sums.fingerprint(revision, compacted))
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {

@@ -207,6 +207,12 @@ pub(crate) fn lease_key_row(id: i64, key: &[u8]) -> Vec<u8> {
     [&lease_row(id), key].concat()
 }
 
+/// Takes a row of `Table::LeaseKey` apart: the lease, and the key.
+pub(crate) fn split_lease_key_row(row: &Bytes) -> Result<(i64, Bytes), EngineError> {
+    let id = row.first_chunk().ok_or_else(|| damaged("LeaseKey", row))?;
+    Ok((u64::from_be_bytes(*id).cast_signed(), row.slice(id.len()..)))
+}
+
 /// Reads a lease's row.
 pub(crate) fn read_lease(row: &Bytes, record: &Bytes) -> Result<(i64, i64), EngineError> {
     let id = row[..].try_into().map_err(|_| damaged("Lease", row))?;

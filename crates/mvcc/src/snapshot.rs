@@ -8,8 +8,10 @@
 //!
 //! A piece's checksum continues that of the piece before, so the last one speaks for the whole
 //! content, and a piece that is damaged, lost, repeated or of another transfer is noticed as it
-//! comes. What a reader needs to go on is in the cursor: a transfer can be resumed at any piece, and
-//! several can share a snapshot.
+//! comes. At the end, what lives in the rows is summed up and held against the sum that the sender kept
+//! with each command (`fingerprint.rs`): so they are what the commands left, and not only what the
+//! sender read. What a reader needs to go on is in the cursor: a transfer can be resumed at any piece,
+//! and several can share a snapshot.
 
 use alloc::format;
 use alloc::string::String;
@@ -23,6 +25,7 @@ use quorate_raft::EntryId;
 use crate::codec::{self, Malformed, Source};
 use crate::command;
 use crate::engine::{Engine, EngineError, ROW_KEY_BYTES_MAX, Table, View};
+use crate::fingerprint::LiveRows;
 use crate::hash::crc32c;
 use crate::revision::COUNT_MAX;
 use crate::rows;
@@ -150,14 +153,25 @@ pub(crate) struct Restore {
     row: Option<(Table, Bytes)>,
     /// The state's revision. Its row comes before those of keys.
     revision: i64,
+    /// What lives in the rows so far, and what the state says that lives in all of them.
+    live: LiveRows,
+    live_by_state: u128,
     ended: bool,
 }
 
 impl Restore {
     pub(crate) fn begin(last: EntryId, engine: &mut dyn Engine) -> Result<Self, EngineError> {
         engine.replace_begin()?;
-        let revision = State::START.revision;
-        Ok(Self { last, checksum: 0, rows: 0, row: None, revision, ended: false })
+        Ok(Self {
+            last,
+            checksum: 0,
+            rows: 0,
+            row: None,
+            revision: State::START.revision,
+            live: LiveRows::default(),
+            live_by_state: State::START.sums.live,
+            ended: false,
+        })
     }
 
     /// Takes a piece. After an error the transfer must be given up.
@@ -177,20 +191,29 @@ impl Restore {
                 if source.u64().map_err(malformed)? != self.rows {
                     return Err(rejected("the number of rows is wrong"));
                 }
+                if self.live.sum() != self.live_by_state {
+                    return Err(rejected("the rows are not those of the state"));
+                }
                 self.ended = true;
                 continue;
             }
             let table = Table::try_from(table).map_err(|_| rejected("there is no such table"))?;
             let key = source.bytes().map_err(malformed)?;
             let value = source.bytes().map_err(malformed)?;
-            let newest = check_row(table, &key, &value)
-                .map_err(|error| rejected(&format!("{error}")))?
-                .unwrap_or_default();
-            if table == Table::Meta {
-                self.revision = self.revision.max(newest);
-            } else if newest > self.revision {
+            let newest = match check_row(table, &key, &value) {
+                Ok(Named::State(state)) => {
+                    self.revision = self.revision.max(state.revision);
+                    self.live_by_state = state.sums.live;
+                    state.revision
+                }
+                Ok(Named::Revision(revision)) => revision,
+                Ok(Named::Nothing) => 0,
+                Err(error) => return Err(rejected(&format!("{error}"))),
+            };
+            if newest > self.revision {
                 return Err(rejected("a change is of a revision that the state does not know"));
             }
+            self.live.add(table, &key, &value).map_err(|error| rejected(&format!("{error}")))?;
             let row = (table, key);
             if self.row.as_ref().is_some_and(|last| *last >= row) {
                 return Err(rejected("the rows are out of order"));
@@ -225,10 +248,17 @@ impl Restore {
     }
 }
 
+/// What a row names.
+enum Named {
+    State(State),
+    /// The revision that it is of.
+    Revision(i64),
+    Nothing,
+}
+
 /// Whether a row is one that this version writes, so that it is refused here and does not end the
 /// member later: by a number that leaves no room for the next, or a key whose own rows do not fit.
-/// Returns the revision that it is of, if it names one.
-fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<Option<i64>, EngineError> {
+fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<Named, EngineError> {
     let name = |name: &str| rows::damaged(name, &key[..key.len().min(64)]);
     if key.len() > ROW_KEY_BYTES_MAX {
         return Err(name("of any kind"));
@@ -238,7 +268,7 @@ fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<Option<i64>, En
             let state =
                 State::decode(&mut Source::new(value.clone())).map_err(|Malformed| name("Meta"))?;
             check_count(state.revision)?;
-            return Ok(Some(state.revision));
+            return Ok(Named::State(state));
         }
         Table::Meta => {
             command::decode_member(&mut Source::new(value.clone()))
@@ -254,13 +284,13 @@ fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<Option<i64>, En
                 rows::check_key(&kv.key)?;
                 check_count(kv.version)?;
             }
-            return Ok(Some(revision.main));
+            return Ok(Named::Revision(revision.main));
         }
         Table::Revision => {
             let change = rows::read_change(key, value)?;
             rows::check_key(&change.key)?;
             check_count(change.revision.main.max(change.revision.sub))?;
-            return Ok(Some(change.revision.main));
+            return Ok(Named::Revision(change.revision.main));
         }
         Table::Lease => {
             rows::read_lease(key, value)?;
@@ -272,7 +302,7 @@ fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<Option<i64>, En
             rows::check_key(&key[rows::lease_row(0).len()..])?;
         }
     }
-    Ok(None)
+    Ok(Named::Nothing)
 }
 
 /// Refuses a number so large that what follows it could not be read again.

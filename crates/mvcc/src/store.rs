@@ -15,6 +15,7 @@ use crate::codec::{self, Malformed, Source};
 use crate::command;
 use crate::compact::Removal;
 use crate::engine::{Engine, EngineError, EngineSize, Reader, Table};
+use crate::fingerprint::Sums;
 use crate::instalment::{self, INSTALMENT_BYTES};
 use crate::read::ReadState;
 use crate::request::MemberAttributes;
@@ -25,7 +26,7 @@ use crate::snapshot::Restore;
 
 /// The facts about the store as a whole. Everything else is in rows only.
 ///
-/// In `Table::Meta`: `state` (the three fields), and `member` followed by an id for each member's
+/// In `Table::Meta`: `state` (the four fields), and `member` followed by an id for each member's
 /// attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
@@ -35,21 +36,27 @@ pub(crate) struct State {
     pub(crate) compacted: i64,
     /// How far the space of what was compacted is back.
     pub(crate) removal: Removal,
+    /// The sums of which the fingerprint is made.
+    pub(crate) sums: Sums,
 }
 
 impl State {
     /// Of an empty store: revision 1, so that the first change has 2 (etcd's rule).
-    pub(crate) const START: Self = Self { revision: 1, compacted: -1, removal: Removal::START };
+    pub(crate) const START: Self =
+        Self { revision: 1, compacted: -1, removal: Removal::START, sums: Sums::ZERO };
 
     pub(crate) const ROW: &'static [u8] = b"state";
     const MEMBER: &'static [u8] = b"member";
 
     /// The layout of the rows as a whole. A store of another one is refused.
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
 
     pub(crate) fn load(reader: &dyn Reader) -> Result<Self, EngineError> {
         match reader.get(Table::Meta, Self::ROW)? {
             None => Ok(Self::START),
+            Some(record) if record.first().is_some_and(|format| *format != Self::FORMAT) => {
+                Err(EngineError::Version(format!("its rows have the format {}", record[0])))
+            }
             Some(record) => Self::decode(&mut Source::new(record.clone()))
                 .map_err(|Malformed| rows::damaged("Meta", &record)),
         }
@@ -61,6 +68,7 @@ impl State {
         codec::put_i64(&mut out, self.revision);
         codec::put_i64(&mut out, self.compacted);
         out.extend(self.removal.encode());
+        self.sums.encode(&mut out);
         out
     }
 
@@ -70,12 +78,13 @@ impl State {
         }
         let (revision, compacted) = (source.i64()?, source.i64()?);
         let removal = Removal::decode(source)?;
+        let sums = Sums::decode(source)?;
         source.end()?;
         let in_order = removal.done <= compacted && compacted <= revision;
         if !(1..=COUNT_MAX).contains(&revision) || compacted < -1 || !in_order {
             return Err(Malformed);
         }
-        Ok(Self { revision, compacted, removal })
+        Ok(Self { revision, compacted, removal, sums })
     }
 
     pub(crate) fn member_row(id: u64) -> Vec<u8> {
@@ -139,7 +148,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Adds what a command did, which led to a revision if it changed anything.
     pub(crate) fn add(&mut self, revision: i64, changes: Changes) {
-        let Changes { count, events, event_bytes, leases, room: _ } = changes;
+        let Changes { count, events, event_bytes, leases, sums: _, room: _ } = changes;
         self.leases.extend(leases);
         self.changes += count;
         self.event_bytes = self.event_bytes.saturating_add(event_bytes);
@@ -266,6 +275,6 @@ fn kind_of(error: &EngineError) -> FaultKind {
         EngineError::Corrupt(_) => FaultKind::Damaged,
         EngineError::Full(_) => FaultKind::Full,
         EngineError::Io(_) => FaultKind::Io,
-        EngineError::Newer(_) => FaultKind::Newer,
+        EngineError::Version(_) => FaultKind::Version,
     }
 }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate_mvcc::command::Command;
+use quorate_mvcc::engine::Table;
+use quorate_mvcc::fingerprint::LiveRows;
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::{
     DeleteRangeRequest, Error, KeyRange, PutRequest, RangeRequest, RequestOp, Store, TxnRequest,
@@ -101,7 +103,26 @@ fn rows(bodies: &[Vec<u8>]) -> Vec<Row> {
     rows
 }
 
-/// Rows as the body of a single piece, in order, with their number.
+/// Makes the sum in the state's row that of the rows, as a liar would; rows that make no sense at all
+/// have none.
+fn sum_up(rows: &mut [Row]) {
+    let mut live = LiveRows::default();
+    for (table, key, value) in &*rows {
+        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        let Ok(table) = Table::try_from(*table) else { return };
+        if live.add(table, &key, &value).is_err() {
+            return;
+        }
+    }
+    let state = rows.iter_mut().find(|row| row.0 == 0 && row.1 == b"state");
+    if let Some((_, _, state)) = state
+        && let Some(at) = state.len().checked_sub(32)
+    {
+        state[at..at + 16].copy_from_slice(&live.sum().to_be_bytes());
+    }
+}
+
+/// Rows as the body of a single piece, in order, with their number and their sum.
 fn body(rows: &[Row]) -> Vec<u8> {
     let number = |mut number: usize| {
         let mut bytes = Vec::new();
@@ -115,6 +136,7 @@ fn body(rows: &[Row]) -> Vec<u8> {
     let mut sorted = rows.to_vec();
     sorted.sort();
     sorted.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
+    sum_up(&mut sorted);
     let mut body = Vec::new();
     for (table, key, value) in &sorted {
         body.push(*table);
@@ -306,6 +328,57 @@ proptest! {
             Ok(_) => prop_assert!(outcomes.is_ok()),
         }
     }
+}
+
+/// On the way or where it waits to be taken: a bit that flips in a piece is noticed with that piece, and
+/// the state that is there stays.
+#[test]
+fn a_flipped_bit_anywhere_in_a_snapshot_is_refused() {
+    let mut store = source();
+    let good = pieces(&bodies(&mut store), store.applied());
+    let mut copy = new_store();
+    run(&mut copy, &[put("old", "1", 0).encode()]).expect("a state to keep");
+    let before = copy.fingerprint();
+    for (number, piece) in good.iter().enumerate() {
+        for at in 0..piece.data.len() {
+            let mut data = piece.data.to_vec();
+            data[at] ^= 1 << (at % 8);
+            let damaged = Piece { data: data.into(), ..piece.clone() };
+            restore(&mut copy, &good[..number]).expect("those before are good");
+            let refused = copy.restore(&damaged);
+            assert!(matches!(refused, Err(RestoreError::Rejected(_))), "byte {at} of {number}");
+            assert_eq!(copy.fingerprint(), before, "byte {at} of piece {number}");
+        }
+    }
+    restore(&mut copy, &good).expect("nothing was damaged");
+    assert_eq!(copy.fingerprint(), store.fingerprint());
+}
+
+/// Rows that are each what somebody wrote, and together not what the sender's commands left.
+#[test]
+fn a_snapshot_that_lacks_a_row_that_lives_is_refused() {
+    let mut store = source();
+    let all = rows(&bodies(&mut store));
+    let state = all.iter().find(|row| row.1 == b"state").expect("there is a state").clone();
+    let mut lacked = 0;
+    for row in all.iter().filter(|row| row.0 != 2 && **row != state) {
+        // The newest of a key, which comes first, and not a deletion.
+        let of_key = |other: &&Row| other.0 == row.0 && other.1[..3] == row.1[..3];
+        let newest = all.iter().find(of_key) == Some(row) && row.2 != [1];
+        if row.0 == 1 && !newest {
+            continue;
+        }
+        let rows: Vec<Row> = all.iter().filter(|other| *other != row).cloned().collect();
+        let mut lying = body(&rows);
+        // The sum stays the one that the sender kept.
+        let at = 3 + b"state".len();
+        lying[at..at + state.2.len()].copy_from_slice(&state.2);
+        let mut copy = new_store();
+        let taken = restore(&mut copy, &pieces(&[lying], store.applied()));
+        assert!(matches!(taken, Err(RestoreError::Rejected(_))), "without {row:?}");
+        lacked += 1;
+    }
+    assert!(lacked >= 4, "a lease, its key, and two others live: {lacked}");
 }
 
 /// The longest cursor that is looked at, and one byte more.

@@ -69,6 +69,15 @@ pub trait Machine: Send {
         Ok(false)
     }
 
+    /// The fingerprint of the state after the last command applied, committed or not. Must follow from
+    /// the commands alone, and not from the way on which this member came to its state; and cost next
+    /// to nothing, since a group asks for it at fixed places of the log. Members compare theirs through
+    /// the log, and one that differs from most stops ([`FaultKind::Diverged`]). `None` from a machine
+    /// that has no such thing, at any time: then nothing is compared.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        None
+    }
+
     /// Reads on in a cycle over everything that the machine has on disk and nobody else may read for
     /// long, at most so many bytes, and verifies it; so that damage is found while the other members
     /// are whole. Called from time to time, between batches; a host spreads a cycle over hours. `None`
@@ -95,6 +104,22 @@ pub trait Machine: Send {
     /// [`RestoreError::Rejected`] for a piece that is not what this machine can read: the transfer
     /// is given up and the present state stays.
     fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError>;
+}
+
+/// Stands for a state: equal states have equal ones, and different states almost never do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub u128);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
 }
 
 /// What [`Machine::scrub`] did.
@@ -176,7 +201,7 @@ pub enum FaultKind {
     Io,
     /// The state, or a command, is of a version of the program that this one does not know. The state
     /// is whole, and only another program helps.
-    Newer,
+    Version,
 }
 
 impl FaultKind {
@@ -185,7 +210,7 @@ impl FaultKind {
     pub fn loses_state(self) -> bool {
         match self {
             Self::Damaged | Self::Diverged => true,
-            Self::Full | Self::Io | Self::Newer => false,
+            Self::Full | Self::Io | Self::Version => false,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_mvcc::{Outcome, Store};
-use quorate_node::{Fault, Machine, Piece, RestoreError, Scrubbed, Snapshot};
+use quorate_node::{Fault, Fingerprint, Machine, Piece, RestoreError, Scrubbed, Snapshot};
 use quorate_raft::EntryId;
 
 use crate::leases::Leases;
@@ -47,6 +47,10 @@ impl Machine for Replica {
 
     fn apply(&mut self, entry: EntryId, command: &Bytes) -> Result<Outcome, Fault> {
         self.store.apply(entry, command)
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.store.fingerprint()
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {

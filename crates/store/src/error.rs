@@ -7,6 +7,9 @@ use std::{fmt::Display, io, path::Path};
 pub(crate) fn of_tree(doing: impl Display, error: lsm_tree::Error) -> EngineError {
     match error {
         lsm_tree::Error::Io(error) => of_io(doing, &error),
+        lsm_tree::Error::InvalidVersion(version) => {
+            EngineError::Version(format!("{doing}: the files have the format {version}"))
+        }
         other => EngineError::Corrupt(format!("{doing}: {other:?}")),
     }
 }

@@ -6,12 +6,15 @@ mod random;
 mod reads;
 mod watching;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use model::Model;
 use proptest::prelude::*;
 use quorate_mvcc::engine::Table;
+use quorate_mvcc::fingerprint::LiveRows;
 use quorate_mvcc::mem::{MemEngine, all_rows};
-use quorate_mvcc::{Command, Outcome, RangeRequest, ReadError, Store};
+use quorate_mvcc::{Command, KeyRange, Outcome, RangeRequest, ReadError, Store};
 use quorate_node::{Machine, Piece};
 use quorate_raft::EntryId;
 
@@ -134,6 +137,7 @@ proptest! {
             let outcome = apply(&mut plain, command, true);
             let commit = !matches!(between, Between::Nothing);
             prop_assert_eq!(apply(&mut varied, command, commit), outcome);
+            prop_assert_eq!(varied.fingerprint(), plain.fingerprint());
             match *between {
                 Between::Nothing | Between::Commit => {}
                 Between::CommitAndRemove(slice) => drop(varied.compact_some(slice).unwrap()),
@@ -182,6 +186,7 @@ proptest! {
         prop_assert!(durable < commands.len(), "the last command was not committed");
         let mut plain = new_store();
         commands[..durable].iter().for_each(|command| drop(apply(&mut plain, command, true)));
+        prop_assert_eq!(store.fingerprint(), plain.fingerprint());
         prop_assert_eq!(rows_of(store_of(left.crash())), rows_of(plain));
 
         for (command, outcome) in commands.iter().zip(outcomes).skip(durable) {
@@ -189,7 +194,45 @@ proptest! {
         }
         let mut plain = new_store();
         commands.iter().for_each(|command| drop(apply(&mut plain, command, true)));
+        prop_assert_eq!(store.fingerprint(), plain.fingerprint());
         prop_assert_eq!(rows_of(store), rows_of(plain));
+    }
+
+    /// The fingerprint changes exactly when the state does, and never comes back to what it was for
+    /// another state. What of the rows is kept in sums is what the rows sum up to.
+    #[test]
+    fn another_state_has_another_fingerprint(
+        steps in prop::collection::vec((random::command(), 0..4usize), 1..40),
+    ) {
+        let mut store = new_store();
+        let mut seen = BTreeMap::new();
+        for (command, slice) in steps {
+            apply(&mut store, &command, true);
+            if slice > 0 {
+                store.compact_some(slice).unwrap();
+            }
+            let print = store.fingerprint().expect("a store has one");
+            let state = store.read_state();
+            let leases = state.leases().unwrap();
+            let keys: Vec<_> =
+                leases.iter().map(|lease| state.lease_keys(lease.id).unwrap()).collect();
+            let all = RangeRequest::new(KeyRange::From(Bytes::from_static(b"\0")));
+            let told = format!("{:?} {leases:?} {keys:?} {:?} {}", state.range(&all),
+                state.revision(), state.compacted());
+            prop_assert_eq!(seen.entry(print).or_insert_with(|| told.clone()), &told);
+        }
+        let states: BTreeSet<_> = seen.values().collect();
+        prop_assert_eq!(states.len(), seen.len(), "two fingerprints of one state");
+        let mut live = LiveRows::default();
+        let mut summed = None;
+        for (table, key, value) in all_rows(&*store.into_engine()).unwrap() {
+            live.add(table, &key, &value).unwrap();
+            if table == Table::Meta && key == "state" {
+                let at = value.len() - 32;
+                summed = Some(u128::from_be_bytes(value[at..at + 16].try_into().unwrap()));
+            }
+        }
+        prop_assert_eq!(live.sum(), summed.unwrap_or_default());
     }
 
     /// When the removal is done, nothing is left that compaction lets go, and nothing is missing.
