@@ -18,8 +18,10 @@ const DATA: [&str; 2] = ["sync_data", "fdatasync"];
 const MORE: [&str; 5] = ["sync_all", "fsync", "syncfs", "sync_file_range", "msync"];
 
 /// Where a whole file may be made durable outside of the disk, and why.
-const ALLOWED: [(&str, &str); 1] =
-    [("crates/server/src/whole_file.rs", "who the member is, and that its store is lost: once in a life")];
+const ALLOWED: [(&str, &str); 1] = [(
+    "crates/server/src/whole_file.rs",
+    "who the member is, and that its store is lost: once in a life",
+)];
 
 pub(super) fn one_call_syncs(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
