@@ -16,17 +16,22 @@
 //! - [`linearizability`] looks for one order of all operations that explains every reply, in a
 //!   [`history`], with [`model`] as the specification.
 //!
+//! - [`replay`] holds every reply against all [`changes`] that were made, whatever the time.
+//!
 //! **To add a checker**: a file that says what it demands, where that is written down, and a test in
 //! which exactly this checker notices a corruption. A checker that never fired is decoration.
 #![no_std]
 
 extern crate alloc;
 
+pub mod changes;
+mod claim;
 pub mod cluster;
 pub mod history;
 pub mod invariants;
 pub mod linearizability;
 pub mod model;
+pub mod replay;
 mod violation;
 
 pub use violation::Violation;

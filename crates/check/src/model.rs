@@ -4,6 +4,7 @@
 //! It shares the words with `quorate_mvcc`, and no line of what makes an answer. Sources: etcd's API
 //! reference, and the behaviour of its `server/etcdserver/txn` where the reference is silent.
 
+mod fits;
 mod range;
 mod txn;
 
@@ -12,8 +13,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_mvcc::{
-    DeleteRangeRequest, DeleteRangeResponse, Error, KeyRange, KeyValue, PutRequest, PutResponse,
+    DeleteRangeRequest, DeleteRangeResponse, Error, Event, EventKind, KeyRange, KeyValue,
+    PutRequest, PutResponse,
 };
+
+pub(crate) use fits::fits;
+pub(crate) use range::answer;
 
 use crate::history::{Reply, Request, Response};
 
@@ -80,6 +85,30 @@ impl Model {
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&KeyValue> {
         self.keys.get(key)
+    }
+
+    /// Takes over what a revision changed, as somebody else tells it. A lease that a key hangs on is
+    /// one that was granted.
+    pub(crate) fn follow(&mut self, revision: i64, events: &[Event]) {
+        self.revision = revision;
+        for Event { kind, kv, .. } in events {
+            match kind {
+                EventKind::Put => {
+                    self.assume_lease(kv.lease);
+                    self.keys.insert(kv.key.clone(), kv.clone());
+                }
+                EventKind::Delete => {
+                    self.keys.remove(&kv.key);
+                }
+            }
+        }
+    }
+
+    /// Takes it that a lease was granted.
+    pub(crate) fn assume_lease(&mut self, id: i64) {
+        if id != 0 {
+            self.leases.insert(id);
+        }
     }
 
     /// Carries out a request.

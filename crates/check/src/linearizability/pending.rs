@@ -3,8 +3,8 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::evidence::Claim;
 use super::takes_part;
+use crate::claim::Claim;
 use crate::history::Operation;
 
 /// No event.

@@ -3,13 +3,11 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use quorate_mvcc::{RequestOp, ResponseOp, TxnRequest, TxnResponse};
-
 use super::evidence::Evidence;
 use super::fingerprint::Fingerprint;
 use super::pending::Pending;
-use crate::history::{Operation, Outcome, Reply, Request, Response};
-use crate::model::{Model, Undo};
+use crate::history::{Operation, Outcome, Request};
+use crate::model::{Model, Undo, fits};
 
 /// How a search ended.
 #[derive(Debug)]
@@ -249,40 +247,4 @@ impl<'a> Search<'a> {
 /// Whether a request makes a revision in any state in which it is not refused.
 fn always_writes(request: &Request) -> bool {
     matches!(request, Request::Put(_))
-}
-
-/// Whether a client was told what the model answers. What it was told of a past revision is not
-/// compared.
-fn fits(request: &Request, told: &Reply, expected: &Reply) -> bool {
-    match (request, told, expected) {
-        (Request::Range(request), Ok(Response::Range(told)), Ok(Response::Range(expected)))
-            if request.revision > 0 =>
-        {
-            told.revision == expected.revision
-        }
-        (Request::Txn(request), Ok(Response::Txn(told)), Ok(Response::Txn(expected))) => {
-            txn_fits(request, told, expected)
-        }
-        _ => told == expected,
-    }
-}
-
-fn txn_fits(request: &TxnRequest, told: &TxnResponse, expected: &TxnResponse) -> bool {
-    let branch = if told.succeeded { &request.success } else { &request.failure };
-    told.succeeded == expected.succeeded
-        && told.revision == expected.revision
-        && told.responses.len() == expected.responses.len()
-        && branch.iter().zip(&told.responses).zip(&expected.responses).all(
-            |((op, told), expected)| match (op, told, expected) {
-                (RequestOp::Range(op), ResponseOp::Range(told), ResponseOp::Range(expected))
-                    if op.revision > 0 =>
-                {
-                    told.revision == expected.revision
-                }
-                (RequestOp::Txn(op), ResponseOp::Txn(told), ResponseOp::Txn(expected)) => {
-                    txn_fits(op, told, expected)
-                }
-                _ => told == expected,
-            },
-        )
 }
