@@ -17,6 +17,7 @@
 //!   [`history`], with [`model`] as the specification.
 //!
 //! - [`replay`] holds every reply against all [`changes`] that were made, whatever the time.
+//! - [`watch`] has one file for each of the nine promises of a watch.
 //!
 //! **To add a checker**: a file that says what it demands, where that is written down, and a test in
 //! which exactly this checker notices a corruption. A checker that never fired is decoration.
@@ -33,5 +34,6 @@ pub mod linearizability;
 pub mod model;
 pub mod replay;
 mod violation;
+pub mod watch;
 
 pub use violation::Violation;
