@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_raft::{
-    Entry, EntryId, Event, Found, GroupId, Index, Lost, Message, NodeId, Persist, Recovered, Seq,
-    SnapshotChunk, SnapshotPiece, SnapshotRequest, Term,
+    Entry, EntryId, Event, Found, GroupId, Index, Lost, Message, NodeId, Persist, Record,
+    Recovered, Seq, SnapshotChunk, SnapshotPiece, SnapshotRequest, Term,
 };
 
 /// What happened.
@@ -183,6 +183,9 @@ pub struct Healed {
     /// The last position that was kept where the end of the log was given up, because it is known that
     /// it was never committed and never will be.
     pub dropped_after: Option<Index>,
+    /// Where the log was whole, and only the state machine was gone: what to append to it, and that is
+    /// all there is to do.
+    pub records: Option<Vec<Record>>,
 }
 
 /// Commands that a follower's clients gave it, for the leader of a term to propose, in order.

@@ -45,8 +45,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use quorate_raft::{
-    EntryId, Found, GroupId, HardState, Index, Lost, Membership, NodeId, Recovered, Salvage,
-    SnapshotChunk, SnapshotRequest, Term, Time, Word, quorum,
+    EntryId, Found, GroupId, HardState, Index, Lost, Membership, NodeId, Record, Recovered,
+    Salvage, SnapshotChunk, SnapshotRequest, Term, Time, Word, quorum,
 };
 
 use crate::effects::{
@@ -94,6 +94,9 @@ pub(crate) struct Healer {
     later_term: Term,
     /// The last position that was not given up, if something was.
     dropped_after: Option<Index>,
+    /// Whether a snapshot replaced the log.
+    replaced: bool,
+    before: Before,
     ask_at: Time,
     state: State,
 }
@@ -105,6 +108,14 @@ enum State {
     Fetching,
     /// All is there, and is being written.
     Writing,
+}
+
+/// The log as it was found.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    was_whole: bool,
+    hard_state: HardState,
+    base: EntryId,
 }
 
 /// A snapshot on its way here.
@@ -132,8 +143,10 @@ impl Healer {
             can_heal(&config.membership, config.id, &salvage, machine),
             "a member without others can't heal: its host must not begin"
         );
+        let (was_whole, hard_state) = (salvage.lost.is_empty(), salvage.hard_state);
+        let (base, last) = (salvage.base, salvage.last.index);
         // What the machine has need not be found.
-        let gave_up = salvage.cover(machine);
+        let replaced = salvage.cover(machine);
         Self {
             config,
             salvage,
@@ -143,7 +156,9 @@ impl Healer {
             pull: None,
             barren: Vec::new(),
             later_term: Term(0),
-            dropped_after: gave_up.then_some(machine.index),
+            before: Before { was_whole, hard_state, base },
+            replaced,
+            dropped_after: (replaced && machine.index < last).then_some(machine.index),
             ask_at: now,
             state: State::Fetching,
         }
@@ -393,8 +408,12 @@ impl Healer {
                 self.pull = None;
                 self.barren.clear();
                 self.found.clear();
+                let end = self.salvage.last.index;
                 if self.salvage.cover(last) {
-                    self.dropped_after = Some(last.index);
+                    self.replaced = true;
+                    if last.index < end {
+                        self.dropped_after = Some(last.index);
+                    }
                 }
                 self.ask_at = now;
             }
@@ -425,9 +444,19 @@ impl Healer {
         if self.dropped_after.is_some() && hard_state.term < self.later_term {
             *hard_state = HardState { term: self.later_term, vote: None };
         }
+        let mut records = Vec::new();
+        if *hard_state != self.before.hard_state {
+            records.push(Record::HardState(*hard_state));
+        }
+        match *base == self.before.base {
+            true => {}
+            false if self.replaced => records.push(Record::Reset(*base)),
+            false => records.push(Record::Compact(*base)),
+        }
         let recovered =
             Recovered { hard_state: *hard_state, base: *base, entries: entries.clone() };
-        let healed = Healed { recovered, dropped_after: self.dropped_after };
+        let records = self.before.was_whole.then_some(records);
+        let healed = Healed { recovered, dropped_after: self.dropped_after, records };
         out.healed.push((self.config.group, healed));
     }
 

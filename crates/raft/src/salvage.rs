@@ -180,14 +180,13 @@ impl Salvage {
     }
 
     /// The machine has a snapshot that ends with this entry, which is committed: what it covers need not
-    /// be found any more. Where the log differs from it, the log is wrong from there on, and given
-    /// up. Returns whether anything was given up.
+    /// be found any more. Where the log differs from it, or ends before it, it is replaced: what it held
+    /// beyond was never committed. Returns whether it was.
     pub fn cover(&mut self, snapshot: EntryId) -> bool {
         if snapshot.index < self.base.index {
             return false;
         }
         if self.name(snapshot.index) != Some(snapshot) {
-            let gave_up = snapshot.index < self.last.index;
             *self = Self {
                 hard_state: self.hard_state,
                 base: snapshot,
@@ -195,7 +194,7 @@ impl Salvage {
                 entries: Vec::new(),
                 lost: Vec::new(),
             };
-            return gave_up;
+            return true;
         }
         self.base = snapshot;
         self.entries.retain(|entry| snapshot.index < entry.id.index);
@@ -351,9 +350,9 @@ mod tests {
                 let known = covered.name(name.index);
                 prop_assert_eq!(known, (name.index >= id.index).then_some(*name));
             }
-            let mut replaced = whole.clone();
+            let mut replaced = whole;
             let other = EntryId::new(id.term.0 + 1, id.index.0);
-            prop_assert_eq!(replaced.cover(other), id.index < whole.last.index);
+            prop_assert!(replaced.cover(other));
             prop_assert_eq!((replaced.base, replaced.last), (other, other));
         }
     }
