@@ -31,6 +31,13 @@ pub enum Fact<'a> {
         /// Where.
         node: NodeId,
     },
+    /// What a member that is down has on its disk was damaged. When it starts again it has healed.
+    Damaged {
+        /// Where.
+        node: NodeId,
+        /// Whether its machine is gone.
+        machine: bool,
+    },
     /// A record was given to the log.
     Recorded {
         /// Where.
@@ -92,6 +99,8 @@ pub struct Member {
     pub running: bool,
     /// Whether its disk was lost, and what it held is not all back yet.
     pub rejoining: bool,
+    /// Whether what is on its disk was damaged since it last ran.
+    pub damaged: bool,
 }
 
 impl Member {
@@ -163,6 +172,7 @@ impl Cluster {
                     leads: None,
                     running: true,
                     rejoining,
+                    damaged: false,
                 };
             }
             Fact::Stopped { node } => {
@@ -172,6 +182,13 @@ impl Cluster {
             }
             Fact::Wiped { node } => {
                 *self.member_mut(node) = Member { rejoining: true, ..Member::default() };
+            }
+            Fact::Damaged { node, machine } => {
+                let member = self.member_mut(node);
+                member.damaged = true;
+                if machine {
+                    member.machine = EntryId::ZERO;
+                }
             }
             Fact::Recorded { node, record } => {
                 let member = self.member_mut(node);

@@ -34,6 +34,10 @@ kinds! {
         PowerCut "power_cut",
         /// A member loses its disk.
         DiskLost "disk_lost",
+        /// The state of its machine is gone.
+        MachineLost "machine_lost",
+        /// Sectors of its log went bad.
+        LogDamage "log_damage",
         /// A process gets no events for a while.
         Pause "pause",
         /// Links from or to the member are cut.
@@ -70,6 +74,8 @@ kinds! {
         Down "down",
         /// It lost its disk and does not count yet.
         Rejoining "rejoining",
+        /// It fetches what its storage lacks.
+        Healing "healing",
         /// It follows, and a snapshot is on its way to it.
         Installing "installing_snapshot",
         /// It knows of no leader.

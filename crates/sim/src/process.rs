@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 
 use quorate_mvcc::{Outcome, RangeResponse};
 use quorate_node::{
-    Applied, Applier, ApplyJob, Effects, Envelope, Fault, Feedback, GroupConfig, Input, Node,
-    NodeConfig, RequestError,
+    Applied, Applier, ApplyJob, Effects, Envelope, Fault, Feedback, GroupConfig, Healed, Input,
+    Node, NodeConfig, RequestError,
 };
 use quorate_raft::{
-    EntryId, Event, GroupId, Membership, NodeId, Persist, Record, Recovered, Seq, SnapshotRequest,
-    Time,
+    EntryId, Event, GroupId, Membership, NodeId, Persist, Record, Recovered, Salvage, Seq,
+    SnapshotRequest, Time,
 };
 
 use crate::engine::{self, Reading, SharedEngine, Traced};
@@ -35,6 +35,8 @@ pub struct Outbox {
     pub failed: Vec<(RequestId, RequestError)>,
     /// To whom it may concern.
     pub events: Vec<Event>,
+    /// What the log has to become, if the member has healed.
+    pub healed: Option<Healed>,
 }
 
 /// A running member.
@@ -54,6 +56,17 @@ pub struct Process {
     jobs: VecDeque<ApplyJob<RequestId>>,
     /// Whether pieces of a snapshot have come and the last one has not been installed.
     installing: bool,
+    /// Whether it fetches what its storage lacks, and takes no part yet.
+    healing: bool,
+}
+
+/// What a member has when it starts.
+#[derive(Clone, Debug)]
+pub enum Begin {
+    /// Everything.
+    Whole(Recovered),
+    /// A log with gaps, or a machine that ends before its log begins.
+    Healing(Salvage),
 }
 
 impl Process {
@@ -62,7 +75,7 @@ impl Process {
         config: NodeConfig,
         group: GroupConfig,
         membership: Membership,
-        recovered: Recovered,
+        begin: Begin,
         engine: &SharedEngine,
         piece_bytes_max: usize,
         now: Time,
@@ -71,7 +84,11 @@ impl Process {
         let applier = Applier::new(machine, membership);
         let applied = applier.machine().durable();
         let mut node = Node::new(config);
-        node.add_group(group, recovered, applied, now);
+        let healing = matches!(begin, Begin::Healing(_));
+        match begin {
+            Begin::Whole(recovered) => node.add_group(group, recovered, applied, now),
+            Begin::Healing(salvage) => node.add_healing_group(group, salvage, applied, now),
+        }
         Ok(Self {
             node,
             applier,
@@ -83,6 +100,7 @@ impl Process {
             batch: 0,
             jobs: VecDeque::new(),
             installing: false,
+            healing,
         })
     }
 
@@ -108,11 +126,11 @@ impl Process {
 
     fn take_effects(&mut self) -> Outbox {
         let Effects { send, persist, apply, healed, failed, events } = &mut self.effects;
-        assert!(healed.is_empty(), "nothing was damaged");
         let mut outbox = Outbox {
             send: std::mem::take(send),
             failed: std::mem::take(failed),
             events: events.drain(..).map(|(_, event)| event).collect(),
+            healed: healed.pop().map(|(_, healed)| healed),
             ..Outbox::default()
         };
         for (_, persist) in persist.drain(..) {
@@ -136,6 +154,17 @@ impl Process {
     /// Whether a snapshot is being received, piece by piece.
     pub fn is_installing(&self) -> bool {
         self.installing
+    }
+
+    /// Whether the member fetches what its storage lacks.
+    pub fn is_healing(&self) -> bool {
+        self.healing
+    }
+
+    /// The log is what the member has healed to.
+    pub fn healed(&mut self) {
+        self.healing = false;
+        self.post(Input::Healed { group: GROUP });
     }
 
     /// When the node wants a turn without any input.

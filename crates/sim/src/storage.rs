@@ -10,7 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use quorate_raft::{Record, Recovered};
+use quorate_node::Healed;
+use quorate_raft::{Record, Remembered};
 use quorate_wal::{Disk, Fate, MemDisk, Wal, WalOptions};
 
 use crate::chance::Chance;
@@ -53,12 +54,24 @@ impl Storage {
     ///
     /// # Errors
     /// What the log can't read.
-    pub fn open(&mut self) -> Result<Recovered, String> {
+    pub fn open(&mut self) -> Result<Remembered, String> {
         self.power.calls_left.store(u64::MAX, Ordering::Relaxed);
         let disk = Box::new(PoweredDisk { disk: self.disk.clone(), power: self.power.clone() });
         let (wal, mut groups) = Wal::open(disk, self.options).map_err(|error| error.to_string())?;
         self.wal = Some(wal);
-        Ok(groups.remove(&GROUP).unwrap_or_default())
+        Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
+    }
+
+    /// Makes the log what it is after healing.
+    ///
+    /// # Errors
+    /// If the log fails, or contradicts it.
+    pub fn heal(&mut self, healed: &Healed) -> Result<(), String> {
+        let records = healed.records.clone().ok_or("a log that is damaged is open")?;
+        for record in records {
+            self.wal().append(GROUP, &record);
+        }
+        self.wal().commit().map_err(|error| error.to_string())
     }
 
     fn wal(&mut self) -> &mut Wal {
@@ -205,6 +218,13 @@ mod tests {
         Record::HardState(HardState { term: Term(term), vote: Some(NodeId(1)) })
     }
 
+    fn term_of(remembered: &Remembered) -> Term {
+        match remembered {
+            Remembered::Whole(recovered) => recovered.hard_state.term,
+            other => panic!("nothing was damaged: {other:?}"),
+        }
+    }
+
     #[test]
     fn a_crash_keeps_what_was_synced_and_now_and_then_what_was_under_way() {
         let (mut lost, mut kept) = (0, 0);
@@ -215,7 +235,7 @@ mod tests {
             storage.sync().expect("the disk works");
             storage.write(vec![vote(2)]);
             storage.crash(&mut Chance::new(seed));
-            match storage.open().expect("a torn tail is cut").hard_state.term {
+            match term_of(&storage.open().expect("a torn tail is cut")) {
                 Term(1) => lost += 1,
                 Term(2) => kept += 1,
                 other => panic!("{other} was never written"),
@@ -235,7 +255,7 @@ mod tests {
             storage.sync().expect("it says that it works");
             storage.crash(&mut Chance::new(term));
             match storage.open() {
-                Ok(recovered) => lost += u64::from(recovered.hard_state.term < Term(term)),
+                Ok(recovered) => lost += u64::from(term_of(&recovered) < Term(term)),
                 Err(_) => lost += 1,
             }
             if lost > 0 {

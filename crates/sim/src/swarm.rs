@@ -117,6 +117,9 @@ pub struct Options {
     /// Disks that are lost, if any are, each with a crash before it; never so many that a quorum of
     /// the members has not got its disk.
     pub wipes: Option<Recurring>,
+    /// Damage of what is on the disks, if there is any, each with a crash before it; never of the last
+    /// copy of anything.
+    pub damage: Option<Recurring>,
     /// Pauses, if any: a member gets no events for a while and all of them after it.
     pub pauses: Option<Recurring>,
     /// The mean time between two requests to hand leadership over, if there are any.
@@ -230,6 +233,13 @@ impl Options {
                     lasts: chance.duration(ms(10), ms(1_000)),
                 })
             },
+            damage: {
+                let mut chance = chance.fork();
+                chance.per_mille(300).then(|| Recurring {
+                    every: chance.duration(ms(200), ms(4_000)),
+                    lasts: chance.duration(ms(10), ms(1_000)),
+                })
+            },
             extremes: Extremes::none(),
         }
     }
@@ -264,6 +274,7 @@ mod tests {
         both(|o| o.partitions.is_some());
         both(|o| o.crashes.is_some());
         both(|o| o.wipes.is_some());
+        both(|o| o.damage.is_some());
         both(|o| o.pauses.is_some());
         both(|o| o.transfer_every.is_some());
         both(|o| o.loss_per_mille > 0);

@@ -12,10 +12,11 @@
 //! that always heals can't show that progress never needed the missing.
 //!
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
-//! ask for), `clients.rs` (requests), `faults.rs` and `extremes.rs` (the first phase) and `liveness.rs`
-//! (the second).
+//! ask for), `clients.rs` (requests), `faults.rs`, `extremes.rs` and `damage.rs` (the first phase) and
+//! `liveness.rs` (the second).
 
 mod clients;
+mod damage;
 mod extremes;
 mod faults;
 mod liveness;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use quorate_check::Violation;
 use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
-use quorate_node::Envelope;
+use quorate_node::{Envelope, Healed};
 use quorate_raft::NodeId;
 use quorate_wal::WalOptions;
 
@@ -64,6 +65,8 @@ enum Event {
     Client { client: usize },
     Crash,
     Wipe,
+    Damage,
+    Healed { node: NodeId, process: u64, healed: Box<Healed> },
     Restart { node: NodeId, process: u64 },
     Pause,
     Resume { node: NodeId, process: u64 },
@@ -144,6 +147,10 @@ pub struct Report {
     pub wipes: u64,
     /// See `wipes`.
     pub rejoined: u64,
+    /// Members whose storage was damaged, and how many of them have healed.
+    pub damaged: u64,
+    /// See `damaged`.
+    pub healed: u64,
     /// Leaders that took office.
     pub leaders: u64,
     /// The member with the slow disk, if there was one.
@@ -248,6 +255,8 @@ impl World {
                 snapshots: 0,
                 wipes: 0,
                 rejoined: 0,
+                damaged: 0,
+                healed: 0,
                 leaders: 0,
                 gray: None,
                 coverage: Coverage::default(),
@@ -283,6 +292,7 @@ impl World {
         self.recur(self.options.pauses, Event::Pause);
         self.recur(self.options.partitions, Event::Partition);
         self.recur(self.options.wipes, Event::Wipe);
+        self.recur(self.options.damage, Event::Damage);
         if let Some(every) = self.options.transfer_every {
             self.schedule(every, Event::Transfer);
         }
@@ -376,6 +386,12 @@ impl World {
             Event::Client { client } => self.client(client)?,
             Event::Crash => self.crash_somebody()?,
             Event::Wipe => self.wipe_somebody()?,
+            Event::Damage => self.damage_somebody()?,
+            Event::Healed { node, process, healed } => {
+                if self.is_current(node, process) {
+                    self.healed(node, &healed)?;
+                }
+            }
             Event::Restart { node, process } => {
                 if self.place(node).process.is_none() && self.place(node).processes == process {
                     self.start(node)?;
@@ -411,7 +427,7 @@ impl World {
             Event::Turn { node, .. } | Event::Wake { node, .. } | Event::Apply { node, .. } => {
                 (*node, true, false)
             }
-            Event::Synced { node, .. } => (*node, true, true),
+            Event::Synced { node, .. } | Event::Healed { node, .. } => (*node, true, true),
             Event::Restart { node, .. } => (*node, false, true),
             _ => return Some(event),
         };

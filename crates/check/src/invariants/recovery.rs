@@ -4,16 +4,19 @@
 //! Raft figure 2, "Persistent state". TLA+: the action `Restart`, which keeps `currentTerm`,
 //! `votedFor` and `log`. What was written and not synced may survive a crash, as the
 //! disk pleases, but only as a prefix: a later record never without an earlier one.
+//!
+//! A member whose disk was damaged starts when it has healed. It has everything then that it had, or
+//! that covers it; what it gave up was never committed. It may be in a later term.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use quorate_raft::{Record, Recovered};
+use quorate_raft::{EntryId, Record, Recovered};
 
 use super::Invariant;
-use crate::cluster::{self, Cluster, Fact};
+use crate::cluster::{self, Cluster, Fact, Member};
 
 /// See the module.
 #[derive(Debug)]
@@ -32,6 +35,10 @@ impl Invariant for Recovery {
                 "the machine of {node} held {} durably and wakes up at {applied}",
                 member.machine
             ));
+        }
+        if member.damaged {
+            return healed(before, member, recovered, *applied)
+                .map_err(|what| format!("{node} has healed and {what}"));
         }
         let mut candidate = member.durable.clone();
         let mut found = same(&candidate, recovered);
@@ -52,6 +59,40 @@ impl Invariant for Recovery {
             member.unsynced.len()
         ))
     }
+}
+
+/// Whether this is what a damaged log may become.
+fn healed(
+    cluster: &Cluster,
+    member: &Member,
+    recovered: &Recovered,
+    applied: EntryId,
+) -> Result<(), String> {
+    let (was, is) = (member.durable.hard_state, recovered.hard_state);
+    if is.term < was.term || (is.term == was.term && was.vote.is_some() && is.vote != was.vote) {
+        return Err(format!("remembers {is:?} instead of {was:?}"));
+    }
+    if applied.index < recovered.base.index {
+        return Err(format!("its machine at {applied} ends before its log at {}", recovered.base));
+    }
+    let last = cluster::last(recovered);
+    for entry in &member.durable.entries {
+        let id = entry.id;
+        let is_committed = cluster.committed_at(id.index).is_some_and(|other| other.id == id);
+        let is_held = cluster::at(recovered, id.index) == Some(entry);
+        if is_committed && !is_held && applied.index < id.index {
+            return Err(format!("lacks {id}, which is committed; its log ends at {last}"));
+        }
+    }
+    for entry in &recovered.entries {
+        let had = [&member.durable, &member.issued]
+            .into_iter()
+            .filter_map(|log| cluster::at(log, entry.id.index));
+        if had.clone().count() > 0 && !had.clone().any(|had| had == entry) {
+            return Err(format!("holds another {} than it had", entry.id));
+        }
+    }
+    Ok(())
 }
 
 /// The parts of a record that may survive one without the next: a long append is written in
@@ -85,7 +126,7 @@ fn shape(log: &Recovered) -> String {
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::EntryId;
+    use quorate_raft::{HardState, Term};
 
     use super::super::stage::*;
     use super::*;
@@ -117,5 +158,41 @@ mod tests {
         stage.fine(Fact::MachineDurable { node: A, last: EntryId::new(1, 2) });
         let (recovered, applied) = (Recovered::default(), EntryId::new(1, 1));
         stage.fires(Fact::Started { node: A, recovered: &recovered, applied });
+    }
+
+    #[test]
+    fn what_a_damaged_log_must_not_become_is_noticed() {
+        let hurt = |vote: u64| {
+            let mut stage = Stage::new(Recovery);
+            stage.append_durably(A, &[(1, 1), (1, 2), (1, 3)]);
+            let vote = HardState { term: Term(vote), vote: Some(B) };
+            stage.fine(Fact::Recorded { node: A, record: &Record::HardState(vote) });
+            stage.fine(Fact::Synced { node: A, records: 1 });
+            for index in 1..=2 {
+                stage.fine(Fact::Committed { node: A, entry: &entry(1, index) });
+            }
+            stage.fine(Fact::Damaged { node: A, machine: true });
+            stage
+        };
+        let starts = |vote, recovered: &Recovered, applied, fires: bool| {
+            let fact = Fact::Started { node: A, recovered, applied };
+            let mut stage = hurt(vote);
+            if fires { stage.fires(fact) } else { stage.fine(fact) }
+        };
+        let begin = EntryId::ZERO;
+        let later = |log: Recovered| Recovered {
+            hard_state: HardState { term: Term(3), vote: None },
+            ..log
+        };
+        starts(2, &later(log(&[(1, 1), (1, 2), (1, 3)])), begin, false);
+        // What was not committed may be given up, and a snapshot covers what was.
+        starts(2, &later(log(&[(1, 1), (1, 2)])), begin, false);
+        let covered = Recovered { base: EntryId::new(1, 2), ..Recovered::default() };
+        starts(2, &later(covered.clone()), EntryId::new(1, 2), false);
+        starts(2, &later(covered), EntryId::new(1, 1), true);
+        starts(2, &later(log(&[(1, 1)])), begin, true);
+        starts(2, &later(log(&[(1, 1), (1, 2), (2, 3)])), begin, true);
+        starts(3, &later(log(&[(1, 1), (1, 2), (1, 3)])), begin, true);
+        starts(4, &later(log(&[(1, 1), (1, 2), (1, 3)])), begin, true);
     }
 }

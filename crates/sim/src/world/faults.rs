@@ -40,7 +40,7 @@ impl World {
         };
         let ids = self.ids();
         let node = *self.chance.pick(&ids);
-        let whole = ids.iter().filter(|id| **id != node && !self.places[id].rejoining).count();
+        let whole = ids.iter().filter(|id| **id != node && self.places[id].is_whole()).count();
         if whole > ids.len() / 2 {
             self.note(Fault::DiskLost, node);
             self.crash(node)?;

@@ -16,15 +16,15 @@ impl World {
         self.core = ids.iter().copied().collect();
         self.net.heal();
         self.phase = Phase::Whole;
-        if self.options.core_first {
-            self.options.core_first = false;
+        let majority = ids.len() / 2 + 1;
+        let whole = ids.iter().filter(|id| self.places[id].is_whole()).count();
+        if std::mem::take(&mut self.options.core_first) && majority <= whole {
             self.phase = Phase::Core;
-            let majority = ids.len() / 2 + 1;
             while self.core.len() > majority {
                 let out = *self.chance.pick(&ids);
                 self.core.remove(&out);
             }
-            self.swap_rejoining();
+            self.swap_lacking();
             let core = self.core.clone();
             self.net.isolate_all_but(&core);
         }
@@ -48,13 +48,14 @@ impl World {
         }
     }
 
-    /// A majority with a member that rejoins is none: each such gives its place to one that does not.
-    fn swap_rejoining(&mut self) {
-        let rejoining = |id: &NodeId| self.places[id].rejoining;
-        let out: Vec<NodeId> = self.core.iter().copied().filter(rejoining).collect();
-        let others = self.ids().into_iter().filter(|id| !self.core.contains(id) && !rejoining(id));
+    /// A majority with a member that lacks something is none: each such gives its place to one that does
+    /// not.
+    fn swap_lacking(&mut self) {
+        let lacks = |id: &NodeId| !self.places[id].is_whole();
+        let out: Vec<NodeId> = self.core.iter().copied().filter(lacks).collect();
+        let others = self.ids().into_iter().filter(|id| !self.core.contains(id) && !lacks(id));
         let into: Vec<NodeId> = others.take(out.len()).collect();
-        assert_eq!(into.len(), out.len(), "a quorum has its disks");
+        assert_eq!(into.len(), out.len(), "a majority is whole");
         self.core.retain(|id| !out.contains(id));
         self.core.extend(into);
     }

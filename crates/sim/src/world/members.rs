@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use quorate_check::Violation;
 use quorate_check::cluster::{self, Fact};
-use quorate_node::{Envelope, EnvelopeBody, Feedback, GroupConfig, Input, NodeConfig};
-use quorate_raft::{AppendReply, Body, Membership, NodeId, Record, Time};
+use quorate_mvcc::engine::Engine as _;
+use quorate_node::{Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input, NodeConfig};
+use quorate_raft::{
+    AppendReply, Body, EntryId, Membership, NodeId, Record, Recovered, Remembered, Salvage, Time,
+};
 
 use super::{Event, Outcome, World, wal_options};
 use crate::coverage::{Fault, Stage};
 use crate::model::Request;
 use crate::net::Delivery;
 use crate::oracle::RequestId;
-use crate::process::{GROUP, Outbox, Process};
+use crate::process::{Begin, GROUP, Outbox, Process};
 use crate::sabotage::Sabotage;
 use crate::settings::Settings;
 use crate::storage::Storage;
@@ -39,11 +42,15 @@ impl World {
         let (sabotage, now) = (self.sabotage, self.now);
         let piece_bytes_max = self.options.snapshot_piece_bytes_max;
         let place = self.place(id);
-        let mut recovered = place
+        let remembered = place
             .storage
             .open()
             .map_err(|error| Violation::new("recovery", format!("{id} can't start: {error}")))?;
-        if sabotage == Some(Sabotage::VoteForgotten) {
+        let machine = place.storage.engine.durable();
+        let mut begin = begin(remembered, machine);
+        if let Begin::Whole(recovered) = &mut begin
+            && sabotage == Some(Sabotage::VoteForgotten)
+        {
             recovered.hard_state.vote = None;
         }
         let local = place.clock.read(now);
@@ -51,7 +58,7 @@ impl World {
             config,
             group,
             membership,
-            recovered.clone(),
+            begin.clone(),
             &place.storage.engine,
             piece_bytes_max,
             local,
@@ -61,15 +68,38 @@ impl World {
         place.process = Some(process);
         place.processes += 1;
         place.machine_durable = applied;
-        self.trace.line(now, || {
-            format!(
-                "{id} starts at {applied}, log {} to {}",
-                recovered.base,
-                cluster::last(&recovered)
-            )
-        });
-        self.invariants.observe(Fact::Started { node: id, recovered: &recovered, applied })?;
+        match begin {
+            Begin::Whole(recovered) => self.started(id, &recovered, applied)?,
+            Begin::Healing(salvage) => self.trace.line(now, || {
+                let Salvage { base, last, lost, .. } = salvage;
+                format!("{id} starts at {applied} to heal: log {base} to {last} lacks {lost:?}")
+            }),
+        }
         self.turn(id)
+    }
+
+    /// A member takes part from now on, with this log.
+    fn started(&mut self, id: NodeId, recovered: &Recovered, applied: EntryId) -> Outcome {
+        self.place(id).damaged = false;
+        self.trace.line(self.now, || {
+            let (base, last) = (recovered.base, cluster::last(recovered));
+            format!("{id} starts at {applied}, log {base} to {last}")
+        });
+        self.invariants.observe(Fact::Started { node: id, recovered, applied })
+    }
+
+    /// What a member has healed to is on its disk now.
+    pub(super) fn healed(&mut self, id: NodeId, healed: &Healed) -> Outcome {
+        let place = self.place(id);
+        let written = place.storage.heal(healed);
+        written.map_err(|error| Violation::new("healing", format!("at {id}: {error}")))?;
+        let process = place.process.as_mut().expect("it is the current process");
+        process.healed();
+        let applied = process.durable();
+        self.report.healed += 1;
+        self.started(id, &healed.recovered, applied)?;
+        self.schedule_turn(id);
+        Ok(())
     }
 
     pub(super) fn crash(&mut self, id: NodeId) -> Outcome {
@@ -125,6 +155,7 @@ impl World {
             place.storage.lie();
         }
         place.rejoining = !unsaid;
+        place.damaged = false;
         place.hung = None;
         self.report.wipes += 1;
         self.trace.line(now, || format!("{id} loses its disk"));
@@ -157,7 +188,7 @@ impl World {
         let mut process = place.process.take().expect("only a running node has a turn");
         let result = process.turn(local, |outbox| self.carry_out(node, outbox));
         let deadline = process.deadline();
-        let status = process.status();
+        let (status, is_healing) = (process.status(), process.is_healing());
         let place = self.place(node);
         place.process = Some(process);
         place.observe_stage(&status);
@@ -167,7 +198,9 @@ impl World {
                 format!("{node} at {local:?} wants its next turn at {deadline:?}: {status:?}");
             return Err(Violation::new("deadline", what));
         }
-        self.check_status(node, &status)?;
+        if !is_healing {
+            self.check_status(node, &status)?;
+        }
         self.begin_batch(node);
         self.begin_job(node);
         self.schedule_wake(node, deadline);
@@ -231,6 +264,11 @@ impl World {
                 self.trace.line(now, || format!("{node} commits {} first", entry.id));
                 self.oracle.committed(entry)?;
             }
+        }
+        if let Some(healed) = outbox.healed {
+            let process = self.places[&node].processes;
+            let after = self.chance.long_tailed(self.options.sync_mean);
+            self.schedule(after, Event::Healed { node, process, healed: Box::new(healed) });
         }
         for envelope in outbox.send {
             self.send(envelope)?;
@@ -412,6 +450,22 @@ impl World {
         self.machine_moved(node)?;
         self.schedule_turn(node);
         Ok(())
+    }
+}
+
+/// How a member begins with what is on its disk.
+fn begin(remembered: Remembered, machine: EntryId) -> Begin {
+    match remembered {
+        Remembered::Whole(recovered) if recovered.base.index <= machine.index => {
+            Begin::Whole(recovered)
+        }
+        // Its machine is gone, and its log does not tell all.
+        Remembered::Whole(Recovered { hard_state, base, entries }) => {
+            let last = entries.last().map_or(base, |entry| entry.id);
+            Begin::Healing(Salvage { hard_state, base, last, entries, lost: Vec::new() })
+        }
+        Remembered::Damaged(salvage) => Begin::Healing(salvage),
+        Remembered::Forgotten(_) => unreachable!("the log says so only when it is damaged"),
     }
 }
 

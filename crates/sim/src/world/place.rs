@@ -17,6 +17,8 @@ pub(super) struct Place {
     pub(super) process: Option<Process>,
     /// Whether the disk was lost and the member is no voter again: what a host keeps beside the log.
     pub(super) rejoining: bool,
+    /// Whether what is on the disk was damaged and is not healed.
+    pub(super) damaged: bool,
     /// Counts the processes that ran here.
     pub(super) processes: u64,
     /// What the last of them was started with.
@@ -48,6 +50,7 @@ impl Place {
             storage,
             process: None,
             rejoining: false,
+            damaged: false,
             processes: 0,
             settings,
             clock,
@@ -64,10 +67,16 @@ impl Place {
         }
     }
 
+    /// Whether it has everything that it ever promised to keep.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.rejoining && !self.damaged
+    }
+
     /// What the member is about, as its process says.
     pub(super) fn observe_stage(&mut self, status: &Status) {
         let is_installing = self.process.as_ref().is_some_and(Process::is_installing);
-        self.stage = stage(status, is_installing);
+        let is_healing = self.process.as_ref().is_some_and(Process::is_healing);
+        self.stage = if is_healing { Stage::Healing } else { stage(status, is_installing) };
     }
 }
 
