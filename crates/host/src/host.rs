@@ -330,7 +330,7 @@ fn open_log(config: &HostConfig, applied: EntryId) -> Result<(Wal, Recovered), S
         reason: error.to_string(),
     };
     let disk = FileDisk::open(&path).map_err(|error| failed(&error))?;
-    let opened = Wal::open(Box::new(disk), wal_thread::wal_options());
+    let opened = Wal::open_whole(Box::new(disk), wal_thread::wal_options());
     let (mut wal, mut groups) = opened.map_err(|error| failed(&error))?;
     let Some(recovered) = groups.remove(&config.group) else {
         if applied != EntryId::ZERO {

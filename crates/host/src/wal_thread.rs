@@ -142,7 +142,7 @@ mod tests {
     const GROUP: GroupId = GroupId(1);
 
     fn thread(disk: &MemDisk, batch_bytes: usize) -> WalThread<()> {
-        let (wal, _) = Wal::open(Box::new(disk.clone()), wal_options()).unwrap();
+        let (wal, _) = Wal::open_whole(Box::new(disk.clone()), wal_options()).unwrap();
         let metrics = Arc::new(Metrics::new([]));
         let fatal = Fatal::new(Box::new(|| {}), Arc::new(|what: &Fatality| panic!("{what}")));
         WalThread {
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(50))]);
         // Each takes 128 bytes for its header and 108 for its body, filled up to 112.
         assert_eq!(thread.shared.metrics.wal_sync.count(), 11, "five records in each piece");
-        let (_, recovered) = Wal::open(Box::new(disk.copy()), wal_options()).unwrap();
+        let (_, recovered) = Wal::open_whole(Box::new(disk.copy()), wal_options()).unwrap();
         assert_eq!(recovered[&GROUP].entries.len(), 50);
     }
 
@@ -214,7 +214,7 @@ mod tests {
         let mut jobs = vec![(GROUP, Persist { seq: Seq(1), record: Record::Append(entries) })];
         assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(1))]);
         assert_eq!(thread.shared.metrics.wal_sync.count(), 4, "three pieces, and nothing after");
-        let (_, recovered) = Wal::open(Box::new(disk.copy()), wal_options()).unwrap();
+        let (_, recovered) = Wal::open_whole(Box::new(disk.copy()), wal_options()).unwrap();
         assert_eq!(recovered[&GROUP].entries.len() as u64, count);
     }
 

@@ -43,6 +43,16 @@ pub(crate) struct GroupLog {
 }
 
 impl GroupLog {
+    /// A group as it was mended, in this segment.
+    pub(crate) fn mended(recovered: Recovered, segment: u64) -> Self {
+        let Recovered { hard_state, base, entries } = recovered;
+        let mut standing = Standing::empty(hard_state, base);
+        entries.iter().for_each(|entry| standing.extend(entry.id));
+        let bytes = entries.iter().map(|entry| entry_bytes(entry) as u64).sum();
+        let held = entries.into_iter().map(|entry| Held { entry, segment }).collect();
+        Self { standing, held_after: base.index, held, bytes, ..Self::default() }
+    }
+
     /// How the group stands.
     pub(crate) fn standing(&self) -> Standing {
         self.standing

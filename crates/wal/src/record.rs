@@ -118,6 +118,11 @@ impl Header {
         (bytes, checksum)
     }
 
+    /// Whether there may be a header at an offset. Cheap, for whoever looks for one.
+    pub(crate) fn may_begin(segment: &[u8], offset: usize) -> bool {
+        segment.get(offset..).is_some_and(|bytes| bytes.starts_with(&MAGIC))
+    }
+
     /// Reads the header at an offset of a segment, and its checksum.
     pub(crate) fn parse(segment: &[u8], number: u64, offset: usize) -> Result<(Self, u32), Flaw> {
         let Some(bytes) = segment.get(offset..offset + HEADER_BYTES) else {
@@ -188,6 +193,13 @@ impl Header {
         let expected =
             format!("a first entry that a {:?} of {base}, {turn}, {last} has", self.kind);
         Err(Flaw::new(expected, format!("{first}")))
+    }
+
+    /// The entry before the first of an append or a carry.
+    pub(crate) fn before(&self) -> EntryId {
+        let Standing { turn, last, .. } = self.standing;
+        let index = Index(self.first.0 - 1);
+        if index == turn.index { turn } else { EntryId { term: last.term, index } }
     }
 
     /// How many bytes the record takes.
@@ -339,6 +351,14 @@ pub(crate) fn put_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &
         out.extend_from_slice(&length.to_le_bytes());
         out.extend_from_slice(command);
     }
+}
+
+/// The checksum of a body, with the zeros that fill it up.
+pub(crate) fn body_checksum(body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(body);
+    hasher.update(&[0; ALIGNMENT][..padded(body.len()) - body.len()]);
+    hasher.finalize()
 }
 
 impl Body {

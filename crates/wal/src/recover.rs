@@ -60,7 +60,7 @@ use quorate_raft::{GroupId, Recovered};
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::mark::{Mark, Marker};
-use crate::record::{Body, Flaw, Head, Header, Link, NUMBER_LIMIT};
+use crate::record::{Body, Cause, Flaw, Head, Header, Link, NUMBER_LIMIT};
 use crate::segment::{Extent, SEGMENT_BYTES_MAX, Segment, Senseless, used_bytes};
 
 /// Why a log was not opened.
@@ -146,7 +146,7 @@ pub(crate) struct Found {
 }
 
 /// Reads the log, makes durable what it tells, and removes what is not needed.
-pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, OpenError> {
+pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, Trouble> {
     let present = disk.segments().map_err(|e| failed("list the segments", e))?;
     let marks = read_marks(disk);
     let mark = marks.iter().max_by_key(|mark| mark.number);
@@ -235,11 +235,11 @@ fn find_last(
     present: &[u64],
     length_max: usize,
     mark: Option<&Mark>,
-) -> Result<Option<(Option<Last>, Option<u64>)>, OpenError> {
+) -> Result<Option<(Option<Last>, Option<u64>)>, Trouble> {
     let Some((&number, earlier)) = present.split_last() else { return Ok(None) };
     if number >= NUMBER_LIMIT {
         let flaw = Flaw::new("a number that a log can reach", format!("{number}"));
-        return Err(corrupt(number, 0, flaw, "segments are numbered from 1".into()));
+        return Err(senseless(number, Senseless { offset: 0, flaw }));
     }
     let bytes = read(disk, number)?;
     let segment = Segment { number, bytes: &bytes, length_max };
@@ -275,7 +275,7 @@ fn replay(
     segment: &Segment<'_>,
     before: Option<(usize, Link)>,
     groups: &mut BTreeMap<GroupId, GroupLog>,
-) -> Result<Extent, OpenError> {
+) -> Result<Extent, Trouble> {
     let known = before.is_some();
     let link = before.map(|(_, link)| link);
     let number = segment.number;
@@ -314,7 +314,7 @@ pub(crate) fn read_marks(disk: &mut dyn Disk) -> Vec<Mark> {
 }
 
 /// Whether a segment is as long as a mark in it says.
-fn check_mark(extent: &Extent, mark: &Mark) -> Result<(), OpenError> {
+fn check_mark(extent: &Extent, mark: &Mark) -> Result<(), Trouble> {
     let Tail { segment, offset } = mark.end;
     if extent.end < offset as usize {
         let flaw = Flaw::torn("a header, which begins with QWAL", "zeros");
@@ -323,14 +323,14 @@ fn check_mark(extent: &Extent, mark: &Mark) -> Result<(), OpenError> {
     match extent.link.filter(|link| extent.end == offset as usize && *link != mark.link) {
         Some(link) => {
             let flaw = Flaw::new(format!("{:?} next", mark.link), format!("{link:?}"));
-            Err(corrupt(segment, extent.end, flaw, because_of(mark)))
+            Err(senseless(segment, Senseless { offset: extent.end, flaw }))
         }
         None => Ok(()),
     }
 }
 
 /// Why what is before the end that a mark tells can't be torn.
-fn because_of(mark: &Mark) -> String {
+pub(crate) fn because_of(mark: &Mark) -> String {
     let Tail { segment, offset } = mark.end;
     format!(
         "the mark says that everything before offset {offset} of segment {segment:016x} was durable"
@@ -344,7 +344,7 @@ fn cut(
     flaw: &Flaw,
     sealed: bool,
     mark: Option<&Mark>,
-) -> Result<(), OpenError> {
+) -> Result<(), Trouble> {
     let refuse = |because| Err(corrupt(segment.number, extent.end, flaw.clone(), because));
     if sealed {
         return refuse("a later segment was begun after it was durable".into());
@@ -362,23 +362,44 @@ fn cut(
     }
 }
 
-fn read(disk: &mut dyn Disk, segment: u64) -> Result<Vec<u8>, OpenError> {
+pub(crate) fn read(disk: &mut dyn Disk, segment: u64) -> Result<Vec<u8>, OpenError> {
     disk.read(segment, SEGMENT_BYTES_MAX)
         .map_err(|e| failed(format!("read segment {segment:016x}"), e))
 }
 
-fn failed(attempt: impl Into<String>, source: io::Error) -> OpenError {
+pub(crate) fn failed(attempt: impl Into<String>, source: io::Error) -> OpenError {
     OpenError::Io { attempt: attempt.into(), source }
 }
 
-fn senseless(segment: u64, Senseless { offset, flaw }: Senseless) -> OpenError {
+fn senseless(segment: u64, Senseless { offset, flaw }: Senseless) -> Trouble {
+    let cause = flaw.cause;
     let because = "its checksum is right: it was written like this, or elsewhere";
-    corrupt(segment, offset, flaw, because.into())
+    match corrupt(segment, offset, flaw, because.into()) {
+        Trouble::Damage(report) if cause == Cause::Senseless => {
+            Trouble::Fatal(OpenError::Corrupt(report))
+        }
+        trouble => trouble,
+    }
 }
 
-fn corrupt(segment: u64, offset: usize, flaw: Flaw, because: String) -> OpenError {
+fn corrupt(segment: u64, offset: usize, flaw: Flaw, because: String) -> Trouble {
     let Flaw { expected, found, cause: _ } = flaw;
-    OpenError::Corrupt(Report { segment, offset: offset as u64, expected, found, because })
+    Trouble::Damage(Report { segment, offset: offset as u64, expected, found, because })
+}
+
+/// Why a log is not recovered.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Something that was durable is damaged or missing; the rest may be saved.
+    Damage(Report),
+    /// The disk fails, or holds what no disk makes of a log.
+    Fatal(OpenError),
+}
+
+impl From<OpenError> for Trouble {
+    fn from(error: OpenError) -> Self {
+        Self::Fatal(error)
+    }
 }
 
 #[cfg(test)]
@@ -513,7 +534,7 @@ mod tests {
     }
 
     /// What a log of one segment with these records opens as.
-    fn opened(records: &[Record]) -> Result<Found, OpenError> {
+    fn opened(records: &[Record]) -> Result<Found, Trouble> {
         let mut batch = Batch::default();
         let mut frames = head(1, 0);
         records.iter().for_each(|record| batch.push(GroupId(1), record, 1 << 10));
@@ -560,7 +581,7 @@ mod tests {
                     assert!(is_fine, "{records:?} were taken");
                     leads_with(found.recovered[&GroupId(1)].clone());
                 }
-                Err(error) => assert!(!is_fine, "{records:?}: {error}"),
+                Err(error) => assert!(!is_fine, "{records:?}: {error:?}"),
             }
         }
     }
@@ -580,7 +601,7 @@ mod tests {
     fn a_later_segment_alone_is_no_begin() {
         let mut disk = MemDisk::new();
         disk.insert(2, vec![0; 4096]);
-        let Err(OpenError::Corrupt(report)) = recover(&mut disk, 1 << 10) else {
+        let Err(Trouble::Damage(report)) = recover(&mut disk, 1 << 10) else {
             panic!("a log without its begin is opened");
         };
         assert_eq!(report.segment, 2);

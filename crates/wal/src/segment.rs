@@ -115,7 +115,8 @@ impl Segment<'_> {
         if let Ok((header, _)) = Header::parse(self.bytes, self.number, offset) {
             at = at.max(offset.saturating_add(header.record_bytes()));
         }
-        (at..self.bytes.len()).step_by(ALIGNMENT).find_map(|at| {
+        let places = (at..self.bytes.len()).step_by(ALIGNMENT);
+        places.filter(|at| Header::may_begin(self.bytes, *at)).find_map(|at| {
             let (header, _) = Header::parse(self.bytes, self.number, at).ok()?;
             (header.durable as usize > offset).then_some(header)
         })

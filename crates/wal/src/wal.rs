@@ -23,9 +23,10 @@ use crate::batch::{Batch, Frames, Title, pieces};
 use crate::carry::{Plan, plan};
 use crate::disk::Disk;
 use crate::group::GroupLog;
+use crate::heal::Damaged;
 use crate::mark::Marker;
 use crate::record::{Head, Kind, Link, put_entries, put_head};
-use crate::recover::{Found, OpenError, Tail, recover};
+use crate::recover::{Found, OpenError, Tail, Trouble, recover};
 use crate::segment::SEGMENT_BYTES_MAX;
 use crate::standing::Standing;
 
@@ -76,6 +77,31 @@ impl Error for WalError {
         match self {
             Self::Io { source, .. } => Some(source),
             Self::Poisoned => None,
+        }
+    }
+}
+
+/// What an opening found.
+#[derive(Debug)]
+pub enum Opened {
+    /// A log that is as it was left, and what it remembers.
+    Whole(Box<Wal>, BTreeMap<GroupId, Recovered>),
+    /// A log that lost something that was durable.
+    Damaged(Box<Damaged>),
+}
+
+impl Opened {
+    /// A log that is as it was left.
+    ///
+    /// # Errors
+    /// If the log is damaged, with the first place.
+    pub fn whole(self) -> Result<(Wal, BTreeMap<GroupId, Recovered>), OpenError> {
+        match self {
+            Self::Whole(wal, groups) => Ok((*wal, groups)),
+            Self::Damaged(damaged) => {
+                let report = damaged.reports.into_iter().next();
+                Err(OpenError::Corrupt(report.expect("a damaged log has a damaged place")))
+            }
         }
     }
 }
@@ -132,23 +158,48 @@ impl Wal {
 
     /// Opens a log, or begins one where there is none. Whatever is returned is durable.
     ///
-    /// A tail that an interrupted write left torn is cut. Nothing else ever is: anything that can't be
-    /// such a tail is reported, and the log is left as it is.
+    /// A tail that an interrupted write left torn is cut. Nothing else ever is: where something that was
+    /// durable is damaged or missing, what is left is returned, and the log is left as it is.
     ///
     /// # Errors
-    /// If the disk fails, or holds something that is damaged.
-    pub fn open(
-        mut disk: Box<dyn Disk>,
+    /// If the disk fails, or holds what is no log.
+    pub fn open(mut disk: Box<dyn Disk>, options: WalOptions) -> Result<Opened, OpenError> {
+        match recover(disk.as_mut(), options.record_bytes_max) {
+            Ok(found) => {
+                let (wal, groups) = Self::of(disk, options, found);
+                Ok(Opened::Whole(Box::new(wal), groups))
+            }
+            Err(Trouble::Damage(report)) => {
+                Ok(Opened::Damaged(Box::new(Damaged::examine(disk, options, report)?)))
+            }
+            Err(Trouble::Fatal(error)) => Err(error),
+        }
+    }
+
+    /// The same for whoever has nothing to heal a log with: a damaged one is refused.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if the log is damaged.
+    pub fn open_whole(
+        disk: Box<dyn Disk>,
         options: WalOptions,
     ) -> Result<(Self, BTreeMap<GroupId, Recovered>), OpenError> {
-        let found = recover(disk.as_mut(), options.record_bytes_max)?;
+        Self::open(disk, options)?.whole()
+    }
+
+    /// A log as it was found.
+    pub(crate) fn of(
+        disk: Box<dyn Disk>,
+        options: WalOptions,
+        found: Found,
+    ) -> (Self, BTreeMap<GroupId, Recovered>) {
         let Found { groups, recovered, segments, tail, link, syncs, marker } = found;
         let stats = Stats { syncs, ..Stats::default() };
         let batch = Batch::default();
         let poisoned = false;
         let wal =
             Self { disk, options, groups, segments, tail, link, batch, marker, poisoned, stats };
-        Ok((wal, recovered))
+        (wal, recovered)
     }
 
     /// Adds a record to the batch. It is durable after the next [`Self::commit`], and not before.
@@ -271,11 +322,13 @@ impl Wal {
         self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
         self.stats.rolls += 1;
         let needed = self.segments.split_off(&plan.oldest);
-        for removable in std::mem::replace(&mut self.segments, needed).into_keys() {
-            // Not synced: one that comes back is removed again by recovery.
-            self.disk.remove(removable).map_err(|e| failed("remove a segment", e))?;
-        }
-        Ok(())
+        let removable = std::mem::replace(&mut self.segments, needed);
+        self.remove(removable.into_keys()).map_err(|e| failed("remove a segment", e))
+    }
+
+    /// Removes segments that are not needed. Not synced: one that comes back is removed again by recovery.
+    pub(crate) fn remove(&mut self, segments: impl IntoIterator<Item = u64>) -> io::Result<()> {
+        segments.into_iter().try_for_each(|segment| self.disk.remove(segment))
     }
 
     /// What begins a segment.
@@ -317,7 +370,7 @@ impl Wal {
 
 /// What begins a segment that makes those before `oldest` unneeded. Of the groups with a `true`, the
 /// entries are written anew.
-fn checkpoint<'a>(
+pub(crate) fn checkpoint<'a>(
     groups: impl Iterator<Item = (GroupId, &'a GroupLog, bool)>,
     oldest: u64,
     length_max: usize,

@@ -55,7 +55,7 @@ fn a_commit_syncs_once_for_all_groups() {
 #[test]
 fn a_segment_is_created_written_synced_and_named_in_this_order() {
     let disk = Failing::new(MemDisk::new(), u64::MAX, io::ErrorKind::Other);
-    let (mut wal, _) = Wal::open(Box::new(disk.clone()), SMALL).unwrap();
+    let (mut wal, _) = Wal::open_whole(Box::new(disk.clone()), SMALL).unwrap();
     disk.calls.lock().unwrap().clear();
     write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
     use Call::{Create, SyncDirectory, SyncSegment, Write, WriteMark};

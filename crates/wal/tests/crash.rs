@@ -85,7 +85,7 @@ impl Disk for Filmed {
 /// Writes the batches, and returns what a power cut would find at every moment of it.
 fn film(batches: &[Vec<Step>]) -> Vec<(usize, MemDisk)> {
     let filmed = Filmed::default();
-    let (mut wal, _) = Wal::open(Box::new(filmed.clone()), SMALL).unwrap();
+    let (mut wal, _) = Wal::open_whole(Box::new(filmed.clone()), SMALL).unwrap();
     for batch in batches {
         write(&mut wal, batch).unwrap();
         filmed.acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -210,7 +210,7 @@ fn in_the_midst_of_recovery() {
                 if number % 2 == 0 { Fate::Kept } else { Fate::Lost }
             });
             let recovering = Filmed::on(crashed.copy());
-            Wal::open(Box::new(recovering.clone()), SMALL).unwrap();
+            Wal::open_whole(Box::new(recovering.clone()), SMALL).unwrap();
             for (_, moment) in recovering.film() {
                 for fate in [Fate::Lost, Fate::Kept, Fate::Torn(100)] {
                     let moment = moment.copy();
@@ -262,7 +262,7 @@ fn a_torn_segment_that_was_removed_does_not_come_back() {
     // Recovery goes back to the first segment, where the next batch is torn as well. Were the second
     // there again, it would testify that the first was complete, and the tear were damage.
     let filmed = Filmed::on(disk);
-    let (mut wal, found) = Wal::open(Box::new(filmed.clone()), SMALL).unwrap();
+    let (mut wal, found) = Wal::open_whole(Box::new(filmed.clone()), SMALL).unwrap();
     assert_eq!(images(&filmed.disk).len(), 1);
     filmed.film.lock().unwrap().clear();
     write(&mut wal, &[hard_state(1, 2, None), hard_state(1, 3, None)]).unwrap();
@@ -272,7 +272,7 @@ fn a_torn_segment_that_was_removed_does_not_come_back() {
         Unsynced::Name { .. } | Unsynced::Length { .. } | Unsynced::Mark { .. } => Fate::Lost,
         Unsynced::Sector { .. } => Fate::Torn(180),
     });
-    assert_eq!(reopen(&disk, SMALL).1, found);
+    assert_eq!(reopen(disk, SMALL).1, found);
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn without_the_sync_the_sweep_would_notice() {
         }
     }
     let disk = MemDisk::new();
-    let (mut wal, _) = Wal::open(Box::new(Liar(disk.clone())), SMALL).unwrap();
+    let (mut wal, _) = Wal::open_whole(Box::new(Liar(disk.clone())), SMALL).unwrap();
     write(&mut wal, &[hard_state(1, 1, Some(1))]).unwrap();
     disk.crash(|_| Fate::Lost);
     assert!(open(&disk, SMALL).unwrap().1.is_empty(), "the vote is gone");

@@ -47,7 +47,7 @@ fn every_call_may_fail_once() {
 
 /// Writes the batches until one fails, and returns how many didn't; `None` if all are written.
 fn run_until_failure(disk: &Failing, batches: &[Vec<common::Step>]) -> Option<usize> {
-    let Ok((mut wal, _)) = Wal::open(Box::new(disk.clone()), SMALL) else { return Some(0) };
+    let Ok((mut wal, _)) = Wal::open_whole(Box::new(disk.clone()), SMALL) else { return Some(0) };
     for (acknowledged, batch) in batches.iter().enumerate() {
         let Err(error) = write(&mut wal, batch) else { continue };
         assert!(matches!(error, WalError::Io { .. }), "{error}");
@@ -72,7 +72,7 @@ fn every_call_of_an_opening_may_fail() {
     let mut failed = BTreeSet::new();
     for fail_at in 0.. {
         let failing = Failing::new(disk.copy(), fail_at, io::ErrorKind::Other);
-        let opened = Wal::open(Box::new(failing.clone()), SMALL);
+        let opened = Wal::open_whole(Box::new(failing.clone()), SMALL);
         failed.insert(format!("{:?}", failing.calls.lock().unwrap().last().unwrap()));
         if let Ok((_, found)) = opened {
             assert_eq!(found, *models.last().unwrap());

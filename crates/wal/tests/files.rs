@@ -20,7 +20,7 @@ fn a_log_in_files_is_the_log_in_memory() {
     let (mut mirror, _) = common::reopen(&memory, SMALL);
     let batches = workload();
     for (batch, model) in batches.iter().zip(models(&batches)) {
-        let (mut wal, found) = Wal::open(file_disk(&path), SMALL).unwrap();
+        let (mut wal, found) = Wal::open_whole(file_disk(&path), SMALL).unwrap();
         assert_eq!(found, model);
         write(&mut wal, batch).unwrap();
         write(&mut mirror, batch).unwrap();
@@ -49,7 +49,7 @@ fn a_segment_has_its_space_from_the_begin() {
     use std::os::unix::fs::MetadataExt as _;
     let directory = tempfile::tempdir().unwrap();
     let options = WalOptions { segment_bytes: 1 << 20, ..SMALL };
-    let (mut wal, _) = Wal::open(file_disk(directory.path()), options).unwrap();
+    let (mut wal, _) = Wal::open_whole(file_disk(directory.path()), options).unwrap();
     write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
     let metadata = fs::metadata(directory.path().join("0000000000000001.wal")).unwrap();
     assert_eq!(metadata.len(), 1 << 20);
@@ -65,7 +65,7 @@ fn other_files_are_let_be() {
     }
     let mut disk = FileDisk::open(directory.path()).unwrap();
     assert_eq!(disk.segments().unwrap(), []);
-    let (mut wal, _) = Wal::open(Box::new(disk), SMALL).unwrap();
+    let (mut wal, _) = Wal::open_whole(Box::new(disk), SMALL).unwrap();
     workload().iter().for_each(|batch| write(&mut wal, batch).unwrap());
     assert_eq!(fs::read(directory.path().join("1.wal")).unwrap(), b"mine");
 }
@@ -76,7 +76,7 @@ fn a_file_that_is_no_segment_is_refused_unread() {
     // 4 TiB are easily had, as long as they are a hole.
     let file = fs::File::create(directory.path().join("0000000000000001.wal")).unwrap();
     file.set_len(1 << 42).unwrap();
-    let error = Wal::open(file_disk(directory.path()), SMALL).map(|_| ()).unwrap_err();
+    let error = Wal::open_whole(file_disk(directory.path()), SMALL).map(|_| ()).unwrap_err();
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
     assert!(error.to_string().contains("more than 1073741824 bytes"), "{error}");
 }

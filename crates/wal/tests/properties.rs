@@ -115,7 +115,7 @@ fn run(turns: &[Turn], options: WalOptions) {
                     4 + next(&mut luck) % 12,
                     std::io::ErrorKind::Other,
                 );
-                let opened = quorate_wal::Wal::open(Box::new(failing), options);
+                let opened = quorate_wal::Wal::open_whole(Box::new(failing), options);
                 let whole =
                     opened.is_ok_and(|(mut wal, _)| common::write(&mut wal, &batch).is_ok());
                 disk.crash(|_| match next(&mut luck) % 5 {

@@ -123,7 +123,7 @@ pub(crate) fn write(wal: &mut Wal, batch: &[Step]) -> Result<(), quorate_wal::Wa
 }
 
 pub(crate) fn open(disk: &MemDisk, options: WalOptions) -> Result<(Wal, Model), OpenError> {
-    Wal::open(Box::new(disk.clone()), options)
+    Wal::open_whole(Box::new(disk.clone()), options)
 }
 
 /// Opens a log that can't be refused.

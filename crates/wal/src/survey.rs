@@ -1,0 +1,343 @@
+//! Everything that can still be read of a damaged log, in order, and where something is missing.
+//!
+//! Recovery reads a log from its begin and stops at the first flaw. Here the reading goes on: behind a
+//! flaw it looks, at every place where a record may begin, for the next intact header in its right
+//! place. Sequences say whether records are missing in between, be it within a segment, at the end of
+//! one, or as a whole segment.
+//!
+//! Where the log ends is decided by the same argument as in recovery: what a watermark or the mark
+//! proves to have been durable is damaged where it is flawed, and what comes after may be a torn batch and
+//! is cut at its first flaw.
+//!
+//! A client could put a forged record into a command, for the case that just the header of the record that
+//! holds it is lost. So a header behind a flaw counts only if the next record continues it, by sequence
+//! and chain, or if it is the last: to forge that, the client would have to know the log byte by byte.
+
+use std::collections::BTreeMap;
+
+use quorate_raft::GroupId;
+
+use crate::disk::Disk;
+use crate::mark::{Mark, Marker};
+use crate::record::{ALIGNMENT, Body, Cause, Flaw, Head, Header, Link};
+use crate::recover::{OpenError, Report, because_of, failed, read, read_marks};
+use crate::segment::used_bytes;
+use crate::standing::Standing;
+
+/// How many reports are kept. The first ones say where to look.
+const REPORTS_MAX: usize = 16;
+
+/// A record whose header is intact.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) header: Header,
+    /// What the next one has to continue.
+    next: Link,
+    /// `None` if the body is lost.
+    pub(crate) body: Option<Body>,
+}
+
+/// What is known, in the order in which it became true.
+#[derive(Debug)]
+pub(crate) enum Fact {
+    Piece(Piece),
+    /// Records are missing here.
+    Gap,
+    /// How the groups stood.
+    Mark(BTreeMap<GroupId, Standing>),
+}
+
+/// Everything that can be read.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) reports: Vec<Report>,
+    /// The last segment that there is, or that there was as far as is known; 0 if none.
+    pub(crate) last_segment: u64,
+    /// What would come next.
+    pub(crate) link: Link,
+    pub(crate) marker: Marker,
+}
+
+/// A segment, read as far as it can be.
+#[derive(Debug, Default)]
+struct Scan {
+    pieces: Vec<Piece>,
+    /// What is wrong, with its places.
+    flaws: Vec<(usize, Flaw)>,
+    /// Everything in the segment before this place was durable, as the records in it say.
+    durable: usize,
+}
+
+impl Scan {
+    /// Reads a segment. Fails with a place that makes no sense.
+    fn of(bytes: &[u8], number: u64, length_max: usize) -> Result<Self, (usize, Flaw)> {
+        let mut scan = Self::default();
+        let used = used_bytes(bytes);
+        let mut at = 0;
+        // What the next record has to continue, if the one before it is there.
+        let mut expected: Option<Link> = None;
+        while at < used {
+            let (header, checksum) = match Header::parse(bytes, number, at) {
+                Ok(found) => found,
+                Err(flaw) if flaw.cause == Cause::Senseless => return Err((at, flaw)),
+                Err(flaw) => {
+                    scan.flaws.push((at, flaw));
+                    expected = None;
+                    let next = Self::next_header(bytes, number, at, used);
+                    at = next.unwrap_or(bytes.len());
+                    continue;
+                }
+            };
+            if let Some(link) = expected.filter(|link| *link != header.link) {
+                return Err((at, Flaw::new(format!("{link:?}"), format!("{:?}", header.link))));
+            }
+            let body = match header.body(bytes, length_max) {
+                Ok(body) => Some(Body::parse(&header, body).map_err(|flaw| (at, flaw))?),
+                Err(flaw) if flaw.cause == Cause::Senseless => return Err((at, flaw)),
+                Err(flaw) => {
+                    scan.flaws.push((at, flaw));
+                    None
+                }
+            };
+            let next = Link { sequence: header.link.sequence + 1, chain: checksum };
+            scan.durable = scan.durable.max(header.durable as usize);
+            at += header.record_bytes();
+            expected = Some(next);
+            scan.pieces.push(Piece { header, next, body });
+        }
+        Ok(scan)
+    }
+
+    /// Where the next record begins whose header is intact.
+    fn next_header(bytes: &[u8], number: u64, flaw: usize, used: usize) -> Option<usize> {
+        let begin = flaw.next_multiple_of(ALIGNMENT) + ALIGNMENT;
+        let mut places = (begin..used).step_by(ALIGNMENT);
+        places.find(|at| {
+            if !Header::may_begin(bytes, *at) {
+                return false;
+            }
+            let Ok((header, checksum)) = Header::parse(bytes, number, *at) else { return false };
+            let end = at + header.record_bytes();
+            let link = Link { sequence: header.link.sequence + 1, chain: checksum };
+            end >= used
+                || matches!(Header::parse(bytes, number, end), Ok((next, _)) if next.link == link)
+        })
+    }
+
+    /// Whether no record is there after the last flaw, so that nobody knows what was.
+    fn ends_in_flaw(&self) -> bool {
+        let last = self.pieces.last().map_or(0, |piece| piece.header.offset as usize);
+        self.flaws.last().is_some_and(|(at, _)| *at >= last)
+    }
+
+    fn head(&self) -> Option<Head> {
+        match self.pieces.first() {
+            Some(Piece { header, body: Some(Body::Head(head)), .. }) if header.offset == 0 => {
+                Some(*head)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the whole checkpoint is there.
+    fn is_begun(&self) -> bool {
+        let Some(head) = self.head() else { return false };
+        let flaw = self.flaws.first().map_or(usize::MAX, |(at, _)| *at);
+        let sound = self.pieces.iter().take_while(|piece| (piece.header.offset as usize) < flaw);
+        sound.count() as u64 > head.records
+    }
+
+    /// Cuts what may be torn: what comes after the first flaw that isn't proven to be damage. Says whether
+    /// anything is left.
+    fn cut(&mut self, durable: usize) {
+        let Some(position) = self.flaws.iter().position(|(at, _)| *at >= durable) else { return };
+        let (at, _) = self.flaws[position];
+        self.flaws.truncate(position);
+        self.pieces.retain(|piece| (piece.header.offset as usize) < at);
+    }
+}
+
+/// Reads everything.
+pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, OpenError> {
+    let present = disk.segments().map_err(|e| failed("list the segments", e))?;
+    let marks = read_marks(disk);
+    let mark = marks.iter().max_by_key(|mark| mark.number);
+    let mut reports = Vec::new();
+    let mut scans: Vec<(u64, Scan)> = Vec::new();
+    // The first segment that is needed, as far as is known.
+    let mut oldest = mark.map_or(0, |mark| mark.oldest);
+    let mut is_oldest_known = mark.is_some();
+    // The last segment that was written to is the only one in which something may be torn. One above it
+    // whose checkpoint never became durable is none.
+    let mut sealed_by: Option<u64> = None;
+    // Whether more may have been in the last segment than anything tells.
+    let mut is_end_lost = false;
+    for number in present.iter().rev().copied() {
+        if number < oldest {
+            break;
+        }
+        let bytes = read(disk, number)?;
+        let mut scan = Scan::of(&bytes, number, length_max).map_err(|(at, flaw)| {
+            let because = "its checksum is right: it was written like this, or elsewhere";
+            OpenError::Corrupt(report(number, at, &flaw, because.into()))
+        })?;
+        let is_last = scans.is_empty() && sealed_by != Some(number);
+        if is_last {
+            let marked = mark.map_or(0, |mark| match mark.end.segment {
+                segment if segment > number => usize::MAX,
+                segment if segment == number => mark.end.offset as usize,
+                _ => 0,
+            });
+            // Those before are removed only when the first batch is durable.
+            let is_alone = number > 1 && present.first() == Some(&number);
+            let begun = if is_alone && scan.durable == 0 { usize::MAX } else { 0 };
+            let durable = scan.durable.max(marked).max(begun);
+            if durable == 0 && !scan.is_begun() {
+                // As a segment is begun by a commit, the one before it is complete. (Healing leaves a
+                // number out, so that what it leaves behind when it is interrupted says nothing.)
+                sealed_by = number.checked_sub(1);
+                continue;
+            }
+            scan.cut(durable);
+            is_end_lost = begun > marked && scan.ends_in_flaw();
+        } else if scans.is_empty() {
+            is_end_lost = scan.ends_in_flaw();
+        }
+        if let Some(head) = scan.head() {
+            is_oldest_known = true;
+            oldest = oldest.max(head.oldest);
+        }
+        for (at, flaw) in &scan.flaws {
+            let because = match mark.filter(|mark| mark.covers(number, *at)) {
+                Some(mark) => because_of(mark),
+                None if is_last => "a later record was written after it was durable".into(),
+                None => "a later segment was begun after it was durable".into(),
+            };
+            reports.push(report(number, *at, flaw, because));
+        }
+        scans.push((number, scan));
+    }
+    scans.reverse();
+    let begins = is_oldest_known
+        && scans.first().is_some_and(|(number, scan)| *number == oldest && scan.head().is_some());
+    let last_segment = present.last().copied().max(mark.map(|mark| mark.end.segment)).unwrap_or(0);
+    let marker = Marker::after(&marks);
+    let mut line = Line::begin(marks, begins);
+    for (number, scan) in scans {
+        let missing = line.last_segment.map_or(oldest.max(1), |last| last + 1);
+        if missing < number && (line.last_segment.is_some() || is_oldest_known) {
+            let because = format!("segment {number:016x} needs it");
+            reports.push(report(missing, 0, &no_file(), because));
+        }
+        line.last_segment = Some(number);
+        for piece in scan.pieces {
+            line.push(piece).map_err(|(place, flaw)| {
+                let because = "its checksum is right, and so is that of an earlier record";
+                OpenError::Corrupt(report(number, place, &flaw, because.into()))
+            })?;
+        }
+    }
+    if let Some(mark) = line.marks.last().filter(|mark| mark.link.sequence > line.sequence()) {
+        let (segment, offset) = (mark.end.segment, mark.end.offset as usize);
+        let flaw = match line.last_segment {
+            Some(last) if last >= segment => Flaw::torn("more records", "zeros, or nothing"),
+            _ => no_file(),
+        };
+        reports.push(report(segment, offset, &flaw, because_of(mark)));
+    }
+    reports.truncate(REPORTS_MAX);
+    let (mut facts, link) = line.finish();
+    if is_end_lost {
+        facts.push(Fact::Gap);
+    }
+    Ok(Survey { facts, reports, last_segment, link, marker })
+}
+
+fn no_file() -> Flaw {
+    Flaw::torn("a segment", "no such file")
+}
+
+fn report(segment: u64, offset: usize, flaw: &Flaw, because: String) -> Report {
+    let Flaw { expected, found, cause: _ } = flaw.clone();
+    Report { segment, offset: offset as u64, expected, found, because }
+}
+
+/// Facts, put in order.
+struct Line {
+    facts: Vec<Fact>,
+    /// What the next record has to continue; `None` if nothing is known of what was before.
+    expected: Option<Link>,
+    /// The marks that are not among the facts yet, ascending.
+    marks: Vec<Mark>,
+    last_segment: Option<u64>,
+}
+
+impl Line {
+    /// `begins` says that the first record will be the first one that is needed.
+    fn begin(mut marks: Vec<Mark>, begins: bool) -> Self {
+        marks.sort_unstable_by_key(|mark| mark.link.sequence);
+        let facts = if begins { Vec::new() } else { vec![Fact::Gap] };
+        Self { facts, expected: None, marks, last_segment: None }
+    }
+
+    fn sequence(&self) -> u64 {
+        self.expected.map_or(0, |link| link.sequence)
+    }
+
+    fn push(&mut self, piece: Piece) -> Result<(), (usize, Flaw)> {
+        let (link, place) = (piece.header.link, piece.header.offset as usize);
+        match self.expected {
+            None => self.marks.retain(|mark| mark.link.sequence >= link.sequence),
+            Some(expected) if expected.sequence == link.sequence => {
+                if expected != link {
+                    return Err((place, Flaw::new(format!("{expected:?}"), format!("{link:?}"))));
+                }
+            }
+            Some(expected) if expected.sequence < link.sequence => self.gap(link.sequence),
+            Some(expected) => {
+                let expected = format!("a sequence from {} on", expected.sequence);
+                return Err((place, Flaw::new(expected, format!("{}", link.sequence))));
+            }
+        }
+        self.mark_at(link.sequence);
+        self.expected = Some(piece.next);
+        self.facts.push(Fact::Piece(piece));
+        Ok(())
+    }
+
+    /// Notes that records up to this sequence are missing, and what marks tell of them.
+    fn gap(&mut self, to: u64) {
+        self.mark_at(self.sequence());
+        self.facts.push(Fact::Gap);
+        while self.marks.first().is_some_and(|mark| mark.link.sequence <= to) {
+            let mark = self.marks.remove(0);
+            let is_within = mark.link.sequence < to;
+            self.facts.extend(mark.groups.map(Fact::Mark));
+            if is_within {
+                self.facts.push(Fact::Gap);
+            }
+        }
+    }
+
+    /// Takes over the marks up to this sequence.
+    fn mark_at(&mut self, sequence: u64) {
+        while self.marks.first().is_some_and(|mark| mark.link.sequence <= sequence) {
+            self.facts.extend(self.marks.remove(0).groups.map(Fact::Mark));
+        }
+    }
+
+    fn finish(mut self) -> (Vec<Fact>, Link) {
+        let end = self.marks.last().map_or(0, |mark| mark.link.sequence);
+        let link = match self.marks.last() {
+            Some(mark) if end > self.sequence() => mark.link,
+            _ => self.expected.unwrap_or_default(),
+        };
+        if end > self.sequence() {
+            self.gap(end);
+        } else {
+            self.mark_at(end);
+        }
+        (self.facts, link)
+    }
+}

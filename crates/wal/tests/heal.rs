@@ -1,0 +1,403 @@
+//! Damaged logs: what is told of them is true, and with it they become whole again.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use common::{
+    Model, Step, append, apply, compact, hard_state, images, is_prefix, models, reopen, workload,
+    write,
+};
+use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record, Recovered, Remembered};
+use quorate_wal::memory::SECTOR_BYTES;
+use quorate_wal::{Damaged, Disk, HealError, Healed, MemDisk, OpenError, Opened, Wal, WalOptions};
+
+const BLOCK_BYTES: usize = 4096;
+
+/// A log, and what it should be.
+struct Log {
+    disk: MemDisk,
+    options: WalOptions,
+    batches: Vec<Vec<Step>>,
+    model: Model,
+    /// The model before each batch.
+    models: Vec<Model>,
+    /// Every entry that was ever in a group.
+    entries: BTreeMap<GroupId, Vec<Entry>>,
+}
+
+impl Log {
+    fn of(batches: Vec<Vec<Step>>, segment_bytes: u64) -> Self {
+        let options = WalOptions { segment_bytes, record_bytes_max: 4096 };
+        let disk = MemDisk::new();
+        let (mut wal, _) = reopen(&disk, options);
+        batches.iter().for_each(|batch| write(&mut wal, batch).unwrap());
+        let mut models = models(&batches);
+        let mut entries: BTreeMap<GroupId, Vec<Entry>> = BTreeMap::new();
+        for (group, record) in batches.iter().flatten() {
+            if let Record::Append(appended) = record {
+                entries.entry(*group).or_default().extend(appended.iter().cloned());
+            }
+        }
+        let model = models.pop().expect("the last");
+        Self { disk, options, batches, model, models, entries }
+    }
+
+    /// The disk without a mark, as after a power cut that took it.
+    fn unmarked(&self) -> MemDisk {
+        let disk = self.disk.copy();
+        (0..2).for_each(|slot| disk.damage_mark(slot, |bytes| bytes.fill(0)));
+        disk
+    }
+
+    fn open(&self, disk: &MemDisk) -> Result<Opened, OpenError> {
+        Wal::open(Box::new(disk.clone()), self.options)
+    }
+
+    /// Opens a damaged disk: what is told must be true, the disk must stay as it is, and with the model it
+    /// must become whole. Returns how much of it was known.
+    fn check(&self, disk: &MemDisk, is_marked: bool, what: &str) -> Known {
+        let image = images(disk);
+        let damaged = match self.open(disk) {
+            Ok(Opened::Whole(_, found)) if found == self.model => return Known::Whole,
+            Ok(Opened::Whole(_, found)) => {
+                assert!(
+                    !is_marked,
+                    "{what}: acknowledged records were cut, although a mark is there"
+                );
+                let mut batches = self.models.iter().zip(&self.batches);
+                let is_known = batches.any(|(before, batch)| is_prefix(&found, before, batch));
+                assert!(is_known, "{what}: this was never in the log");
+                return Known::Cut;
+            }
+            Ok(Opened::Damaged(damaged)) => damaged,
+            Err(error) => {
+                assert!(!is_marked, "{what}: {error}");
+                let is_lost = image.len() == 1 && image[0].1.iter().all(|byte| *byte == 0);
+                assert!(is_lost, "{what}: {error}");
+                return Known::Lost;
+            }
+        };
+        assert!(images(disk) == image, "{what}: the damage was touched");
+        assert!(!damaged.reports.is_empty());
+        let known = self.check_groups(&damaged, what);
+        let again = self.open(disk);
+        let Ok(Opened::Damaged(again)) = again else {
+            panic!("{what}: the second opening differs")
+        };
+        assert_eq!(again.groups, damaged.groups, "{what}: the second opening differs");
+        // Without what was lost it can't be healed, unless nobody knows what that was.
+        if damaged.groups.values().any(|group| matches!(group, Remembered::Damaged(_))) {
+            let short = damaged.groups.iter().map(|(group, known)| (*group, shortened(known)));
+            again.heal(short.collect()).map(|_| ()).expect_err("a log is shortened");
+        }
+        let mut wal = damaged.heal(healed(&self.model)).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let step = hard_state(99, 1, Some(1));
+        write(&mut wal, std::slice::from_ref(&step)).unwrap();
+        let mut model = self.model.clone();
+        apply(&mut model, &step);
+        assert_eq!(reopen(disk, self.options).1, model, "{what}");
+        let oldest = images(disk)[0].0;
+        assert!(oldest > image.last().unwrap().0, "{what}: the old segments are still there");
+        known
+    }
+
+    fn check_groups(&self, damaged: &Damaged, what: &str) -> Known {
+        let mut known = Known::Healthy;
+        for (group, truth) in &self.model {
+            let last = truth.entries.last().map_or(truth.base, |entry| entry.id);
+            let what = format!("{what}, group {group}");
+            match damaged.groups.get(group) {
+                Some(Remembered::Whole(recovered)) => assert_eq!(recovered, truth, "{what}"),
+                Some(Remembered::Damaged(salvage)) => {
+                    assert_eq!(salvage.hard_state, truth.hard_state, "{what}");
+                    assert_eq!((salvage.base, salvage.last), (truth.base, last), "{what}");
+                    assert!(!salvage.lost.is_empty(), "{what}");
+                    let mut sound = salvage.entries.iter();
+                    for entry in &truth.entries {
+                        if salvage.lost.iter().any(|lost| lost.contains(entry.id)) {
+                            continue;
+                        }
+                        assert_eq!(sound.next(), Some(entry), "{what}: neither sound nor lost");
+                    }
+                    assert_eq!(sound.next(), None, "{what}: more than there was");
+                    let lost: u64 =
+                        salvage.lost.iter().map(|lost| lost.last.index.0 + 1 - lost.first.0).sum();
+                    let both = lost as usize + salvage.entries.len();
+                    assert_eq!(both, truth.entries.len(), "{what}: more than there was");
+                    known = known.max(Known::Named);
+                }
+                Some(Remembered::Forgotten(recovered)) => {
+                    assert!(recovered.hard_state.term <= truth.hard_state.term, "{what}");
+                    let once = self.entries.get(group).map_or(&[][..], |entries| entries);
+                    let is_known = |entry| once.contains(entry);
+                    assert!(recovered.entries.iter().all(is_known), "{what}: {recovered:?}");
+                    known = known.max(Known::Forgotten);
+                }
+                None => known = known.max(Known::Forgotten),
+            }
+        }
+        let unknown = damaged.groups.keys().find(|group| !self.model.contains_key(group));
+        assert_eq!(unknown, None, "{what}: a group that never was");
+        known
+    }
+}
+
+/// What an opening knew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Known {
+    /// There was no damage to see.
+    Whole,
+    /// The last batch was taken for a torn one.
+    Cut,
+    /// Damage that took nothing.
+    Healthy,
+    /// All but the contents of entries.
+    Named,
+    /// Not everything.
+    Forgotten,
+    /// Nothing: there is no record left, and no mark.
+    Lost,
+}
+
+fn healed(model: &Model) -> BTreeMap<GroupId, Healed> {
+    model.iter().map(|(group, recovered)| (*group, recovered.clone().into())).collect()
+}
+
+/// What a log would be that is simply cut at the damage.
+fn shortened(known: &Remembered) -> Healed {
+    let (hard_state, base, entries) = match known.clone() {
+        Remembered::Whole(Recovered { hard_state, base, entries })
+        | Remembered::Forgotten(Recovered { hard_state, base, entries }) => {
+            (hard_state, base, entries)
+        }
+        Remembered::Damaged(salvage) => {
+            let first = salvage.lost[0].first;
+            let sound = salvage.entries.into_iter().take_while(|entry| entry.id.index < first);
+            (salvage.hard_state, salvage.base, sound.collect())
+        }
+    };
+    Recovered { hard_state, base, entries }.into()
+}
+
+/// Everything that a group can go through, in several segments, with a group that keeps some of them and
+/// one that is silent.
+fn many_groups() -> Vec<Vec<Step>> {
+    let mut batches = workload();
+    batches.insert(0, vec![append(9, 1, 0, 45), hard_state(8, 1, None)]);
+    batches.push(vec![append(2, 3, 6, 20), append(2, 4, 20, 22), append(1, 3, 27, 30)]);
+    batches.push(vec![hard_state(2, 5, Some(2)), append(2, 5, 21, 30)]);
+    batches.push(vec![append(1, 3, 30, 33), hard_state(3, 20, None)]);
+    batches
+}
+
+/// One group, as the first releases have it: elections, appends, compactions.
+fn one_group() -> Vec<Vec<Step>> {
+    let mut batches = vec![vec![hard_state(1, 0, None)]];
+    let mut last = 0;
+    for term in 1..6 {
+        batches.push(vec![hard_state(1, term, Some(term % 3 + 1))]);
+        for _ in 0..9 {
+            batches.push(vec![append(1, term, last, last + 2)]);
+            last += 2;
+        }
+        if term % 2 == 0 {
+            batches.push(vec![compact(1, term - 1, last - 27)]);
+        }
+    }
+    batches
+}
+
+/// How often what was known, with a mark and without.
+type Counts = BTreeMap<(bool, Known), usize>;
+
+/// Damages each piece of this length of each segment, one at a time.
+fn sweep(log: &Log, piece: usize, change: impl Fn(&mut [u8])) -> Counts {
+    let mut counts = Counts::new();
+    let (last, bytes) = images(&log.disk).pop().expect("there is a segment");
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let header = (0..=used).rev().find(|at| bytes[*at..].starts_with(b"QWAL")).unwrap();
+    let batch = u32::from_le_bytes(bytes[header + 36..header + 40].try_into().unwrap()) as usize;
+    for is_marked in [true, false] {
+        let sound = if is_marked { log.disk.copy() } else { log.unmarked() };
+        for (segment, bytes) in images(&log.disk) {
+            for begin in (0..bytes.len()).step_by(piece) {
+                let end = (begin + piece).min(bytes.len());
+                let disk = sound.copy();
+                disk.damage(segment, |bytes| change(&mut bytes[begin..end]));
+                let what = format!("segment {segment}, {begin}..{end}, marked: {is_marked}");
+                let known = log.check(&disk, is_marked, &what);
+                // Only damage in the last batch, or that takes the end of the log, looks like a tear.
+                let may_be_torn = segment == last && (begin >= batch || end > used);
+                assert!(known != Known::Cut || may_be_torn, "{what}: durable records were cut");
+                *counts.entry((is_marked, known)).or_default() += 1;
+            }
+        }
+    }
+    counts
+}
+
+fn count(counts: &Counts, is_marked: bool, known: Known) -> usize {
+    counts.get(&(is_marked, known)).copied().unwrap_or(0)
+}
+
+#[test]
+fn every_sector_and_block_zeroed_or_flipped() {
+    let (mut named, mut forgotten) = (0, 0);
+    for batches in [one_group(), many_groups()] {
+        for segment_bytes in [4096, 16384] {
+            let log = Log::of(batches.clone(), segment_bytes);
+            for piece in [SECTOR_BYTES, BLOCK_BYTES] {
+                let zeroed = sweep(&log, piece, |bytes| bytes.fill(0));
+                let flipped = sweep(&log, piece, |bytes| bytes.iter_mut().for_each(|b| *b ^= 0xa5));
+                for counts in [zeroed, flipped] {
+                    named += count(&counts, true, Known::Named);
+                    forgotten += count(&counts, false, Known::Forgotten);
+                    // No sector of these logs tells of two changes of a term and more.
+                    let unknown = count(&counts, true, Known::Forgotten);
+                    assert!(piece == BLOCK_BYTES || unknown == 0, "{counts:?}");
+                }
+            }
+        }
+    }
+    assert!(named > 100 && forgotten > 10, "{named} named, {forgotten} forgotten without a mark");
+}
+
+#[test]
+fn every_byte_flipped() {
+    let mut batches = vec![
+        vec![hard_state(1, 1, Some(1)), append(1, 1, 0, 2)],
+        vec![hard_state(2, 1, None), append(2, 1, 0, 1), append(1, 1, 2, 3)],
+        vec![hard_state(1, 2, None), append(1, 2, 2, 4)],
+        vec![compact(1, 1, 1), append(2, 1, 1, 2)],
+    ];
+    batches.extend((4..14).map(|last| vec![append(1, 2, last, last + 1)]));
+    let log = Log::of(batches, 2048);
+    assert!(images(&log.disk).len() > 1);
+    let counts = sweep(&log, 1, |bytes| bytes[0] ^= 0x10);
+    assert_eq!(count(&counts, true, Known::Forgotten), 0, "{counts:?}");
+    assert!(count(&counts, true, Known::Named) > 500, "{counts:?}");
+}
+
+#[test]
+fn any_file_gone() {
+    for batches in [one_group(), many_groups()] {
+        let log = Log::of(batches, 4096);
+        let segments = images(&log.disk);
+        assert!(segments.len() > 1);
+        let mut named = 0;
+        for (segment, _) in &segments {
+            let mut disk = log.disk.copy();
+            disk.remove(*segment).unwrap();
+            let known = log.check(&disk, true, &format!("without segment {segment}"));
+            named += usize::from(known == Known::Named);
+        }
+        assert!(named > 0);
+        let mut disk = log.disk.copy();
+        segments.iter().for_each(|(segment, _)| disk.remove(*segment).unwrap());
+        let Ok(Opened::Damaged(damaged)) = log.open(&disk) else {
+            panic!("without any segment, the log is taken for a new one");
+        };
+        log.check_groups(&damaged, "without any segment");
+        damaged.heal(healed(&log.model)).unwrap();
+        assert_eq!(reopen(&disk, log.options).1, log.model);
+    }
+}
+
+#[test]
+fn a_write_that_went_to_another_place() {
+    let log = Log::of(many_groups(), 4096);
+    let segments = images(&log.disk);
+    let mut named = 0;
+    for is_marked in [true, false] {
+        for (from, to) in (0..segments.len()).flat_map(|a| (0..segments.len()).map(move |b| (a, b)))
+        {
+            for sector in 0..8_usize {
+                let (home, away) = (sector * SECTOR_BYTES, (sector * 3 + 1) % 8 * SECTOR_BYTES);
+                let ((from, bytes), (to, image)) = (&segments[from], &segments[to]);
+                let written = &bytes[home.min(bytes.len())..(home + SECTOR_BYTES).min(bytes.len())];
+                if image.len() < away + written.len() || written.iter().all(|byte| *byte == 0) {
+                    continue;
+                }
+                // Without a mark, the end of the log may be lost unnoticed.
+                let last = segments[segments.len() - 1].0;
+                if !is_marked && [*from, *to].contains(&last) {
+                    continue;
+                }
+                let disk = if is_marked { log.disk.copy() } else { log.unmarked() };
+                disk.damage(*to, |bytes| {
+                    bytes[away..away + written.len()].copy_from_slice(written)
+                });
+                disk.damage(*from, |bytes| bytes[home..home + written.len()].fill(0));
+                let what = format!("{from}, {home} to {to}, {away}, marked: {is_marked}");
+                named += usize::from(log.check(&disk, is_marked, &what) == Known::Named);
+            }
+        }
+    }
+    assert!(named > 10, "{named}");
+}
+
+#[test]
+fn what_contradicts_the_log_does_not_heal_it() {
+    let entry = |term, index, command: &'static [u8]| Entry {
+        id: EntryId::new(term, index),
+        payload: Payload::Command(Bytes::from_static(command)),
+    };
+    let log = Log::of(
+        vec![
+            vec![hard_state(1, 2, Some(1)), (GroupId(1), Record::Append(vec![entry(1, 1, b"a")]))],
+            vec![(GroupId(1), Record::Append(vec![entry(2, 2, b"b"), entry(2, 3, b"c")]))],
+            vec![(GroupId(1), Record::Append(vec![entry(2, 4, b"d")]))],
+        ],
+        4096,
+    );
+    // The command `c` of the second append.
+    log.disk.damage(1, |bytes| {
+        let at = bytes.windows(9).position(|bytes| bytes == b"\x01\0\0\0\x01\0\0\0c").unwrap();
+        bytes[at + 8] ^= 1;
+    });
+    let heal = |change: &dyn Fn(&mut Healed)| {
+        let disk = log.disk.copy();
+        let Ok(Opened::Damaged(damaged)) = log.open(&disk) else { panic!("it is damaged") };
+        let mut groups = healed(&log.model);
+        change(groups.get_mut(&GroupId(1)).unwrap());
+        match damaged.heal(groups) {
+            Ok(_) => Ok(reopen(&disk, log.options).1),
+            Err(HealError::Contradiction { group: GroupId(1), reason }) => {
+                assert!(images(&disk) == images(&log.disk), "nothing was changed");
+                Err(reason)
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(heal(&|_| ()).unwrap(), log.model);
+    let refused = |reason: &str, change: &dyn Fn(&mut Healed)| {
+        let error = heal(change).expect_err(reason);
+        assert!(error.contains(reason), "{error}");
+    };
+    refused("are not those that were lost", &|h| h.recovered.entries[2] = entry(2, 3, b"x"));
+    refused("was never in the log", &|h| h.recovered.entries[1] = entry(1, 2, b"b"));
+    refused("is sound", &|h| h.recovered.entries[0] = entry(1, 1, b"x"));
+    refused("is to end at index 4", &|h| drop(h.recovered.entries.pop()));
+    refused("is to end at index 4", &|h| h.recovered.entries.push(entry(2, 5, b"e")));
+    refused("can't follow", &|h| h.recovered.hard_state.vote = None);
+    refused("can't follow", &|h| h.recovered.hard_state.term.0 = 1);
+    refused("can't follow", &|h| h.recovered.base = EntryId::new(1, 1));
+    // What was agreed to be dropped may go, and the state machine may have gone ahead.
+    heal(&|h| {
+        h.recovered.entries.truncate(1);
+        h.dropped_after = Some(Index(1));
+    })
+    .unwrap();
+    heal(&|h| {
+        h.recovered.base = EntryId::new(2, 3);
+        h.recovered.entries.drain(..3);
+        h.recovered.hard_state.term.0 = 3;
+    })
+    .unwrap();
+    // A group that is missing is one that is forgotten by whoever heals.
+    let Ok(Opened::Damaged(damaged)) = log.open(&log.disk) else { panic!("it is damaged") };
+    let error = damaged.heal(BTreeMap::new()).unwrap_err().to_string();
+    assert!(error.contains("group g1") && error.contains("missing"), "{error}");
+}
