@@ -20,7 +20,8 @@
 //! - [`swarm`] draws the options and [`extremes`] the worst of them, [`sabotage`] breaks what no
 //!   option may.
 //! - [`quorate_check::invariants`] has one file for each safety property, as seen from inside.
-//! - [`oracle`] judges what clients were told, with [`model`] as the specification.
+//! - [`oracle`] judges what clients were told, with [`model`] as the specification; [`history`] has
+//!   it judged a second time, without a look at the log.
 //! - [`net`], [`clock`], [`storage`], [`process`], [`settings`], [`workload`]: the parts of a run.
 //! - [`coverage`] counts which fault met a member at which point of the protocol.
 //!
@@ -34,6 +35,7 @@ pub mod clock;
 pub mod coverage;
 pub mod engine;
 pub mod extremes;
+pub mod history;
 pub mod links;
 pub mod model;
 pub mod net;

@@ -18,6 +18,7 @@ use quorate_node::RequestError;
 use quorate_node::proposal::{self, ProposalId};
 use quorate_raft::{Entry, EntryId, Index, NodeId, Payload};
 
+use crate::history::{self, Recorder, SecondOpinion};
 use crate::model::{Model, Request};
 
 /// Names a request of a run. The waiter that nodes carry along.
@@ -62,6 +63,7 @@ pub struct Oracle {
     /// The furthest position that an ended request has reached.
     floor: Index,
     tally: Tally,
+    seen: Recorder,
 }
 
 fn wrong(what: impl Into<String>) -> Violation {
@@ -73,6 +75,7 @@ impl Oracle {
     pub fn begin(&mut self, request: Request) -> RequestId {
         self.next += 1;
         let id = RequestId(self.next);
+        self.seen.begin(id, &request);
         self.open.insert(id, Open { request, floor: self.floor });
         id
     }
@@ -138,6 +141,7 @@ impl Oracle {
         outcome: &Outcome,
     ) -> Result<(), Violation> {
         let open = self.end(id)?;
+        self.seen.answered(id, history::reply(outcome));
         let committed = self.requests.get(&at.index);
         if committed != Some(&open.request) {
             return Err(wrong(format!(
@@ -185,6 +189,7 @@ impl Oracle {
         response: &RangeResponse,
     ) -> Result<(), Violation> {
         let open = self.end(id)?;
+        self.seen.answered(id, Ok(quorate_check::history::Response::Range(response.clone())));
         let Request::Read { key } = &open.request else {
             return Err(wrong(format!("{:?} is answered like a read", open.request)));
         };
@@ -231,6 +236,9 @@ impl Oracle {
             | RequestError::NoSuchGroup => true,
             RequestError::Timeout | RequestError::Unknown => false,
         };
+        if never {
+            self.seen.failed(id);
+        }
         let Some(value) = value_of(&open.request).filter(|_| never) else { return Ok(()) };
         if self.has_committed(&open.request) {
             return Err(wrong(format!("{:?} failed with {error:?} and took effect", open.request)));
@@ -254,6 +262,14 @@ impl Oracle {
     #[must_use]
     pub fn any_open(&self) -> Option<(RequestId, &Request)> {
         self.open.first_key_value().map(|(id, open)| (*id, &open.request))
+    }
+
+    /// Whether what the clients saw has an explanation without a look at the log.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn second_opinion(&self) -> Result<SecondOpinion, Violation> {
+        self.seen.judge()
     }
 
     /// How requests ended so far.

@@ -37,6 +37,7 @@ use quorate_wal::WalOptions;
 use crate::chance::Chance;
 use crate::clock::{Clock, RIGHT_PPM};
 use crate::coverage::Coverage;
+use crate::history::SecondOpinion;
 use crate::net::{Net, NetCounts};
 use crate::oracle::{Oracle, RequestId, Tally};
 use crate::process::node_id;
@@ -137,6 +138,8 @@ pub struct Report {
     pub events: u64,
     /// How requests ended.
     pub tally: Tally,
+    /// What was made of that without a look at the log.
+    pub second_opinion: SecondOpinion,
     /// How long the log became.
     pub entries: u64,
     /// Crashes.
@@ -250,6 +253,7 @@ impl World {
                 simulated: Duration::ZERO,
                 events: 0,
                 tally: Tally::default(),
+                second_opinion: SecondOpinion::default(),
                 entries: 0,
                 crashes: 0,
                 snapshots: 0,
@@ -313,12 +317,21 @@ impl World {
             if self.happen(next.event)? {
                 self.report.simulated = self.now;
                 self.report.tally = self.oracle.tally();
+                self.report.second_opinion = self.oracle.second_opinion()?;
                 self.report.entries = self.oracle.last().0;
                 self.report.net = self.net.counts();
                 return Ok(self.report.clone());
             }
         }
         unreachable!("the run looks at itself until it ends")
+    }
+
+    /// What the clients' side of the story is worth so far, whatever the run found itself.
+    ///
+    /// # Errors
+    /// If nothing explains it.
+    pub fn second_opinion(&self) -> Result<SecondOpinion, Violation> {
+        self.oracle.second_opinion()
     }
 
     /// The present moment, for telling when something went wrong.

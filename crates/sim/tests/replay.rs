@@ -79,4 +79,6 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
         assert!(coverage.total(fault) > 0, "no {}", fault.name());
     }
     assert!(reports.iter().any(|report| report.gray.is_some()), "a member with a slow disk");
+    assert!(total(|report| report.second_opinion.operations) > 1_000);
+    assert!(!reports.iter().any(|report| report.second_opinion.gave_up), "the search is cheap");
 }

@@ -3,7 +3,9 @@
 
 use quorate_sim::run::{Failure, run};
 use quorate_sim::sabotage::Sabotage;
+use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
+use quorate_sim::world::World;
 
 /// Runs seeds under a sabotage until one fails.
 fn first_failure(sabotage: Sabotage, seeds: u64) -> Option<Box<Failure>> {
@@ -54,6 +56,21 @@ fn acknowledgements_that_nobody_gave() {
 #[test]
 fn reads_that_nobody_confirmed() {
     is_found(Sabotage::LocalReads, 40, &["oracle"]);
+}
+
+/// The oracle, which knows the log, stops the run. What the clients saw until then is enough for who knows
+/// nothing else; unless the state that was read in vain did not differ.
+#[test]
+fn reads_that_nobody_confirmed_as_clients_see_them() {
+    let noticed = (0..40).filter(|&seed| {
+        let sabotage = Some(Sabotage::LocalReads);
+        let mut world = World::new(seed, Options::of_seed(seed), sabotage, Trace::off());
+        let found = world.run().is_err();
+        let noticed = world.second_opinion().is_err();
+        assert!(found || !noticed, "the oracle missed something in {seed}");
+        noticed
+    });
+    assert!(noticed.count() >= 3);
 }
 
 #[test]
