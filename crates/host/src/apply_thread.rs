@@ -88,7 +88,7 @@ impl<O: Send + 'static> ApplyThread<O> {
     }
 
     fn answer(&self, applied: &mut Applied<Waiter<O>, O>) {
-        let Applied { outcomes, reads, unseen, feedback, refused } = applied;
+        let Applied { outcomes, reads, unseen, feedback, refused, disputed } = applied;
         self.shared.metrics.proposals_applied.add(outcomes.len() as u64);
         for (waiter, outcome) in outcomes.drain(..) {
             match waiter {
@@ -115,6 +115,9 @@ impl<O: Send + 'static> ApplyThread<O> {
         for (last, reason) in refused.drain(..) {
             let group = self.group;
             self.reporter.tell(&HostEvent::SnapshotRefused { group, last, reason });
+        }
+        for index in disputed.drain(..) {
+            self.reporter.tell(&HostEvent::StateDisputed { group: self.group, index });
         }
         if !feedback.is_empty() {
             self.shared.report(Signal::Applied(self.group, std::mem::take(feedback)));

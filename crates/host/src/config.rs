@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_raft::{EntryId, Event, GroupId, NodeId};
+use quorate_raft::{EntryId, Event, GroupId, Index, NodeId};
 
 use crate::error::{PeerError, StartError};
 use crate::fatal::Fatality;
@@ -233,6 +233,13 @@ pub enum HostEvent {
         /// Why, in the words of the machine.
         reason: String,
     },
+    /// Members say that their states differ. Those that differ from a majority stop by themselves.
+    StateDisputed {
+        /// The group.
+        group: GroupId,
+        /// After which entry.
+        index: Index,
+    },
 }
 
 impl fmt::Display for HostEvent {
@@ -247,6 +254,9 @@ impl fmt::Display for HostEvent {
             Self::Refused { peer: None, error } => write!(f, "refused a connection: {error}"),
             Self::SnapshotRefused { group, last, reason } => {
                 write!(f, "{group}: refused a snapshot up to {last}: {reason}")
+            }
+            Self::StateDisputed { group, index } => {
+                write!(f, "{group}: the states of members differ after entry {index}")
             }
         }
     }

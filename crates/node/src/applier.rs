@@ -12,6 +12,7 @@ use quorate_raft::{
     SnapshotRequest,
 };
 
+use crate::audit::{AUDIT_INTERVAL, Audit, Report};
 use crate::effects::{ApplyJob, Feedback};
 use crate::machine::{Fault, FaultKind, Machine, Piece, RestoreError, Snapshot, SnapshotError};
 use crate::proposal;
@@ -38,6 +39,9 @@ pub struct Applied<W, O> {
     /// For an operator: snapshots that the machine would not have, by the last entry that they
     /// contain, and why. A leader sends again and again, so the same reason comes once in a row.
     pub refused: Vec<(EntryId, String)>,
+    /// For an operator: places of the log after which members say that their states differ, told once
+    /// each. If a majority agrees, whoever differs stops by itself.
+    pub disputed: Vec<Index>,
 }
 
 impl<W, O> Default for Applied<W, O> {
@@ -48,6 +52,7 @@ impl<W, O> Default for Applied<W, O> {
             unseen: Vec::new(),
             feedback: Vec::new(),
             refused: Vec::new(),
+            disputed: Vec::new(),
         }
     }
 }
@@ -60,6 +65,8 @@ pub struct Applier<O: Send + 'static> {
     snapshots: BTreeMap<NodeId, Box<dyn Snapshot>>,
     /// What the entries cost that were applied since the machine was last asked to flush.
     unflushed_bytes: usize,
+    /// What members say about their states.
+    audit: Audit,
     /// Why the last snapshot was refused, if none was installed since.
     refusal: Option<String>,
 }
@@ -68,7 +75,26 @@ impl<O: Send + 'static> Applier<O> {
     /// Drives `machine`, which belongs to a group of these members.
     #[must_use]
     pub fn new(machine: Box<dyn Machine<Outcome = O>>, membership: Membership) -> Self {
-        Self { machine, membership, snapshots: BTreeMap::new(), unflushed_bytes: 0, refusal: None }
+        Self {
+            machine,
+            membership,
+            snapshots: BTreeMap::new(),
+            unflushed_bytes: 0,
+            audit: Audit::new(AUDIT_INTERVAL),
+            refusal: None,
+        }
+    }
+
+    /// Compares the states of members after every so many entries; the same number on all members.
+    ///
+    /// # Panics
+    /// If the reports on one place might fill the log up to the next, for ever.
+    #[must_use]
+    pub fn with_audits_every(mut self, entries: u64) -> Self {
+        let members = self.membership.members().len() as u64;
+        assert!(entries > 4 * members, "{members} members can't audit every {entries} entries");
+        self.audit = Audit::new(entries);
+        self
     }
 
     /// The machine.
@@ -120,9 +146,22 @@ impl<O: Send + 'static> Applier<O> {
             );
             last = entry.id;
             self.unflushed_bytes += entry.cost();
-            let Some(command) = command_of(entry) else { continue };
-            let outcome = self.machine.apply(entry.id, &command)?;
-            out.outcomes.extend(waiter.map(|waiter| (waiter, outcome)));
+            match content_of(entry) {
+                Content::Nothing => {}
+                Content::Command(command) => {
+                    let outcome = self.machine.apply(entry.id, &command)?;
+                    out.outcomes.extend(waiter.map(|waiter| (waiter, outcome)));
+                }
+                Content::Report(from, report) => {
+                    let at = entry.id.index;
+                    if self.audit.hear(at, from, report, &self.membership)? {
+                        out.disputed.push(report.index);
+                    }
+                }
+            }
+            if self.audit.is_place(entry.id.index) {
+                self.report(entry.id.index, out);
+            }
         }
         assert!(waiters.peek().is_none(), "somebody waits for an entry that is not in the job");
         if last != before {
@@ -139,6 +178,16 @@ impl<O: Send + 'static> Applier<O> {
         }
         out.feedback.push(self.progress());
         Ok(())
+    }
+
+    /// Notes the state at a place, and has the others hear of it, if there are any.
+    fn report<W>(&mut self, index: Index, out: &mut Applied<W, O>) {
+        let Some(fingerprint) = self.machine.fingerprint() else { return };
+        let report = Report { index, fingerprint };
+        self.audit.note(report);
+        if self.membership.members().len() > 1 {
+            out.feedback.push(Feedback::Audited(report));
+        }
     }
 
     fn progress(&self) -> Feedback {
@@ -169,6 +218,7 @@ impl<O: Send + 'static> Applier<O> {
                             self.machine.durable()
                         );
                         self.refusal = None;
+                        self.audit.forget_own();
                         out.feedback.push(Feedback::SnapshotInstalled { last });
                         out.feedback.push(self.progress());
                     }
@@ -224,11 +274,24 @@ impl<O: Send + 'static> Applier<O> {
     }
 }
 
-/// The command in an entry, without its envelope. Bytes that are no command do nothing, on every
-/// member alike.
-fn command_of(entry: &Entry) -> Option<Bytes> {
-    match &entry.payload {
-        Payload::Noop => None,
-        Payload::Command(bytes) => proposal::decode(bytes).map(|(_, command)| command),
+/// What is in an entry, without its envelope.
+enum Content {
+    /// A command for the machine.
+    Command(Bytes),
+    /// What a member says about its state.
+    Report(NodeId, Report),
+    /// Nothing, or bytes that make no sense; they do nothing, on every member alike.
+    Nothing,
+}
+
+fn content_of(entry: &Entry) -> Content {
+    let Payload::Command(bytes) = &entry.payload else { return Content::Nothing };
+    if let Some((_, command)) = proposal::decode(bytes) {
+        return Content::Command(command);
+    }
+    let own = proposal::decode_own(bytes);
+    match own.and_then(|(id, own)| Some((id.origin, Report::decode(&own)?))) {
+        Some((from, report)) => Content::Report(from, report),
+        None => Content::Nothing,
     }
 }

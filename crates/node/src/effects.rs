@@ -22,6 +22,8 @@ use quorate_raft::{
     Recovered, Seq, SnapshotChunk, SnapshotPiece, SnapshotRequest, Term,
 };
 
+use crate::audit::Report;
+
 /// What happened.
 #[derive(Debug)]
 pub enum Input<W> {
@@ -85,6 +87,8 @@ pub enum Feedback {
         /// Durable in the machine.
         durable: Index,
     },
+    /// The state at a place of the log, for the other members to compare theirs with.
+    Audited(Report),
     /// A piece of a snapshot was read.
     SnapshotReady(SnapshotPiece),
     /// A snapshot was installed, durably.

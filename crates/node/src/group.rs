@@ -14,6 +14,7 @@ use quorate_raft::{
     Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
 };
 
+use crate::audit::Report;
 use crate::effects::{
     ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, HealAsk, Refused, RequestError,
 };
@@ -77,6 +78,9 @@ pub(crate) struct Group<W> {
     reads: Reads<W>,
     /// Members that heal and read a snapshot here.
     heal_source: HealSource,
+    /// What this voter has to say about its state, until there is a leader to say it to. Only the newest
+    /// is worth saying.
+    report: Option<Report>,
     /// The last entry given to the applier, or that its machine had from the start.
     given: EntryId,
 }
@@ -121,6 +125,7 @@ impl<W> Group<W> {
             sessions: Sessions::default(),
             reads: Reads::new(node.incarnation),
             heal_source: HealSource::default(),
+            report: None,
             given: applied,
         }
     }
@@ -247,7 +252,10 @@ impl<W> Group<W> {
         }
         let mut refused = Vec::new();
         for (number, command) in commands {
-            if !self.sessions.first(term, from, incarnation, number) {
+            // A report says the same however often it is said. It must not take part in the count of
+            // what clients asked, beyond which lower numbers are refused.
+            let is_own = number >= proposal::OWN;
+            if !is_own && !self.sessions.first(term, from, incarnation, number) {
                 continue;
             }
             if command.len() > self.command_bytes_max {
@@ -283,6 +291,9 @@ impl<W> Group<W> {
             Feedback::Progress { applied, durable } => {
                 self.step(now, RaftInput::Applied(applied), out);
                 self.step(now, RaftInput::Compact(durable), out);
+            }
+            Feedback::Audited(report) => {
+                self.report = Some(report).filter(|_| self.membership.is_voter(self.node));
             }
             Feedback::SnapshotReady(piece) => self.piece_ready(now, piece, out),
             Feedback::SnapshotInstalled { last } => {
@@ -335,7 +346,8 @@ impl<W> Group<W> {
             Some(leader) => {
                 self.foreign.clear();
                 // The leader may have lost them, if it was cut off; it knows which it has seen.
-                let commands = self.waiters.take_queued(term, now, now + self.election_timeout);
+                let mut commands = self.waiters.take_queued(term, now, now + self.election_timeout);
+                commands.extend(self.report.take().map(numbered));
                 self.forward(leader, term, commands, out);
             }
             None => self.foreign.clear(),
@@ -367,12 +379,14 @@ impl<W> Group<W> {
     fn propose_here(&mut self, now: Time, term: Term, out: &mut Effects<W>) {
         // Those taken in a term before have no leader any more: their own nodes will see to them.
         self.foreign.retain_term(term);
-        let nothing_waits = !self.waiters.has_queued() && self.foreign.is_empty();
+        let nothing_waits =
+            !self.waiters.has_queued() && self.foreign.is_empty() && self.report.is_none();
         if nothing_waits || self.raft.transferring().is_some() {
             return;
         }
         let incarnation = self.incarnation;
-        let own = self.waiters.take_queued(term, now, Time::NEVER).into_iter();
+        let report = self.report.take().map(numbered);
+        let own = self.waiters.take_queued(term, now, Time::NEVER).into_iter().chain(report);
         let own = own.map(|(number, command)| {
             (ProposalId { origin: self.node, incarnation, number }, command)
         });
@@ -406,7 +420,9 @@ impl<W> Group<W> {
     /// The log of this leader does not take these commands.
     fn turn_down(&mut self, term: Term, ids: Vec<ProposalId>, out: &mut Effects<W>) {
         for ProposalId { origin, incarnation, number } in ids {
-            if origin == self.node {
+            if number >= proposal::OWN {
+                // There will be another report, when there is less to do.
+            } else if origin == self.node {
                 let waiter = self.waiters.refused(term, number).expect("it was sent just now");
                 out.failed.push((waiter, RequestError::Overloaded));
             } else {
@@ -464,4 +480,9 @@ impl<W> Group<W> {
         }
         out.apply.push((self.id, ApplyJob::Entries { entries, waiters }));
     }
+}
+
+/// A report as it is forwarded and proposed.
+fn numbered(report: Report) -> (u64, Bytes) {
+    (proposal::OWN | report.index.0, report.encode())
 }

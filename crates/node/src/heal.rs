@@ -422,7 +422,7 @@ impl Healer {
                 self.ask_at = now;
             }
             // Pieces read for others are answered by whoever asked for them to be read.
-            Feedback::Progress { .. } | Feedback::SnapshotReady(_) => {}
+            Feedback::Progress { .. } | Feedback::SnapshotReady(_) | Feedback::Audited(_) => {}
         }
     }
 

@@ -12,6 +12,8 @@
 //!                        └──────────── Feedback ◄────────────────┘
 //! ```
 //!
+//! Members that apply the same log hold the same state. [`audit`] is how they make sure.
+//!
 //! # What is not here
 //! No clock, no randomness, no file, no socket, no thread: a host supplies them, the real one and the
 //! simulator alike, and holds nothing that matters for safety. No knowledge of what a command means.
@@ -20,6 +22,7 @@
 extern crate alloc;
 
 pub mod applier;
+pub mod audit;
 pub mod effects;
 mod foreign;
 pub mod group;
@@ -35,6 +38,7 @@ pub mod status;
 mod waiters;
 
 pub use applier::{Applied, Applier};
+pub use audit::{AUDIT_INTERVAL, Report};
 pub use effects::*;
 pub use group::GroupConfig;
 pub use heal::can_heal;

@@ -195,6 +195,9 @@ pub enum FaultKind {
     Damaged,
     /// The state is not the one that the cluster agreed on. To be rebuilt in the same way.
     Diverged,
+    /// Members hold different states, and there is no majority that holds the same. Nothing that a
+    /// member does by itself can mend that.
+    Undecided,
     /// The disk has no room left. The state is whole: to try again when there is room is enough.
     Full,
     /// The disk refused otherwise. Nobody knows what it holds before it is read anew.
@@ -210,7 +213,7 @@ impl FaultKind {
     pub fn loses_state(self) -> bool {
         match self {
             Self::Damaged | Self::Diverged => true,
-            Self::Full | Self::Io | Self::Version => false,
+            Self::Undecided | Self::Full | Self::Io | Self::Version => false,
         }
     }
 }

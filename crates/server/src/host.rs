@@ -98,6 +98,10 @@ fn report(event: &HostEvent, own: NodeId, metrics: &Metrics, log: &Log) {
                 .number("applied-index", last.index.0)
                 .with("error", reason);
         }
+        HostEvent::StateDisputed { index, .. } => {
+            log.error("members hold different states; those that differ from most stop")
+                .number("applied-index", index.0);
+        }
         HostEvent::Refused { .. } => {
             log.warn("refused a connection").with("error", event);
         }

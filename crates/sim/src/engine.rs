@@ -7,7 +7,9 @@ use bytes::Bytes;
 use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::{KeyRange, Outcome, RangeRequest, RangeResponse, ReadState, Store};
-use quorate_node::{Fault, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError};
+use quorate_node::{
+    Fault, Fingerprint, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
+};
 use quorate_raft::EntryId;
 
 /// A command that was applied, and its outcome.
@@ -174,6 +176,10 @@ impl Machine for Watched {
         let outcome = self.store.apply(entry, command)?;
         self.reading.lock().trace.push((entry, outcome.clone()));
         Ok((entry, outcome))
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.store.fingerprint()
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
