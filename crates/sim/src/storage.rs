@@ -175,6 +175,10 @@ impl Disk for PoweredDisk {
         self.disk.read(segment, bytes_max)
     }
 
+    fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        self.disk.read_part(segment, offset, bytes)
+    }
+
     fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.call()?;
         self.disk.write(segment, offset, bytes)

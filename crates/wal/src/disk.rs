@@ -38,6 +38,13 @@ pub trait Disk: Send + Debug {
     /// If it can't be read, or with [`io::ErrorKind::FileTooLarge`] if it is longer than `bytes_max`.
     fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>>;
 
+    /// A part of a segment, as it is on the disk itself where the system can be asked for that. It is
+    /// shorter where the segment ends.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>>;
+
     /// Overwrites a part of a segment. Not durable yet: after a power cut, any of the sectors may
     /// hold the old bytes, others the new ones.
     ///
@@ -205,6 +212,15 @@ impl Disk for FileDisk {
         Ok(bytes)
     }
 
+    fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.path_of(segment))?;
+        forget_cached(&file, offset, bytes);
+        file.seek(io::SeekFrom::Start(offset))?;
+        let mut part = Vec::with_capacity(bytes);
+        file.take(bytes as u64).read_to_end(&mut part)?;
+        Ok(part)
+    }
+
     fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file(segment)?.write_all_at(bytes, offset)
     }
@@ -249,6 +265,19 @@ impl Disk for FileDisk {
         file.take(MARK_SLOT_BYTES as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// Lets the system forget what it holds in memory of a part of a file and has on disk as well, so that the next
+/// read tells what is on the disk. It is a hint: where it isn't taken, the read tells less.
+fn forget_cached(file: &File, offset: u64, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Advice, fadvise};
+        let length = std::num::NonZeroU64::new(bytes as u64);
+        let _ = fadvise(file, offset, length, Advice::DontNeed);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, offset, bytes);
 }
 
 /// Takes space for a file from the disk now. A write into it later changes neither the length nor the

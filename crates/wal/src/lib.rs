@@ -20,6 +20,7 @@
 //! | know what happens after a power cut, or to damage | `recover.rs` |
 //! | find the sync | `disk.rs` |
 //! | cut the power in a test | `memory.rs` |
+//! | let the disk fail in a test | `faults.rs` |
 //!
 //! # What is not here, and why
 //!
@@ -30,6 +31,7 @@
 //! though marked clean, so the log accepts nothing from then on and the process has to end.
 
 pub mod disk;
+pub mod faults;
 pub mod memory;
 
 mod batch;
@@ -46,6 +48,7 @@ mod survey;
 mod wal;
 
 pub use disk::{Disk, FileDisk, MARK_SLOT_BYTES, create_directory};
+pub use faults::{Call, Fault, Faults};
 pub use heal::{Damaged, HealError, Healed};
 pub use memory::{Fate, MemDisk, Unsynced};
 pub use recover::{OpenError, Report};

@@ -15,6 +15,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::disk::Disk;
+use crate::faults::{Call, Fault, Faults};
 
 /// The bytes of a sector.
 pub const SECTOR_BYTES: usize = 512;
@@ -86,7 +87,11 @@ struct State {
 /// A disk in memory. A clone is another handle of the same disk, so that a test can keep one while
 /// the log has the other.
 #[derive(Clone, Default)]
-pub struct MemDisk(Arc<Mutex<State>>);
+pub struct MemDisk {
+    state: Arc<Mutex<State>>,
+    /// Asked before the state is locked, so that it may look at the disk.
+    faults: Arc<Mutex<Option<Box<dyn Faults>>>>,
+}
 
 impl fmt::Debug for MemDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,10 +109,47 @@ impl MemDisk {
         Self::default()
     }
 
-    /// A disk that holds the same and shares nothing.
+    /// A disk that holds the same and shares nothing. It has no faults.
     #[must_use]
     pub fn copy(&self) -> Self {
-        Self(Arc::new(Mutex::new(self.state().clone())))
+        let state = Arc::new(Mutex::new(self.state().clone()));
+        Self { state, faults: Arc::default() }
+    }
+
+    /// From now on, this decides what goes wrong, on all handles of this disk. It must not call the disk's
+    /// own calls, of which each would ask it again.
+    pub fn set_faults(&self, faults: impl Faults + 'static) {
+        *self.faults() = Some(Box::new(faults));
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn clear_faults(&self) {
+        *self.faults() = None;
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Option<Box<dyn Faults>>> {
+        self.faults.lock().expect("nobody panics while deciding on a fault")
+    }
+
+    /// What goes wrong with a call; failures are returned as such.
+    fn before(&self, call: Call) -> io::Result<Option<Fault>> {
+        let fault = self.faults().as_mut().and_then(|faults| faults.before(call));
+        match (fault, call) {
+            (Some(Fault::Fails(kind)), call) => {
+                if let Call::SyncSegment { segment } = call {
+                    self.forget_dirty(segment);
+                }
+                Err(kind.into())
+            }
+            (None, _)
+            | (Some(Fault::Lost), Call::SyncSegment { .. } | Call::SyncDirectory)
+            | (
+                Some(Fault::Short { .. } | Fault::Lost),
+                Call::Write { .. } | Call::WriteMark { .. },
+            )
+            | (Some(Fault::Misdirected { .. }), Call::Write { .. }) => Ok(fault),
+            (Some(fault), call) => panic!("{fault:?} can't happen to {call:?}"),
+        }
     }
 
     /// Cuts the power: asks for the fate of everything that is not durable, in ascending order, names
@@ -198,7 +240,7 @@ impl MemDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics while holding the disk")
+        self.state.lock().expect("nobody panics while holding the disk")
     }
 }
 
@@ -224,12 +266,19 @@ impl Node {
     }
 
     fn write(&mut self, begin: usize, bytes: &[u8]) -> io::Result<()> {
+        self.show(begin, bytes)?;
+        let end = begin + bytes.len();
+        self.dirty.extend(begin / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+        Ok(())
+    }
+
+    /// Lets readers see bytes that no sync will make durable.
+    fn show(&mut self, begin: usize, bytes: &[u8]) -> io::Result<()> {
         let end = begin.checked_add(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
         if end > self.visible.len() {
             self.visible.resize(end, 0);
         }
         self.visible[begin..end].copy_from_slice(bytes);
-        self.dirty.extend(begin / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
         Ok(())
     }
 
@@ -262,12 +311,27 @@ impl State {
     }
 }
 
+impl State {
+    /// Writes to a place of the disk itself, behind the back of everybody, as far as there is one.
+    fn write_astray(&mut self, segment: u64, offset: u64, bytes: &[u8]) {
+        let Ok(Node { visible, durable, .. }) = self.node(segment) else { return };
+        let begin = usize::try_from(offset).unwrap_or(usize::MAX);
+        for image in [visible, durable] {
+            let begin = begin.min(image.len());
+            let end = begin.saturating_add(bytes.len()).min(image.len());
+            image[begin..end].copy_from_slice(&bytes[..end - begin]);
+        }
+    }
+}
+
 impl Disk for MemDisk {
     fn segments(&mut self) -> io::Result<Vec<u64>> {
+        self.before(Call::Segments)?;
         Ok(self.state().visible.keys().copied().collect())
     }
 
     fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
+        self.before(Call::Create { segment, bytes })?;
         let mut state = self.state();
         if state.visible.contains_key(&segment) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -278,6 +342,7 @@ impl Disk for MemDisk {
     }
 
     fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.before(Call::Read { segment })?;
         let mut state = self.state();
         let node = state.node(segment)?;
         if node.visible.len() as u64 > bytes_max {
@@ -286,40 +351,83 @@ impl Disk for MemDisk {
         Ok(node.visible.clone())
     }
 
+    fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        self.before(Call::ReadPart { segment, offset, bytes })?;
+        let mut state = self.state();
+        let image = &state.node(segment)?.visible;
+        let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(image.len());
+        let end = begin.saturating_add(bytes).min(image.len());
+        Ok(image[begin..end].to_vec())
+    }
+
     fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let fault = self.before(Call::Write { segment, offset, bytes: bytes.len() })?;
         let begin = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
-        self.state().node(segment)?.write(begin, bytes)
+        let mut state = self.state();
+        match fault {
+            None => state.node(segment)?.write(begin, bytes),
+            Some(Fault::Short { written, kind }) => {
+                let written = written.min(bytes.len());
+                state.node(segment)?.write(begin, &bytes[..written])?;
+                Err(kind.into())
+            }
+            Some(Fault::Misdirected { segment: other, offset }) => {
+                state.node(segment)?.show(begin, bytes)?;
+                state.write_astray(other, offset, bytes);
+                Ok(())
+            }
+            Some(Fault::Lost | Fault::Fails(_)) => state.node(segment)?.show(begin, bytes),
+        }
     }
 
     fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
+        let fault = self.before(Call::SyncSegment { segment })?;
         let mut state = self.state();
-        state.node(segment)?.sync();
+        let node = state.node(segment)?;
+        if fault.is_none() {
+            node.sync();
+        }
         state.syncs += 1;
         Ok(())
     }
 
     fn sync_directory(&mut self) -> io::Result<()> {
+        let fault = self.before(Call::SyncDirectory)?;
         let mut state = self.state();
         let State { nodes, visible, durable, directory_syncs, .. } = &mut *state;
-        durable.clone_from(visible);
         *directory_syncs += 1;
-        // Files without a name are gone for good.
-        let named: BTreeSet<u64> = visible.values().copied().collect();
-        nodes.retain(|number, _| named.contains(number));
+        if fault.is_none() {
+            durable.clone_from(visible);
+            // Files without a name are gone for good.
+            let named: BTreeSet<u64> = visible.values().copied().collect();
+            nodes.retain(|number, _| named.contains(number));
+        }
         Ok(())
     }
 
     fn remove(&mut self, segment: u64) -> io::Result<()> {
+        self.before(Call::Remove { segment })?;
         match self.state().visible.remove(&segment) {
             Some(_) => Ok(()),
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
+
     fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
-        self.state().marks[slot].write(0, bytes)
+        let fault = self.before(Call::WriteMark { slot, bytes: bytes.len() })?;
+        let node = &mut self.state().marks[slot];
+        match fault {
+            None => node.write(0, bytes),
+            Some(Fault::Short { written, kind }) => {
+                node.write(0, &bytes[..written.min(bytes.len())])?;
+                Err(kind.into())
+            }
+            Some(Fault::Lost | Fault::Fails(_) | Fault::Misdirected { .. }) => node.show(0, bytes),
+        }
     }
 
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
+        self.before(Call::ReadMark { slot })?;
         Ok(self.state().marks[slot].visible.clone())
     }
 }

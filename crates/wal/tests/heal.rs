@@ -3,6 +3,8 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use common::{
@@ -11,7 +13,10 @@ use common::{
 };
 use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record, Recovered, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Damaged, Disk, HealError, Healed, MemDisk, OpenError, Opened, Wal, WalOptions};
+use quorate_wal::{
+    Call, Damaged, Disk, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened, Wal,
+    WalOptions,
+};
 
 const BLOCK_BYTES: usize = 4096;
 
@@ -29,8 +34,11 @@ struct Log {
 
 impl Log {
     fn of(batches: Vec<Vec<Step>>, segment_bytes: u64) -> Self {
+        Self::on(MemDisk::new(), batches, segment_bytes)
+    }
+
+    fn on(disk: MemDisk, batches: Vec<Vec<Step>>, segment_bytes: u64) -> Self {
         let options = WalOptions { segment_bytes, record_bytes_max: 4096 };
-        let disk = MemDisk::new();
         let (mut wal, _) = reopen(&disk, options);
         batches.iter().for_each(|batch| write(&mut wal, batch).unwrap());
         let mut models = models(&batches);
@@ -336,6 +344,38 @@ fn a_write_that_went_to_another_place() {
         }
     }
     assert!(named > 10, "{named}");
+}
+
+#[test]
+fn every_write_lost_or_astray() {
+    let astray = |offset| Fault::Misdirected { segment: 1, offset };
+    let mut named = 0;
+    for batches in [one_group(), many_groups()] {
+        for fault in [Fault::Lost, astray(512), astray(1_000), astray(3_000)] {
+            for nth in 0.. {
+                let disk = MemDisk::new();
+                let writes = Arc::new(AtomicUsize::new(0));
+                let counted = Arc::clone(&writes);
+                disk.set_faults(move |call| match call {
+                    Call::Write { .. } if counted.fetch_add(1, Ordering::Relaxed) == nth => {
+                        Some(fault)
+                    }
+                    _ => None,
+                });
+                let log = Log::on(disk, batches.clone(), 4096);
+                if writes.load(Ordering::Relaxed) <= nth {
+                    break;
+                }
+                log.disk.clear_faults();
+                // Everything was synced. What readers see and the disk doesn't have goes.
+                log.disk.write_back_marks();
+                log.disk.crash(|_| Fate::Kept);
+                let known = log.check(&log.disk, true, &format!("{fault:?} of write {nth}"));
+                named += usize::from(known == Known::Named);
+            }
+        }
+    }
+    assert!(named > 20, "{named}");
 }
 
 #[test]

@@ -137,6 +137,7 @@ pub(crate) enum Call {
     Segments,
     Create,
     Read,
+    ReadPart,
     Write,
     SyncSegment,
     SyncDirectory,
@@ -183,6 +184,11 @@ impl Disk for Failing {
     fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
         self.call(Call::Read)?;
         self.disk.read(segment, bytes_max)
+    }
+
+    fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        self.call(Call::ReadPart)?;
+        self.disk.read_part(segment, offset, bytes)
     }
 
     fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
