@@ -59,3 +59,18 @@ pub(crate) fn plan(
     let groups = pins[..count].iter().map(|(_, group, _)| *group).collect();
     Plan { groups, oldest: oldest_after(count) }
 }
+
+/// What a new segment `next` has to carry so that no segment up to `damaged` is needed.
+pub(crate) fn evacuation(groups: &BTreeMap<GroupId, GroupLog>, damaged: u64, next: u64) -> Plan {
+    let mut plan = Plan { groups: BTreeSet::new(), oldest: next };
+    for (group, log) in groups {
+        match log.oldest_segment() {
+            Some(oldest) if oldest <= damaged => {
+                plan.groups.insert(*group);
+            }
+            Some(oldest) => plan.oldest = plan.oldest.min(oldest),
+            None => {}
+        }
+    }
+    plan
+}

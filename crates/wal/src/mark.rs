@@ -135,6 +135,22 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
+    /// The slot that was written last; `None` if none was since the log was opened.
+    pub(crate) fn last_slot(&self) -> Option<usize> {
+        self.end?;
+        Some(slot_of(self.next - 1))
+    }
+
+    /// Whether these bytes are the mark that was written last.
+    pub(crate) fn is_last(&self, slot: &[u8]) -> bool {
+        Mark::parse(slot).is_some_and(|mark| mark.number + 1 == self.next)
+    }
+
+    /// Makes a mark due, as the last one is damaged.
+    pub(crate) fn forget(&mut self) {
+        self.end = None;
+    }
+
     /// Goes on after the marks that were found.
     pub(crate) fn after(marks: &[Mark]) -> Self {
         let next = marks.iter().map(|mark| mark.number + 1).max();
@@ -165,6 +181,11 @@ impl Marker {
         self.next += 1;
         self.end = Some(end);
         self.written_bytes = written_bytes;
-        (usize::from(mark.number % 2 == 1), mark.encode())
+        (slot_of(mark.number), mark.encode())
     }
+}
+
+/// In which slot a mark is written.
+fn slot_of(number: u64) -> usize {
+    usize::from(number % 2 == 1)
 }

@@ -125,7 +125,12 @@ impl Header {
 
     /// Reads the header at an offset of a segment, and its checksum.
     pub(crate) fn parse(segment: &[u8], number: u64, offset: usize) -> Result<(Self, u32), Flaw> {
-        let Some(bytes) = segment.get(offset..offset + HEADER_BYTES) else {
+        Self::parse_at(segment.get(offset..).unwrap_or_default(), number, offset)
+    }
+
+    /// Reads the header that these bytes, from an offset of a segment, begin with, and its checksum.
+    pub(crate) fn parse_at(bytes: &[u8], number: u64, offset: usize) -> Result<(Self, u32), Flaw> {
+        let Some(bytes) = bytes.get(..HEADER_BYTES) else {
             return Err(Flaw::torn("a header", "the end of the file"));
         };
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));

@@ -20,13 +20,14 @@ use std::io;
 use quorate_raft::{Entry, GroupId, Index, Record, Recovered};
 
 use crate::batch::{Batch, Frames, Title, pieces};
-use crate::carry::{Plan, plan};
+use crate::carry::{Plan, evacuation, plan};
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::heal::Damaged;
 use crate::mark::Marker;
 use crate::record::{Head, Kind, Link, put_entries, put_head};
 use crate::recover::{Found, OpenError, Tail, Trouble, recover};
+use crate::scrub::{Scrubbed, Scrubber, Step};
 use crate::segment::SEGMENT_BYTES_MAX;
 use crate::standing::Standing;
 
@@ -145,6 +146,7 @@ pub struct Wal {
     link: Link,
     batch: Batch,
     marker: Marker,
+    scrubber: Scrubber,
     /// Set by the first failure, for ever. What the disk holds is unknown from then on, and so is what
     /// another sync would tell.
     poisoned: bool,
@@ -196,9 +198,20 @@ impl Wal {
         let Found { groups, recovered, segments, tail, link, syncs, marker } = found;
         let stats = Stats { syncs, ..Stats::default() };
         let batch = Batch::default();
-        let poisoned = false;
-        let wal =
-            Self { disk, options, groups, segments, tail, link, batch, marker, poisoned, stats };
+        let (scrubber, poisoned) = (Scrubber::default(), false);
+        let wal = Self {
+            disk,
+            options,
+            groups,
+            segments,
+            tail,
+            link,
+            batch,
+            marker,
+            scrubber,
+            poisoned,
+            stats,
+        };
         (wal, recovered)
     }
 
@@ -241,7 +254,10 @@ impl Wal {
         self.poisoned = true;
         match self.room() {
             Some(tail) => self.extend(tail)?,
-            None => self.roll()?,
+            None => {
+                let plan = plan(&self.groups, &self.segments, self.next_segment());
+                self.roll(&plan)?;
+            }
         }
         self.poisoned = false;
         self.stats.records += self.batch.frames.count() as u64;
@@ -266,6 +282,60 @@ impl Wal {
             Ok(()) => self.stats.marks += 1,
             Err(_) => self.stats.marks_failed += 1,
         }
+    }
+
+    /// Reads the next piece of what is durable, about so many bytes, and holds it against its checksums
+    /// (`scrub.rs`). What is damaged is healed at once, by a commit of its own. Called again and again, it
+    /// reads everything, and begins anew.
+    ///
+    /// # Errors
+    /// If healing fails, as a commit does. That something is damaged is no error.
+    ///
+    /// # Panics
+    /// If records were appended and not committed.
+    pub fn scrub(&mut self, bytes_max: usize) -> Result<Scrubbed, WalError> {
+        if self.poisoned {
+            return Err(WalError::Poisoned);
+        }
+        assert!(self.batch.is_empty(), "a log is scrubbed between commits");
+        let mut scrubbed = Scrubbed::default();
+        let Some(tail) = self.tail else { return Ok(scrubbed) };
+        let step = self.scrubber.step(
+            self.disk.as_mut(),
+            &self.segments,
+            tail,
+            self.link,
+            bytes_max,
+            &mut scrubbed.bytes,
+        );
+        match step {
+            Step::More => {}
+            Step::End => {
+                scrubbed.is_round = true;
+                scrubbed.is_mark_damaged = self.scrub_mark();
+            }
+            Step::Damage(report) => {
+                let plan = evacuation(&self.groups, report.segment, self.next_segment());
+                self.poisoned = true;
+                self.roll(&plan)?;
+                self.poisoned = false;
+                scrubbed.damage = Some(report);
+                self.mark();
+            }
+        }
+        Ok(scrubbed)
+    }
+
+    /// Reads the last mark, and writes another one if it is damaged. Says so.
+    fn scrub_mark(&mut self) -> bool {
+        let Some(slot) = self.marker.last_slot() else { return false };
+        let found = self.disk.read_mark(slot);
+        if found.is_ok_and(|bytes| self.marker.is_last(&bytes)) {
+            return false;
+        }
+        self.marker.forget();
+        self.mark();
+        true
     }
 
     /// Figures about the log.
@@ -294,17 +364,22 @@ impl Wal {
         self.sync(segment)
     }
 
+    fn next_segment(&self) -> u64 {
+        self.tail.map_or(1, |tail| tail.segment + 1)
+    }
+
     /// Begins a segment with the batch.
-    fn roll(&mut self) -> Result<(), WalError> {
-        let segment = self.tail.map_or(1, |tail| tail.segment + 1);
-        let plan = plan(&self.groups, &self.segments, segment);
-        let mut checkpoint = self.checkpoint(&plan);
+    fn roll(&mut self, plan: &Plan) -> Result<(), WalError> {
+        let segment = self.next_segment();
+        let mut checkpoint = self.checkpoint(plan);
         let used = (checkpoint.len() + self.batch.frames.len()) as u64;
         let length = self.options.segment_bytes.max(used);
-        assert!(
-            length <= SEGMENT_BYTES_MAX,
-            "a batch and its checkpoint take {used} bytes, and a segment has at most {SEGMENT_BYTES_MAX}"
-        );
+        if length > SEGMENT_BYTES_MAX {
+            // A batch is capped, and so is what a plan carries to save space; what it carries away from
+            // damage is not.
+            let message = format!("{used} bytes, and a segment has at most {SEGMENT_BYTES_MAX}");
+            return Err(failed("begin a segment", io::Error::other(message)));
+        }
         self.disk.create(segment, length).map_err(|e| failed("create a segment", e))?;
         self.segments.insert(segment, length);
         let (bytes, link) = checkpoint.seal(segment, 0, 0, self.link);
