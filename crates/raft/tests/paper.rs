@@ -233,6 +233,7 @@ fn s5_2_a_follower_stays_one_while_it_hears_from_a_leader() {
     for _ in 0..100 {
         subject.now = subject.now + HEARTBEAT * 9;
         subject.step(Input::Timeout);
+        assert_eq!(subject.status().role, RoleKind::Follower, "it does not even ask for votes");
         subject.hear(2, 1, heartbeat());
     }
     assert_eq!((subject.status().role, subject.status().term), (RoleKind::Follower, Term(1)));
