@@ -136,6 +136,12 @@ pub struct Options {
 /// Tells the source of the extremes of a seed from that of all else.
 const EXTREMES: u64 = 0x65_7874_7265_6d65;
 
+/// The same for whether a seed is a turmoil.
+const TURMOIL: u64 = 0x74_7572_6d6f_696c;
+
+/// Of a thousand seeds, how many are a turmoil.
+const TURMOIL_PER_MILLE: u64 = 150;
+
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -152,7 +158,48 @@ impl Options {
         let extremes = Extremes::draw(&mut extreme);
         let plain = Self::plain(seed);
         let sync_mean = extremes.disks.sync_mean.unwrap_or(plain.sync_mean);
-        Self { sync_mean, extremes, ..plain }
+        let options = Self { sync_mean, extremes, ..plain };
+        let mut turmoil = Chance::new(seed ^ TURMOIL);
+        if turmoil.per_mille(TURMOIL_PER_MILLE) {
+            options.in_turmoil(&mut turmoil)
+        } else {
+            options
+        }
+    }
+
+    /// A small cluster in which nobody leads for long: elections follow one another within a few
+    /// messages' time, and meet crashes, lost disks and what the network still carries from terms ago.
+    /// What goes wrong only where three or four of these meet within milliseconds is a matter of years
+    /// elsewhere.
+    fn in_turmoil(self, chance: &mut Chance) -> Self {
+        let heartbeat = ms(*chance.pick(&[10, 20]));
+        let election_timeout =
+            heartbeat * u32::try_from(chance.between(3, 5)).expect("at most five");
+        let mut often = |per_mille, every: (u64, u64), lasts: (u64, u64)| {
+            chance.per_mille(per_mille).then(|| Recurring {
+                every: chance.duration(ms(every.0), ms(every.1)),
+                lasts: chance.duration(ms(lasts.0), ms(lasts.1)),
+            })
+        };
+        Self {
+            partitions: often(800, (20, 400), (20, 600)),
+            crashes: often(700, (30, 600), (5, 300)),
+            wipes: often(600, (100, 1_500), (5, 200)),
+            pauses: often(500, (50, 600), (10, 500)),
+            members: *chance.pick(&[3, 3, 3, 5, 5]),
+            clients: chance.between(4, 10),
+            keys: chance.between(1, 4),
+            think: ms(5),
+            reads_per_mille: chance.between(0, 500),
+            value_bytes: 8,
+            heartbeat,
+            election_timeout,
+            retained_bytes_max: *chance.pick(&[0, 256, 2_048, 1 << 20]),
+            delay_mean: *chance.pick(&[ms(1), heartbeat, election_timeout / 2, election_timeout]),
+            sync_mean: us(*chance.pick(&[200, 1_000, 5_000, 20_000])),
+            transfer_every: chance.per_mille(500).then(|| chance.duration(ms(20), ms(300))),
+            ..self
+        }
     }
 
     /// The options of a seed without its extremes, as all runs were before there were any.
