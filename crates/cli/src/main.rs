@@ -2,6 +2,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
 
+#[cfg(museum)]
+compile_error!("a build with planted bugs serves nobody: see crates/planted");
+
 mod cluster;
 mod connect;
 mod dev;

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 
 use crate::command::Command;
 use crate::engine::{Engine, EngineError, Reader, Table};
@@ -101,7 +102,8 @@ pub(crate) fn apply(
             Response::LeaseRevoke
         }
         Command::LeaseExpire { id, term: proposed_in } => {
-            let revoked = *proposed_in == term && writer.revoke(*id)?;
+            let is_present = *proposed_in == term || planted!(LeaseExpiryUnfenced);
+            let revoked = is_present && writer.revoke(*id)?;
             if revoked {
                 changes.leases.push(LeaseChange::Revoked { id: *id });
             }

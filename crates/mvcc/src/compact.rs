@@ -17,6 +17,8 @@
 use alloc::vec::Vec;
 use core::ops::Bound;
 
+use quorate_planted::planted;
+
 use crate::codec::{self, Malformed, Source};
 use crate::engine::{Engine, EngineError, Reader, Table};
 use crate::error::Error;
@@ -56,7 +58,8 @@ impl Removal {
 impl State {
     /// Makes the history before a revision unreadable.
     pub(crate) fn compact(&mut self, revision: i64) -> Result<(), Error> {
-        if revision <= self.compacted {
+        let local = planted!(CompactionByLocalProgress);
+        if revision <= if local { self.removal.done } else { self.compacted } {
             return Err(Error::Compacted);
         }
         if revision > self.revision {

@@ -14,6 +14,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use quorate_planted::planted;
 use quorate_raft::{Term, Time};
 
 use crate::response::{Lease, LeaseChange};
@@ -99,7 +100,7 @@ impl Lessor {
         assert!(self.term().is_none_or(|before| before <= term), "terms only grow");
         let mut primary = Primary { term, clocks: BTreeMap::new(), due: BTreeSet::new() };
         for lease in leases {
-            primary.arm(now + extend, lease);
+            primary.arm(if planted!(LeaseNotExtended) { now } else { now + extend }, lease);
         }
         self.primary = Some(primary);
     }

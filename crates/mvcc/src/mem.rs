@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 use quorate_raft::EntryId;
 
 use crate::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
@@ -141,6 +142,9 @@ impl Engine for MemEngine {
         );
         self.current.applied = applied;
         self.committed = self.current.clone();
+        if planted!(AppliedAheadOfData) {
+            self.durable.applied = applied;
+        }
         match self.commits_left.checked_sub(1) {
             Some(left) => self.commits_left = left,
             None => self.flush()?,
@@ -157,7 +161,11 @@ impl Engine for MemEngine {
     }
 
     fn flush(&mut self) -> Result<(), EngineError> {
+        let before = self.durable.applied;
         self.durable = self.committed.clone();
+        if planted!(AppliedBehindData) {
+            self.durable.applied = before;
+        }
         self.commits_left = self.commits_between;
         Ok(())
     }

@@ -20,6 +20,7 @@ use core::ops::Bound;
 
 use bytes::Bytes;
 use quorate_node::{Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError};
+use quorate_planted::planted;
 use quorate_raft::EntryId;
 
 use crate::codec::{self, Malformed, Source};
@@ -235,7 +236,8 @@ impl Restore {
         }
         let body = piece.data.slice(HEADER..);
         self.checksum = crc32c(self.checksum, &body);
-        if piece.data[1..HEADER] != self.checksum.to_be_bytes() {
+        let is_whole = piece.data[1..HEADER] == self.checksum.to_be_bytes();
+        if !is_whole && !planted!(SnapshotChecksumIgnored) {
             return Err(rejected("the checksum is wrong"));
         }
         Ok(body)

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 use quorate_raft::{
     Effects as RaftEffects, EntryId, Event, GroupId, Input as RaftInput, Membership, NodeId,
     Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
@@ -136,6 +137,7 @@ impl<W> Group<W> {
         // be to spin until somebody does.
         let resend = match self.raft.leader() {
             Some(leader) if leader != self.node => self.waiters.resend(),
+            Some(_) | None if planted!(WaitsForNobody) => self.waiters.resend(),
             Some(_) | None => Time::NEVER,
         };
         let expiry = self.waiters.expiry().min(self.reads.deadline());
@@ -255,7 +257,8 @@ impl<W> Group<W> {
             // A report says the same however often it is said. It must not take part in the count of
             // what clients asked, beyond which lower numbers are refused.
             let is_own = number >= proposal::OWN;
-            if !is_own && !self.sessions.first(term, from, incarnation, number) {
+            let is_first = is_own || self.sessions.first(term, from, incarnation, number);
+            if !is_first && !planted!(ForwardTakenTwice) {
                 continue;
             }
             if command.len() > self.command_bytes_max {
@@ -475,7 +478,11 @@ impl<W> Group<W> {
             let Payload::Command(command) = &entry.payload else { continue };
             let Some((id, _)) = proposal::decode(command) else { continue };
             if id.origin == self.node && id.incarnation == self.incarnation {
-                waiters.extend(self.waiters.committed(id.number).map(|w| (entry.id.index, w)));
+                let waiter = self.waiters.committed(id.number);
+                if planted!(WaiterDropped) && entry.id.term < self.raft.term() {
+                    continue;
+                }
+                waiters.extend(waiter.map(|waiter| (entry.id.index, waiter)));
             }
         }
         out.apply.push((self.id, ApplyJob::Entries { entries, waiters }));

@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use quorate_planted::planted;
 use quorate_raft::{Index, ReadError, ReadId, ReadOutcome, Time};
 
 use crate::effects::RequestError;
@@ -85,8 +86,12 @@ impl<W> Reads<W> {
         if self.queued.is_empty() || now < self.not_before || self.rounds.len() >= ROUNDS {
             return None;
         }
-        self.counter += 1;
-        let id = ReadId { incarnation: self.incarnation, counter: self.counter };
+        let is_used = |counter| self.rounds.keys().any(|id| id.counter == counter);
+        if !planted!(ReadIdReused) || is_used(self.counter) {
+            self.counter += 1;
+        }
+        let incarnation = if planted!(ReadIdOfAnotherProcess) { 0 } else { self.incarnation };
+        let id = ReadId { incarnation, counter: self.counter };
         let readers = core::mem::take(&mut self.queued);
         self.rounds.insert(id, Round { readers, lost: now + patience });
         Some(id)

@@ -16,6 +16,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 use quorate_raft::{Term, Time};
 
 use crate::effects::RequestError;
@@ -98,7 +99,9 @@ impl<W> Waiters<W> {
     /// that it was given before and that have no answer at `now` come with them once more.
     pub(crate) fn take_queued(&mut self, term: Term, now: Time, again: Time) -> Vec<(u64, Bytes)> {
         if now >= self.resend {
-            let unanswered = |w: &Waiting<W>| w.sent.is_some_and(|(t, at)| t == term && at <= now);
+            let is_free = |sent| sent == term || planted!(RetriedWhileUnknown);
+            let unanswered =
+                |w: &Waiting<W>| w.sent.is_some_and(|(sent, at)| is_free(sent) && at <= now);
             let due = self.waiting.iter().filter(|(_, waiting)| unanswered(waiting));
             self.queued.extend(due.map(|(&number, _)| number));
             self.resend = again;

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 
 use crate::config::{Config, Limits};
 use crate::effects::{
@@ -98,7 +99,8 @@ impl Core {
             given: applied.index,
             applied: applied.index,
             compactable: applied.index,
-            rejoining: config.rejoining.then(|| Rejoining::new(config.incarnation, now)),
+            rejoining: (config.rejoining && !planted!(LossForgotten))
+                .then(|| Rejoining::new(config.incarnation, now)),
             incarnation: config.incarnation,
             incoming: None,
             effects: Effects::default(),
@@ -113,6 +115,9 @@ impl Core {
             "the log begins after {}, which the state machine at {applied} does not contain",
             core.log.base()
         );
+        if planted!(VoteErasedByRestart) {
+            core.hard_state.vote = None;
+        }
         // A crash between the installation of a snapshot and the record of it leaves a machine that
         // is ahead of its log. The machine is right: it holds only what is committed.
         let newest = applied.term.max(core.log.last().term);
@@ -195,7 +200,10 @@ impl Core {
 
     fn send_after(&mut self, seq: Seq, message: Message) {
         assert!(message.to != self.id, "{} speaks to itself: {message:?}", self.id);
-        if seq <= self.durable_seq {
+        if seq <= self.durable_seq
+            || planted!(VoteBeforeDurable) && matches!(message.body, Body::VoteReply(_))
+            || planted!(CampaignBeforeDurable) && matches!(message.body, Body::Vote(_))
+        {
             self.effects.send.push(message);
             return;
         }
@@ -298,10 +306,12 @@ impl Core {
 
     /// Hands out what is committed and durable here, unless the machine is about to be replaced.
     pub(crate) fn give_committed(&mut self) {
-        let through = self.commit.min(self.log.durable());
+        let trusts_memory = planted!(LoneMemberAcknowledgesUnsynced);
+        let durable = if trusts_memory { self.log.last().index } else { self.log.durable() };
+        let through = self.commit.min(durable);
         let installing =
             self.incoming.as_ref().is_some_and(|incoming| incoming.stage == Stage::Installing);
-        if installing || through <= self.given {
+        if (installing && !planted!(AppliedWhileInstalling)) || through <= self.given {
             return;
         }
         let entries = self.log.span(self.given, through).cloned();

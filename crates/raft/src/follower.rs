@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 
 use crate::core::Core;
 use crate::effects::{Event, ReadError, SnapshotRequest};
@@ -28,14 +29,21 @@ pub(crate) fn would_vote(
     request: &RequestVote,
 ) -> bool {
     assert!(core.term() <= term, "requests of an earlier term are refused before");
-    if core.is_rejoining() {
+    if core.is_rejoining() && !planted!(RejoiningVotes) {
         // It may have voted in that term, for another.
         return false;
     }
     let has_vote = core.term() < term
         || core.vote() == Some(candidate)
         || (core.vote().is_none() && leader.is_none());
-    has_vote && core.log.last() <= request.last
+    let is_complete = if planted!(LogComparedByLength) {
+        core.log.last().index <= request.last.index
+    } else {
+        core.log.last() <= request.last
+    };
+    let is_trusted =
+        planted!(VoteForShorterLog) || planted!(TransferVoteUnchecked) && request.transfer;
+    has_vote && (is_complete || is_trusted)
 }
 
 /// A member that follows.
@@ -93,7 +101,9 @@ impl Follower {
             }
         }
         self.heard = Some(core.now);
-        core.election.restart(core.now);
+        if !planted!(HeartbeatUnheard) {
+            core.election.restart(core.now);
+        }
         true
     }
 
@@ -109,6 +119,8 @@ impl Follower {
         let last = Index(previous.index.0 + entries.len() as u64);
         // What is known to agree with a leader can't differ from what this one sends.
         let settled = self.matched.max(core.commit);
+        let has_term =
+            |id: EntryId| planted!(PreviousTermUnchecked) && id.index <= core.log.last().index;
 
         if previous.index < base.index {
             // The beginning is compacted here, thus committed. Skip it.
@@ -119,7 +131,7 @@ impl Follower {
                 return core.malformed(leader, "an append differs from a committed entry");
             }
             entries.drain(..compacted.min(entries.len()));
-        } else if !core.log.contains(previous) {
+        } else if !core.log.contains(previous) && !has_term(previous) {
             if previous.index <= settled {
                 return core
                     .malformed(leader, "an append follows another entry than the committed");
@@ -131,24 +143,32 @@ impl Follower {
             return core.send(leader, Body::AppendReply(reply));
         }
 
-        let known = entries.iter().take_while(|entry| core.log.contains(entry.id)).count();
-        entries.drain(..known);
+        let is_known = |id: EntryId| {
+            core.log.contains(id) || planted!(ConflictKept) && core.log.get(id.index).is_some()
+        };
+        let known = entries.iter().take_while(|entry| is_known(entry.id)).count();
+        entries.drain(..if planted!(StaleAppendTruncates) { 0 } else { known });
         let is_news = !entries.is_empty();
         if let Some(first) = entries.first().map(|entry| entry.id.index) {
-            if first <= settled {
+            if first <= settled && !planted!(StaleAppendTruncates) {
                 return core.malformed(leader, "an append differs from a committed entry");
             }
-            if first <= core.log.last().index && core.log.leader_term() == core.term() {
+            let is_of_this_leader = core.log.leader_term() == core.term();
+            if first <= core.log.last().index
+                && is_of_this_leader
+                && !planted!(StaleAppendTruncates)
+            {
                 return core.malformed(leader, "an append differs from one of the same leader");
             }
             core.append_received(entries);
         }
         self.matched = settled.max(last);
         let old_commit = core.commit;
-        if !core.may_commit(commit.min(last)) {
+        let proven = if planted!(CommitBeyondAppend) { core.log.last().index } else { last };
+        if !core.may_commit(commit.min(proven)) {
             return core.malformed(leader, "it commits another entry than its snapshot ends with");
         }
-        core.commit_to(commit.min(last));
+        core.commit_to(commit.min(proven));
         // New entries are answered when they are durable. And an append that only told what is
         // committed asks for nothing that the leader was not told already; should that have been
         // lost, it asks again, with nothing new to tell.
@@ -171,14 +191,25 @@ impl Follower {
 
     fn acknowledge(&mut self, core: &mut Core) {
         let Some(leader) = self.leader else { return };
-        let durable = self.matched.min(core.log.durable());
+        let mut durable = self.matched.min(core.log.durable());
+        if planted!(FollowerAcknowledgesUnsynced) {
+            durable = self.matched;
+        }
         self.acknowledged = self.acknowledged.max(durable);
         self.has_answered = true;
         core.send(leader, Body::AppendReply(AppendReply::Accepted { durable }));
     }
 
     /// Learns the commit index, and confirms the leader.
-    pub(crate) fn on_heartbeat(&mut self, core: &mut Core, leader: NodeId, heartbeat: Heartbeat) {
+    pub(crate) fn on_heartbeat(
+        &mut self,
+        core: &mut Core,
+        leader: NodeId,
+        mut heartbeat: Heartbeat,
+    ) {
+        if planted!(HeartbeatCommitsUnmatched) {
+            heartbeat.commit = heartbeat.commit.min(core.log.last().index);
+        }
         if heartbeat.commit <= core.log.last().index {
             if !core.may_commit(heartbeat.commit) {
                 return core
@@ -206,7 +237,8 @@ impl Follower {
             // The answer follows when the machine is done, whatever is sent meanwhile.
             return;
         }
-        if last.index <= core.commit || core.log.contains(last) {
+        let is_held = last.index <= core.commit || core.log.contains(last);
+        if is_held && !planted!(SnapshotOverNewer) {
             // The log has all that the snapshot stands for, and perhaps more (Raft §7).
             core.incoming = None;
             core.commit_to(last.index);

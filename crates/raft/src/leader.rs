@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 
 use crate::commit;
 use crate::core::Core;
@@ -68,7 +69,7 @@ impl Leader {
         let mut leader = Self {
             peers,
             reads: Reads::default(),
-            is_commit_known: false,
+            is_commit_known: planted!(ReadBeforeFirstCommit),
             uncommitted_bytes: core.log.bytes_after(core.commit),
             transfer: None,
             heartbeat_at: core.now + core.heartbeat_interval,
@@ -128,7 +129,7 @@ impl Leader {
         let quorum = quorum::has_quorum(&core.membership, |id| {
             id == core.id || self.peers.get(&id).is_some_and(counts)
         });
-        if !quorum {
+        if !quorum && !planted!(QuorumNeverMissed) {
             core.report(Event::LostQuorum { term: core.term() });
             return Next::Follow { term: core.term(), leader: None };
         }
@@ -153,7 +154,7 @@ impl Leader {
     fn check_disk(&mut self, core: &mut Core) {
         let is_slow = core.log.durable() < self.commit_at_check;
         self.commit_at_check = core.commit;
-        if !is_slow || self.transfer.is_some() {
+        if !is_slow || self.transfer.is_some() || planted!(SlowDiskLeads) {
             return;
         }
         let voters = self.peers.iter().filter(|(id, _)| core.membership.is_voter(**id));
@@ -190,13 +191,13 @@ impl Leader {
         core: &mut Core,
         commands: Vec<Bytes>,
     ) -> Result<LogSpan, ProposeError> {
-        if let Some(transfer) = self.transfer {
+        if let Some(transfer) = self.transfer.filter(|_| !planted!(ProposedDuringTransfer)) {
             return Err(ProposeError::Transferring(transfer.to));
         }
         let payloads: Vec<Payload> = commands.into_iter().map(Payload::Command).collect();
         let cost = payloads.iter().map(Payload::cost).fold(0, usize::saturating_add);
         let total = self.uncommitted_bytes.saturating_add(cost);
-        if total > core.limits.uncommitted_bytes_max {
+        if total > core.limits.uncommitted_bytes_max && !planted!(LogUnbounded) {
             return Err(ProposeError::Overloaded);
         }
         self.uncommitted_bytes = total;
@@ -231,14 +232,15 @@ impl Leader {
             return core.malformed(from, "it acknowledges more than there is");
         }
         peer.matched = peer.matched.max(durable);
-        if !peer.rejoining {
+        if !peer.rejoining || planted!(RejoiningAcknowledges) {
             peer.counted = peer.counted.max(durable);
         }
         match &mut peer.progress {
             // It has the entry before the probe in memory, or this answers something older. Either
             // way there is nothing to send: its disk will speak for itself. To begin again after
             // `matched` would send entries it has, and be answered like this, round and round.
-            Progress::Probe { next, .. } if peer.matched.next() < *next => {}
+            Progress::Probe { next, .. }
+                if peer.matched.next() < *next && !planted!(OldAnswerEndsProbe) => {}
             Progress::Probe { .. } => {
                 peer.progress = Progress::Replicate(Inflight::new(peer.matched.next()));
             }
@@ -269,9 +271,9 @@ impl Leader {
     /// A follower does not have the entry that an append followed.
     fn on_rejected(&mut self, core: &mut Core, from: NodeId, previous: Index, hint: EntryId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let lacks_what_matched = hint.index < peer.matched;
+        let lacks_what_matched = hint.index < peer.matched && !planted!(LossUnnoticed);
         if matches!(peer.progress, Progress::Replicate(_)) && peer.rejoining && lacks_what_matched {
-            if !peer.may_begin_again {
+            if !peer.may_begin_again && !planted!(BeginsAgainForEachAnswer) {
                 return;
             }
             // Either the answer is an old one, or the member lost its disk. To believe the second can
@@ -334,7 +336,7 @@ impl Leader {
                 Progress::Replicate(inflight) => {
                     let stalled = inflight.messages() > 0 && !inflight.moved;
                     inflight.moved = false;
-                    if stalled {
+                    if stalled && !planted!(LastAppendNotRepeated) {
                         // If the last append was lost, this one is rejected, and says from where.
                         // If the disk there is slow, this one is accepted, and changes nothing.
                         send_empty_append(core, *id, peer);
@@ -346,6 +348,7 @@ impl Leader {
                     if let Some(chunk) = &outgoing.sent
                         && outgoing.unanswered > 1
                         && outgoing.unanswered.is_power_of_two()
+                        && !planted!(SnapshotPieceNotRepeated)
                     {
                         core.send(*id, Body::Snapshot(chunk.clone()));
                     }
@@ -362,8 +365,12 @@ impl Leader {
     }
 
     fn advance_commit(&mut self, core: &mut Core) {
+        let is_alone = self.peers.is_empty();
+        let trusts_memory =
+            planted!(LeaderCountsUnsynced) || planted!(LoneMemberAcknowledgesUnsynced) && is_alone;
         let durable = |id: NodeId| match self.peers.get(&id) {
             Some(peer) => peer.counted,
+            None if id == core.id && trusts_memory => core.log.last().index,
             None if id == core.id => core.log.durable(),
             None => Index(0),
         };
@@ -427,7 +434,10 @@ impl Leader {
     fn heartbeat(&mut self, core: &mut Core) {
         let round = self.reads.round();
         for (id, peer) in &mut self.peers {
-            let commit = core.commit.min(peer.matched);
+            let mut commit = core.commit.min(peer.matched);
+            if planted!(HeartbeatCommitsUnmatched) {
+                commit = core.commit;
+            }
             peer.commit_sent = peer.commit_sent.max(commit);
             core.send(*id, Body::Heartbeat(Heartbeat { commit, round }));
         }
@@ -444,7 +454,7 @@ impl Leader {
             return core.malformed(from, "it confirms a round that has not begun");
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if !peer.rejoining {
+        if !peer.rejoining || planted!(RejoiningConfirmsReads) {
             peer.round = peer.round.max(reply.round);
             if peer.counted < peer.matched {
                 // It counts again. What it acknowledged while it did not, it has to say once more.
@@ -484,8 +494,11 @@ impl Leader {
         let peers = &self.peers;
         loop {
             let confirmed = self.reads.take_confirmed(|round| {
+                let needed = round - u64::from(planted!(ReadConfirmedByEarlierRound));
                 quorum::has_quorum(&core.membership, |id| {
-                    id == core.id || peers.get(&id).is_some_and(|peer| peer.round >= round)
+                    id == core.id
+                        || peers.get(&id).is_some_and(|peer| peer.round >= needed)
+                        || planted!(ReadUnconfirmed)
                 })
             });
             let Some((index, reads)) = confirmed else { return };
@@ -532,7 +545,8 @@ impl Leader {
         // An answer leads on to the next piece. One that asks for any other may be a late one, and to
         // follow it back would make two transfers of one, then four. Only who goes on asking, when a
         // piece had to be repeated, has lost its place: it has restarted.
-        if sent.next.as_ref() != Some(&cursor) && outgoing.unanswered < 2 {
+        let is_late = sent.next.as_ref() != Some(&cursor) && outgoing.unanswered < 2;
+        if is_late && !planted!(SnapshotTurnsBack) {
             return;
         }
         outgoing.seek(cursor.clone());
@@ -550,7 +564,8 @@ impl Leader {
         if !core.membership.is_voter(to) {
             return core.report(aborted("it has no vote"));
         }
-        if self.peers.get(&to).is_some_and(|peer| peer.rejoining) {
+        let is_rejoining = self.peers.get(&to).is_some_and(|peer| peer.rejoining);
+        if is_rejoining && !planted!(TransferToRejoining) {
             return core.report(aborted("it lost its disk and rejoins"));
         }
         match self.transfer {
@@ -573,7 +588,8 @@ impl Leader {
     fn advance_transfer(&mut self, core: &mut Core) {
         let Some(transfer) = &mut self.transfer else { return };
         let Some(peer) = self.peers.get(&transfer.to) else { return };
-        if !transfer.told && peer.matched == core.log.last().index {
+        let is_level = peer.matched == core.log.last().index || planted!(TransferToLagging);
+        if !transfer.told && is_level {
             transfer.told = true;
             core.send(transfer.to, Body::TimeoutNow);
         }

@@ -24,6 +24,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use quorate_planted::planted;
+
 use crate::message::Entry;
 use crate::salvage::{Found, Lost, that_fit};
 use crate::types::{EntryId, Index, LogMark, Seq, Term};
@@ -272,7 +274,7 @@ impl Log {
             }
             // A mark of an older leader speaks of entries that may since have been replaced. It is
             // no loss: the write that made it older is in flight too, and covers them.
-            if mark.leader_term == self.leader_term {
+            if mark.leader_term == self.leader_term || planted!(MarkOfOlderLeaderCounts) {
                 self.durable = self.durable.max(mark.index);
             }
             self.in_flight.pop_front();

@@ -7,6 +7,8 @@
 
 use alloc::collections::BTreeSet;
 
+use quorate_planted::planted;
+
 use crate::membership::Membership;
 use crate::types::{Index, NodeId};
 
@@ -20,7 +22,9 @@ pub fn majority(count: usize) -> usize {
 #[must_use]
 pub fn has_quorum(membership: &Membership, holds: impl Fn(NodeId) -> bool) -> bool {
     let decides = |voters: &BTreeSet<NodeId>| {
-        voters.iter().filter(|id| holds(**id)).count() >= majority(voters.len())
+        let half = voters.len().div_ceil(2);
+        let needed = if planted!(HalfElects) { half } else { majority(voters.len()) };
+        voters.iter().filter(|id| holds(**id)).count() >= needed
     };
     decides(&membership.voters) && (membership.outgoing.is_empty() || decides(&membership.outgoing))
 }
@@ -39,7 +43,9 @@ pub fn reached_by_quorum(membership: &Membership, reached: impl Fn(NodeId) -> In
 /// The largest position that a majority of these voters has reached. Each voter's own position is a
 /// candidate, so trying all of them is exact, and for a handful of voters cheaper than sorting.
 fn reached_by_majority(voters: &BTreeSet<NodeId>, reached: &impl Fn(NodeId) -> Index) -> Index {
-    let needed = majority(voters.len());
+    let mut needed = majority(voters.len());
+    needed -= usize::from(planted!(CommitBelowMajority));
+    needed -= usize::from(planted!(HalfCommits) && voters.len().is_multiple_of(2));
     voters
         .iter()
         .map(|id| reached(*id))

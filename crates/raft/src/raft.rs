@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 
 use crate::candidate::Campaign;
 use crate::config::Config;
@@ -257,6 +258,7 @@ impl Raft {
         if let Body::PreVote(request) | Body::Vote(request) = &message.body
             && !request.transfer
             && self.is_loyal()
+            && !planted!(LoyaltyForgotten)
             && self.core.term() < term
         {
             // The term of a request that is not granted must not count either, or else it would
@@ -266,7 +268,12 @@ impl Raft {
             }
             return Next::Stay;
         }
-        if term < self.core.term() {
+        let is_taken_anyway = match &message.body {
+            Body::VoteReply(_) => planted!(StaleVoteCounts),
+            Body::AppendReply(_) => planted!(StaleAcknowledgementCounts),
+            _ => false,
+        };
+        if term < self.core.term() && !is_taken_anyway {
             self.on_stale(from, &message.body);
             return Next::Stay;
         }
@@ -300,6 +307,8 @@ impl Raft {
     /// would hold on to those that it can still reach (etcd issue 8501).
     fn on_stale(&mut self, from: NodeId, body: &Body) {
         let reply = match body {
+            Body::PreVote(_) if planted!(PreVoteUnanswered) => return,
+            Body::Append(_) | Body::Heartbeat(_) if planted!(StuckLeaderUntold) => return,
             Body::PreVote(request) => Body::PreVoteReply(refused(request)),
             Body::Vote(request) => Body::VoteReply(refused(request)),
             Body::Append(_) | Body::Heartbeat(_) | Body::Snapshot(_) => {
@@ -354,7 +363,10 @@ impl Raft {
         let granted = follower::would_vote(&self.core, self.leader(), from, term, request);
         // A refusal carries the present term. A member whose log is the longer but whose term is
         // behind learns from it, and wins the next time (openraft issue 1796).
-        let answer_term = if granted { term } else { self.core.term() };
+        let mut answer_term = if granted { term } else { self.core.term() };
+        if !granted && planted!(RefusalHidesTerm) {
+            answer_term = Term(term.0 - 1);
+        }
         let reply = Body::PreVoteReply(VoteReply { granted, incarnation: request.incarnation });
         self.core.send_in_term(from, answer_term, reply);
         Next::Stay
@@ -372,7 +384,7 @@ impl Raft {
     fn on_vote(&mut self, from: NodeId, request: &RequestVote) -> Next {
         let term = self.core.term();
         let granted = follower::would_vote(&self.core, self.leader(), from, term, request);
-        if granted {
+        if granted && !planted!(VoteNotRecorded) {
             self.core.vote_for(from);
             // Give it time to win.
             self.core.election.restart(self.core.now);
@@ -521,7 +533,8 @@ impl Raft {
             // Said with each report of the machine, and seldom news.
             return Next::Stay;
         }
-        self.core.compactable = index;
+        let given = self.core.given;
+        self.core.compactable = if planted!(CompactedBeyondMachine) { given } else { index };
         match &mut self.role {
             Role::Leader(leader) => leader.on_compactable(&mut self.core),
             // Should it lead, those who are behind what `compact_log` keeps get a snapshot.
@@ -539,7 +552,8 @@ impl Raft {
         let incoming = incoming
             .filter(|incoming| incoming.stage == Stage::Installing && incoming.meta.last == last)
             .unwrap_or_else(|| panic!("the snapshot up to {last} was installed without a request"));
-        if !self.core.log.contains(last) && self.core.commit < last.index {
+        let is_behind = !self.core.log.contains(last) && self.core.commit < last.index;
+        if is_behind && !planted!(LogKeptUnderSnapshot) {
             if !matches!(self.role, Role::Follower(_)) {
                 // A campaign was for the log as it was.
                 self.perform(Next::Follow { term: self.core.term(), leader: None });

@@ -77,6 +77,8 @@
 
 use alloc::collections::BTreeMap;
 
+use quorate_planted::planted;
+
 use crate::core::Core;
 use crate::effects::Event;
 use crate::message::{Body, Rejoin, RejoinReply};
@@ -148,6 +150,7 @@ impl Rejoining {
     fn complete_round(&self, core: &Core) -> Option<Goal> {
         let mut others = core.membership.members();
         others.retain(|id| *id != core.id && core.membership.is_voter(*id));
+        others.retain(|id| !planted!(RejoinAsksFew) || self.answers.contains_key(id));
         others.iter().try_fold(Goal::default(), |largest, id| {
             self.answers.get(id).map(|answer| largest.max(answer.at))
         })
@@ -160,8 +163,8 @@ impl Rejoining {
         let by_quorum = quorum::has_quorum(&core.membership, |id| {
             self.answers.get(&id).is_some_and(|answer| !answer.rejoining)
         });
-        if let Some(before) = self.before
-            && by_quorum
+        if let Some(before) = self.before.or(planted!(RejoinOneRound).then_some(largest))
+            && (by_quorum || planted!(RejoinWithoutQuorum))
         {
             let goal = before.max(largest);
             self.goal = Some(self.goal.map_or(goal, |known| known.min(goal)));
@@ -236,13 +239,18 @@ impl Core {
         let Some(rejoining) = &mut self.rejoining else { return false };
         if !rejoining.is_sealed {
             let Some(goal) = rejoining.goal else { return false };
-            let held = self.commit.min(self.log.durable());
+            let mut held = self.commit.min(self.log.durable());
+            if planted!(RejoinBeforeDurable) {
+                held = self.log.last().index;
+            }
             if self.term() < goal.term || held < goal.last {
                 return false;
             }
             let Some(rejoining) = &mut self.rejoining else { return false };
             rejoining.is_sealed = true;
-            self.vote_for(self.id);
+            if !planted!(RejoinUnsealed) {
+                self.vote_for(self.id);
+            }
         }
         // A later term may have begun meanwhile. It closes the terms before it just as well.
         if !self.is_term_durable() {

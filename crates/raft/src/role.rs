@@ -16,6 +16,8 @@
 
 use alloc::boxed::Box;
 
+use quorate_planted::planted;
+
 use crate::candidate::Campaign;
 use crate::core::Core;
 use crate::effects::Event;
@@ -64,7 +66,7 @@ pub(crate) enum Next {
 pub(crate) fn become_follower(core: &mut Core, term: Term, leader: Option<NodeId>) -> Role {
     assert!(leader != Some(core.id), "{} can't follow itself", core.id);
     if core.term() < term {
-        core.enter_term(term, None);
+        core.enter_term(term, core.vote().filter(|_| planted!(VoteOutlivesTerm)));
     }
     core.election.redraw(core.now);
     core.report(Event::BecameFollower { term, leader });

@@ -10,21 +10,21 @@ use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
 
 const USAGE: &str = "usage: quorate-sim SEED [--plain]
-       quorate-sim swarm --seeds N [--from S]";
+       quorate-sim swarm --seeds N [--from S] [--until-failure]";
 
 /// What is to be done.
 enum Task {
     /// Replay one seed, without its extremes if it is to be plain.
     Replay { seed: u64, is_plain: bool },
     /// Run many.
-    Swarm { from: u64, seeds: u64 },
+    Swarm { from: u64, seeds: u64, until_failure: bool },
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match parse(&arguments) {
         Some(Task::Replay { seed, is_plain }) => replay(seed, is_plain),
-        Some(Task::Swarm { from, seeds }) => swarm(from, seeds),
+        Some(Task::Swarm { from, seeds, until_failure }) => swarm(from, seeds, until_failure),
         None => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -43,15 +43,17 @@ fn parse(arguments: &[String]) -> Option<Task> {
         };
         return Some(Task::Replay { seed, is_plain });
     }
-    let (mut from, mut seeds) = (0, None);
-    for pair in rest.chunks(2) {
-        match pair {
-            [name, number] if name == "--seeds" => seeds = Some(number.parse().ok()?),
-            [name, number] if name == "--from" => from = number.parse().ok()?,
+    let (mut from, mut seeds, mut until_failure) = (0, None, false);
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        match option.as_str() {
+            "--seeds" => seeds = Some(rest.next()?.parse().ok()?),
+            "--from" => from = rest.next()?.parse().ok()?,
+            "--until-failure" => until_failure = true,
             _ => return None,
         }
     }
-    Some(Task::Swarm { from, seeds: seeds? })
+    Some(Task::Swarm { from, seeds: seeds?, until_failure })
 }
 
 fn replay(seed: u64, is_plain: bool) -> ExitCode {
@@ -69,10 +71,14 @@ fn replay(seed: u64, is_plain: bool) -> ExitCode {
     }
 }
 
-fn swarm(from: u64, seeds: u64) -> ExitCode {
+fn swarm(from: u64, seeds: u64, until_failure: bool) -> ExitCode {
     let start = Instant::now();
-    let (mut failures, mut simulated) = (0_u64, Duration::ZERO);
+    let (mut ran, mut failures, mut simulated) = (0_u64, 0_u64, Duration::ZERO);
     for seed in from..from.saturating_add(seeds) {
+        if until_failure && failures > 0 {
+            break;
+        }
+        ran += 1;
         match run(seed, None, Trace::off()) {
             Ok(report) => simulated += report.simulated,
             Err(failure) => {
@@ -83,7 +89,7 @@ fn swarm(from: u64, seeds: u64) -> ExitCode {
         }
     }
     println!(
-        "swarm: {seeds} seeds, {failures} failures, {:.2} simulated hours, {:.1} seconds",
+        "swarm: {ran} seeds, {failures} failures, {:.2} simulated hours, {:.1} seconds",
         simulated.as_secs_f64() / 3600.0,
         start.elapsed().as_secs_f64()
     );

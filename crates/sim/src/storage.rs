@@ -57,7 +57,8 @@ impl Storage {
     pub fn open(&mut self) -> Result<Remembered, String> {
         self.power.calls_left.store(u64::MAX, Ordering::Relaxed);
         let disk = Box::new(PoweredDisk { disk: self.disk.clone(), power: self.power.clone() });
-        let (wal, mut groups) = Wal::open_whole(disk, self.options).map_err(|error| error.to_string())?;
+        let (wal, mut groups) =
+            Wal::open_whole(disk, self.options).map_err(|error| error.to_string())?;
         self.wal = Some(wal);
         Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
     }

@@ -55,6 +55,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use quorate_planted::planted;
 use quorate_raft::{GroupId, Recovered};
 
 use crate::disk::Disk;
@@ -200,7 +201,9 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, T
     // Nothing was changed so far, and no damage can be found from here on.
     if let Some((segment, batch, end, mut bytes)) = repair {
         let used = used_bytes(&bytes).max(end);
-        bytes[end..used].fill(0);
+        if !planted!(TornTailNotZeroed) {
+            bytes[end..used].fill(0);
+        }
         disk.write(segment, batch as u64, &bytes[batch..used])
             .map_err(|e| failed(format!("write the end of segment {segment:016x} again"), e))?;
         disk.sync_segment(segment)
@@ -346,6 +349,9 @@ fn cut(
     mark: Option<&Mark>,
 ) -> Result<(), Trouble> {
     let refuse = |because| Err(corrupt(segment.number, extent.end, flaw.clone(), because));
+    if planted!(DamageCutAway) {
+        return Ok(());
+    }
     if sealed {
         return refuse("a later segment was begun after it was durable".into());
     }

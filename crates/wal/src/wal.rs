@@ -17,6 +17,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use quorate_planted::planted;
 use quorate_raft::{Entry, GroupId, Index, Record, Recovered};
 
 use crate::batch::{Batch, Frames, Title, pieces};
@@ -241,7 +242,7 @@ impl Wal {
     /// changes, entries that leave a gap. And if the batch is larger than
     /// [`Self::BATCH_BYTES_MAX`].
     pub fn commit(&mut self) -> Result<(), WalError> {
-        if self.poisoned {
+        if self.poisoned && !planted!(FailedSyncRetried) {
             return Err(WalError::Poisoned);
         }
         if self.batch.is_empty() {
@@ -361,7 +362,7 @@ impl Wal {
     fn extend(&mut self, Tail { segment, offset }: Tail) -> Result<(), WalError> {
         self.remember(segment);
         self.write_batch(segment, offset, offset)?;
-        self.sync(segment)
+        if planted!(BatchNotSynced) { Ok(()) } else { self.sync(segment) }
     }
 
     fn next_segment(&self) -> u64 {
@@ -393,8 +394,12 @@ impl Wal {
         self.remember(segment);
         let offset = u32::try_from(checkpoint.len()).expect("a segment is capped below 4 GiB");
         self.write_batch(segment, offset, 0)?;
-        self.sync(segment)?;
-        self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
+        if !planted!(SegmentNotSynced) {
+            self.sync(segment)?;
+        }
+        if !planted!(DirectoryNotSynced) {
+            self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
+        }
         self.stats.rolls += 1;
         let needed = self.segments.split_off(&plan.oldest);
         let removable = std::mem::replace(&mut self.segments, needed);

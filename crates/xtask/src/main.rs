@@ -8,6 +8,7 @@
 mod checks;
 mod codegen;
 mod manifest;
+mod museum;
 mod source;
 mod tidy;
 mod tree;
@@ -60,6 +61,11 @@ const CHORES: &[Chore] = &[
         run: checks::misuse::run,
     },
     Chore {
+        name: "museum",
+        help: "plant every known bug in turn, and demand that the simulator or a test finds it",
+        run: museum::run,
+    },
+    Chore {
         name: "packages",
         help: "load the machine's package database while leaders are killed, and read it back",
         run: checks::packages::run,
@@ -81,11 +87,17 @@ const CHORES: &[Chore] = &[
     },
 ];
 
+/// The chores that read what follows their name.
+const WITH_OPTIONS: &[&str] = &["museum"];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [name] = arguments.as_slice() else {
+    let Some((name, options)) = arguments.split_first() else {
         return usage();
     };
+    if !options.is_empty() && !WITH_OPTIONS.contains(&name.as_str()) {
+        return usage();
+    }
     let Some(chore) = CHORES.iter().find(|chore| chore.name == name) else {
         eprintln!("xtask: no chore is named {name:?}");
         return usage();

@@ -7,6 +7,7 @@
 mod clock;
 mod machine;
 mod pages;
+mod planted;
 mod rings;
 mod sync;
 
@@ -40,10 +41,12 @@ impl fmt::Display for Finding {
 /// A rule: looks at the tree and returns what breaks it.
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 8] = [
     clock::one_file_reads_the_clock,
     machine::no_path_of_one_machine,
     pages::named_files_exist,
+    planted::bugs_stand_where_the_catalogue_says,
+    planted::no_server_has_them,
     rings::arrows_point_inward,
     rings::the_core_has_no_std,
     sync::one_call_syncs,
@@ -96,6 +99,16 @@ mod tests {
     #[test]
     fn named_files_exist() {
         check(pages::named_files_exist);
+    }
+
+    #[test]
+    fn bugs_stand_where_the_catalogue_says() {
+        check(planted::bugs_stand_where_the_catalogue_says);
+    }
+
+    #[test]
+    fn no_server_has_them() {
+        check(planted::no_server_has_them);
     }
 
     #[test]

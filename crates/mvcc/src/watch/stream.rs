@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 
 use super::index::KeyIndex;
 use super::ring::Recent;
@@ -314,7 +315,8 @@ impl WatchStream {
             self.send_live(&events, &state, &mut out)?;
         }
         let caught_up = self.behind.is_empty() && self.position > state.revision();
-        if caught_up && core::mem::take(&mut self.progress_requested) {
+        let may_report = caught_up || planted!(WatchProgressTooEarly);
+        if may_report && core::mem::take(&mut self.progress_requested) {
             self.report_progress(&mut out);
         }
         Ok(Advance { responses: out.responses, more: !caught_up })
@@ -337,6 +339,7 @@ impl WatchStream {
         let compact_revision = state.compacted();
         while let Some(&(next, watch_id)) = self.behind.first()
             && next < compact_revision
+            && !planted!(WatchMissesCompaction)
         {
             self.remove(watch_id);
             let cancel = Some(Cancel::Compacted { compact_revision });
@@ -349,7 +352,7 @@ impl WatchStream {
     /// the way.
     fn catch_up(&mut self, state: &ReadState, out: &mut Output) -> Result<(), EngineError> {
         let Some(&(from, _)) = self.behind.first() else { return Ok(()) };
-        let mut through = self.position - 1;
+        let mut through = self.position - 1 + i64::from(planted!(WatchRepeatsAtHandOver));
         let mut events_of = EventsOf::new();
         let (mut revision, mut bytes) = (from, 0);
         // How many revisions there was something to send of, and the last of them.
@@ -357,10 +360,11 @@ impl WatchStream {
         let mut revision_bytes = 0;
         for (looked_at, change) in state.changes(from).enumerate() {
             let change = change?;
-            if change.revision.main > through {
+            let last = through - i64::from(planted!(WatchLosesAtHandOver));
+            if change.revision.main > last {
                 break;
             }
-            if change.revision.main != revision {
+            if change.revision.main != revision || planted!(WatchSplitsRevision) {
                 let enough = revisions >= CATCH_UP_REVISIONS
                     || looked_at >= CATCH_UP_CHANGES
                     || bytes >= self.limits.advance_bytes;
@@ -440,7 +444,8 @@ impl WatchStream {
     /// The synced watchers to whom an event goes.
     fn interested_live(&self, event: &Event, revision: i64) -> Vec<i64> {
         self.interested(&event.kv.key, event.kind, |watcher| {
-            watcher.behind.is_none() && watcher.from <= revision
+            let is_due = watcher.from <= revision || planted!(WatchBeforeItsTime);
+            watcher.behind.is_none() && is_due
         })
     }
 

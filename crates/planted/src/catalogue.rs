@@ -1,0 +1,320 @@
+//! The table of the bugs: what each does, where it was seen, and who has to find it.
+//!
+//! Rows are those of the catalogue of bug classes that the project works from: 38 ways in which
+//! replicated logs, their storage and their interfaces have failed in the field. 0 stands for a bug
+//! that we had ourselves and that is in none of them.
+
+/// Who has to find a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finder {
+    /// The simulator, by itself, within ten thousand seeds.
+    Simulator,
+    /// A test, as what the bug spoils is nothing that a run of the simulator can show.
+    Test {
+        /// The package.
+        package: &'static str,
+        /// Its test program.
+        program: &'static str,
+        /// What the failure has to name: the test, or the script that no longer says what it should.
+        name: &'static str,
+    },
+}
+
+/// A bug and all that is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhibit {
+    /// Its name, which is what stands in `planted!`.
+    pub name: &'static str,
+    /// The row of the catalogue of bug classes; 0 for one that only we had.
+    pub row: u8,
+    /// What goes wrong.
+    pub title: &'static str,
+    /// Where it was seen.
+    pub from: &'static str,
+    /// Who has to find it.
+    pub finder: Finder,
+    /// In how many places of the code it is planted. Most are a single line; where an assertion or a
+    /// second guard would hide what the first line does, that one is spoilt as well.
+    pub places: usize,
+}
+
+macro_rules! finder {
+    (simulator) => {
+        Finder::Simulator
+    };
+    (test $package:literal $program:literal $name:literal) => {
+        Finder::Test { package: $package, program: $program, name: $name }
+    };
+}
+
+macro_rules! places {
+    () => {
+        1
+    };
+    ($places:literal) => {
+        $places
+    };
+}
+
+macro_rules! catalogue {
+    ($($bug:ident: $row:literal, $title:literal, from $from:literal,
+        by $who:ident $(($package:literal, $program:literal, $name:literal))?
+        $(, in $places:literal places)?;)*) => {
+        /// The bugs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Bug {
+            $(#[doc = $title] $bug,)*
+        }
+
+        impl Bug {
+            /// All of them, by row.
+            pub const ALL: &[Self] = &[$(Self::$bug,)*];
+
+            /// What is known of it.
+            #[must_use]
+            pub const fn exhibit(self) -> Exhibit {
+                match self {
+                    $(Self::$bug => Exhibit {
+                        name: stringify!($bug),
+                        row: $row,
+                        title: $title,
+                        from: $from,
+                        finder: finder!($who $($package $program $name)?),
+                        places: places!($($places)?),
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+catalogue! {
+    // ---- Row 1: a commit, or a read, without a quorum.
+    CommitBelowMajority: 1, "an entry counts as committed with one voter less than a majority",
+        from "openraft beb0302b", by simulator;
+    HalfCommits: 1, "of an even number of voters, half commit: the matches are sorted the wrong way round",
+        from "raft-java #21, openraft #1802", by simulator;
+    HalfElects: 1, "of an even number of voters, half elect a leader",
+        from "openraft #1802", by simulator;
+    ReadUnconfirmed: 1, "a leader answers reads without asking whether it still leads",
+        from "etcd 0.4.1 (Jepsen 2014)", by simulator;
+    ReadConfirmedByEarlierRound: 1, "an answer to the round before confirms a round of reads",
+        from "openraft d60f1e85", by simulator;
+
+    // ---- Row 2: entries of an earlier term.
+    CommitOfEarlierTerm: 2, "a leader commits an entry of an earlier term by counting",
+        from "Raft figure 8, LogCabin #44, async-raft #106", by simulator;
+
+    // ---- Row 3: votes.
+    VoteBeforeDurable: 3, "a vote is told before it is on disk",
+        from "Redpanda #14", by simulator;
+    CampaignBeforeDurable: 3, "a candidate asks for votes in a term that it may forget",
+        from "Redpanda #19", by simulator;
+    VoteNotRecorded: 3, "a granted vote is not remembered, and given again to another",
+        from "Camunda #1068", by simulator;
+    VoteErasedByRestart: 3, "a restart keeps the term and erases the vote in it",
+        from "Redpanda #19", by simulator;
+    VoteOutlivesTerm: 3, "a vote is carried over into the next term",
+        from "Raft 5.2", by simulator;
+    VoteForShorterLog: 3, "a voter does not look at the candidate's log",
+        from "Raft 5.4.1", by simulator;
+    LogComparedByLength: 3, "of two logs the longer one wins, whatever its last term",
+        from "Raft 5.4.1", by simulator;
+    StaleVoteCounts: 3, "a candidate counts votes for an earlier term",
+        from "Raft 5.2", by simulator;
+
+    // ---- Row 4: acknowledged before it is durable.
+    FollowerAcknowledgesUnsynced: 4, "a follower acknowledges what its disk does not have yet",
+        from "Yugabyte #23453, d-engine MemFirst", by simulator;
+    LeaderCountsUnsynced: 4, "a leader counts its own entries before they are on its disk",
+        from "thesis 10.2.1", by simulator;
+
+    // ---- Row 5: completions in another order, and of another time.
+    MarkOfOlderLeaderCounts: 5, "a finished write of entries that were replaced since vouches for the new ones",
+        from "openraft #1964, etcd append_aba_race", by simulator;
+    StaleAcknowledgementCounts: 5, "an acknowledgement from an earlier term counts in this one",
+        from "openraft cecb5de8", by simulator;
+
+    // ---- Row 6: appends that are late, repeated or do not fit.
+    StaleAppendTruncates: 6, "an append that was overtaken drops the entries behind its own",
+        from "openraft 9540c904", by simulator, in 3 places;
+    PreviousTermUnchecked: 6, "an append is taken if the entry before it is there, of whatever term",
+        from "Raft 5.3", by simulator;
+    ConflictKept: 6, "entries that differ from the leader's are taken for the leader's",
+        from "openraft 44381b0c", by simulator;
+    CommitBeyondAppend: 6, "a follower takes the commit index for all of its log, and not for what the append proved",
+        from "Raft 5.3, etcd raft #5269", by simulator;
+    HeartbeatCommitsUnmatched: 6, "a heartbeat commits what the follower is not known to have",
+        from "etcd raft bcastHeartbeat", by simulator, in 2 places;
+
+    // ---- Row 11: a disk that was lost.
+    LossForgotten: 11, "a member that lost its disk is a voter at once",
+        from "etcd #3453", by simulator;
+    RejoiningVotes: 11, "a member votes before it knows what it promised",
+        from "etcd #3453", by simulator;
+    RejoiningAcknowledges: 11, "what a rejoining member acknowledges counts for commitment",
+        from "ours, 402f66a", by simulator;
+    RejoiningConfirmsReads: 11, "a rejoining member confirms that a leader leads",
+        from "ours, 402f66a", by simulator;
+    RejoinOneRound: 11, "one round of questions is enough to rejoin",
+        from "ours, 402f66a", by simulator;
+    RejoinAsksFew: 11, "a rejoining member does not wait for all others to answer",
+        from "ours, 402f66a", by simulator;
+    RejoinWithoutQuorum: 11, "those who rejoin themselves are witnesses enough",
+        from "ours, 402f66a", by simulator;
+    RejoinBeforeDurable: 11, "a member counts again when it has received what it promised, and not when it holds it",
+        from "ours, 402f66a", by simulator;
+    RejoinUnsealed: 11, "a member counts again without a vote that closes its term",
+        from "ours, 402f66a", by simulator;
+    VoteForEarlierProcess: 11, "a vote asked for by a process that is gone elects the next one",
+        from "ours, 402f66a", by simulator;
+    LossUnnoticed: 11, "a leader insists on what a member had acknowledged before it lost its disk",
+        from "ours, d9945a6", by simulator;
+    BeginsAgainForEachAnswer: 11, "a leader begins again with a follower for each late answer of a pipeline",
+        from "ours, 701184b", by simulator;
+
+    // ---- Rows 12 to 15: elections that disturb, or never end.
+    LoyaltyForgotten: 12, "a member helps to depose a leader that it hears",
+        from "thesis 4.2.3", by test("quorate-raft", "scripts", "prevote_loyalty");
+    StuckLeaderUntold: 13, "a leader of an earlier term is not told of the later one",
+        from "etcd #8501", by simulator;
+    PreVoteUnanswered: 13, "a question of an earlier term goes unanswered",
+        from "raft-rs #84, canonical/raft #142", by simulator;
+    RefusalHidesTerm: 14, "a refused preliminary vote does not carry the later term",
+        from "openraft #1796", by test("quorate-raft", "scripts", "prevote_cohorts");
+    QuorumNeverMissed: 15, "a leader that hears no quorum leads on, and holds those that hear it",
+        from "openraft #2080, Cloudflare 2020", by test("quorate-raft", "connectivity", "three_members_work");
+
+    // ---- Rows 16 and 17: reads.
+    ReadBeforeFirstCommit: 16, "a leader answers reads before an entry of its term is committed",
+        from "TiKV #6340, #9239, RedisRaft #22", by simulator;
+    ReadIdReused: 17, "a read is asked again under the id of the lost question",
+        from "etcd #20418", by simulator;
+    ReadIdOfAnotherProcess: 17, "the ids of reads begin anew with each process",
+        from "etcd #20418, #21375", by simulator;
+
+    // ---- Row 19: leases.
+    LeaseExpiryUnfenced: 19, "a leader of the past ends a lease that its successor keeps alive",
+        from "etcd #15247", by test("quorate-mvcc", "goldenscript", "lease_expire");
+    LeaseNotExtended: 19, "a new leader counts the time in which nobody could renew",
+        from "etcd #12528", by test("quorate-mvcc", "lessor", "a_new_primary_gives_the_whole_time");
+
+    // ---- Rows 20 and 21: the machine and its position; one member alone.
+    AppliedAheadOfData: 20, "after a crash the position of the machine is ahead of its data",
+        from "etcd #13766", by simulator;
+    AppliedBehindData: 20, "after a crash the data of the machine is ahead of its position",
+        from "etcd #14685, #17780", by simulator;
+    AppliedCalledDurable: 20, "what is applied is reported as durable",
+        from "etcd #13766", by simulator;
+    LoneMemberAcknowledgesUnsynced: 21, "a member alone in its group answers before its disk",
+        from "etcd #14370", by simulator, in 2 places;
+
+    // ---- Rows 22 and 23: snapshots and the log.
+    CompactedBeyondMachine: 22, "the log forgets what the machine holds in memory only",
+        from "Camunda #4451, etcd #10219", by simulator;
+    SnapshotOverNewer: 22, "a snapshot is installed over a state that is newer",
+        from "openraft ac3e5a89", by simulator;
+    LogKeptUnderSnapshot: 22, "a snapshot that the log does not lead to leaves the log as it is",
+        from "hashicorp/raft #212", by simulator;
+    SnapshotTurnsBack: 22, "a late answer turns a transfer back, and makes two of it",
+        from "ours, 810327e", by simulator;
+    SnapshotPieceNotRepeated: 22, "a piece of a snapshot that is lost is not sent again",
+        from "openraft, a follower behind a purged log", by simulator;
+    SnapshotChecksumIgnored: 22, "a piece of a snapshot is taken as it comes",
+        from "Jepsen NATS 2.12.1", by test("quorate-mvcc", "store", "a_snapshot_that_is_not_right_is_refused");
+    AppliedWhileInstalling: 23, "entries are applied while a snapshot is being installed",
+        from "openraft eed681d5, etcd #20653", by simulator;
+
+    // ---- Row 24: watches.
+    WatchLosesAtHandOver: 24, "an event is lost where a watcher goes from the history to the present",
+        from "etcd #17529", by test("quorate-mvcc", "goldenscript", "watch_atomic");
+    WatchRepeatsAtHandOver: 24, "an event comes twice where a watcher goes from the history to the present",
+        from "etcd #18089", by test("quorate-mvcc", "goldenscript", "watch_hand_over");
+    WatchSplitsRevision: 24, "the changes of one revision are told in part",
+        from "etcd #19179", by test("quorate-mvcc", "goldenscript", "watch_too_large");
+    WatchMissesCompaction: 24, "a watcher whose history is compacted is told nothing",
+        from "etcd #18089, #19179", by test("quorate-mvcc", "goldenscript", "watch_compacted");
+    WatchBeforeItsTime: 24, "a watcher of the future is told of the present",
+        from "etcd #20221", by test("quorate-mvcc", "goldenscript", "watch_future");
+    WatchProgressTooEarly: 24, "progress is reported to watchers that are behind",
+        from "etcd #15220", by test("quorate-mvcc", "goldenscript", "watch_progress_behind");
+
+    // ---- Row 25: members that apply the same and come to differ.
+    CompactionByLocalProgress: 25, "whether a revision is compacted depends on how far this member has cleaned up",
+        from "etcd #18667", by simulator;
+
+    // ---- Rows 27 and 32: time.
+    SlowDiskLeads: 27, "a leader whose disk is the slow one leads on",
+        from "etcd #13527, #14501", by test("quorate-raft", "scripts", "durable_leader_hangs");
+    HeartbeatUnheard: 32, "a heartbeat does not move the election timer",
+        from "openraft 5e15946d", by test("quorate-raft", "paper", "s5_2_a_follower_stays_one");
+
+    // ---- Rows 28 to 30: disks.
+    BatchNotSynced: 4, "the log calls a batch durable without a sync",
+        from "Jepsen NATS 2.12.1", by simulator;
+    SegmentNotSynced: 29, "a new segment of the log is not synced",
+        from "ALICE, OSDI 2014", by simulator;
+    DirectoryNotSynced: 29, "the name of a new segment is not synced",
+        from "ALICE, OSDI 2014", by simulator;
+    FailedSyncRetried: 29, "a log whose sync failed goes on",
+        from "Rebello and others, ATC 2020", by test("quorate-wal", "faults", "every_call_may_fail_once");
+    BodyChecksumIgnored: 30, "a record is read without a look at the checksum of its body",
+        from "Jepsen NATS 2.12.1", by test("quorate-wal", "damage", "every_flipped_bit");
+    DamageCutAway: 30, "damage in the middle of the log is cut away as if it were torn",
+        from "etcd decoder.go isTornEntry", by test("quorate-wal", "damage", "every_flipped_bit");
+    TornTailNotZeroed: 30, "what a torn batch left behind the end of the log stays there",
+        from "etcd #11488", by test("quorate-wal", "crash", "a_shorter_batch_does_not_bring_a_torn_one_back");
+
+    // ---- Row 31: once and no more.
+    ForwardTakenTwice: 31, "a leader takes a command twice that arrives twice",
+        from "Redpanda #3039", by simulator;
+    RetriedWhileUnknown: 31, "a command is given to the next leader while it may still commit",
+        from "Redis-Raft, Jepsen 2020", by simulator;
+
+    // ---- Rows 33 and 34: waiting, and room.
+    WaiterDropped: 33, "nobody answers a client whose command the next leader commits",
+        from "openraft 1d5cc706, 43dd8b6f", by simulator;
+    WaitsForNobody: 33, "a node without a leader wakes up again and again",
+        from "ours, 13e5325", by simulator;
+    LastAppendNotRepeated: 33, "the last append of a full window is lost for good",
+        from "ours, e28e13b", by test("quorate-raft", "scripts", "replication_lost_last_append");
+    OldAnswerEndsProbe: 34, "an answer from before a probe begins replication anew: a storm",
+        from "ours, e28e13b", by simulator;
+    LogUnbounded: 34, "a leader without a quorum takes whatever it is given",
+        from "openraft, a stalled quorum", by test("quorate-raft", "scripts", "propose_limits");
+
+    // ---- Rows 35 and 36: leadership that moves.
+    TransferVoteUnchecked: 35, "a vote at the leader's wish does not look at the log",
+        from "openraft d000ee20", by simulator;
+    TransferToLagging: 35, "a member that is behind is told to take over",
+        from "hashicorp/raft 1.6.1", by test("quorate-raft", "scripts", "transfer_catch_up");
+    ProposedDuringTransfer: 35, "a leader takes commands while it hands over",
+        from "hashicorp/raft 1.6.0", by test("quorate-raft", "scripts", "transfer");
+    TransferToRejoining: 36, "leadership is handed to a member that lost its disk",
+        from "ours, 402f66a", by test("quorate-raft", "scripts", "transfer_refused");
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate alloc;
+
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn bugs_are_of_rows_that_exist_and_say_what_they_are() {
+        let mut titles = BTreeSet::new();
+        for exhibit in Bug::ALL.iter().map(|bug| bug.exhibit()) {
+            assert!(exhibit.row <= 38, "{exhibit:?}");
+            assert!(titles.insert(exhibit.title), "twice: {exhibit:?}");
+            assert!(!exhibit.from.is_empty() && exhibit.places > 0, "{exhibit:?}");
+        }
+    }
+
+    #[cfg(not(museum))]
+    #[test]
+    fn nothing_is_alive() {
+        assert!(Bug::ALL.iter().all(|bug| !crate::is_alive(*bug)));
+    }
+}

@@ -1,0 +1,132 @@
+//! The museum of planted bugs (`crates/planted`): is each of them found, by what, and how soon?
+//!
+//! One build has them all; an environment variable says which one is alive. For each bug either the
+//! simulator runs seed after seed until one fails, or a named test must fail, as the catalogue says.
+//! Afterwards the same seeds run with no bug alive, and none may fail: a check that sees bugs where
+//! there are none finds nothing.
+//!
+//! `--quick` begins each search at the seed that `crates/planted/found.txt` remembers, so that the gate
+//! can afford it. The whole search begins every bug at the same seed, and its figures are those to
+//! quote.
+
+mod options;
+mod report;
+mod run;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fs, io};
+
+use quorate_planted::{Bug, Exhibit, Finder};
+
+use crate::workspace;
+use options::Options;
+use run::Builds;
+
+/// How the command is used.
+pub(crate) const USAGE: &str =
+    "[--quick] [--only BUG] [--from SEED] [--seeds-max N] [--json FILE] [--record]";
+
+/// The seed that found each bug, for the quick visit.
+const FOUND: &str = "crates/planted/found.txt";
+
+/// How many seeds must pass without a bug, at least.
+const SILENT_SEEDS_MIN: u64 = 1_000;
+
+/// Visits the museum.
+///
+/// # Errors
+///
+/// A bug that is not found, a false alarm, or something that can't be built.
+pub(crate) fn run() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    let Some(options) = Options::parse(&arguments) else {
+        return Err(io::Error::other(format!("usage: cargo xtask museum {USAGE}")));
+    };
+    let mut found = read_found(&fs::read_to_string(workspace::root().join(FOUND))?)?;
+    let bugs: Vec<Exhibit> = Bug::ALL.iter().map(|bug| bug.exhibit()).collect();
+    let bugs: Vec<Exhibit> = bugs
+        .into_iter()
+        .filter(|bug| options.only.as_ref().is_none_or(|n| n == bug.name))
+        .collect();
+    if bugs.is_empty() {
+        return Err(io::Error::other("there is no such bug"));
+    }
+    let builds = Builds::make(&bugs)?;
+    let mut verdicts = Vec::new();
+    for bug in bugs {
+        let verdict = match bug.finder {
+            Finder::Test { package, program, name } => builds.test(&bug, package, program, name)?,
+            Finder::Simulator => {
+                let known = found.get(bug.name).copied().filter(|_| options.quick);
+                builds.simulate(&bug, known.unwrap_or(options.from), options.seeds_max)?
+            }
+        };
+        println!("{}", report::line(&verdict));
+        verdicts.push(verdict);
+    }
+    if options.quick {
+        let seeds: BTreeSet<u64> = verdicts.iter().filter_map(|verdict| verdict.seed).collect();
+        for seed in &seeds {
+            builds.pass(*seed, 1)?;
+        }
+        println!("no bug, no alarm: the same {} seeds pass without one", seeds.len());
+    } else {
+        let most = verdicts.iter().filter_map(|verdict| verdict.seeds).max();
+        let seeds = most.unwrap_or_default().max(SILENT_SEEDS_MIN);
+        builds.pass(options.from, seeds)?;
+        println!("no bug, no alarm: {seeds} seeds from {} pass without one", options.from);
+    }
+    if options.record {
+        let seeds = verdicts.iter().filter_map(|verdict| Some((verdict.bug.name, verdict.seed?)));
+        found.extend(seeds.map(|(name, seed)| (name.to_owned(), seed)));
+        fs::write(workspace::root().join(FOUND), write_found(&found))?;
+    }
+    if let Some(path) = &options.json {
+        fs::write(path, report::json(&verdicts))?;
+    }
+    println!("{}", report::summary(&verdicts));
+    let missed: Vec<&str> =
+        verdicts.iter().filter(|v| !v.is_found()).map(|verdict| verdict.bug.name).collect();
+    if missed.is_empty() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("not found: {}", missed.join(", "))))
+}
+
+/// The seeds of the last search, by bug.
+fn read_found(text: &str) -> io::Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let known = line.split_once(' ').and_then(|(bug, seed)| Some((bug, seed.parse().ok()?)));
+        let Some((bug, seed)) = known else {
+            return Err(io::Error::other(format!("{FOUND}: {line:?} is no bug and its seed")));
+        };
+        found.insert(bug.to_owned(), seed);
+    }
+    Ok(found)
+}
+
+fn write_found(found: &BTreeMap<String, u64>) -> String {
+    let mut text = String::from(
+        "# The seed at which the simulator last found each bug; written by `cargo xtask museum --record`.\n\
+         # A change of what a seed draws makes these stale: the search then goes on from here.\n",
+    );
+    for bug in Bug::ALL.iter().map(|bug| bug.exhibit().name) {
+        if let Some(seed) = found.get(bug) {
+            text.push_str(&format!("{bug} {seed}\n"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_read_as_it_was_written() {
+        let found = BTreeMap::from([("HalfElects".to_owned(), 7)]);
+        assert_eq!(read_found(&write_found(&found)).unwrap(), found);
+        assert!(read_found("HalfElects seven").is_err());
+    }
+}

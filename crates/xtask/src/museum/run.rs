@@ -1,0 +1,200 @@
+//! The build that has the bugs, and what is run in it.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use quorate_planted::{Exhibit, Finder, SELECTED_BY};
+
+use super::report::Verdict;
+use crate::workspace;
+
+/// The flag that turns the bugs on. A build with it shares nothing with any other build.
+const FLAG: &str = "--cfg museum";
+const PROFILE: &str = "museum";
+const TARGET: &str = "target/museum";
+
+/// How long a search may take. A bug could also be one that never ends.
+const LIMIT: Duration = Duration::from_secs(3_600);
+
+/// The programs that have the bugs.
+pub(super) struct Builds {
+    simulator: PathBuf,
+}
+
+impl Builds {
+    /// Builds what the search for these bugs needs. The tests among it must pass as long as no bug is
+    /// alive.
+    pub(super) fn make(bugs: &[Exhibit]) -> io::Result<Self> {
+        let status = cargo()
+            .args(["build", "--quiet", "--package", "quorate-sim"])
+            .args(["--profile", PROFILE, "--target-dir", TARGET])
+            .status()?;
+        if !status.success() {
+            return Err(io::Error::other("the simulator does not build with the bugs"));
+        }
+        let simulator = workspace::root().join(TARGET).join(PROFILE).join("quorate-sim");
+        let programs: BTreeSet<(&str, &str)> = bugs
+            .iter()
+            .filter_map(|bug| match bug.finder {
+                Finder::Test { package, program, .. } => Some((package, program)),
+                Finder::Simulator => None,
+            })
+            .collect();
+        for (package, program) in programs {
+            let (status, output) = run(test(package, program), None)?;
+            if !status.success() {
+                let what = format!("{package}, test {program} fails with no bug alive:\n{output}");
+                return Err(io::Error::other(what));
+            }
+        }
+        Ok(Self { simulator })
+    }
+
+    /// Runs seeds with this bug alive until one fails.
+    pub(super) fn simulate(&self, bug: &Exhibit, from: u64, seeds_max: u64) -> io::Result<Verdict> {
+        let started = Instant::now();
+        let mut swarm = self.swarm(from, seeds_max);
+        swarm.arg("--until-failure");
+        let (status, output) = run(swarm, Some(bug.name))?;
+        let failure = output.lines().find_map(Failure::parse);
+        let by = match &failure {
+            Some(failure) => Ok(failure.by.clone()),
+            None if status.success() => Err(format!("{seeds_max} seeds from {from} pass")),
+            None => Err(format!("the simulator ended with {status}")),
+        };
+        let seed = failure.map(|failure| failure.seed);
+        let seeds = Some(seed.map_or(seeds_max, |seed| seed - from + 1));
+        Ok(Verdict { bug: *bug, by, seed, seeds, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// Runs a test with this bug alive, which must fail for it.
+    pub(super) fn test(
+        &self,
+        bug: &Exhibit,
+        package: &str,
+        program: &str,
+        name: &str,
+    ) -> io::Result<Verdict> {
+        let started = Instant::now();
+        let (status, output) = run(test(package, program), Some(bug.name))?;
+        let names_it = output.lines().any(|line| line.contains(name) && !line.ends_with("... ok"));
+        let by = if status.success() {
+            Err(format!("{package}, test {program} passes"))
+        } else if names_it {
+            Ok(format!("{package}, test {program}: {name}"))
+        } else {
+            Err(format!("{package}, test {program} fails, and not in {name}"))
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Verdict { bug: *bug, by, seed: None, seeds: None, seconds })
+    }
+
+    /// Runs seeds with no bug alive, none of which may fail.
+    pub(super) fn pass(&self, from: u64, seeds: u64) -> io::Result<()> {
+        let (status, output) = run(self.swarm(from, seeds), None)?;
+        if status.success() {
+            return Ok(());
+        }
+        let alarm = output.lines().find(|line| Failure::parse(line).is_some());
+        let what = alarm.unwrap_or("the simulator did not end well");
+        Err(io::Error::other(format!("a false alarm, with no bug alive: {what}")))
+    }
+
+    fn swarm(&self, from: u64, seeds: u64) -> Command {
+        let mut command = Command::new(&self.simulator);
+        command.args(["swarm", "--from", &from.to_string(), "--seeds", &seeds.to_string()]);
+        command
+    }
+}
+
+/// How the simulator tells of a seed that fails.
+struct Failure {
+    seed: u64,
+    /// The property that was violated, or what the code itself asserts.
+    by: String,
+}
+
+impl Failure {
+    /// Reads `seed 7 fails after 1.5 s: oracle: a read of …`.
+    fn parse(line: &str) -> Option<Self> {
+        let (seed, rest) = line.strip_prefix("seed ")?.split_once(" fails after ")?;
+        let (_, what) = rest.split_once(" s: ")?;
+        let (property, detail) = what.split_once(": ").unwrap_or((what, ""));
+        let by = if property == "panic" {
+            let words: Vec<&str> = detail.split_whitespace().take(12).collect();
+            format!("assertion \"{}\"", words.join(" "))
+        } else {
+            property.to_owned()
+        };
+        Some(Self { seed: seed.parse().ok()?, by })
+    }
+}
+
+/// A cargo that builds the bugs in.
+fn cargo() -> Command {
+    let mut command =
+        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(workspace::root()).env("RUSTFLAGS", FLAG);
+    command
+}
+
+fn test(package: &str, program: &str) -> Command {
+    let mut command = cargo();
+    command
+        .args(["test", "--quiet", "--package", package, "--test", program])
+        .args(["--profile", PROFILE, "--target-dir", TARGET])
+        // What a random test finds here is no news to keep.
+        .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
+    command
+}
+
+/// Runs a command with a bug alive in it, if any, to its end. Returns all that it said.
+fn run(mut command: Command, bug: Option<&str>) -> io::Result<(ExitStatus, String)> {
+    command.env(SELECTED_BY, bug.unwrap_or_default());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let (mut out, mut err) =
+        (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
+    let errors = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        err.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let output = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        out.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let end = Instant::now() + LIMIT;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > end {
+            child.kill()?;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let mut bytes = output.join().expect("it only reads")?;
+    bytes.extend(errors.join().expect("it only reads")?);
+    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_simulators_own_words_are_understood() {
+        let by = |line| Failure::parse(line).map(|failure| (failure.seed, failure.by));
+        let oracle = "seed 56 fails after 9.262233 s: oracle: a read of b\"key-7\" sees i229";
+        assert_eq!(by(oracle), Some((56, "oracle".to_owned())));
+        let panic = "seed 18 fails after 1.1 s: panic: more is durable than was written";
+        let expected = "assertion \"more is durable than was written\"".to_owned();
+        assert_eq!(by(panic), Some((18, expected)));
+        assert_eq!(by("swarm: 10 seeds, 0 failures"), None);
+    }
+}
