@@ -38,6 +38,12 @@ pub trait Disk: Send + Debug {
     /// If it can't be read, or with [`io::ErrorKind::FileTooLarge`] if it is longer than `bytes_max`.
     fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>>;
 
+    /// The length of a segment, in bytes.
+    ///
+    /// # Errors
+    /// If the system says so.
+    fn length(&mut self, segment: u64) -> io::Result<u64>;
+
     /// A part of a segment, as it is on the disk itself where the system can be asked for that. It is
     /// shorter where the segment ends.
     ///
@@ -210,6 +216,10 @@ impl Disk for FileDisk {
         // The limit once more, should the file grow meanwhile.
         file.take(bytes_max).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn length(&mut self, segment: u64) -> io::Result<u64> {
+        Ok(fs::metadata(self.path_of(segment))?.len())
     }
 
     fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {

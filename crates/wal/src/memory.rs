@@ -351,6 +351,10 @@ impl Disk for MemDisk {
         Ok(node.visible.clone())
     }
 
+    fn length(&mut self, segment: u64) -> io::Result<u64> {
+        Ok(self.state().node(segment)?.visible.len() as u64)
+    }
+
     fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
         self.before(Call::ReadPart { segment, offset, bytes })?;
         let mut state = self.state();

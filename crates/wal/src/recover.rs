@@ -368,10 +368,39 @@ fn cut(
     }
 }
 
+/// How much of a segment is given up where a disk can't read it.
+const PIECE_BYTES: usize = 4096;
+
+/// Everything in a segment. Where the disk can read a part of it only, the others are what no record is.
 pub(crate) fn read(disk: &mut dyn Disk, segment: u64) -> Result<Vec<u8>, OpenError> {
-    disk.read(segment, SEGMENT_BYTES_MAX)
-        .map_err(|e| failed(format!("read segment {segment:016x}"), e))
+    let failed = |error| failed(format!("read segment {segment:016x}"), error);
+    let error = match disk.read(segment, SEGMENT_BYTES_MAX) {
+        Ok(bytes) => return Ok(bytes),
+        Err(error) => error,
+    };
+    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge) {
+        return Err(failed(error));
+    }
+    let length = disk.length(segment).map_err(failed)?;
+    if length > SEGMENT_BYTES_MAX {
+        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+    }
+    let mut bytes = vec![UNREADABLE; usize::try_from(length).expect("a segment is capped")];
+    let mut is_any_read = false;
+    for (number, piece) in bytes.chunks_mut(PIECE_BYTES).enumerate() {
+        let offset = (number * PIECE_BYTES) as u64;
+        if let Ok(read) = disk.read_part(segment, offset, piece.len()) {
+            is_any_read = true;
+            let count = read.len().min(piece.len());
+            piece[..count].copy_from_slice(&read[..count]);
+        }
+    }
+    // A disk that reads nothing is not one with damage. Perhaps it is back tomorrow.
+    if is_any_read { Ok(bytes) } else { Err(failed(error)) }
 }
+
+/// What stands for bytes that can't be read: neither zeros nor the begin of a record.
+const UNREADABLE: u8 = 0xee;
 
 pub(crate) fn failed(attempt: impl Into<String>, source: io::Error) -> OpenError {
     OpenError::Io { attempt: attempt.into(), source }

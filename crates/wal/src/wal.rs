@@ -169,7 +169,9 @@ impl Wal {
     pub fn open(mut disk: Box<dyn Disk>, options: WalOptions) -> Result<Opened, OpenError> {
         match recover(disk.as_mut(), options.record_bytes_max) {
             Ok(found) => {
-                let (wal, groups) = Self::of(disk, options, found);
+                let (mut wal, groups) = Self::of(disk, options, found);
+                // All of it was made durable. A power cut may have taken the mark.
+                wal.mark();
                 Ok(Opened::Whole(Box::new(wal), groups))
             }
             Err(Trouble::Damage(report)) => {

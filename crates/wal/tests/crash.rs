@@ -52,6 +52,10 @@ impl Disk for Filmed {
         self.disk.read(segment, bytes_max)
     }
 
+    fn length(&mut self, segment: u64) -> io::Result<u64> {
+        self.disk.length(segment)
+    }
+
     fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
         self.disk.read_part(segment, offset, bytes)
     }
@@ -293,6 +297,9 @@ fn without_the_sync_the_sweep_would_notice() {
         }
         fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
             self.0.read(segment, bytes_max)
+        }
+        fn length(&mut self, segment: u64) -> io::Result<u64> {
+            self.0.length(segment)
         }
         fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
             self.0.read_part(segment, offset, bytes)

@@ -19,6 +19,7 @@ use quorate_wal::{
 };
 
 const BLOCK_BYTES: usize = 4096;
+const EIO: Fault = Fault::Fails(std::io::ErrorKind::Other);
 
 /// A log, and what it should be.
 struct Log {
@@ -376,6 +377,46 @@ fn every_write_lost_or_astray() {
         }
     }
     assert!(named > 20, "{named}");
+}
+
+#[test]
+fn what_cannot_be_read_counts_as_damaged() {
+    let log = Log::of(many_groups(), 16384);
+    let mut named = 0;
+    for (segment, bytes) in images(&log.disk) {
+        for block in (0..bytes.len()).step_by(BLOCK_BYTES) {
+            let disk = log.disk.copy();
+            disk.set_faults(move |call| match call {
+                Call::Read { segment: read } if read == segment => Some(EIO),
+                Call::ReadPart { segment: read, offset, .. }
+                    if read == segment && offset == block as u64 =>
+                {
+                    Some(EIO)
+                }
+                _ => None,
+            });
+            let damaged = match log.open(&disk).unwrap() {
+                Opened::Whole(_, found) => {
+                    assert_eq!(found, log.model, "block {block} of segment {segment}");
+                    continue;
+                }
+                Opened::Damaged(damaged) => damaged,
+            };
+            let known = log.check_groups(&damaged, &format!("block {block} of segment {segment}"));
+            named += usize::from(known == Known::Named);
+            damaged.heal(healed(&log.model)).unwrap();
+            disk.clear_faults();
+            assert_eq!(reopen(&disk, log.options).1, log.model);
+        }
+    }
+    assert!(named > 0);
+    // A disk that reads nothing at all is another matter.
+    log.disk.set_faults(|call| match call {
+        Call::Read { .. } | Call::ReadPart { .. } => Some(EIO),
+        _ => None,
+    });
+    let error = log.open(&log.disk).map(|_| ()).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
 }
 
 #[test]

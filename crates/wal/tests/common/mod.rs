@@ -186,6 +186,10 @@ impl Disk for Failing {
         self.disk.read(segment, bytes_max)
     }
 
+    fn length(&mut self, segment: u64) -> io::Result<u64> {
+        self.disk.length(segment)
+    }
+
     fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
         self.call(Call::ReadPart)?;
         self.disk.read_part(segment, offset, bytes)
