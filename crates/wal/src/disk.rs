@@ -11,7 +11,7 @@ use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// A directory of segments.
+/// A directory of segments, with a mark beside them.
 ///
 /// *Durable* means: there after a power cut. Nothing is, until the sync that covers it has returned
 /// `Ok`; after a sync that failed, nobody knows, and asking again gives no better answer (the

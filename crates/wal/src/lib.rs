@@ -17,7 +17,11 @@
 //! | see what the log remembers of a group | `group.rs` |
 //! | follow a commit | `wal.rs`, with `batch.rs` |
 //! | know which segments are kept | `carry.rs` |
-//! | know what happens after a power cut, or to damage | `recover.rs` |
+//! | know what happens after a power cut | `recover.rs` |
+//! | know how damage is told from a torn tail | `mark.rs`, `recover.rs` |
+//! | know what is still known of a damaged log | `standing.rs`, `survey.rs`, `salvage.rs` |
+//! | make a damaged log whole | `heal.rs` |
+//! | find damage before it is needed | `scrub.rs` |
 //! | find the sync | `disk.rs` |
 //! | cut the power in a test | `memory.rs` |
 //! | let the disk fail in a test | `faults.rs` |
@@ -26,8 +30,8 @@
 //!
 //! No thread and no clock: a call does its work and returns, so the simulator runs this very code on
 //! a [`MemDisk`]. No read of single entries: Raft holds the tail since compaction in memory, and the
-//! log is read once, by [`Wal::open`]. No repair: damage is detected and reported exactly, and who
-//! wants the data back must ask other members. No retry of a failed sync: the pages may be gone
+//! log is read once, by [`Wal::open`]. No word with other members: [`Damaged`] names what is lost, and
+//! whoever can fetch it gives it to [`Damaged::heal`]. No retry of a failed sync: the pages may be gone
 //! though marked clean, so the log accepts nothing from then on and the process has to end.
 
 pub mod disk;

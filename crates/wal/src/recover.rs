@@ -14,28 +14,32 @@
 //!    whole, as the next one would not have been begun otherwise; the head of the next one proves with
 //!    its sequence and chain where the records ended.
 //! 3. Hence, when a record is bad at position P of the last segment: if any intact header after P has a
-//!    watermark beyond P, then P was durable, and is **damaged**: the log refuses to open and reports
-//!    the place. Records after P whose watermark is at or before P belong to the same batch; they show
-//!    only that the disk wrote its sectors out of order, and go with it.
+//!    watermark beyond P, or the mark (`mark.rs`) says so, then P was durable, and is **damaged**. Records
+//!    after P whose watermark is at or before P belong to the same batch; they show only that the disk
+//!    wrote its sectors out of order, and go with it.
 //! 4. If there is no such witness, P is in the last batch of the log, and the batch is cut at P: what is
 //!    before P stays. That may include records that were never acknowledged, which is harmless: Raft
 //!    never unlearns for lack of an answer.
 //! 5. The checkpoint of a segment is cut as a whole, with its segment. The segment before is then the
 //!    last; nothing it needs was removed, as removal waits until the new head is durable.
-//! 6. Where a checksum is right and yet what it covers is wrong (another place, another chain, another
-//!    version, an impossible value), no power cut explains it, and the log refuses.
+//! 6. Where a checksum is right and yet what it covers belongs to another place, no power cut explains
+//!    it: it is damage. Where what it covers makes no sense at all, no disk explains it, and the log is
+//!    refused.
+//!
+//! Nothing is changed on a damaged log; what can be saved of it is found out by `survey.rs` and
+//! `salvage.rs`. Here a log is read as one that is sound, so that a sound one is held against itself as
+//! strictly as can be: each record must lead to the standing that it tells.
 //!
 //! # What can't be told apart
 //!
-//! Damage to the *last* batch after it was synced looks exactly as a batch torn before: nothing after
-//! it exists to witness against it. So does damage that takes everything from some position to the
-//! end of the log, and a last segment whose file is gone. A log by itself can't know better; repair
-//! from other members can, since they were told of the acknowledgement. Until then, this is the limit
-//! of the promise, and the tests draw it exactly there.
+//! Where both slots of the mark are lost as well, damage to the *last* batch after it was synced looks exactly
+//! as a batch torn before: nothing after it exists to witness against it. So does damage that takes
+//! everything from some position to the end of the log, and a last segment whose file is gone. This is the
+//! limit of the promise, and the tests draw it exactly there.
 //!
 //! A client could put a forged witness into a command. It would have to guess the place, and then a
-//! power cut would have to lose just the header before it; what it gains is that a node refuses to
-//! start. A forged record is never read as one: records are found from the begin, by their lengths.
+//! power cut would have to lose just the header before it; what it gains is that a torn tail counts as
+//! damaged. A forged record is never read as one: records are found from the begin, by their lengths.
 //!
 //! # Before the first new record
 //!
@@ -74,7 +78,8 @@ pub enum OpenError {
         /// What the disk said.
         source: io::Error,
     },
-    /// Something that was durable once is damaged or missing. Nothing was changed.
+    /// What is there makes no sense, or nothing is left of it. Nothing was changed. There is no healing it:
+    /// the member is to be treated as one that lost its disk.
     Corrupt(Report),
 }
 
