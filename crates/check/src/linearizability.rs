@@ -16,8 +16,9 @@
 //!   must not name one that lies behind already, and what nobody knows the outcome of can only make a
 //!   revision that nobody claims.
 //! - *What was seen of a key* names the revision of its last put. So a put of unknown outcome whose value
-//!   was seen can have made one revision only, and none can have touched a key while it was seen
-//!   unchanged.
+//!   was seen can have made one revision only, none can have touched a key while it was seen
+//!   unchanged, none deleted it while it lived, and the version counts how many puts it. What can't be
+//!   told apart by anything that was seen need not be tried twice.
 //!
 //! The first lets all keys be searched together. To partition a history by its keys, as is often
 //! done, would lose what the revisions say about different keys, and finds nothing sooner here. See

@@ -17,7 +17,7 @@ use crate::model;
 use crate::oracle::RequestId;
 
 /// How many steps the search may take for each operation. Three are usual.
-const STEPS_PER_OPERATION: u64 = 100;
+const STEPS_PER_OPERATION: u64 = 30;
 
 /// What the clients saw.
 #[derive(Debug, Default)]

@@ -3,6 +3,8 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use quorate_mvcc::Error;
+
 use super::evidence::Evidence;
 use super::fingerprint::Fingerprint;
 use super::pending::Pending;
@@ -38,6 +40,8 @@ pub(super) struct Search<'a> {
     evidence: Evidence,
     /// By operation: the one revision that it can have made.
     pinned: Vec<Option<i64>>,
+    /// By operation: of those that can be exchanged for one another, a number that they share.
+    alike: Vec<usize>,
     fingerprint: Fingerprint,
     visited: BTreeSet<Fingerprint>,
     stack: Vec<Step>,
@@ -66,6 +70,10 @@ impl<'a> Search<'a> {
         for (at, revision) in pending.unknown().zip(evidence.pinned(&unknown)) {
             pinned[at] = revision;
         }
+        let mut alike = alloc::vec![0; history.len()];
+        for (at, kind) in pending.unknown().zip(evidence.alike(&unknown)) {
+            alike[at] = kind;
+        }
         let deepest = Deepest { left: usize::MAX, order: Vec::new(), next: Vec::new() };
         Self {
             history,
@@ -73,6 +81,7 @@ impl<'a> Search<'a> {
             pending,
             evidence,
             pinned,
+            alike,
             fingerprint: Fingerprint::default(),
             visited: BTreeSet::new(),
             stack: Vec::new(),
@@ -147,14 +156,21 @@ impl<'a> Search<'a> {
         let mut untried = Vec::new();
         let next = self.model.revision() + 1;
         let is_claimed = self.evidence.is_claimed(next);
+        let known: Vec<usize> = self.pending.next_known().collect();
+        let needs_compaction = known.iter().any(|&operation| self.was_compacted_for(operation));
+        let mut kinds = BTreeSet::new();
         for operation in self.pending.next_unknown() {
             let elsewhere = self.pinned[operation].is_some_and(|pinned| pinned != next);
-            if !(elsewhere || is_claimed && always_writes(&self.history[operation].request)) {
+            let hopeless = match &self.history[operation].request {
+                Request::Put(_) => is_claimed,
+                Request::Compact { .. } => !needs_compaction,
+                _ => false,
+            };
+            if !elsewhere && !hopeless && kinds.insert(self.alike[operation]) {
                 untried.push(operation);
             }
         }
         untried.reverse();
-        let known: Vec<usize> = self.pending.next_known().collect();
         untried.extend(known.into_iter().rev());
         self.stack.last_mut().expect("it was pushed").untried = untried;
     }
@@ -219,6 +235,13 @@ impl<'a> Search<'a> {
         None
     }
 
+    /// Whether a client was told that what it asked for was compacted. Only this needs a compaction of
+    /// unknown outcome: where another compaction comes between, that one will do, or both are void.
+    fn was_compacted_for(&self, operation: usize) -> bool {
+        let outcome = &self.history[operation].outcome;
+        matches!(outcome, Outcome::Known { reply: Err(Error::Compacted), .. })
+    }
+
     fn toggle(&mut self, operation: usize, undo: &Undo) {
         self.fingerprint.toggle(Fingerprint::operation(operation));
         for (at, (key, before)) in undo.keys.iter().enumerate() {
@@ -242,9 +265,4 @@ impl<'a> Search<'a> {
             self.fingerprint.toggle(Fingerprint::compacted(self.model.compacted()));
         }
     }
-}
-
-/// Whether a request makes a revision in any state in which it is not refused.
-fn always_writes(request: &Request) -> bool {
-    matches!(request, Request::Put(_))
 }
