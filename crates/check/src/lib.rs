@@ -18,6 +18,7 @@
 //!
 //! - [`replay`] holds every reply against all [`changes`] that were made, whatever the time.
 //! - [`watch`] has one file for each of the nine promises of a watch.
+//! - [`state_hash`] compares what members say of their states.
 //!
 //! **To add a checker**: a file that says what it demands, where that is written down, and a test in
 //! which exactly this checker notices a corruption. A checker that never fired is decoration.
@@ -33,6 +34,7 @@ pub mod invariants;
 pub mod linearizability;
 pub mod model;
 pub mod replay;
+pub mod state_hash;
 mod violation;
 pub mod watch;
 
