@@ -18,6 +18,7 @@
 //!
 //! - [`replay`] holds every reply against all [`changes`] that were made, whatever the time.
 //! - [`watch`] has one file for each of the nine promises of a watch.
+//! - [`lease`] has one file for each promise of a lease.
 //! - [`state_hash`] compares what members say of their states.
 //!
 //! **To add a checker**: a file that says what it demands, where that is written down, and a test in
@@ -31,6 +32,7 @@ mod claim;
 pub mod cluster;
 pub mod history;
 pub mod invariants;
+pub mod lease;
 pub mod linearizability;
 pub mod model;
 pub mod replay;
