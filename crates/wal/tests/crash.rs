@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{
-    Model, SMALL, Step, append, apply, hard_state, images, is_prefix, models, open, reopen,
-    workload, write,
+    Model, SMALL, Step, append, apply, check_groups, entries, hard_state, healed, images,
+    is_prefix, leftovers, models, open, reopen, unsynced, workload, write,
 };
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Disk, Fate, MemDisk, Unsynced, Wal};
+use quorate_wal::{Disk, Fate, MemDisk, Opened, Unsynced, Wal, WalOptions};
 
 /// A disk that is copied before every call that changes it: what a power cut would find.
 #[derive(Clone, Debug, Default)]
@@ -99,16 +99,6 @@ fn film(batches: &[Vec<Step>]) -> Vec<(usize, MemDisk)> {
         filmed.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
     filmed.film()
-}
-
-/// What is not durable on a disk.
-fn unsynced(disk: &MemDisk) -> Vec<Unsynced> {
-    let mut all = Vec::new();
-    disk.copy().crash(|what| {
-        all.push(what);
-        Fate::Kept
-    });
-    all
 }
 
 /// What a crashed disk holds must be all that was acknowledged, and of the batch under way some first
@@ -328,4 +318,93 @@ fn without_the_sync_the_sweep_would_notice() {
     write(&mut wal, &[hard_state(1, 1, Some(1))]).unwrap();
     disk.crash(|_| Fate::Lost);
     assert!(open(&disk, SMALL).unwrap().1.is_empty(), "the vote is gone");
+}
+
+/// Batches of a few blocks, with carried groups and several segments.
+const LARGE: WalOptions = WalOptions { segment_bytes: 24 << 10, record_bytes_max: 4096 };
+
+fn large_workload() -> Vec<Vec<Step>> {
+    let mut batches = vec![vec![hard_state(9, 1, None), append(9, 1, 0, 20)]];
+    for round in 0..6 {
+        let last = 60 * round;
+        batches.push(vec![append(1, round + 1, last, last + 60), hard_state(2, round, None)]);
+        batches.push(vec![
+            append(2, 1, 3 * round, 3 * round + 3),
+            append(1, round + 1, last + 50, last + 60),
+        ]);
+        batches.push(vec![common::compact(1, round + 1, last + 55)]);
+    }
+    batches
+}
+
+#[test]
+fn with_each_sector_and_block_of_large_batches_lost_kept_or_torn() {
+    let batches = large_workload();
+    let models = models(&batches);
+    let filmed = Filmed::default();
+    let (mut wal, _) = Wal::open_whole(Box::new(filmed.clone()), LARGE).unwrap();
+    for batch in &batches {
+        write(&mut wal, batch).unwrap();
+        filmed.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+    let mut count = 0;
+    for (acknowledged, disk) in filmed.film() {
+        let under_way = batches.get(acknowledged).map_or(&[][..], |batch| batch);
+        for left in leftovers(&disk) {
+            let (_, found) = reopen(&left, LARGE);
+            let what = format!("after {acknowledged} batches");
+            assert!(is_prefix(&found, &models[acknowledged], under_way), "{what}: {found:#?}");
+            // What was told is durable at once.
+            left.crash(|_| Fate::Lost);
+            assert_eq!(reopen(&left, LARGE).1, found, "{what}");
+            count += 1;
+        }
+    }
+    assert!(count > 1_000, "{count}");
+}
+
+#[test]
+fn in_the_midst_of_healing() {
+    let batches = workload();
+    let model = models(&batches).pop().unwrap();
+    let once = entries(&batches);
+    let disk = MemDisk::new();
+    let (mut wal, _) = reopen(&disk, SMALL);
+    batches.iter().for_each(|batch| write(&mut wal, batch).unwrap());
+    disk.write_back_marks();
+    let (mut before, mut after) = (0, 0);
+    for (segment, bytes) in images(&disk) {
+        for begin in (0..bytes.len()).step_by(2 * SECTOR_BYTES) {
+            let disk = disk.copy();
+            disk.damage(segment, |bytes| {
+                let end = (begin + SECTOR_BYTES).min(bytes.len());
+                bytes[begin..end].fill(0);
+            });
+            let filmed = Filmed::on(disk);
+            let Opened::Damaged(damaged) = Wal::open(Box::new(filmed.clone()), SMALL).unwrap()
+            else {
+                continue;
+            };
+            let known = damaged.groups.clone();
+            damaged.heal(healed(&model)).unwrap();
+            for (_, moment) in filmed.film() {
+                for left in leftovers(&moment) {
+                    match Wal::open(Box::new(left.clone()), SMALL).unwrap() {
+                        Opened::Whole(_, found) => {
+                            assert_eq!(found, model);
+                            after += 1;
+                        }
+                        Opened::Damaged(damaged) => {
+                            check_groups(&damaged, &model, &once, "healing was interrupted");
+                            assert_eq!(damaged.groups, known, "what was known is forgotten");
+                            damaged.heal(healed(&model)).unwrap();
+                            assert_eq!(reopen(&left, SMALL).1, model);
+                            before += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(before > 100 && after > 100, "{before} before it was done, {after} after");
 }

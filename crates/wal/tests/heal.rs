@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use common::{
-    Model, Step, append, apply, compact, hard_state, images, is_prefix, models, reopen, workload,
-    write,
+    Known, Model, Step, append, apply, check_groups, compact, entries, hard_state, healed, images,
+    is_prefix, models, reopen, workload, write,
 };
 use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record, Recovered, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
@@ -43,12 +43,7 @@ impl Log {
         let (mut wal, _) = reopen(&disk, options);
         batches.iter().for_each(|batch| write(&mut wal, batch).unwrap());
         let mut models = models(&batches);
-        let mut entries: BTreeMap<GroupId, Vec<Entry>> = BTreeMap::new();
-        for (group, record) in batches.iter().flatten() {
-            if let Record::Append(appended) = record {
-                entries.entry(*group).or_default().extend(appended.iter().cloned());
-            }
-        }
+        let entries = entries(&batches);
         let model = models.pop().expect("the last");
         Self { disk, options, batches, model, models, entries }
     }
@@ -90,7 +85,7 @@ impl Log {
         };
         assert!(images(disk) == image, "{what}: the damage was touched");
         assert!(!damaged.reports.is_empty());
-        let known = self.check_groups(&damaged, what);
+        let known = check_groups(&damaged, &self.model, &self.entries, what);
         let again = self.open(disk);
         let Ok(Opened::Damaged(again)) = again else {
             panic!("{what}: the second opening differs")
@@ -111,67 +106,6 @@ impl Log {
         assert!(oldest > image.last().unwrap().0, "{what}: the old segments are still there");
         known
     }
-
-    fn check_groups(&self, damaged: &Damaged, what: &str) -> Known {
-        let mut known = Known::Healthy;
-        for (group, truth) in &self.model {
-            let last = truth.entries.last().map_or(truth.base, |entry| entry.id);
-            let what = format!("{what}, group {group}");
-            match damaged.groups.get(group) {
-                Some(Remembered::Whole(recovered)) => assert_eq!(recovered, truth, "{what}"),
-                Some(Remembered::Damaged(salvage)) => {
-                    assert_eq!(salvage.hard_state, truth.hard_state, "{what}");
-                    assert_eq!((salvage.base, salvage.last), (truth.base, last), "{what}");
-                    assert!(!salvage.lost.is_empty(), "{what}");
-                    let mut sound = salvage.entries.iter();
-                    for entry in &truth.entries {
-                        if salvage.lost.iter().any(|lost| lost.contains(entry.id)) {
-                            continue;
-                        }
-                        assert_eq!(sound.next(), Some(entry), "{what}: neither sound nor lost");
-                    }
-                    assert_eq!(sound.next(), None, "{what}: more than there was");
-                    let lost: u64 =
-                        salvage.lost.iter().map(|lost| lost.last.index.0 + 1 - lost.first.0).sum();
-                    let both = lost as usize + salvage.entries.len();
-                    assert_eq!(both, truth.entries.len(), "{what}: more than there was");
-                    known = known.max(Known::Named);
-                }
-                Some(Remembered::Forgotten(recovered)) => {
-                    assert!(recovered.hard_state.term <= truth.hard_state.term, "{what}");
-                    let once = self.entries.get(group).map_or(&[][..], |entries| entries);
-                    let is_known = |entry| once.contains(entry);
-                    assert!(recovered.entries.iter().all(is_known), "{what}: {recovered:?}");
-                    known = known.max(Known::Forgotten);
-                }
-                None => known = known.max(Known::Forgotten),
-            }
-        }
-        let unknown = damaged.groups.keys().find(|group| !self.model.contains_key(group));
-        assert_eq!(unknown, None, "{what}: a group that never was");
-        known
-    }
-}
-
-/// What an opening knew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Known {
-    /// There was no damage to see.
-    Whole,
-    /// The last batch was taken for a torn one.
-    Cut,
-    /// Damage that took nothing.
-    Healthy,
-    /// All but the contents of entries.
-    Named,
-    /// Not everything.
-    Forgotten,
-    /// Nothing: there is no record left, and no mark.
-    Lost,
-}
-
-fn healed(model: &Model) -> BTreeMap<GroupId, Healed> {
-    model.iter().map(|(group, recovered)| (*group, recovered.clone().into())).collect()
 }
 
 /// What a log would be that is simply cut at the damage.
@@ -308,7 +242,7 @@ fn any_file_gone() {
         let Ok(Opened::Damaged(damaged)) = log.open(&disk) else {
             panic!("without any segment, the log is taken for a new one");
         };
-        log.check_groups(&damaged, "without any segment");
+        check_groups(&damaged, &log.model, &log.entries, "without any segment");
         damaged.heal(healed(&log.model)).unwrap();
         assert_eq!(reopen(&disk, log.options).1, log.model);
     }
@@ -402,7 +336,12 @@ fn what_cannot_be_read_counts_as_damaged() {
                 }
                 Opened::Damaged(damaged) => damaged,
             };
-            let known = log.check_groups(&damaged, &format!("block {block} of segment {segment}"));
+            let known = check_groups(
+                &damaged,
+                &log.model,
+                &log.entries,
+                &format!("block {block} of segment {segment}"),
+            );
             named += usize::from(known == Known::Named);
             damaged.heal(healed(&log.model)).unwrap();
             disk.clear_faults();

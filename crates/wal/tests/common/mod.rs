@@ -1,14 +1,16 @@
 //! What the tests share: a naive model, a workload, and a disk that fails when told to.
 #![allow(dead_code, reason = "each test uses a part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use quorate_raft::{Entry, EntryId, GroupId, HardState, NodeId, Payload, Record, Recovered, Term};
-use quorate_wal::{Disk, MemDisk, OpenError, Wal, WalOptions};
+use quorate_raft::{
+    Entry, EntryId, GroupId, HardState, NodeId, Payload, Record, Recovered, Remembered, Term,
+};
+use quorate_wal::{Damaged, Disk, Fate, Healed, MemDisk, OpenError, Unsynced, Wal, WalOptions};
 
 /// Groups as a `Vec` would remember them.
 pub(crate) type Model = BTreeMap<GroupId, Recovered>;
@@ -240,3 +242,134 @@ pub(crate) fn images(disk: &MemDisk) -> Vec<(u64, Vec<u8>)> {
     let names = disk.segments().unwrap();
     names.into_iter().map(|name| (name, disk.read(name, u64::MAX).unwrap())).collect()
 }
+
+/// What an opening knew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Known {
+    /// There was no damage to see.
+    Whole,
+    /// The last batch was taken for a torn one.
+    Cut,
+    /// Damage that took nothing.
+    Healthy,
+    /// All but the contents of entries.
+    Named,
+    /// Not everything.
+    Forgotten,
+    /// Nothing: there is no record left, and no mark.
+    Lost,
+}
+
+/// The model, as what a log is healed with.
+pub(crate) fn healed(model: &Model) -> BTreeMap<GroupId, Healed> {
+    model.iter().map(|(group, recovered)| (*group, recovered.clone().into())).collect()
+}
+
+/// What is told of a damaged log must be true. Returns how much of it was known. `once` has every entry that
+/// was ever in a group.
+pub(crate) fn check_groups(
+    damaged: &Damaged,
+    model: &Model,
+    once: &BTreeMap<GroupId, Vec<Entry>>,
+    what: &str,
+) -> Known {
+    let mut known = Known::Healthy;
+    for (group, truth) in model {
+        let last = truth.entries.last().map_or(truth.base, |entry| entry.id);
+        let what = format!("{what}, group {group}");
+        match damaged.groups.get(group) {
+            Some(Remembered::Whole(recovered)) => assert_eq!(recovered, truth, "{what}"),
+            Some(Remembered::Damaged(salvage)) => {
+                assert_eq!(salvage.hard_state, truth.hard_state, "{what}");
+                assert_eq!((salvage.base, salvage.last), (truth.base, last), "{what}");
+                assert!(!salvage.lost.is_empty(), "{what}");
+                let mut sound = salvage.entries.iter();
+                for entry in &truth.entries {
+                    if salvage.lost.iter().any(|lost| lost.contains(entry.id)) {
+                        continue;
+                    }
+                    assert_eq!(sound.next(), Some(entry), "{what}: neither sound nor lost");
+                }
+                assert_eq!(sound.next(), None, "{what}: more than there was");
+                let lost: u64 =
+                    salvage.lost.iter().map(|lost| lost.last.index.0 + 1 - lost.first.0).sum();
+                let both = lost as usize + salvage.entries.len();
+                assert_eq!(both, truth.entries.len(), "{what}: more than there was");
+                known = known.max(Known::Named);
+            }
+            Some(Remembered::Forgotten(recovered)) => {
+                assert!(recovered.hard_state.term <= truth.hard_state.term, "{what}");
+                let once = once.get(group).map_or(&[][..], |entries| entries);
+                let is_known = |entry| once.contains(entry);
+                assert!(recovered.entries.iter().all(is_known), "{what}: {recovered:?}");
+                known = known.max(Known::Forgotten);
+            }
+            None => known = known.max(Known::Forgotten),
+        }
+    }
+    let unknown = damaged.groups.keys().find(|group| !model.contains_key(group));
+    assert_eq!(unknown, None, "{what}: a group that never was");
+    known
+}
+
+/// Every entry that was ever in a group.
+pub(crate) fn entries(batches: &[Vec<Step>]) -> BTreeMap<GroupId, Vec<Entry>> {
+    let mut entries: BTreeMap<GroupId, Vec<Entry>> = BTreeMap::new();
+    for (group, record) in batches.iter().flatten() {
+        if let Record::Append(appended) = record {
+            entries.entry(*group).or_default().extend(appended.iter().cloned());
+        }
+    }
+    entries
+}
+
+/// What is not durable on a disk.
+pub(crate) fn unsynced(disk: &MemDisk) -> Vec<Unsynced> {
+    let mut all = Vec::new();
+    disk.copy().crash(|what| {
+        all.push(what);
+        Fate::Kept
+    });
+    all
+}
+
+/// What the power leaves of a disk: everything but one thing, or one thing only, or one torn, for each sector,
+/// name and length that isn't durable, and for each block of eight sectors.
+pub(crate) fn leftovers(disk: &MemDisk) -> Vec<MemDisk> {
+    let place = |what: Unsynced| match what {
+        Unsynced::Name { segment } => (0, segment, 0),
+        Unsynced::Length { segment } => (1, segment, 0),
+        Unsynced::Sector { segment, offset } => (2, segment, offset),
+        Unsynced::Mark { slot, offset } => (3, slot as u64, offset),
+    };
+    let all: Vec<_> = unsynced(disk).into_iter().map(place).collect();
+    let block = |(kind, file, offset): (u32, u64, u64)| (kind, file, offset / BLOCK_BYTES);
+    let blocks: BTreeSet<_> = all.iter().copied().map(block).collect();
+    let mut leftovers = Vec::new();
+    let mut leave = |fate: &dyn Fn((u32, u64, u64)) -> Fate| {
+        let left = disk.copy();
+        left.crash(|what| fate(place(what)));
+        leftovers.push(left);
+    };
+    leave(&|_| Fate::Lost);
+    leave(&|_| Fate::Kept);
+    for one in all {
+        for (it, others) in [
+            (Fate::Lost, Fate::Kept),
+            (Fate::Kept, Fate::Lost),
+            (Fate::Torn(200), Fate::Kept),
+            (Fate::Torn(200), Fate::Lost),
+        ] {
+            leave(&|other| if other == one { it } else { others });
+        }
+    }
+    for one in blocks {
+        for (it, others) in [(Fate::Lost, Fate::Kept), (Fate::Kept, Fate::Lost)] {
+            leave(&|other| if block(other) == one { it } else { others });
+        }
+    }
+    leftovers
+}
+
+/// The bytes that a disk with large sectors writes as one.
+const BLOCK_BYTES: u64 = 4096;
