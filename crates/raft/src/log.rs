@@ -14,7 +14,8 @@
 //! Invariants:
 //! - Entries are consecutive: the first is at `base.index + 1`, the last is `last()`.
 //! - Terms never descend from one entry to the next, beginning with `base.term`.
-//! - `base.index <= durable <= last().index`.
+//! - `durable <= last().index`. It may lie before the base for a while: the machine holds what is before
+//!   the base, but a member whose machine is lost has only the log to tell it how far it was.
 //! - `leader_term` is the term of the leader that wrote to this log last. The log is a prefix of
 //!   that leader's log (Log Matching, Raft §5.3), so its writes never truncate one another.
 //! - `in_flight` holds the writes that are not known to be durable, by ascending number. Their marks
@@ -224,8 +225,8 @@ impl Log {
     }
 
     /// Drops the entries up to and including this position, which becomes the base. The machine
-    /// holds them durably, which counts as well as the disk: after the installation of a snapshot it
-    /// may hold entries whose own write is still under way.
+    /// holds them durably; after the installation of a snapshot their own write may still be under
+    /// way.
     pub(crate) fn compact(&mut self, through: Index) -> EntryId {
         let base = EntryId {
             term: self.term_at(through).expect("only what is in the log is compacted"),
@@ -235,7 +236,6 @@ impl Log {
             self.bytes -= entry.cost();
         }
         self.base = base;
-        self.durable = self.durable.max(through);
         base
     }
 
@@ -254,13 +254,14 @@ impl Log {
     }
 
     /// Replaces the log by a snapshot that ends with `last`, on behalf of the leader of
-    /// `leader_term`. What the snapshot covers is durable in the machine already.
+    /// `leader_term`. The machine has the snapshot durably; that this log follows it is durable when this
+    /// write is.
     pub(crate) fn reset(&mut self, last: EntryId, leader_term: Term, seq: Seq) {
         self.entries.clear();
         self.bytes = 0;
         self.in_flight.clear();
         self.base = last;
-        self.durable = last.index;
+        self.durable = Index(0);
         self.wrote(leader_term.max(self.leader_term), seq);
     }
 
@@ -327,6 +328,9 @@ mod tests {
         log: Log,
         base: EntryId,
         entries: Vec<Entry>,
+        /// The snapshot that replaced the log last, and what was compacted since then.
+        began: EntryId,
+        compacted: Vec<Entry>,
         leader_term: Term,
         seq: Seq,
         /// What the disk would hold after each write that is not durable.
@@ -340,6 +344,8 @@ mod tests {
                 log: Log::recovered(EntryId::ZERO, Vec::new()),
                 base: EntryId::ZERO,
                 entries: Vec::new(),
+                began: EntryId::ZERO,
+                compacted: Vec::new(),
                 leader_term: Term(0),
                 seq: Seq(0),
                 writes: Vec::new(),
@@ -403,8 +409,8 @@ mod tests {
                 4 => {
                     let count = size % (self.entries.len() + 1);
                     if count > 0 {
-                        let dropped: Vec<_> = self.entries.drain(..count).collect();
-                        self.base = dropped.last().unwrap().id;
+                        self.compacted.extend(self.entries.drain(..count));
+                        self.base = self.compacted.last().unwrap().id;
                         assert_eq!(self.log.compact(self.base.index), self.base);
                         self.seq = self.seq.next();
                         self.wrote();
@@ -414,6 +420,8 @@ mod tests {
                     let index = Index(self.last().index.0 + 3);
                     self.base = EntryId { term: self.leader_term.next(), index };
                     self.leader_term = self.base.term;
+                    self.began = self.base;
+                    self.compacted.clear();
                     self.entries.clear();
                     self.seq = self.seq.next();
                     self.log.reset(self.base, self.leader_term, self.seq);
@@ -423,11 +431,15 @@ mod tests {
             }
         }
 
-        /// Up to where the disk agrees with the log; the machine holds what is before the base.
+        /// Up to where the disk agrees with the log.
         fn truly_durable(&self) -> Index {
             let (disk_base, disk) = &self.disk;
-            let mut durable = self.base.index;
-            for entry in &self.entries {
+            if *disk_base < self.began {
+                // It does not follow the snapshot yet that replaced it.
+                return Index(0);
+            }
+            let mut durable = self.began.index;
+            for entry in self.compacted.iter().chain(&self.entries) {
                 let is_on_disk = disk.contains(entry)
                     || entry.id.index < disk_base.index
                     || entry.id == *disk_base;

@@ -50,7 +50,11 @@ fn votes_that_nobody_gave() {
 
 #[test]
 fn acknowledgements_that_nobody_gave() {
-    is_found(Sabotage::ForgedAcknowledgements, 200, &["commit_durable_on_quorum"]);
+    is_found(
+        Sabotage::ForgedAcknowledgements,
+        200,
+        &["commit_durable_on_quorum", "log_lost"],
+    );
 }
 
 #[test]

@@ -33,13 +33,20 @@ impl World {
         Ok(())
     }
 
-    /// Whether somebody else has a state that reaches to where this member's log begins.
+    /// Whether, without this member's state, there still is one that reaches to where a log begins for
+    /// everybody whose own does not.
     fn can_lose_machine(&self, node: NodeId) -> bool {
-        let begins = self.invariants.cluster().member(node).issued.base.index;
-        let mut others = self.places.iter().filter(|(id, _)| **id != node);
-        let reaches = others
-            .any(|(_, place)| !place.rejoining && begins <= place.storage.engine.durable().index);
-        reaches && !self.places[&node].rejoining
+        let state = |id: &NodeId| {
+            let place = &self.places[id];
+            let has_one = *id != node && !place.rejoining;
+            has_one.then(|| place.storage.engine.durable().index)
+        };
+        let furthest = self.places.keys().filter_map(state).max().unwrap_or_default();
+        let is_reached = |id: &NodeId| {
+            let begins = self.invariants.cluster().member(*id).issued.base.index;
+            begins <= furthest || state(id).is_some_and(|own| begins <= own)
+        };
+        !self.places[&node].rejoining && self.places.keys().all(is_reached)
     }
 
     /// The state of a member that is down is gone.
