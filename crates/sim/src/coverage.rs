@@ -36,6 +36,8 @@ kinds! {
         DiskLost "disk_lost",
         /// The state of its machine is gone.
         MachineLost "machine_lost",
+        /// Sectors of its log went bad.
+        LogDamage "log_damage",
         /// A process gets no events for a while.
         Pause "pause",
         /// Links from or to the member are cut.

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use quorate_node::Healed;
-use quorate_raft::{Record, Remembered};
-use quorate_wal::{Disk, Fate, MemDisk, Wal, WalOptions};
+use quorate_raft::{Record, Recovered, Remembered};
+use quorate_wal::memory::SECTOR_BYTES;
+use quorate_wal::{Damaged, Disk, Fate, MemDisk, Opened, Wal, WalOptions};
 
 use crate::chance::Chance;
 use crate::engine::SharedEngine;
@@ -25,6 +26,8 @@ pub struct Storage {
     power: Power,
     options: WalOptions,
     wal: Option<Wal>,
+    /// The log, while the member heals.
+    damaged: Option<Box<Damaged>>,
     /// Whether the log has been given records that are not committed.
     under_way: bool,
     /// The machine's engine.
@@ -40,6 +43,7 @@ impl Storage {
             power: Power::default(),
             options,
             wal: None,
+            damaged: None,
             under_way: false,
             engine: SharedEngine::default(),
         }
@@ -57,10 +61,38 @@ impl Storage {
     pub fn open(&mut self) -> Result<Remembered, String> {
         self.power.calls_left.store(u64::MAX, Ordering::Relaxed);
         let disk = Box::new(PoweredDisk { disk: self.disk.clone(), power: self.power.clone() });
-        let (wal, mut groups) =
-            Wal::open_whole(disk, self.options).map_err(|error| error.to_string())?;
-        self.wal = Some(wal);
-        Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
+        match Wal::open(disk, self.options).map_err(|error| error.to_string())? {
+            Opened::Whole(wal, mut groups) => {
+                self.wal = Some(*wal);
+                Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
+            }
+            Opened::Damaged(damaged) => {
+                let remembered = remembered(&damaged);
+                if let Remembered::Whole(recovered) = &remembered {
+                    // What was damaged is not needed.
+                    let log = recovered.clone().into();
+                    let wal = damaged.heal([(GROUP, log)].into());
+                    self.wal = Some(wal.map_err(|error| error.to_string())?);
+                } else {
+                    self.damaged = Some(damaged);
+                }
+                Ok(remembered)
+            }
+        }
+    }
+
+    /// What the next start would find, without starting.
+    ///
+    /// # Errors
+    /// As for [`Storage::open`].
+    pub fn look(&self) -> Result<Remembered, String> {
+        match Wal::open(Box::new(self.disk.copy()), self.options) {
+            Ok(Opened::Whole(_, mut groups)) => {
+                Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
+            }
+            Ok(Opened::Damaged(damaged)) => Ok(remembered(&damaged)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Makes the log what it is after healing.
@@ -68,11 +100,44 @@ impl Storage {
     /// # Errors
     /// If the log fails, or contradicts it.
     pub fn heal(&mut self, healed: &Healed) -> Result<(), String> {
-        let records = healed.records.clone().ok_or("a log that is damaged is open")?;
+        if let Some(damaged) = self.damaged.take() {
+            let Healed { recovered, dropped_after, .. } = healed.clone();
+            let log = quorate_wal::Healed { recovered, dropped_after };
+            let wal = damaged.heal([(GROUP, log)].into()).map_err(|error| error.to_string())?;
+            self.wal = Some(wal);
+            return Ok(());
+        }
+        let records = healed.records.clone().ok_or("a log that is whole was healed as damaged")?;
         for record in records {
             self.wal().append(GROUP, &record);
         }
         self.wal().commit().map_err(|error| error.to_string())
+    }
+
+    /// Damages some sectors of the log, of a member that is down. Returns what the disk was like before.
+    pub fn damage(&mut self, chance: &mut Chance) -> MemDisk {
+        let before = self.disk.copy();
+        let segments = self.disk.segments().expect("a disk in memory can be read");
+        if segments.is_empty() || chance.per_mille(100) {
+            // Only one of the two copies of what the end of the log is, and nothing besides.
+            let slot = usize::from(chance.per_mille(500));
+            self.disk.damage_mark(slot, |bytes| spoil(bytes, chance));
+        } else {
+            for _ in 0..chance.between(1, 3) {
+                self.disk.damage(*chance.pick(&segments), |bytes| spoil(bytes, chance));
+            }
+        }
+        before
+    }
+
+    /// The disk is as it was before it was damaged.
+    pub fn undo(&mut self, before: MemDisk) {
+        self.disk = before;
+    }
+
+    /// The mark beside the log has reached the disk, as it does by itself after a while.
+    pub fn settle(&self) {
+        self.disk.write_back_marks();
     }
 
     fn wal(&mut self) -> &mut Wal {
@@ -107,11 +172,12 @@ impl Storage {
             self.power.calls_left.store(chance.below(7), Ordering::Relaxed);
             let _ = wal.commit();
         }
+        self.damaged = None;
         self.under_way = false;
         let (kept, torn) = (chance.below(1_000), chance.below(500));
         self.disk.crash(|_| {
             if chance.per_mille(torn) {
-                Fate::Torn(chance.position(quorate_wal::memory::SECTOR_BYTES))
+                Fate::Torn(chance.position(SECTOR_BYTES))
             } else if chance.per_mille(kept) {
                 Fate::Kept
             } else {
@@ -119,6 +185,28 @@ impl Storage {
             }
         });
         self.engine.crash();
+    }
+}
+
+/// What is left of the group in a damaged log.
+fn remembered(damaged: &Damaged) -> Remembered {
+    let left = damaged.groups.get(&GROUP).cloned();
+    left.unwrap_or_else(|| Remembered::Forgotten(Recovered::default()))
+}
+
+/// A sector goes bad: zeros, other bytes, or a flipped bit. Where there is nothing, nothing is spoiled.
+fn spoil(bytes: &mut [u8], chance: &mut Chance) {
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if used == 0 {
+        return;
+    }
+    let sector = chance.position(used.div_ceil(SECTOR_BYTES)) * SECTOR_BYTES;
+    let end = (sector + SECTOR_BYTES).min(bytes.len());
+    let sector = &mut bytes[sector..end];
+    match chance.below(3) {
+        0 => sector.fill(0),
+        1 => sector.iter_mut().for_each(|byte| *byte = chance.below(256) as u8),
+        _ => sector[chance.position(sector.len())] ^= 1 << chance.below(8),
     }
 }
 

@@ -50,11 +50,7 @@ fn votes_that_nobody_gave() {
 
 #[test]
 fn acknowledgements_that_nobody_gave() {
-    is_found(
-        Sabotage::ForgedAcknowledgements,
-        200,
-        &["commit_durable_on_quorum", "log_lost"],
-    );
+    is_found(Sabotage::ForgedAcknowledgements, 200, &["commit_durable_on_quorum", "log_lost"]);
 }
 
 #[test]

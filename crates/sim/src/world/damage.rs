@@ -1,30 +1,38 @@
-//! Damage of what is on a disk, as far as the design promises to survive it.
+//! Damage of what is on disks, as far as the design promises to survive it.
 //!
 //! A fault that takes the last copy of something can't be survived by anybody, and one that never comes
-//! near it shows little. So damage is done first, on a disk that nobody uses, and then looked at: what
-//! is lost, and does another member still have each piece of it? If not, it is undone. This is what
-//! TigerBeetle calls an atlas of faults.
+//! near it shows little. So damage is done first, and then looked at: what is lost, and does another
+//! member still have each piece of it? If not, it is undone before anybody has seen it. TigerBeetle
+//! calls this an atlas of faults.
+//!
+//! What a damaged log has lost is read from the log itself, as the next start will read it. Should that be
+//! wrong, the observer knows better.
 
-use quorate_check::cluster::Fact;
+use quorate_check::cluster::{self, Fact};
 use quorate_mvcc::engine::Engine as _;
-use quorate_raft::NodeId;
+use quorate_node::can_heal;
+use quorate_raft::{EntryId, Index, Membership, NodeId, Remembered};
 
 use super::{Event, Outcome, Phase, World};
 use crate::coverage::Fault;
 use crate::engine::SharedEngine;
 
 impl World {
-    /// Somebody who is down, or goes down now, finds its storage damaged when it starts again.
+    /// Somebody goes down, and finds its storage damaged when it starts again.
     pub(super) fn damage_somebody(&mut self) -> Outcome {
         let Some(fault) = self.options.damage.filter(|_| self.phase == Phase::Faulty) else {
             return Ok(());
         };
-        let ids = self.ids();
-        let node = *self.chance.pick(&ids);
-        if self.can_lose_machine(node) {
-            self.note(Fault::MachineLost, node);
+        let node = *self.chance.pick(&self.ids());
+        if self.places[&node].is_whole() {
+            // That the mark of what was just written is lost in the same crash is a fault too many.
+            self.places[&node].storage.settle();
             self.crash(node)?;
-            self.lose_machine(node)?;
+            if self.chance.per_mille(700) {
+                self.damage_log(node)?;
+            } else {
+                self.lose_machine(node)?;
+            }
             let down = self.chance.long_tailed(fault.lasts);
             let process = self.places[&node].processes;
             self.schedule(down, Event::Restart { node, process });
@@ -33,30 +41,131 @@ impl World {
         Ok(())
     }
 
-    /// Whether, without this member's state, there still is one that reaches to where a log begins for
-    /// everybody whose own does not.
-    fn can_lose_machine(&self, node: NodeId) -> bool {
-        let state = |id: &NodeId| {
-            let place = &self.places[id];
-            let has_one = *id != node && !place.rejoining;
-            has_one.then(|| place.storage.engine.durable().index)
-        };
-        let furthest = self.places.keys().filter_map(state).max().unwrap_or_default();
-        let is_reached = |id: &NodeId| {
-            let begins = self.invariants.cluster().member(*id).issued.base.index;
-            begins <= furthest || state(id).is_some_and(|own| begins <= own)
-        };
-        !self.places[&node].rejoining && self.places.keys().all(is_reached)
+    /// Sectors of the log of a member that is down go bad.
+    fn damage_log(&mut self, node: NodeId) -> Outcome {
+        let mut chance = self.chance.fork();
+        let storage = &mut self.place(node).storage;
+        let before = storage.damage(&mut chance);
+        let left = storage.look();
+        if matches!(left, Ok(Remembered::Whole(_) | Remembered::Damaged(_))) {
+            if !self.is_survivable(None) {
+                self.place(node).storage.undo(before);
+                return Ok(());
+            }
+            self.note(Fault::LogDamage, node);
+            self.damaged(node, false)
+        } else if self.can_lose_disk(node) {
+            // Nobody knows what is missing, so it is as good as all.
+            self.note(Fault::LogDamage, node);
+            self.wipe(node)
+        } else {
+            self.place(node).storage.undo(before);
+            Ok(())
+        }
     }
 
     /// The state of a member that is down is gone.
     fn lose_machine(&mut self, node: NodeId) -> Outcome {
-        let place = self.place(node);
-        assert!(place.process.is_none(), "{node} runs on the disk that is to be damaged");
-        place.storage.engine = SharedEngine::default();
-        place.damaged = true;
+        let lost = SharedEngine::default();
+        let before = std::mem::replace(&mut self.place(node).storage.engine, lost);
+        if !self.is_survivable(None) {
+            self.place(node).storage.engine = before;
+            return Ok(());
+        }
+        self.note(Fault::MachineLost, node);
+        self.damaged(node, true)
+    }
+
+    fn damaged(&mut self, node: NodeId, machine: bool) -> Outcome {
+        self.place(node).damaged = true;
         self.report.damaged += 1;
-        self.trace.line(self.now, || format!("{node} loses the state of its machine"));
-        self.invariants.observe(Fact::Damaged { node, machine: true })
+        let what = if machine { "its machine" } else { "sectors of its log" };
+        self.trace.line(self.now, || format!("{node} loses {what}"));
+        self.invariants.observe(Fact::Damaged { node, machine })
+    }
+
+    /// Whether a member may lose its disk: of what a quorum promised, some disk that was not lost has
+    /// to know, and what the damaged ones lack, another has to have.
+    pub(super) fn can_lose_disk(&self, node: NodeId) -> bool {
+        let others = self.places.iter().filter(|(id, _)| **id != node);
+        let whole = others.filter(|(_, place)| place.is_whole()).count();
+        whole > self.places.len() / 2 && self.is_survivable(Some(node))
+    }
+
+    /// Whether everybody who lacks something can get it from another, once this member has lost
+    /// everything.
+    fn is_survivable(&self, gone: Option<NodeId>) -> bool {
+        let cluster = self.invariants.cluster();
+        let membership = Membership::of_voters(self.ids());
+        let holders: Vec<Holder> = self
+            .places
+            .iter()
+            .filter(|(id, place)| Some(**id) != gone && !place.rejoining)
+            .map(|(id, place)| {
+                let log = match place.process {
+                    // A member that heals has its disk as it was.
+                    Some(_) if !place.damaged => {
+                        Remembered::Whole(cluster.member(*id).durable.clone())
+                    }
+                    _ => place
+                        .storage
+                        .look()
+                        .unwrap_or_else(|_| Remembered::Forgotten(Default::default())),
+                };
+                Holder { id: *id, state: place.storage.engine.durable(), log }
+            })
+            .collect();
+        let is_committed =
+            |id: EntryId| cluster.committed_at(id.index).is_some_and(|entry| entry.id == id);
+        holders.iter().all(|needy| {
+            let (begins, lost) = needy.lacks();
+            let others = || holders.iter().filter(|other| other.id != needy.id);
+            let can_heal = match &needy.log {
+                Remembered::Damaged(log) => can_heal(&membership, needy.id, log, needy.state),
+                Remembered::Whole(_) | Remembered::Forgotten(_) => true,
+            };
+            let is_reached =
+                begins <= needy.state.index || others().any(|other| begins <= other.state.index);
+            let has_copies = lost
+                .iter()
+                .filter(|id| is_committed(**id))
+                .all(|id| id.index <= needy.state.index || others().any(|other| other.has(*id)));
+            can_heal && is_reached && has_copies
+        })
+    }
+}
+
+/// What a member has of the log and of the state.
+struct Holder {
+    id: NodeId,
+    state: EntryId,
+    log: Remembered,
+}
+
+impl Holder {
+    /// Where its log begins, and which entries it lost.
+    fn lacks(&self) -> (Index, Vec<EntryId>) {
+        match &self.log {
+            Remembered::Whole(log) => (log.base.index, Vec::new()),
+            Remembered::Damaged(log) => {
+                let names = |lost: &quorate_raft::Lost| {
+                    let term = lost.last.term;
+                    (lost.first.0..=lost.last.index.0)
+                        .map(move |i| EntryId { term, index: Index(i) })
+                };
+                (log.base.index, log.lost.iter().flat_map(names).collect())
+            }
+            Remembered::Forgotten(_) => (Index(0), Vec::new()),
+        }
+    }
+
+    /// Whether it has a committed entry, or its effect.
+    fn has(&self, id: EntryId) -> bool {
+        id.index <= self.state.index
+            || match &self.log {
+                Remembered::Whole(log) => cluster::at(log, id.index).is_some_and(|e| e.id == id),
+                Remembered::Damaged(log) => log.entries.iter().any(|entry| entry.id == id),
+                Remembered::Forgotten(_) => false,
+            }
     }
 }

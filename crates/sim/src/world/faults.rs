@@ -40,8 +40,7 @@ impl World {
         };
         let ids = self.ids();
         let node = *self.chance.pick(&ids);
-        let whole = ids.iter().filter(|id| **id != node && self.places[id].is_whole()).count();
-        if whole > ids.len() / 2 {
+        if self.can_lose_disk(node) {
             self.note(Fault::DiskLost, node);
             self.crash(node)?;
             self.wipe(node)?;
