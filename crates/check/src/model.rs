@@ -119,10 +119,13 @@ impl Model {
         let mut undo = Undo::default();
         let reply = match request {
             Request::Range(range) => self.range(range).map(Response::Range),
-            Request::Put(put) => self.check_put(put).map(|()| {
-                let made = self.next_revision(&mut undo);
-                Response::Put(self.put(put, made, &mut undo))
-            }),
+            // Which of the two is missed first is the other way round in a transaction, as in etcd.
+            Request::Put(put) => {
+                self.check_lease(put).and_then(|()| self.check_kept(put)).map(|()| {
+                    let made = self.next_revision(&mut undo);
+                    Response::Put(self.put(put, made, &mut undo))
+                })
+            }
             Request::DeleteRange(delete) => {
                 Ok(Response::DeleteRange(self.delete(delete, &mut undo)))
             }
@@ -174,15 +177,16 @@ impl Model {
         before
     }
 
-    /// Whether the put may be carried out.
-    fn check_put(&self, put: &PutRequest) -> Result<(), Error> {
-        if (put.ignore_value || put.ignore_lease) && !self.keys.contains_key(&put.key) {
-            return Err(Error::KeyNotFound);
-        }
-        if put.lease != 0 && !self.leases.contains(&put.lease) {
-            return Err(Error::LeaseNotFound);
-        }
-        Ok(())
+    /// Whether the lease that a put names is there.
+    fn check_lease(&self, put: &PutRequest) -> Result<(), Error> {
+        let is_there = put.lease == 0 || self.leases.contains(&put.lease);
+        if is_there { Ok(()) } else { Err(Error::LeaseNotFound) }
+    }
+
+    /// Whether what a put wants to keep is there.
+    fn check_kept(&self, put: &PutRequest) -> Result<(), Error> {
+        let is_there = !(put.ignore_value || put.ignore_lease) || self.keys.contains_key(&put.key);
+        if is_there { Ok(()) } else { Err(Error::KeyNotFound) }
     }
 
     fn put(&mut self, put: &PutRequest, revision: i64, undo: &mut Undo) -> PutResponse {

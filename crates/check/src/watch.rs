@@ -25,6 +25,7 @@ pub mod unique;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use quorate_mvcc::watch::{WatchCreateRequest, WatchResponse};
 use quorate_mvcc::{Event, EventKind, KeyRange};
 
@@ -38,7 +39,7 @@ pub struct Watch {
     /// The request.
     pub request: WatchCreateRequest,
     /// The responses, in the order of their arrival, beginning with the answer to the request. Reports
-    /// of progress for the whole stream are noted for each watch of it.
+    /// of progress for the whole stream are noted for each watch of it that was not cancelled.
     pub responses: Vec<WatchResponse>,
 }
 
@@ -105,6 +106,12 @@ impl Watch {
         let range = KeyRange::parse_watch(key.clone(), range_end.clone());
         !is_left_out && range.is_ok_and(|range| range.contains(&event.kv.key))
     }
+}
+
+/// What names an event: a revision changes a key once. (But for two holes in etcd's check of transactions,
+/// through which one can delete a key in a range and put it.)
+fn name(event: &Event) -> (i64, &Bytes, bool) {
+    (event.kv.mod_revision, &event.kv.key, event.kind == EventKind::Put)
 }
 
 /// Whether a response says how far the watch is, and nothing else.

@@ -25,10 +25,26 @@ impl Model {
 
 /// What a range answers if these keys are there, in order: filtered, then sorted, then cut off, as
 /// etcd does it.
-pub(crate) fn answer(request: &RangeRequest, revision: i64, found: Vec<KeyValue>) -> RangeResponse {
+pub(crate) fn answer(
+    request: &RangeRequest,
+    revision: i64,
+    mut found: Vec<KeyValue>,
+) -> RangeResponse {
     let count = found.len() as u64;
     if request.count_only {
         return RangeResponse { revision, kvs: Vec::new(), more: false, count };
+    }
+    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+    let bounds = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ];
+    // etcd looks no further than one key beyond the limit unless it is asked for an order or a filter;
+    // a target without an order sorts what it has then.
+    if limit > 0 && request.sort_order == SortOrder::None && bounds == [0; 4] {
+        found.truncate(limit.saturating_add(1));
     }
     let within = |number: i64, min: i64, max: i64| {
         (min == 0 || number >= min) && (max == 0 || number <= max)
@@ -45,7 +61,6 @@ pub(crate) fn answer(request: &RangeRequest, revision: i64, found: Vec<KeyValue>
         })
         .collect();
     sort(&mut kvs, request.sort_order, request.sort_target);
-    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     let more = limit > 0 && kvs.len() > limit;
     if more {
         kvs.truncate(limit);

@@ -17,39 +17,45 @@ struct Decided<'a> {
     ops: Vec<(&'a RequestOp, Option<Self>)>,
 }
 
+impl Decided<'_> {
+    /// Looks at each operation that will be carried out.
+    fn visit(&self, look: &mut impl FnMut(&RequestOp) -> Result<(), Error>) -> Result<(), Error> {
+        self.ops.iter().try_for_each(|(op, within)| match within {
+            Some(decided) => decided.visit(look),
+            None => look(op),
+        })
+    }
+}
+
 impl Model {
     pub(super) fn txn(&mut self, txn: &TxnRequest, undo: &mut Undo) -> Result<TxnResponse, Error> {
-        let decided = self.decide(txn)?;
+        let decided = self.decide(txn);
+        // A put is refused before a read is, wherever they stand.
+        decided.visit(&mut |op| match op {
+            RequestOp::Put(put) => self.check_kept(put).and_then(|()| self.check_lease(put)),
+            _ => Ok(()),
+        })?;
+        decided.visit(&mut |op| match op {
+            RequestOp::Range(range) if range.revision > self.revision => Err(Error::FutureRevision),
+            // A negative revision does not mean the newest one here, as it does elsewhere.
+            RequestOp::Range(range) if range.revision != 0 && range.revision < self.compacted => {
+                Err(Error::Compacted)
+            }
+            _ => Ok(()),
+        })?;
         let responses = self.carry_out(decided.ops, undo);
         Ok(TxnResponse { revision: self.revision, succeeded: decided.succeeded, responses })
     }
 
-    /// Compares, and refuses the whole if an operation of the branches taken would be refused.
-    fn decide<'a>(&self, txn: &'a TxnRequest) -> Result<Decided<'a>, Error> {
+    /// Makes all comparisons, in the state before.
+    fn decide<'a>(&self, txn: &'a TxnRequest) -> Decided<'a> {
         let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
         let branch = if succeeded { &txn.success } else { &txn.failure };
-        let mut ops = Vec::with_capacity(branch.len());
-        for op in branch {
-            let within = match op {
-                RequestOp::Range(range) => {
-                    if range.revision > self.revision {
-                        return Err(Error::FutureRevision);
-                    }
-                    if range.revision != 0 && range.revision < self.compacted.max(0) {
-                        return Err(Error::Compacted);
-                    }
-                    None
-                }
-                RequestOp::Put(put) => {
-                    self.check_put(put)?;
-                    None
-                }
-                RequestOp::DeleteRange(_) => None,
-                RequestOp::Txn(txn) => Some(self.decide(txn)?),
-            };
-            ops.push((op, within));
-        }
-        Ok(Decided { succeeded, ops })
+        let within = |op: &'a RequestOp| match op {
+            RequestOp::Txn(txn) => Some(self.decide(txn)),
+            RequestOp::Range(_) | RequestOp::Put(_) | RequestOp::DeleteRange(_) => None,
+        };
+        Decided { succeeded, ops: branch.iter().map(|op| (op, within(op))).collect() }
     }
 
     fn carry_out(

@@ -7,7 +7,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
-use super::{Watch, is_progress};
+use super::{Watch, is_progress, name};
 use crate::changes::Changes;
 
 pub(super) fn check(watch: &Watch, changes: &Changes) -> Result<(), String> {
@@ -20,14 +20,12 @@ pub(super) fn check(watch: &Watch, changes: &Changes) -> Result<(), String> {
             if event.kv.mod_revision <= bookmark {
                 return Err(format!("{event:?} comes after progress was reported to {bookmark}"));
             }
-            came.insert((event.kv.mod_revision, &event.kv.key));
+            came.insert(name(event));
         }
         if is_progress(response) {
             bookmark = bookmark.max(response.revision);
             let mut demanded = changes.between(through.saturating_add(1), bookmark);
-            let missing = demanded.find(|event| {
-                watch.wants(event) && !came.contains(&(event.kv.mod_revision, &event.kv.key))
-            });
+            let missing = demanded.find(|event| watch.wants(event) && !came.contains(&name(event)));
             if let Some(event) = missing {
                 return Err(format!(
                     "progress is reported to {bookmark}, and {event:?} never came"

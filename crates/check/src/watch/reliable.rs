@@ -3,31 +3,30 @@
 //!
 //! etcd's guarantee "Reliable"; `validateReliable`.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
 use quorate_mvcc::Event;
 
-use super::Watch;
+use super::{Watch, name};
 use crate::changes::Changes;
 
 pub(super) fn check(watch: &Watch, changes: &Changes) -> Result<(), String> {
-    let mut came: BTreeMap<_, &Event> = BTreeMap::new();
+    let mut came = BTreeSet::new();
     for event in watch.events() {
         let did_happen =
             changes.of(event.kv.mod_revision).iter().any(|truth| is_same(truth, event));
         if !did_happen {
             return Err(format!("{event:?} never happened"));
         }
-        came.insert((event.kv.mod_revision, &event.kv.key), event);
+        came.insert(name(event));
     }
-    let (Some((first, _)), Some((last, _))) = (came.first_key_value(), came.last_key_value())
-    else {
+    let (Some(first), Some(last)) = (came.first(), came.last()) else {
         return Ok(());
     };
     let mut between = changes.between(first.0, last.0).filter(|event| watch.wants(event));
-    match between.find(|event| !came.contains_key(&(event.kv.mod_revision, &event.kv.key))) {
+    match between.find(|event| !came.contains(&name(event))) {
         Some(missing) => {
             Err(format!("{missing:?} is missing between revision {} and {}", first.0, last.0))
         }
