@@ -14,7 +14,7 @@ use common::{
 use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record, Recovered, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{
-    Call, Damaged, Disk, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened, Wal,
+    Call, Disk, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened, Wal,
     WalOptions,
 };
 
