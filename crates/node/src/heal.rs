@@ -44,6 +44,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 use quorate_raft::{
     EntryId, Found, GroupId, HardState, Index, Lost, Membership, NodeId, Record, Recovered,
     Salvage, SnapshotChunk, SnapshotRequest, Term, Time, Word, quorum,
@@ -345,12 +346,14 @@ impl Healer {
     /// Whether enough others are known never to have had the entry at this position of the first gap:
     /// the rules of the module. Returns the latest term of those who said so.
     fn is_nobodys(&self, index: Index) -> Option<Term> {
+        let unsaid = planted!(DamagedIsNeverHad).then_some(Word::Follower(Term(0)));
         let lacks = |id: &NodeId| {
-            self.found.get(id).filter(|found| found.held_to < index).and_then(|found| found.word)
+            let found = self.found.get(id).filter(|found| found.held_to < index);
+            found.and_then(|found| found.word.or(unsaid))
         };
         let own = self.salvage.hard_state.term;
         let voters = || self.others().into_iter().filter(|id| self.config.membership.is_voter(*id));
-        let led = voters().any(|id| matches!(lacks(&id), Some(Word::Leader(term)) if own <= term));
+        let led = voters().any(|id| matches!(lacks(&id), Some(Word::Leader(term)) if own <= term || planted!(LeaderOfThePastDecides)));
         let past =
             |id: NodeId| id != self.config.id && lacks(&id).is_some_and(|word| own < word.term());
         let blocked = !quorum::has_quorum(&self.config.membership, |id| !past(id));

@@ -13,7 +13,7 @@ pub enum Finder {
     Test {
         /// The package.
         package: &'static str,
-        /// Its test program.
+        /// Its test program; `lib` for the tests within the crate.
         program: &'static str,
         /// What the failure has to name: the test, or the script that no longer says what it should.
         name: &'static str,
@@ -153,25 +153,25 @@ catalogue! {
     RejoiningVotes: 11, "a member votes before it knows what it promised",
         from "etcd #3453", by simulator;
     RejoiningAcknowledges: 11, "what a rejoining member acknowledges counts for commitment",
-        from "ours, 402f66a", by simulator;
+        from "ours, 402f66a", by test("quorate-raft", "scripts", "lost_disk_probe");
     RejoiningConfirmsReads: 11, "a rejoining member confirms that a leader leads",
-        from "ours, 402f66a", by simulator;
+        from "ours, 402f66a", by test("quorate-raft", "scripts", "rejoin_deposed_leader");
     RejoinOneRound: 11, "one round of questions is enough to rejoin",
-        from "ours, 402f66a", by simulator;
+        from "ours, 402f66a", by test("quorate-raft", "scripts", "lost_disk");
     RejoinAsksFew: 11, "a rejoining member does not wait for all others to answer",
-        from "ours, 402f66a", by simulator;
+        from "ours, 402f66a", by test("quorate-raft", "scripts", "rejoin_two_rounds");
     RejoinWithoutQuorum: 11, "those who rejoin themselves are witnesses enough",
-        from "ours, 402f66a", by simulator;
+        from "ours, 402f66a", by test("quorate-raft", "scripts", "rejoin_needs_quorum");
     RejoinBeforeDurable: 11, "a member counts again when it has received what it promised, and not when it holds it",
-        from "ours, 402f66a", by simulator;
+        from "ours, 402f66a", by test("quorate-raft", "scripts", "rejoin_acknowledged");
     RejoinUnsealed: 11, "a member counts again without a vote that closes its term",
-        from "ours, 402f66a", by simulator;
+        from "ours, 402f66a", by test("quorate-raft", "scripts", "rejoin_voted");
     VoteForEarlierProcess: 11, "a vote asked for by a process that is gone elects the next one",
-        from "ours, 402f66a", by simulator;
+        from "ours, 402f66a", by test("quorate-raft", "hostile", "a_vote_that_was_asked_for_by_an_earlier_process");
     LossUnnoticed: 11, "a leader insists on what a member had acknowledged before it lost its disk",
         from "ours, d9945a6", by simulator;
     BeginsAgainForEachAnswer: 11, "a leader begins again with a follower for each late answer of a pipeline",
-        from "ours, 701184b", by simulator;
+        from "ours, 701184b", by test("quorate-raft", "scripts", "lost_disk_pipeline");
 
     // ---- Rows 12 to 15: elections that disturb, or never end.
     LoyaltyForgotten: 12, "a member helps to depose a leader that it hears",
@@ -181,7 +181,7 @@ catalogue! {
     PreVoteUnanswered: 13, "a question of an earlier term goes unanswered",
         from "raft-rs #84, canonical/raft #142", by simulator;
     RefusalHidesTerm: 14, "a refused preliminary vote does not carry the later term",
-        from "openraft #1796", by test("quorate-raft", "scripts", "prevote_cohorts");
+        from "openraft #1796", by simulator;
     QuorumNeverMissed: 15, "a leader that hears no quorum leads on, and holds those that hear it",
         from "openraft #2080, Cloudflare 2020", by test("quorate-raft", "connectivity", "three_members_work");
 
@@ -217,13 +217,13 @@ catalogue! {
     LogKeptUnderSnapshot: 22, "a snapshot that the log does not lead to leaves the log as it is",
         from "hashicorp/raft #212", by simulator;
     SnapshotTurnsBack: 22, "a late answer turns a transfer back, and makes two of it",
-        from "ours, 810327e", by simulator;
+        from "ours, 810327e", by test("quorate-raft", "scripts", "snapshot_late_answer");
     SnapshotPieceNotRepeated: 22, "a piece of a snapshot that is lost is not sent again",
         from "openraft, a follower behind a purged log", by simulator;
     SnapshotChecksumIgnored: 22, "a piece of a snapshot is taken as it comes",
         from "Jepsen NATS 2.12.1", by test("quorate-mvcc", "store", "a_snapshot_that_is_not_right_is_refused");
     AppliedWhileInstalling: 23, "entries are applied while a snapshot is being installed",
-        from "openraft eed681d5, etcd #20653", by simulator;
+        from "openraft eed681d5, etcd #20653", by test("quorate-raft", "scripts", "snapshot_installing");
 
     // ---- Row 24: watches.
     WatchLosesAtHandOver: 24, "an event is lost where a watcher goes from the history to the present",
@@ -242,6 +242,8 @@ catalogue! {
     // ---- Row 25: members that apply the same and come to differ.
     CompactionByLocalProgress: 25, "whether a revision is compacted depends on how far this member has cleaned up",
         from "etcd #18667", by simulator;
+    DivergedGoesOn: 25, "a member whose state differs from a majority's serves it",
+        from "etcd #13766, #14571", by test("quorate-node", "audit", "a_member_that_differs_stops");
 
     // ---- Rows 27 and 32: time.
     SlowDiskLeads: 27, "a leader whose disk is the slow one leads on",
@@ -262,6 +264,12 @@ catalogue! {
         from "Jepsen NATS 2.12.1", by test("quorate-wal", "damage", "every_flipped_bit");
     DamageCutAway: 30, "damage in the middle of the log is cut away as if it were torn",
         from "etcd decoder.go isTornEntry", by test("quorate-wal", "damage", "every_flipped_bit");
+    MarkIgnored: 30, "damage at the end of the log is taken for a batch that was torn",
+        from "etcd wal.go ReadAll", by test("quorate-wal", "damage", "with_a_mark_nothing");
+    DamagedIsNeverHad: 30, "an entry is given up because the copies of others are damaged as well",
+        from "CTRL, FAST 2018", by test("quorate-node", "lib", "a_damaged_copy_or_a_lost_disk");
+    LeaderOfThePastDecides: 30, "an entry is given up because a leader of an earlier term lacks it",
+        from "CTRL, FAST 2018", by test("quorate-node", "lib", "what_a_leader_never_had");
     TornTailNotZeroed: 30, "what a torn batch left behind the end of the log stays there",
         from "etcd #11488", by test("quorate-wal", "crash", "a_shorter_batch_does_not_bring_a_torn_one_back");
 

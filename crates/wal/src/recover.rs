@@ -155,7 +155,7 @@ pub(crate) struct Found {
 pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, Trouble> {
     let present = disk.segments().map_err(|e| failed("list the segments", e))?;
     let marks = read_marks(disk);
-    let mark = marks.iter().max_by_key(|mark| mark.number);
+    let mark = marks.iter().max_by_key(|mark| mark.number).filter(|_| !planted!(MarkIgnored));
     if let Some(mark) = mark.filter(|mark| present.last().is_none_or(|n| *n < mark.end.segment)) {
         let flaw = Flaw::new("a segment", "no such file");
         return Err(corrupt(mark.end.segment, 0, flaw, because_of(mark)));

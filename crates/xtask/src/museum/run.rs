@@ -145,8 +145,12 @@ fn cargo() -> Command {
 
 fn test(package: &str, program: &str) -> Command {
     let mut command = cargo();
+    command.args(["test", "--quiet", "--package", package]);
+    match program {
+        "lib" => command.arg("--lib"),
+        program => command.args(["--test", program]),
+    };
     command
-        .args(["test", "--quiet", "--package", package, "--test", program])
         .args(["--profile", PROFILE, "--target-dir", TARGET])
         // What a random test finds here is no news to keep.
         .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
