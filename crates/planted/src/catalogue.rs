@@ -168,6 +168,8 @@ catalogue! {
         from "ours, 402f66a", by test("quorate-raft", "scripts", "rejoin_voted");
     VoteForEarlierProcess: 11, "a vote asked for by a process that is gone elects the next one",
         from "ours, 402f66a", by test("quorate-raft", "hostile", "a_vote_that_was_asked_for_by_an_earlier_process");
+    HeartbeatTrustsLostDisk: 11, "a member that lost its disk takes what it was sent since for what it had acknowledged",
+        from "ours, found by the museum", by test("quorate-raft", "scripts", "rejoin_heartbeat");
     LossUnnoticed: 11, "a leader insists on what a member had acknowledged before it lost its disk",
         from "ours, d9945a6", by simulator;
     BeginsAgainForEachAnswer: 11, "a leader begins again with a follower for each late answer of a pipeline",

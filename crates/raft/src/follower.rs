@@ -210,7 +210,11 @@ impl Follower {
         if planted!(HeartbeatCommitsUnmatched) {
             heartbeat.commit = heartbeat.commit.min(core.log.last().index);
         }
-        if heartbeat.commit <= core.log.last().index {
+        // Up to the commit index that it is told a follower has acknowledged the leader's log. What a
+        // member has that lost its disk may be another log, as far as no append has shown otherwise.
+        let is_other = core.is_rejoining() && !planted!(HeartbeatTrustsLostDisk);
+        let known = if is_other { self.matched } else { core.log.last().index };
+        if heartbeat.commit <= known {
             if !core.may_commit(heartbeat.commit) {
                 return core
                     .malformed(leader, "it commits another entry than its snapshot ends with");
@@ -221,8 +225,10 @@ impl Follower {
             let (last, acknowledged) = (core.log.last().index, heartbeat.commit);
             return core.report(Event::LogLost { leader, last, acknowledged });
         } else {
-            // The leader knows of the log that was lost.
-            let reply = AppendReply::Rejected { previous: heartbeat.commit, hint: core.log.last() };
+            // The leader knows of the log that was lost. It will ask what this one has.
+            let before = EntryId { term: core.term(), index: heartbeat.commit };
+            let hint = core.log.may_match(before).unwrap_or(core.log.base());
+            let reply = AppendReply::Rejected { previous: heartbeat.commit, hint };
             core.send(leader, Body::AppendReply(reply));
         }
         let reply = HeartbeatReply { round: heartbeat.round };

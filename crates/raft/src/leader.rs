@@ -271,7 +271,9 @@ impl Leader {
     /// A follower does not have the entry that an append followed.
     fn on_rejected(&mut self, core: &mut Core, from: NodeId, previous: Index, hint: EntryId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let lacks_what_matched = hint.index < peer.matched && !planted!(LossUnnoticed);
+        // It denies what it acknowledged, or what it says to have instead shows that it lacks it.
+        let lacks_what_matched =
+            (previous <= peer.matched || hint.index < peer.matched) && !planted!(LossUnnoticed);
         if matches!(peer.progress, Progress::Replicate(_)) && peer.rejoining && lacks_what_matched {
             if !peer.may_begin_again && !planted!(BeginsAgainForEachAnswer) {
                 return;

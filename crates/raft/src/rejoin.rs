@@ -63,6 +63,13 @@
 //! shares a member with the quorum that answered: m's term is at least t, so it doesn't confirm an
 //! older leader, and never leads t a second time if it was O who led it.
 //!
+//! **What leaders believe of m.** A leader remembers up to where the log of O equalled its own. Appends
+//! name the entry before them, so nothing wrong comes of that; but a heartbeat tells m how much of what
+//! it acknowledged is committed, and m may have been sent other entries in these places since, by a
+//! leader of the past. So m takes a commit index for what an append of this leader has matched, and
+//! rejects the rest of it (`rejoin_heartbeat`). Once it holds what it promised, as committed, so is all
+//! that any leader can remember of it.
+//!
 //! **Restarts.** Whoever hosts the member keeps on its disk that it rejoins until
 //! [`crate::Event::Rejoined`]. A crash before that begins anew, with whatever the disk has by then;
 //! nothing it said counted. A crash after that but before the host has noted it does no harm either:
