@@ -120,6 +120,8 @@ pub struct Options {
     /// Damage of what is on the disks, if there is any, each with a crash before it; never of the last
     /// copy of anything.
     pub damage: Option<Recurring>,
+    /// Of a thousand elections, how many are followed by the worst that can befall them.
+    pub upsets_per_mille: u64,
     /// Pauses, if any: a member gets no events for a while and all of them after it.
     pub pauses: Option<Recurring>,
     /// The mean time between two requests to hand leadership over, if there are any.
@@ -198,6 +200,7 @@ impl Options {
             delay_mean: *chance.pick(&[ms(1), heartbeat, election_timeout / 2, election_timeout]),
             sync_mean: us(*chance.pick(&[200, 1_000, 5_000, 20_000])),
             transfer_every: chance.per_mille(500).then(|| chance.duration(ms(20), ms(300))),
+            upsets_per_mille: *chance.pick(&[0, 300, 700]),
             ..self
         }
     }
@@ -287,6 +290,7 @@ impl Options {
                     lasts: chance.duration(ms(10), ms(1_000)),
                 })
             },
+            upsets_per_mille: 0,
             extremes: Extremes::none(),
         }
     }

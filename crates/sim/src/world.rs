@@ -22,6 +22,7 @@ mod faults;
 mod liveness;
 mod members;
 mod place;
+mod upsets;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -66,6 +67,7 @@ enum Event {
     Client { client: usize },
     Crash,
     Wipe,
+    Upset { winner: NodeId },
     Damage,
     Healed { node: NodeId, process: u64, healed: Box<Healed> },
     Restart { node: NodeId, process: u64 },
@@ -399,6 +401,7 @@ impl World {
             Event::Client { client } => self.client(client)?,
             Event::Crash => self.crash_somebody()?,
             Event::Wipe => self.wipe_somebody()?,
+            Event::Upset { winner } => self.upset(winner)?,
             Event::Damage => self.damage_somebody()?,
             Event::Healed { node, process, healed } => {
                 if self.is_current(node, process) {

@@ -57,6 +57,16 @@ impl World {
             return;
         };
         let node = *self.chance.pick(&self.ids());
+        let place = self.place(node);
+        if place.process.is_some() && place.paused.is_none() {
+            let lasts = self.chance.long_tailed(fault.lasts);
+            self.pause(node, lasts);
+        }
+        self.recur(Some(fault), Event::Pause);
+    }
+
+    /// Pauses a member for so long, if it runs.
+    pub(super) fn pause(&mut self, node: NodeId, lasts: Duration) {
         let now = self.now;
         let place = self.place(node);
         if place.process.is_some() && place.paused.is_none() {
@@ -64,10 +74,8 @@ impl World {
             let process = place.processes;
             self.trace.line(now, || format!("{node} is paused"));
             self.note(Fault::Pause, node);
-            let lasts = self.chance.long_tailed(fault.lasts);
             self.schedule(lasts, Event::Resume { node, process });
         }
-        self.recur(Some(fault), Event::Pause);
     }
 
     pub(super) fn resume(&mut self, node: NodeId) {

@@ -237,7 +237,10 @@ impl World {
         for event in &outbox.events {
             self.trace.line(now, || format!("{node} {event:?}"));
             match event {
-                quorate_raft::Event::BecameLeader { .. } => self.report.leaders += 1,
+                quorate_raft::Event::BecameLeader { .. } => {
+                    self.report.leaders += 1;
+                    self.plan_upset(node);
+                }
                 quorate_raft::Event::SnapshotInstalled { .. } => self.report.snapshots += 1,
                 quorate_raft::Event::Rejoined { .. } => {
                     self.report.rejoined += 1;
