@@ -95,7 +95,7 @@ impl Segment<'_> {
     fn record(&self, extent: &Extent) -> Result<(Header, &[u8], Link), Flaw> {
         let (header, checksum) = Header::parse(self.bytes, self.number, extent.end)?;
         if let Some(link) = extent.link.filter(|link| *link != header.link) {
-            return Err(Flaw::new(format!("{link:?}"), format!("{:?}", header.link)));
+            return Err(other_link(&header, link));
         }
         let batch_is_right =
             header.durable as usize == extent.batch || header.durable as usize == extent.end;
@@ -120,6 +120,19 @@ impl Segment<'_> {
             let (header, _) = Header::parse(self.bytes, self.number, at).ok()?;
             (header.durable as usize > offset).then_some(header)
         })
+    }
+}
+
+/// What it means that a header in its right place doesn't continue the record before it. It may be left over
+/// from a batch that was torn and cut, if the disk lost the zeros that recovery wrote over it. Then it says
+/// that it belongs to a batch that began earlier. If it begins a batch, it says that the record before it was
+/// durable, and no disk explains that it is another one.
+pub(crate) fn other_link(header: &Header, link: Link) -> Flaw {
+    let (expected, found) = (format!("{link:?}"), format!("{:?}", header.link));
+    if header.durable < header.offset {
+        Flaw::torn(expected, found)
+    } else {
+        Flaw::new(expected, found)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::disk::Disk;
 use crate::mark::{Mark, Marker};
 use crate::record::{ALIGNMENT, Body, Cause, Flaw, Head, Header, Link};
 use crate::recover::{OpenError, Report, because_of, failed, read, read_marks};
-use crate::segment::used_bytes;
+use crate::segment::{other_link, used_bytes};
 use crate::standing::Standing;
 
 /// How many reports are kept. The first ones say where to look.
@@ -90,7 +90,14 @@ impl Scan {
                 }
             };
             if let Some(link) = expected.filter(|link| *link != header.link) {
-                return Err((at, Flaw::new(format!("{link:?}"), format!("{:?}", header.link))));
+                let flaw = other_link(&header, link);
+                if flaw.cause == Cause::Senseless {
+                    return Err((at, flaw));
+                }
+                scan.flaws.push((at, flaw));
+                expected = None;
+                at = Self::next_header(bytes, number, at, used).unwrap_or(bytes.len());
+                continue;
             }
             let body = match header.body(bytes, length_max) {
                 Ok(body) => Some(Body::parse(&header, body).map_err(|flaw| (at, flaw))?),
@@ -223,24 +230,35 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
         && scans.first().is_some_and(|(number, scan)| *number == oldest && scan.head().is_some());
     let last_segment = present.last().copied().max(mark.map(|mark| mark.end.segment)).unwrap_or(0);
     let marker = Marker::after(&marks);
-    let mut line = Line::begin(marks, begins);
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut before: Option<u64> = None;
     for (number, scan) in scans {
-        let missing = line.last_segment.map_or(oldest.max(1), |last| last + 1);
-        if missing < number && (line.last_segment.is_some() || is_oldest_known) {
+        let missing = before.map_or(oldest.max(1), |last| last + 1);
+        if missing < number && (before.is_some() || is_oldest_known) {
             let because = format!("segment {number:016x} needs it");
             reports.push(report(missing, 0, &no_file(), because));
         }
-        line.last_segment = Some(number);
-        for piece in scan.pieces {
-            line.push(piece).map_err(|(place, flaw)| {
-                let because = "its checksum is right, and so is that of an earlier record";
-                OpenError::Corrupt(report(number, place, &flaw, because.into()))
-            })?;
+        before = Some(number);
+        // What a segment has of records that its successor has as well is left over from a batch that was torn
+        // and cut, where the disk lost the zeros that recovery wrote over it.
+        if let Some(head) = scan.head().and(scan.pieces.first()) {
+            let begin = head.header.link.sequence;
+            let end = pieces.partition_point(|piece| piece.header.link.sequence < begin);
+            pieces.truncate(end);
         }
+        pieces.extend(scan.pieces);
+    }
+    let mut line = Line::begin(marks, begins);
+    for piece in pieces {
+        let (segment, offset) = (piece.header.segment, piece.header.offset as usize);
+        line.push(piece).map_err(|flaw| {
+            let because = "its checksum is right, and so is that of an earlier record";
+            OpenError::Corrupt(report(segment, offset, &flaw, because.into()))
+        })?;
     }
     if let Some(mark) = line.marks.last().filter(|mark| mark.link.sequence > line.sequence()) {
         let (segment, offset) = (mark.end.segment, mark.end.offset as usize);
-        let flaw = match line.last_segment {
+        let flaw = match before {
             Some(last) if last >= segment => Flaw::torn("more records", "zeros, or nothing"),
             _ => no_file(),
         };
@@ -270,7 +288,6 @@ struct Line {
     expected: Option<Link>,
     /// The marks that are not among the facts yet, ascending.
     marks: Vec<Mark>,
-    last_segment: Option<u64>,
 }
 
 impl Line {
@@ -278,26 +295,21 @@ impl Line {
     fn begin(mut marks: Vec<Mark>, begins: bool) -> Self {
         marks.sort_unstable_by_key(|mark| mark.link.sequence);
         let facts = if begins { Vec::new() } else { vec![Fact::Gap] };
-        Self { facts, expected: None, marks, last_segment: None }
+        Self { facts, expected: None, marks }
     }
 
     fn sequence(&self) -> u64 {
         self.expected.map_or(0, |link| link.sequence)
     }
 
-    fn push(&mut self, piece: Piece) -> Result<(), (usize, Flaw)> {
-        let (link, place) = (piece.header.link, piece.header.offset as usize);
+    fn push(&mut self, piece: Piece) -> Result<(), Flaw> {
+        let link = piece.header.link;
         match self.expected {
             None => self.marks.retain(|mark| mark.link.sequence >= link.sequence),
-            Some(expected) if expected.sequence == link.sequence => {
-                if expected != link {
-                    return Err((place, Flaw::new(format!("{expected:?}"), format!("{link:?}"))));
-                }
-            }
+            Some(expected) if expected == link => {}
             Some(expected) if expected.sequence < link.sequence => self.gap(link.sequence),
             Some(expected) => {
-                let expected = format!("a sequence from {} on", expected.sequence);
-                return Err((place, Flaw::new(expected, format!("{}", link.sequence))));
+                return Err(Flaw::new(format!("{expected:?}"), format!("{link:?}")));
             }
         }
         self.mark_at(link.sequence);

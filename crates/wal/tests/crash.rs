@@ -6,12 +6,14 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use common::{
     Model, SMALL, Step, append, apply, check_groups, entries, hard_state, healed, images,
     is_prefix, leftovers, models, open, reopen, unsynced, workload, write,
 };
+use quorate_raft::{Entry, EntryId, GroupId, Payload, Record, Recovered, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Disk, Fate, MemDisk, Opened, Unsynced, Wal, WalOptions};
+use quorate_wal::{Call, Disk, Fate, Fault, MemDisk, Opened, Unsynced, Wal, WalOptions};
 
 /// A disk that is copied before every call that changes it: what a power cut would find.
 #[derive(Clone, Debug, Default)]
@@ -92,8 +94,12 @@ impl Disk for Filmed {
 
 /// Writes the batches, and returns what a power cut would find at every moment of it.
 fn film(batches: &[Vec<Step>]) -> Vec<(usize, MemDisk)> {
+    film_with(batches, SMALL)
+}
+
+fn film_with(batches: &[Vec<Step>], options: WalOptions) -> Vec<(usize, MemDisk)> {
     let filmed = Filmed::default();
-    let (mut wal, _) = Wal::open_whole(Box::new(filmed.clone()), SMALL).unwrap();
+    let (mut wal, _) = Wal::open_whole(Box::new(filmed.clone()), options).unwrap();
     for batch in batches {
         write(&mut wal, batch).unwrap();
         filmed.acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -231,13 +237,55 @@ fn a_shorter_batch_does_not_bring_a_torn_one_back() {
         .expect("the long batch has several sectors");
     let mut first = true;
     disk.crash(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
-    let (mut wal, found) = reopen(disk, SMALL);
     // A batch that ends where the sixth record of the long one began, which is in the second sector.
     let short: Vec<Step> = (1..=5).map(|term| hard_state(2, term, None)).collect();
+    let (mut wal, found) = reopen(disk, SMALL);
     write(&mut wal, &short).unwrap();
     let mut expected = found;
     short.iter().for_each(|step| apply(&mut expected, step));
     assert_eq!(reopen(disk, SMALL).1, expected);
+}
+
+#[test]
+fn what_a_lost_write_leaves_of_a_torn_batch_is_no_record() {
+    // So short that the second one doesn't carry the first.
+    let tight = WalOptions { segment_bytes: 900, ..SMALL };
+    // A record that fills its sector to the end, behind the 272 bytes of the head and the first batch.
+    let filling = |term| {
+        let payload = Payload::Command(Bytes::from(vec![7; 104]));
+        (GroupId(1), Record::Append(vec![Entry { id: EntryId::new(term, 1), payload }]))
+    };
+    let mut long = vec![filling(1)];
+    long.extend((1..=3).map(|term| hard_state(1, 1 + term, Some(term))));
+    let film = film_with(&[vec![hard_state(1, 1, None)], long], tight);
+    let (_, disk) = film
+        .iter()
+        .rfind(|(acknowledged, disk)| *acknowledged == 1 && unsynced(disk).len() > 2)
+        .expect("the long batch has several sectors");
+    let mut first = true;
+    disk.crash(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
+    // The batch is cut, and the disk loses the zeros that are written over the rest of it.
+    disk.set_faults(|call| matches!(call, Call::Write { .. }).then_some(Fault::Lost));
+    let (mut wal, found) = reopen(disk, tight);
+    disk.clear_faults();
+    let short = [filling(2)];
+    write(&mut wal, &short).unwrap();
+    let mut expected = found;
+    short.iter().for_each(|step| apply(&mut expected, step));
+    disk.crash(|_| Fate::Lost);
+    let (_, bytes) = images(disk).pop().unwrap();
+    assert!(bytes[512..].starts_with(b"QWAL"), "a record is left over where the next belongs");
+    assert_eq!(reopen(&disk.copy(), tight).1, expected);
+    // Were the segment finished like this, it would be damaged, and nothing in it lost.
+    let step = append(3, 1, 0, 20);
+    write(&mut wal, std::slice::from_ref(&step)).unwrap();
+    apply(&mut expected, &step);
+    assert_eq!(images(disk).len(), 2);
+    let Opened::Damaged(damaged) = Wal::open(Box::new(disk.clone()), tight).unwrap() else {
+        panic!("there are not only zeros behind the last record");
+    };
+    let whole = |(group, log): (&GroupId, &Recovered)| (*group, Remembered::Whole(log.clone()));
+    assert_eq!(damaged.groups, expected.iter().map(whole).collect());
 }
 
 #[test]

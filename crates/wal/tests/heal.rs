@@ -14,8 +14,7 @@ use common::{
 use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record, Recovered, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{
-    Call, Disk, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened, Wal,
-    WalOptions,
+    Call, Disk, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened, Wal, WalOptions,
 };
 
 const BLOCK_BYTES: usize = 4096;
