@@ -4,9 +4,10 @@ mod common;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 
 use common::{SMALL, hard_state, models, workload, write};
-use quorate_wal::{Disk as _, FileDisk, MemDisk, OpenError, Wal, WalOptions};
+use quorate_wal::{Disk, FileDisk, MemDisk, OpenError, Opened, Wal, WalOptions};
 
 fn file_disk(path: &std::path::Path) -> Box<FileDisk> {
     Box::new(FileDisk::open(path).unwrap())
@@ -79,6 +80,62 @@ fn a_file_that_is_no_segment_is_refused_unread() {
     let error = Wal::open_whole(file_disk(directory.path()), SMALL).map(|_| ()).unwrap_err();
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
     assert!(error.to_string().contains("more than 1073741824 bytes"), "{error}");
+}
+
+#[test]
+fn files_are_scrubbed_marked_and_healed() {
+    let directory = tempfile::tempdir().unwrap();
+    let batches = workload();
+    let model = models(&batches).pop().unwrap();
+    let flip = |segment: u64, at: u64| {
+        let path = directory.path().join(format!("{segment:016x}.wal"));
+        let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    };
+    let round = |wal: &mut Wal| {
+        let mut damaged = 0;
+        loop {
+            let scrubbed = wal.scrub(1 << 16).unwrap();
+            damaged += usize::from(scrubbed.damage.is_some());
+            if scrubbed.is_round {
+                return damaged;
+            }
+        }
+    };
+    let (mut wal, _) = Wal::open_whole(file_disk(directory.path()), SMALL).unwrap();
+    batches.iter().for_each(|batch| write(&mut wal, batch).unwrap());
+    assert_eq!(round(&mut wal), 0);
+    let last = || FileDisk::segments(&mut FileDisk::open(directory.path()).unwrap()).unwrap();
+    // A running log heals itself.
+    let segment = wal.stats().rolls;
+    flip(segment, 200);
+    assert_eq!(round(&mut wal), 1);
+    assert_eq!(round(&mut wal), 0);
+    assert_eq!(wal.stats().marks_failed, 0);
+    drop(wal);
+    // The last record of one that doesn't run is damaged; the mark tells.
+    let segment = *last().last().unwrap();
+    let path = directory.path().join(format!("{segment:016x}.wal"));
+    let used = fs::read(path).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    flip(segment, used as u64);
+    let Opened::Damaged(damaged) = Wal::open(file_disk(directory.path()), SMALL).unwrap() else {
+        panic!("the last record was cut");
+    };
+    damaged.heal(common::healed(&model)).unwrap();
+    let (_, found) = Wal::open_whole(file_disk(directory.path()), SMALL).unwrap();
+    assert_eq!(found, model);
+    // So it does when there is no segment left.
+    for segment in last() {
+        fs::remove_file(directory.path().join(format!("{segment:016x}.wal"))).unwrap();
+    }
+    let Opened::Damaged(damaged) = Wal::open(file_disk(directory.path()), SMALL).unwrap() else {
+        panic!("a log that is gone is taken for a new one");
+    };
+    damaged.heal(common::healed(&model)).unwrap();
+    let (_, found) = Wal::open_whole(file_disk(directory.path()), SMALL).unwrap();
+    assert_eq!(found, model);
 }
 
 #[test]
