@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
 use quorate_mvcc::mem::MemEngine;
-use quorate_mvcc::{KeyRange, Outcome, RangeRequest, RangeResponse, ReadState, Store};
+use quorate_mvcc::{KeyRange, Outcome, RangeRequest, RangeResponse, Store};
 use quorate_node::{
     Fault, Fingerprint, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
 };
@@ -97,12 +97,10 @@ impl Engine for SharedEngine {
 }
 
 /// What the world sees of a machine beside what the applier says.
-#[derive(Default)]
 struct Shown {
+    store: Store,
     /// What was applied since the last look.
     trace: Vec<Traced>,
-    /// The committed state.
-    state: Option<ReadState>,
 }
 
 /// The readers' side of a machine.
@@ -120,23 +118,22 @@ impl Reading {
         std::mem::take(&mut self.lock().trace)
     }
 
-    /// Reads a key from the committed state, as a client's read does.
+    /// Reads a key from the committed state, as a client's read does. The state is held no longer
+    /// than that: the next write after it would copy the engine.
     ///
     /// # Panics
     /// If an engine in memory can't be read.
     #[must_use]
     pub fn read(&self, key: &Bytes) -> RangeResponse {
         let request = RangeRequest::new(KeyRange::Point(key.clone()));
-        let shown = self.lock();
-        let state = shown.state.as_ref().expect("a machine shows its state from its start");
+        let state = self.lock().store.read_state();
         state.range(&request).expect("the newest state can be read")
     }
 }
 
 /// The production store; tells the position of every outcome, and shows all of them.
 struct Watched {
-    store: Store,
-    reading: Reading,
+    shown: Reading,
     piece_bytes_max: usize,
 }
 
@@ -149,58 +146,47 @@ pub fn open(
     piece_bytes_max: usize,
 ) -> Result<(Box<dyn Machine<Outcome = Traced>>, Reading), Fault> {
     let store = Store::open(Box::new(engine.clone()))?;
-    let reading = Reading(Arc::new(Mutex::new(Shown::default())));
-    let watched = Watched { store, reading: reading.clone(), piece_bytes_max };
-    watched.show();
-    Ok((Box::new(watched), reading))
-}
-
-impl Watched {
-    fn show(&self) {
-        self.reading.lock().state = Some(self.store.read_state());
-    }
+    let shown = Reading(Arc::new(Mutex::new(Shown { store, trace: Vec::new() })));
+    Ok((Box::new(Watched { shown: shown.clone(), piece_bytes_max }), shown))
 }
 
 impl Machine for Watched {
     type Outcome = Traced;
 
     fn applied(&self) -> EntryId {
-        self.store.applied()
+        self.shown.lock().store.applied()
     }
 
     fn durable(&self) -> EntryId {
-        self.store.durable()
+        self.shown.lock().store.durable()
     }
 
     fn apply(&mut self, entry: EntryId, command: &Bytes) -> Result<Self::Outcome, Fault> {
-        let outcome = self.store.apply(entry, command)?;
-        self.reading.lock().trace.push((entry, outcome.clone()));
+        let mut shown = self.shown.lock();
+        let outcome = shown.store.apply(entry, command)?;
+        shown.trace.push((entry, outcome.clone()));
         Ok((entry, outcome))
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        self.store.fingerprint()
+        self.shown.lock().store.fingerprint()
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
-        self.store.commit(through)?;
-        self.show();
-        Ok(())
+        self.shown.lock().store.commit(through)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        self.store.flush()
+        self.shown.lock().store.flush()
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {
-        let snapshot = self.store.snapshot()?;
+        let snapshot = self.shown.lock().store.snapshot()?;
         Ok(Box::new(Pieces { snapshot, piece_bytes_max: self.piece_bytes_max }))
     }
 
     fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError> {
-        self.store.restore(piece)?;
-        self.show();
-        Ok(())
+        self.shown.lock().store.restore(piece)
     }
 }
 

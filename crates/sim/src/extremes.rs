@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use crate::chance::Chance;
+use crate::graphs::Graph;
 use crate::swarm::{PartitionStyle, Recurring};
 
 /// All extremes of a run.
@@ -22,6 +23,17 @@ pub struct Extremes {
     pub processes: Processes,
     /// Those of disks.
     pub disks: Disks,
+    /// What stays broken for good, before everything heals.
+    pub partial: Option<Partial>,
+}
+
+/// Which links work in a phase in which some majority can talk, and all else stays broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partial {
+    /// Any such graph; whoever is not of the majority may be down, paused, or without its disk.
+    Drawn,
+    /// This one, whose first member is the leader of that moment. The run ends with the phase.
+    Exact(Graph),
 }
 
 /// How links fail beyond loss, delay and partitions.
@@ -130,6 +142,7 @@ impl Extremes {
             clocks: Clocks::draw(&mut chance.fork()),
             processes: Processes::draw(&mut chance.fork()),
             disks: Disks::draw(&mut chance.fork()),
+            partial: chance.fork().per_mille(400).then_some(Partial::Drawn),
         };
         if any { all } else { Self::none() }
     }
@@ -234,5 +247,6 @@ mod tests {
         some(|e| e.disks.sync_mean.is_some());
         some(|e| e.disks.hangs.is_some());
         some(|e| e.disks.gray.is_some());
+        some(|e| e.partial.is_some());
     }
 }

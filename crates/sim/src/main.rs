@@ -1,97 +1,177 @@
-//! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many.
+//! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many;
+//! `quorate-sim graphs` tries every graph of links in which some majority can talk.
 #![allow(clippy::print_stdout, reason = "a command says what it found")]
 #![allow(clippy::print_stderr, reason = "and what is wrong with its arguments")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use quorate_sim::run::{run, run_with};
+use quorate_sim::graphs::{self, Graph};
+use quorate_sim::parallel;
+use quorate_sim::run::{Failure, run, run_graph, run_with};
+use quorate_sim::summary::Summary;
 use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
+use quorate_sim::world::Report;
 
 const USAGE: &str = "usage: quorate-sim SEED [--plain]
-       quorate-sim swarm --seeds N [--from S] [--until-failure]";
-
-/// What is to be done.
-enum Task {
-    /// Replay one seed, without its extremes if it is to be plain.
-    Replay { seed: u64, is_plain: bool },
-    /// Run many.
-    Swarm { from: u64, seeds: u64, until_failure: bool },
-}
+       quorate-sim swarm --seeds N [--from S] [--jobs J] [--until-failure] [--coverage] [--json FILE]
+       quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match parse(&arguments) {
-        Some(Task::Replay { seed, is_plain }) => replay(seed, is_plain),
-        Some(Task::Swarm { from, seeds, until_failure }) => swarm(from, seeds, until_failure),
-        None => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
-        }
+    let Some((task, rest)) = arguments.split_first() else { return misused() };
+    let Some(flags) = Flags::parse(rest) else { return misused() };
+    let ended = match task.as_str() {
+        "swarm" => swarm(&flags),
+        "graphs" => all_graphs(&flags),
+        seed => seed.parse().ok().and_then(|seed| replay(seed, &flags)),
+    };
+    match ended {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::FAILURE,
+        None => misused(),
     }
 }
 
-fn parse(arguments: &[String]) -> Option<Task> {
-    let (first, rest) = arguments.split_first()?;
-    if first != "swarm" {
-        let seed = first.parse().ok()?;
-        let is_plain = match rest {
-            [] => false,
-            [plain] if plain == "--plain" => true,
-            _ => return None,
-        };
-        return Some(Task::Replay { seed, is_plain });
-    }
-    let (mut from, mut seeds, mut until_failure) = (0, None, false);
-    let mut rest = rest.iter();
-    while let Some(option) = rest.next() {
-        match option.as_str() {
-            "--seeds" => seeds = Some(rest.next()?.parse().ok()?),
-            "--from" => from = rest.next()?.parse().ok()?,
-            "--until-failure" => until_failure = true,
-            _ => return None,
-        }
-    }
-    Some(Task::Swarm { from, seeds: seeds?, until_failure })
+fn misused() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }
 
-fn replay(seed: u64, is_plain: bool) -> ExitCode {
-    let options = if is_plain { Options::plain(seed) } else { Options::of_seed(seed) };
-    println!("{options}");
-    match run_with(seed, options, None, Trace::to(|line| println!("{line}"))) {
-        Ok(report) => {
-            println!("{report:#?}");
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            println!("{failure}");
-            ExitCode::FAILURE
-        }
-    }
+/// What stands after the task: names alone, and names with a value.
+#[derive(Default)]
+struct Flags {
+    alone: BTreeSet<String>,
+    values: BTreeMap<String, String>,
 }
 
-fn swarm(from: u64, seeds: u64, until_failure: bool) -> ExitCode {
-    let start = Instant::now();
-    let (mut ran, mut failures, mut simulated) = (0_u64, 0_u64, Duration::ZERO);
-    for seed in from..from.saturating_add(seeds) {
-        if until_failure && failures > 0 {
-            break;
-        }
-        ran += 1;
-        match run(seed, None, Trace::off()) {
-            Ok(report) => simulated += report.simulated,
-            Err(failure) => {
-                failures += 1;
-                simulated += failure.at;
-                println!("{failure}\n");
+impl Flags {
+    const ALONE: [&str; 3] = ["plain", "until-failure", "coverage"];
+
+    fn parse(arguments: &[String]) -> Option<Self> {
+        let mut flags = Self::default();
+        let mut rest = arguments.iter();
+        while let Some(name) = rest.next() {
+            let name = name.strip_prefix("--")?.to_owned();
+            if Self::ALONE.contains(&name.as_str()) {
+                flags.alone.insert(name);
+            } else {
+                flags.values.insert(name, rest.next()?.clone());
             }
         }
+        Some(flags)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.alone.contains(name)
+    }
+
+    /// The number of this name, or the usual one; nothing if it is no number.
+    fn number(&self, name: &str, usual: u64) -> Option<u64> {
+        self.values.get(name).map_or(Some(usual), |value| value.parse().ok())
+    }
+
+    /// Whether nothing is there but these.
+    fn are_among(&self, names: &[&str]) -> bool {
+        self.alone.iter().chain(self.values.keys()).all(|name| names.contains(&name.as_str()))
+    }
+
+    fn jobs(&self) -> Option<usize> {
+        usize::try_from(self.number("jobs", 1)?).ok()
+    }
+}
+
+fn replay(seed: u64, flags: &Flags) -> Option<bool> {
+    if !flags.are_among(&["plain"]) {
+        return None;
+    }
+    let options = if flags.has("plain") { Options::plain(seed) } else { Options::of_seed(seed) };
+    println!("{options}");
+    let result = run_with(seed, options, None, Trace::to(|line| println!("{line}")));
+    Some(tell(&result))
+}
+
+/// Prints how a single run ended. Returns whether it ended well.
+fn tell(result: &Result<Report, Box<Failure>>) -> bool {
+    match result {
+        Ok(report) => println!("{report:#?}"),
+        Err(failure) => println!("{failure}"),
+    }
+    result.is_ok()
+}
+
+fn swarm(flags: &Flags) -> Option<bool> {
+    let known = ["seeds", "from", "jobs", "until-failure", "coverage", "json"];
+    if !flags.are_among(&known) || !flags.values.contains_key("seeds") {
+        return None;
+    }
+    let (from, seeds, jobs) = (flags.number("from", 0)?, flags.number("seeds", 0)?, flags.jobs()?);
+    let start = Instant::now();
+    let mut summary = Summary::default();
+    let all: Vec<u64> = (from..from.saturating_add(seeds)).collect();
+    let one = |seed: &u64| run(*seed, None, Trace::off());
+    parallel::in_order(&all, jobs, one, |result| {
+        summary.add(&result);
+        if let Err(failure) = &result {
+            println!("{failure}\n");
+        }
+        !flags.has("until-failure") || result.is_ok()
+    });
+    let wall = start.elapsed();
+    if flags.has("coverage") {
+        println!("{}", summary.coverage);
+        for (fault, stage) in summary.coverage.missing() {
+            println!("not reached: {} at {}", fault.name(), stage.name());
+        }
+    }
+    if let Some(path) = flags.values.get("json")
+        && let Err(error) = std::fs::write(path, summary.to_json(from, wall))
+    {
+        eprintln!("can't write {path}: {error}");
+        return Some(false);
     }
     println!(
-        "swarm: {ran} seeds, {failures} failures, {:.2} simulated hours, {:.1} seconds",
-        simulated.as_secs_f64() / 3600.0,
+        "swarm: {} seeds, {} failures, {:.2} simulated hours, {:.1} seconds",
+        summary.runs,
+        summary.failures.len(),
+        summary.simulated.as_secs_f64() / 3600.0,
+        wall.as_secs_f64()
+    );
+    Some(summary.failures.is_empty())
+}
+
+fn all_graphs(flags: &Flags) -> Option<bool> {
+    let (members, jobs) = (flags.number("nodes", 5)?, flags.jobs()?);
+    if !flags.are_among(&["nodes", "only", "jobs"]) || !(1..=5).contains(&members) {
+        return None;
+    }
+    let places = usize::try_from(members).ok()?;
+    if flags.values.contains_key("only") {
+        let graph = Graph::of_number(places, flags.number("only", 0)?);
+        return Some(tell(&run_graph(members, graph, Trace::to(|line| println!("{line}")))));
+    }
+    let start = Instant::now();
+    let all = graphs::all(places);
+    let mut summary = Summary::default();
+    let one = |graph: &Graph| run_graph(members, *graph, Trace::off());
+    parallel::in_order(&all, jobs, one, |result| {
+        summary.add(&result);
+        if let Err(failure) = &result {
+            println!("{failure}\n");
+        }
+        true
+    });
+    let timeout = Options::calm(members).election_timeout;
+    println!(
+        "graphs: {} graphs, {} failures, {members} members, the slowest took {:.1} election timeouts, \
+         {:.2} simulated hours, {:.1} seconds",
+        summary.runs,
+        summary.failures.len(),
+        summary.worked_after.as_secs_f64() / timeout.as_secs_f64(),
+        summary.simulated.as_secs_f64() / 3600.0,
         start.elapsed().as_secs_f64()
     );
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Some(summary.failures.is_empty())
 }

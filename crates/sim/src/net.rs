@@ -48,8 +48,6 @@ struct Link {
     clogged_until: Duration,
     /// What a delay is multiplied by, in percent.
     delay_percent: u32,
-    /// Whether nothing happens here by chance any more.
-    is_reliable: bool,
 }
 
 /// What became of messages.
@@ -122,12 +120,8 @@ impl Net {
         mut extreme: Chance,
     ) -> Self {
         let network = &options.extremes.network;
-        let usual = Link {
-            in_flight: 0,
-            clogged_until: Duration::ZERO,
-            delay_percent: USUAL_PERCENT,
-            is_reliable: false,
-        };
+        let usual =
+            Link { in_flight: 0, clogged_until: Duration::ZERO, delay_percent: USUAL_PERCENT };
         let mut links = Links::new(members.len(), usual);
         if network.lopsided {
             for (from, to) in links.pairs() {
@@ -154,27 +148,22 @@ impl Net {
     /// Takes a message.
     pub fn route(&mut self, now: Duration, from: NodeId, to: NodeId) -> Arrivals {
         self.counts.sent += 1;
-        let is_reliable = self.links.get(from, to).is_reliable;
-        let loss = if is_reliable { 0 } else { self.loss_per_mille };
         if self.is_blocked(from, to) {
             self.counts.lost += 1;
             return Arrivals::default();
         }
-        if self.chance.per_mille(loss) {
+        if self.chance.per_mille(self.loss_per_mille) {
             self.counts.lost += 1;
             return Arrivals::never(Fault::Loss);
         }
-        if self.capacity.is_some_and(|most| self.links.get(from, to).in_flight >= most)
-            && !is_reliable
-        {
+        if self.capacity.is_some_and(|most| self.links.get(from, to).in_flight >= most) {
             self.counts.lost += 1;
             self.counts.refused += 1;
             return Arrivals::never(Fault::LinkFull);
         }
         let mut arrivals = Arrivals::default();
         arrivals.after[0] = Some(self.delay(from, to));
-        let duplicates = if is_reliable { 0 } else { self.duplicate_per_mille };
-        if self.chance.per_mille(duplicates) {
+        if self.chance.per_mille(self.duplicate_per_mille) {
             self.counts.repeated += 1;
             arrivals.faults[0] = Some(Fault::Duplicate);
             // A repetition may come much later, when the world has moved on.
@@ -182,11 +171,9 @@ impl Net {
             let first = self.delay(from, to);
             arrivals.after[1] = Some(first + self.chance.long_tailed(self.delay_mean * late));
         }
-        if !is_reliable {
-            arrivals.after[2] = self.replay();
-            arrivals.faults[1] = arrivals.after[2].map(|_| Fault::Replay);
-            arrivals.faults[2] = self.clog(now, from, to).then_some(Fault::Clog);
-        }
+        arrivals.after[2] = self.replay();
+        arrivals.faults[1] = arrivals.after[2].map(|_| Fault::Replay);
+        arrivals.faults[2] = self.clog(now, from, to).then_some(Fault::Clog);
         self.links.get_mut(from, to).in_flight += arrivals.iter().count() as u64;
         arrivals
     }
@@ -316,6 +303,11 @@ impl Net {
                 }
             }
         }
+    }
+
+    /// These links carry nothing, and all others do.
+    pub fn block(&mut self, links: BTreeSet<(NodeId, NodeId)>) {
+        self.blocked = links;
     }
 
     /// Every link carries again.

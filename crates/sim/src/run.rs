@@ -4,7 +4,8 @@ use core::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
-use crate::extremes::Extremes;
+use crate::extremes::Partial;
+use crate::graphs::Graph;
 use crate::sabotage::Sabotage;
 use crate::swarm::Options;
 use crate::trace::Trace;
@@ -21,15 +22,16 @@ pub struct Failure {
     pub at: Duration,
     /// The property violated, and how; or what the code said when it panicked.
     pub what: String,
+    /// The command that runs it again.
+    pub replay: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, options, at, what } = self;
+        let Self { seed, options, at, what, replay } = self;
         writeln!(f, "seed {seed} fails after {:.6} s: {what}", at.as_secs_f64())?;
         writeln!(f, "{options}")?;
-        let plain = if options.extremes == Extremes::none() { " --plain" } else { "" };
-        write!(f, "replay: cargo run --release -p quorate-sim -- {seed}{plain}")
+        write!(f, "replay: cargo run --release -p quorate-sim -- {replay}")
     }
 }
 
@@ -64,5 +66,22 @@ pub fn run_with(
             format!("panic: {}", text.unwrap_or("with something that is no text"))
         }
     };
-    Err(Box::new(Failure { seed, options, at: world.now(), what }))
+    let is_plain = options == Options::plain(seed);
+    let replay = if is_plain { format!("{seed} --plain") } else { seed.to_string() };
+    Err(Box::new(Failure { seed, options, at: world.now(), what, replay }))
+}
+
+/// Breaks the links of a healthy cluster so that only those of a graph are left, and demands that a
+/// majority that can talk goes on with its work.
+///
+/// # Errors
+/// What went wrong.
+pub fn run_graph(members: u64, graph: Graph, trace: Trace) -> Result<Report, Box<Failure>> {
+    let mut options = Options::calm(members);
+    options.extremes.partial = Some(Partial::Exact(graph));
+    let number = graph.number();
+    run_with(number, options, None, trace).map_err(|mut failure| {
+        failure.replay = format!("graphs --nodes {members} --only {number}");
+        failure
+    })
 }

@@ -211,6 +211,50 @@ impl Options {
         Self::draw(&mut Chance::new(seed).fork())
     }
 
+    /// A cluster where all is well: a quick network, quick disks, and a few clients. Whoever wants
+    /// something to go wrong says what.
+    #[must_use]
+    pub fn calm(members: u64) -> Self {
+        Self {
+            members,
+            clients: 4,
+            keys: 8,
+            think: ms(10),
+            reads_per_mille: 300,
+            value_bytes: 64,
+            faulty_for: ms(500),
+            heartbeat: ms(20),
+            election_timeout: ms(100),
+            request_timeout: ms(1_000),
+            retained_bytes_max: 1 << 20,
+            append_bytes_max: 1 << 20,
+            snapshot_piece_bytes_max: 1 << 20,
+            clock_drift_ppm: 100,
+            delay_min: us(100),
+            delay_mean: us(400),
+            loss_per_mille: 0,
+            duplicate_per_mille: 0,
+            partitions: None,
+            partition_style: PartitionStyle::Any,
+            segment_bytes: 128 << 10,
+            record_bytes_max: 64 << 10,
+            sync_mean: us(500),
+            slow_sync_per_mille: 0,
+            flush_every: ms(500),
+            apply_mean: us(20),
+            loop_mean: us(5),
+            crashes: None,
+            power_cut_per_mille: 0,
+            wipes: None,
+            pauses: None,
+            transfer_every: None,
+            compact_every: None,
+            damage: None,
+            core_first: false,
+            extremes: Extremes::none(),
+        }
+    }
+
     /// Options without extremes.
     #[must_use]
     pub fn draw(chance: &mut Chance) -> Self {

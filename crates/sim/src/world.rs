@@ -9,11 +9,12 @@
 //! again, and only safety is asked for. Then faults stop, and the cluster must show that it lives:
 //! every member must get a write through, and all machines must come to the same state. In half of
 //! the runs a bare majority must do so first while all others stay down or cut off, since a fault
-//! that always heals can't show that progress never needed the missing.
+//! that always heals can't show that progress never needed the missing; and in some of them before
+//! that, any majority whose members can talk, whatever the other links and members do.
 //!
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
-//! ask for), `clients.rs` (requests), `faults.rs`, `extremes.rs` and `damage.rs` (the first phase) and
-//! `liveness.rs` (the second).
+//! ask for), `clients.rs` (requests), `faults.rs`, `extremes.rs` and `damage.rs` (the first phase),
+//! `liveness.rs` and `partial.rs` (the second).
 
 mod clients;
 mod damage;
@@ -21,6 +22,7 @@ mod extremes;
 mod faults;
 mod liveness;
 mod members;
+mod partial;
 mod place;
 mod upsets;
 
@@ -49,6 +51,7 @@ use crate::swarm::{Options, Recurring};
 use crate::trace::Trace;
 use crate::workload::Workload;
 
+use partial::Vigil;
 use place::Place;
 
 /// The most events of a run. Busy ones have a few hundred thousand.
@@ -121,6 +124,8 @@ impl Ord for Scheduled {
 enum Phase {
     /// Everything goes wrong.
     Faulty,
+    /// Some majority can talk, all else stays broken, and writes must get through.
+    Partial,
     /// A majority works, and each of its members must get a write through. From here on clients ask
     /// for nothing else: a log that keeps less than what is written during the transfer of a
     /// snapshot would be a moving target, and that is how it was configured.
@@ -158,6 +163,8 @@ pub struct Report {
     pub healed: u64,
     /// Leaders that took office.
     pub leaders: u64,
+    /// How long a majority that could talk took for its first write, where all else stayed broken.
+    pub worked_after: Option<Duration>,
     /// The member with the slow disk, if there was one.
     pub gray: Option<NodeId>,
     /// Which faults there were, and what they met.
@@ -193,6 +200,9 @@ pub struct World {
     /// client waits for.
     proofs: BTreeMap<RequestId, NodeId>,
     chores: BTreeMap<RequestId, NodeId>,
+    /// How many of the proofs were acknowledged.
+    proofs_done: u64,
+    vigil: Option<Vigil>,
     report: Report,
 }
 
@@ -251,6 +261,8 @@ impl World {
             proven: BTreeSet::new(),
             proofs: BTreeMap::new(),
             chores: BTreeMap::new(),
+            proofs_done: 0,
+            vigil: None,
             report: Report {
                 simulated: Duration::ZERO,
                 events: 0,
@@ -264,6 +276,7 @@ impl World {
                 damaged: 0,
                 healed: 0,
                 leaders: 0,
+                worked_after: None,
                 gray: None,
                 coverage: Coverage::default(),
                 net: NetCounts::default(),
@@ -430,7 +443,7 @@ impl World {
             Event::DiskAnswers { node } => self.disk_answers(node),
             Event::Transfer => self.transfer(),
             Event::Compact => self.compact(),
-            Event::PhaseEnds => self.phase_ends(),
+            Event::PhaseEnds => self.phase_ends()?,
             Event::Look => return self.look(),
         }
         Ok(false)

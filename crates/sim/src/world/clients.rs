@@ -66,6 +66,7 @@ impl World {
         if let Some(node) = self.proofs.remove(&request) {
             // One that failed is asked again at the next look.
             if well {
+                self.proofs_done += 1;
                 self.proven.insert(node);
             }
         }

@@ -150,7 +150,7 @@ impl World {
     }
 
     /// A sync under way that may take minutes ends like one that begins now.
-    fn sync_soon(&mut self, node: NodeId) {
+    pub(super) fn sync_soon(&mut self, node: NodeId) {
         let place = self.place(node);
         if place.process.as_ref().is_some_and(|process| process.syncing().is_some()) {
             self.schedule_sync(node);

@@ -9,7 +9,13 @@ use super::{Event, Outcome, Phase, World};
 
 impl World {
     /// The time of faults is over, or the first part of what comes after it.
-    pub(super) fn phase_ends(&mut self) {
+    pub(super) fn phase_ends(&mut self) -> Outcome {
+        if let Some(partial) = self.options.extremes.partial
+            && self.phase == Phase::Faulty
+            && self.able().len() > self.places.len() / 2
+        {
+            return self.partial_begins(partial);
+        }
         let now = self.now;
         self.become_gentle();
         let ids = self.ids();
@@ -46,6 +52,7 @@ impl World {
                 self.schedule(Duration::ZERO, Event::Restart { node: id, process });
             }
         }
+        Ok(())
     }
 
     /// A majority with a member that lacks something is none: each such gives its place to one that does
@@ -88,16 +95,19 @@ impl World {
     /// Looks whether the present phase has reached what it asks for. Returns whether the run is
     /// over.
     pub(super) fn look(&mut self) -> Result<bool, Violation> {
+        if self.phase == Phase::Partial {
+            return self.look_at_partial();
+        }
         let done = match self.phase {
-            Phase::Faulty => false,
+            Phase::Faulty | Phase::Partial => false,
             Phase::Core | Phase::Whole => self.core.is_subset(&self.proven),
             Phase::Quiet => self.is_settled(),
         };
         if done {
             match self.phase {
-                Phase::Faulty => {}
+                Phase::Faulty | Phase::Partial => {}
                 Phase::Core => {
-                    self.phase_ends();
+                    self.phase_ends()?;
                     return Ok(false);
                 }
                 Phase::Whole => {

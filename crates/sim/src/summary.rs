@@ -1,0 +1,147 @@
+//! What many runs were like together.
+
+use std::time::Duration;
+
+use crate::coverage::{Coverage, Fault, Stage, is_due};
+use crate::json::Json;
+use crate::net::NetCounts;
+use crate::oracle::Tally;
+use crate::run::Failure;
+use crate::world::Report;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How many runs there were.
+    pub runs: u64,
+    /// The seeds that failed, and what each found first.
+    pub failures: Vec<(u64, String)>,
+    /// How long all runs took in their own time.
+    pub simulated: Duration,
+    /// How many events happened.
+    pub events: u64,
+    /// How requests ended.
+    pub tally: Tally,
+    /// What became of messages.
+    pub net: NetCounts,
+    /// Which faults met what. Of runs that failed nothing is known.
+    pub coverage: Coverage,
+    /// Leaders, snapshots installed, members that came back from the loss of a disk.
+    pub leaders: u64,
+    /// See `leaders`.
+    pub snapshots: u64,
+    /// See `leaders`.
+    pub rejoined: u64,
+    /// The longest that a majority that could talk took for a write while all else stayed broken.
+    pub worked_after: Duration,
+}
+
+impl Summary {
+    /// One more run.
+    pub fn add(&mut self, result: &Result<Report, Box<Failure>>) {
+        self.runs += 1;
+        match result {
+            Ok(report) => self.add_report(report),
+            Err(failure) => {
+                self.simulated += failure.at;
+                let what = failure.what.lines().next().unwrap_or_default();
+                self.failures.push((failure.seed, what.to_owned()));
+            }
+        }
+    }
+
+    fn add_report(&mut self, report: &Report) {
+        self.simulated += report.simulated;
+        self.events += report.events;
+        self.tally.writes += report.tally.writes;
+        self.tally.reads += report.tally.reads;
+        self.tally.failed += report.tally.failed;
+        self.tally.lost += report.tally.lost;
+        self.net.sent += report.net.sent;
+        self.net.lost += report.net.lost;
+        self.net.refused += report.net.refused;
+        self.net.repeated += report.net.repeated;
+        self.net.replayed += report.net.replayed;
+        self.net.clogs += report.net.clogs;
+        self.net.held += report.net.held;
+        self.coverage.add(&report.coverage);
+        self.leaders += report.leaders;
+        self.snapshots += report.snapshots;
+        self.rejoined += report.rejoined;
+        self.worked_after = self.worked_after.max(report.worked_after.unwrap_or_default());
+    }
+
+    /// The same for a program that makes a page of it. `seeds` says which were asked for, `wall` how
+    /// long it took.
+    #[must_use]
+    pub fn to_json(&self, first_seed: u64, wall: Duration) -> String {
+        let failures = self.failures.iter().map(|(seed, what)| {
+            Json::object([("seed", Json::Number(*seed)), ("what", Json::text(what))])
+        });
+        let faults =
+            Fault::ALL.map(|fault| (fault.name(), Json::Number(self.coverage.total(fault))));
+        let meetings = Fault::ALL.map(|fault| {
+            let due = Stage::ALL.into_iter().filter(|stage| is_due(fault, *stage));
+            let counts =
+                due.map(|stage| (stage.name(), Json::Number(self.coverage.count(fault, stage))));
+            (fault.name(), Json::object(counts))
+        });
+        let missing = self
+            .coverage
+            .missing()
+            .map(|(fault, stage)| Json::text(&format!("{} at {}", fault.name(), stage.name())));
+        let Tally { writes, reads, failed, lost } = self.tally;
+        let requests = [("writes", writes), ("reads", reads), ("failed", failed), ("lost", lost)];
+        let NetCounts { sent, lost, refused, repeated, replayed, clogs, held } = self.net;
+        let messages = [
+            ("sent", sent),
+            ("lost", lost),
+            ("refused", refused),
+            ("repeated", repeated),
+            ("replayed", replayed),
+            ("clogs", clogs),
+            ("held", held),
+        ];
+        let numbers = |pairs: &[(&'static str, u64)]| {
+            Json::object(pairs.iter().map(|(name, number)| (*name, Json::Number(*number))))
+        };
+        let all = Json::object([
+            ("first_seed", Json::Number(first_seed)),
+            ("seeds", Json::Number(self.runs)),
+            ("failures", Json::List(failures.collect())),
+            ("simulated_seconds", Json::seconds(self.simulated)),
+            ("wall_seconds", Json::seconds(wall)),
+            ("events", Json::Number(self.events)),
+            ("requests", numbers(&requests)),
+            ("messages", numbers(&messages)),
+            ("leaders", Json::Number(self.leaders)),
+            ("snapshots", Json::Number(self.snapshots)),
+            ("rejoined", Json::Number(self.rejoined)),
+            ("faults", Json::object(faults)),
+            ("coverage", Json::object(meetings)),
+            ("coverage_missing", Json::List(missing.collect())),
+        ]);
+        format!("{all}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::run;
+    use crate::trace::Trace;
+
+    #[test]
+    fn runs_add_up() {
+        let mut summary = Summary::default();
+        let reports: Vec<_> = (0..3).map(|seed| run(seed, None, Trace::off())).collect();
+        reports.iter().for_each(|report| summary.add(report));
+        assert_eq!((summary.runs, summary.failures.len()), (3, 0));
+        let writes = reports.iter().map(|report| report.as_ref().unwrap().tally.writes);
+        assert_eq!(summary.tally.writes, writes.sum());
+        let json = summary.to_json(0, Duration::from_millis(1_500));
+        assert!(json.contains("\"wall_seconds\": 1.500"), "{json}");
+        assert!(json.contains("\"failures\": []"), "{json}");
+        assert!(json.contains("\"coverage_missing\": ["), "{json}");
+    }
+}
