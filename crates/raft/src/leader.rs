@@ -41,8 +41,19 @@ pub(crate) struct Leader {
     /// was not heard in this term yet counts as heard when it began.
     active_since: Time,
     began: Time,
-    /// The commit index at the last check: see [`Leader::check_disk`].
-    commit_at_check: Index,
+    /// How the disks stood at the last check.
+    disk_check: DiskCheck,
+}
+
+/// How this member's disk stood against the others': see [`Leader::check_disk`].
+#[derive(Clone, Copy, Debug)]
+struct DiskCheck {
+    /// What was committed.
+    commit: Index,
+    /// What was durable here.
+    durable: Index,
+    /// The most that any voter who could lead instead had durably.
+    ahead: Index,
 }
 
 /// Leadership on its way to another member (thesis §3.10).
@@ -77,7 +88,11 @@ impl Leader {
             heard_since: core.now,
             active_since: core.now,
             began: core.now,
-            commit_at_check: core.commit,
+            disk_check: DiskCheck {
+                commit: core.commit,
+                durable: core.log.durable(),
+                ahead: Index(0),
+            },
         };
         leader.replicate(core);
         leader
@@ -147,20 +162,31 @@ impl Leader {
         Next::Stay
     }
 
-    /// Hands over if this member's disk is the slow one: what a quorum had an election timeout ago is
-    /// still not on it. The group would go on committing, and every answer to a client would wait
-    /// for this disk. Where all disks are slow nothing is committed ahead of this one, so leadership
-    /// does not wander.
+    /// Hands over if this member's disk is the slow one, which shows in either of two ways. What a
+    /// quorum had an election timeout ago is still not on it: the group would go on committing, and
+    /// every answer to a client would wait for this disk. Or it made nothing durable for an election
+    /// timeout, while another voter has had more all that time: the group may need this disk for
+    /// its quorum, and then nothing at all is committed. Where all disks are slow nobody is ahead of
+    /// this one, so leadership does not wander.
     fn check_disk(&mut self, core: &mut Core) {
-        let is_slow = core.log.durable() < self.commit_at_check;
-        self.commit_at_check = core.commit;
+        let durable = core.log.durable();
+        let voters = self.peers.iter().filter(|(id, _)| core.membership.is_voter(**id));
+        let able = voters.filter(|(_, peer)| self.is_active(peer) && !peer.rejoining);
+        let best = able.max_by_key(|(_, peer)| peer.matched).map(|(id, peer)| (*id, peer.matched));
+        let before = core::mem::replace(
+            &mut self.disk_check,
+            DiskCheck {
+                commit: core.commit,
+                durable,
+                ahead: best.map_or(Index(0), |(_, matched)| matched),
+            },
+        );
+        let stands = durable == before.durable && durable < before.ahead;
+        let is_slow = durable < before.commit || stands;
         if !is_slow || self.transfer.is_some() || planted!(SlowDiskLeads) {
             return;
         }
-        let voters = self.peers.iter().filter(|(id, _)| core.membership.is_voter(**id));
-        let able = voters.filter(|(_, peer)| self.is_active(peer) && !peer.rejoining);
-        let best = able.max_by_key(|(_, peer)| peer.matched);
-        if let Some(to) = best.map(|(id, _)| *id) {
+        if let Some((to, _)) = best {
             core.report(Event::DiskIsSlow { term: core.term() });
             self.on_transfer(core, to);
         }
