@@ -9,7 +9,7 @@ use crate::coverage::Fault;
 use crate::swarm::Recurring;
 
 /// The longest that a slow member computes without a break.
-const SLOW_MAX: Duration = Duration::from_secs(3);
+pub(super) const SLOW_MAX: Duration = Duration::from_secs(3);
 
 impl World {
     /// Whether faults go on, and the extreme if it has any part in the run.
@@ -141,7 +141,13 @@ impl World {
         let syncs_slowly = self.options.extremes.disks.sync_mean.is_some();
         let place = self.place(node);
         let was_slow = syncs_slowly || place.disk_factor > 1;
+        let starved = place.cpu_factor > 1;
         (place.cpu_factor, place.disk_factor) = (1, 1);
+        if starved && place.process.is_some() {
+            // The turn that it waits for may be seconds away.
+            place.turn_scheduled = false;
+            self.schedule_turn(node);
+        }
         self.thaw_clock(node);
         self.disk_answers(node);
         if was_slow {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use quorate_check::Violation;
 use quorate_raft::{NodeId, RoleKind, Term};
 
+use super::extremes::SLOW_MAX;
 use super::{Event, Outcome, Phase, World};
 use crate::clock::RIGHT_PPM;
 use crate::extremes::Partial;
@@ -48,11 +49,14 @@ impl World {
         let now = self.now;
         self.become_gentle();
         self.phase = Phase::Partial;
-        let (graph, core) = match partial {
+        let (mut graph, core) = match partial {
             Partial::Drawn => self.draw_graph(),
             Partial::Exact(links) => self.place_graph(links)?,
         };
         self.core = core;
+        if partial == Partial::Drawn {
+            self.break_others(&mut graph)?;
+        }
         let blocked = graph.broken().collect();
         self.trace.line(now, || format!("for good these links fail: {blocked:?}"));
         self.net.block(blocked);
@@ -67,9 +71,6 @@ impl World {
                 let process = self.places[&id].processes;
                 self.schedule(Duration::ZERO, Event::Restart { node: id, process });
             }
-        }
-        if partial == Partial::Drawn {
-            self.break_others()?;
         }
         let (core, timeout) = (self.core.clone(), self.slowest_timeout());
         let patience = timeout * PATIENCE_TIMEOUTS + self.catching_up();
@@ -152,12 +153,14 @@ impl World {
         leaders.max_by_key(|status| status.term).map(|status| status.id)
     }
 
-    /// Whoever is not needed may be down, paused, or without a disk that answers, for good.
-    fn break_others(&mut self) -> Outcome {
-        for id in self.ids() {
-            if self.core.contains(&id) {
-                continue;
-            }
+    /// Whoever is not needed may be down, paused, or without a disk that answers, for good. Who has no
+    /// disk is heard by the majority only. A leader counts whom it hears, and one outside that hears
+    /// too few of the majority goes on, and can commit nothing, if it takes such a member for one of
+    /// its quorum: that is known, and not found anew by every other run.
+    fn break_others(&mut self, graph: &mut Graph) -> Outcome {
+        let others: Vec<NodeId> =
+            self.ids().into_iter().filter(|id| !self.core.contains(id)).collect();
+        for &id in &others {
             match self.extreme.below(4) {
                 0 => self.crash(id)?,
                 1 if self.places[&id].process.is_some() => {
@@ -165,6 +168,9 @@ impl World {
                 }
                 2 if self.places[&id].hung.is_none() => self.hang(id),
                 _ => {}
+            }
+            if self.places[&id].hung.is_some() {
+                others.iter().filter(|other| **other != id).for_each(|to| graph.cut(id, *to));
             }
         }
         Ok(())
@@ -190,13 +196,15 @@ impl World {
             None => last,
         };
         let entries = self.core.iter().map(lacks).max().expect("a majority has members");
+        // A job of a machine that began while its member was starved goes on.
+        let job = self.options.extremes.processes.slow_cpu.map_or(Duration::ZERO, |_| SLOW_MAX);
         if entries == 0 {
-            return Duration::ZERO;
+            return job;
         }
         let state = self.options.keys * (self.options.value_bytes + 256) + 4_096;
         let pieces = state / self.options.snapshot_piece_bytes_max as u64;
         let trips = u32::try_from(entries + pieces).expect("a run is short");
-        self.options.heartbeat / 2 * trips + self.slowest_timeout() * PATIENCE_TIMEOUTS
+        job + self.options.heartbeat / 2 * trips + self.slowest_timeout() * PATIENCE_TIMEOUTS
     }
 
     /// Looks whether the majority works. Returns whether the run is over.
