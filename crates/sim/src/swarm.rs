@@ -250,6 +250,7 @@ impl Options {
             transfer_every: None,
             compact_every: None,
             damage: None,
+            upsets_per_mille: 0,
             core_first: false,
             extremes: Extremes::none(),
         }
