@@ -133,7 +133,7 @@ catalogue! {
     MarkOfOlderLeaderCounts: 5, "a finished write of entries that were replaced since vouches for the new ones",
         from "openraft #1964, etcd append_aba_race", by simulator;
     StaleAcknowledgementCounts: 5, "an acknowledgement from an earlier term counts in this one",
-        from "openraft cecb5de8", by simulator;
+        from "openraft cecb5de8", by test("quorate-raft", "scripts", "replication_stale_answer");
 
     // ---- Row 6: appends that are late, repeated or do not fit.
     StaleAppendTruncates: 6, "an append that was overtaken drops the entries behind its own",
@@ -290,6 +290,8 @@ catalogue! {
         from "ours, e28e13b", by test("quorate-raft", "scripts", "replication_lost_last_append");
     OldAnswerEndsProbe: 34, "an answer from before a probe begins replication anew: a storm",
         from "ours, e28e13b", by simulator;
+    WindowForEachRejection: 34, "a whole window is sent again for each append that was overtaken: a storm",
+        from "ours, found by the museum", by simulator;
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",
         from "openraft, a stalled quorum", by test("quorate-raft", "scripts", "propose_limits");
 

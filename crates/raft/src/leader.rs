@@ -259,6 +259,7 @@ impl Leader {
         }
         peer.matched = peer.matched.max(durable);
         if !peer.rejoining || planted!(RejoiningAcknowledges) {
+            peer.may_probe |= peer.counted < durable;
             peer.counted = peer.counted.max(durable);
         }
         match &mut peer.progress {
@@ -321,6 +322,12 @@ impl Leader {
         if is_stale {
             return;
         }
+        if matches!(peer.progress, Progress::Replicate(_)) {
+            if !peer.may_probe && !planted!(WindowForEachRejection) {
+                return;
+            }
+            peer.may_probe = false;
+        }
         let Some(before) = previous.previous() else {
             return core.malformed(from, "it rejects the beginning of the log");
         };
@@ -354,6 +361,7 @@ impl Leader {
     fn repeat_what_is_unanswered(&mut self, core: &mut Core) {
         for (id, peer) in &mut self.peers {
             peer.may_begin_again = true;
+            peer.may_probe = true;
             match &mut peer.progress {
                 Progress::Probe { attempt, .. } => {
                     if *attempt == Attempt::Sent {

@@ -30,6 +30,11 @@ pub(crate) struct Peer {
     /// Whether it was not begun again with since the last heartbeat. Answers to a whole pipeline of
     /// appends may say that it lacks what it acknowledged, most of them late.
     pub(crate) may_begin_again: bool,
+    /// Whether a rejection may end the pipeline: if none has since the last heartbeat, or since
+    /// something more counted as acknowledged. Where appends overtake one another and the disk is slow, each of
+    /// them is rejected or acknowledged without any news, and a window sent again for each such pair
+    /// makes hundreds more of them.
+    pub(crate) may_probe: bool,
     /// The commit index it was told last.
     pub(crate) commit_sent: Index,
     /// The newest read round it answered.
@@ -48,6 +53,7 @@ impl Peer {
             counted: Index(0),
             rejoining: false,
             may_begin_again: true,
+            may_probe: true,
             commit_sent: Index(0),
             round: 0,
             heard: None,
