@@ -24,8 +24,10 @@ impl World {
             return Ok(());
         };
         let node = *self.chance.pick(&self.ids());
-        if self.places[&node].is_whole() {
-            // That the mark of what was just written is lost in the same crash is a fault too many.
+        let place = &self.places[&node];
+        // That the mark of what was just written is lost in the same crash is a fault too many, and so it is of
+        // a member that is down already: its crash may have taken the mark.
+        if place.is_whole() && place.process.is_some() {
             self.places[&node].storage.settle();
             self.crash(node)?;
             if self.chance.per_mille(700) {
