@@ -14,7 +14,7 @@ use crate::command::{Command, CommandError};
 use crate::error::{Error, ReadError};
 use crate::instalment::Instalments;
 use crate::response::{Outcome, Response};
-use crate::snapshot::{Restore, StoreSnapshot};
+use crate::snapshot::{Restore, StoreSnapshot, given_up};
 use crate::store::{Batch, State, Store, fault};
 
 /// How many changes a commit looks at, to take compacted space back, besides two for each change it
@@ -105,7 +105,7 @@ impl Machine for Store {
 
     fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError> {
         let mut restore = match (piece.first, self.restore.take()) {
-            (true, _) => Restore::begin(piece.last, &mut *self.engine).map_err(fault)?,
+            (true, _) => Restore::begin(piece.last, &mut *self.engine).map_err(given_up)?,
             (false, Some(restore)) => restore,
             (false, None) => {
                 return Err(RestoreError::Rejected(

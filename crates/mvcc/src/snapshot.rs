@@ -219,7 +219,7 @@ impl Restore {
             if self.row.as_ref().is_some_and(|last| *last >= row) {
                 return Err(rejected("the rows are out of order"));
             }
-            engine.replace_put(table, &row.1, &value).map_err(fault)?;
+            engine.replace_put(table, &row.1, &value).map_err(given_up)?;
             self.rows += 1;
             self.row = Some(row);
         }
@@ -246,7 +246,7 @@ impl Restore {
     /// Puts what was received in the place of what is there.
     pub(crate) fn finish(self, engine: &mut dyn Engine) -> Result<(), RestoreError> {
         assert!(self.ended, "the last piece was taken");
-        Ok(engine.replace_finish(self.last).map_err(fault)?)
+        engine.replace_finish(self.last).map_err(given_up)
     }
 }
 
@@ -313,6 +313,14 @@ fn check_count(count: i64) -> Result<(), EngineError> {
         return Ok(());
     }
     Err(EngineError::Corrupt(format!("{count} is more than ever happened")))
+}
+
+/// A snapshot for which there is no room is given up, and the member goes on with what it has.
+pub(crate) fn given_up(error: EngineError) -> RestoreError {
+    match error {
+        EngineError::Full(_) => rejected(&format!("{error}")),
+        error => RestoreError::Fault(fault(error)),
+    }
 }
 
 fn malformed(Malformed: Malformed) -> RestoreError {

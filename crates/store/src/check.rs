@@ -27,7 +27,7 @@ use xxhash_rust::xxh3::xxh3_128;
 /// The file that names the manifest in force.
 const CURRENT: &str = "current";
 /// The directory of the table files.
-const TABLES: &str = "tables";
+pub(crate) const TABLES: &str = "tables";
 const CURRENT_BYTES: usize = 8 + 16 + 1;
 /// About 40 bytes per table; a store with a million tables is far from this.
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
@@ -49,20 +49,32 @@ pub(crate) fn verify_tree(dir: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Checks the manifest against the checksum in `current`; returns its path.
-pub(crate) fn verify_manifest(dir: &Path) -> Result<PathBuf, EngineError> {
-    let current = dir.join(CURRENT);
-    let pointer = fs::read(&current).map_err(|error| of_io(current.display(), &error))?;
+/// The number of the manifest in force on disk.
+///
+/// # Errors
+/// If the pointer to it can't be read.
+pub(crate) fn manifest_number(dir: &Path) -> Result<u64, EngineError> {
+    read_pointer(&dir.join(CURRENT)).map(|(number, _)| number)
+}
+
+/// The number and the checksum of the manifest in force.
+fn read_pointer(current: &Path) -> Result<(u64, [u8; 16]), EngineError> {
+    let pointer = fs::read(current).map_err(|error| of_io(current.display(), &error))?;
     let pointer: [u8; CURRENT_BYTES] = pointer
         .as_slice()
         .try_into()
-        .map_err(|_| damaged(&current, format!("{} bytes long", pointer.len())))?;
-    let [number @ .., _] = pointer;
-    let (number, checksum) = number.split_at(8);
+        .map_err(|_| damaged(current, format!("{} bytes long", pointer.len())))?;
     if pointer[CURRENT_BYTES - 1] != 0 {
-        return Err(damaged(&current, "unknown kind of checksum"));
+        return Err(damaged(current, "unknown kind of checksum"));
     }
-    let number = u64::from_le_bytes(number.try_into().expect("it was split at 8"));
+    let number = pointer[..8].try_into().expect("eight bytes");
+    let checksum = pointer[8..24].try_into().expect("sixteen bytes");
+    Ok((u64::from_le_bytes(number), checksum))
+}
+
+/// Checks the manifest against the checksum in `current`; returns its path.
+pub(crate) fn verify_manifest(dir: &Path) -> Result<PathBuf, EngineError> {
+    let (number, checksum) = read_pointer(&dir.join(CURRENT))?;
     let path = dir.join(format!("v{number}"));
     let size = fs::metadata(&path).map_err(|error| of_io(path.display(), &error))?.len();
     if size > MANIFEST_BYTES_MAX {

@@ -18,8 +18,15 @@ pub(crate) fn run(shared: &Shared) -> Result<(), EngineError> {
         let (generation, bound) = (Arc::clone(&head.generation), head.bound);
         drop(head);
 
-        if generation.compact(bound)? {
-            shared.publish(&generation, |head| head.compaction_due = true);
+        match generation.compact(bound) {
+            Ok(true) => shared.publish(&generation, |head| head.compaction_due = true),
+            Ok(false) => {}
+            // Merging takes room before it gives any back. It may be there later.
+            Err(EngineError::Full(_)) => {
+                shared.wait_for_room();
+                shared.head().compaction_due = true;
+            }
+            Err(error) => return Err(error),
         }
     }
 }

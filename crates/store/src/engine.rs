@@ -243,8 +243,12 @@ impl Engine for DiskEngine {
 
     fn flush(&mut self) -> Result<(), EngineError> {
         self.seal_what_there_is()?;
-        drop(self.shared.wait_until(|head| head.sealed.is_empty())?);
-        Ok(())
+        // Whoever calls this is about to end, and the log has what can't be flushed.
+        let head = self.shared.wait_until(|head| head.sealed.is_empty() || head.disk_is_full)?;
+        if head.sealed.is_empty() {
+            return Ok(());
+        }
+        Err(EngineError::Full("the memtables can't be written".to_owned()))
     }
 
     fn view(&self) -> View {
@@ -280,5 +284,98 @@ impl Drop for DiskEngine {
             // A panic there has failed the engine and been printed already.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, sync::atomic::Ordering};
+
+    const SMALL: Options =
+        Options { memtable_bytes: 1 << 20, memtables_max: 2, cache_bytes: 1 << 20 };
+
+    fn files(engine: &DiskEngine) -> usize {
+        let tables = engine.files.tree(engine.generation.number).join("tables");
+        fs::read_dir(tables).unwrap().count()
+    }
+
+    fn put(engine: &mut DiskEngine, index: u64) {
+        engine.put(Table::Key, format!("key{:02}", index % 50).as_bytes(), &[7; 100]).unwrap();
+        engine.commit(EntryId::new(1, index)).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_waited_for_and_leaves_nothing_behind() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut engine = DiskEngine::open(dir.path(), SMALL).unwrap();
+        for index in 1..=10 {
+            put(&mut engine, index);
+            engine.flush().unwrap();
+        }
+        // Its tables may be merged away, and must stay all the same.
+        let view = engine.view();
+        engine.generation.refusals.store(3, Ordering::SeqCst);
+        put(&mut engine, 11);
+        let error = engine.flush().expect_err("there is no room");
+        assert!(matches!(error, EngineError::Full(_)), "{error}");
+        // The engine goes on, in memory.
+        put(&mut engine, 12);
+        assert_eq!(engine.durable(), EntryId::new(1, 10));
+        assert!(engine.get(Table::Key, b"key11").unwrap().is_some());
+        // And by itself on disk, when there is room.
+        while engine.durable() < EntryId::new(1, 11) {
+            thread::yield_now();
+        }
+        assert_eq!(engine.generation.refusals.load(Ordering::SeqCst), 0);
+        engine.flush().unwrap();
+        assert_eq!(view.scan(Table::Key, quorate_mvcc::engine::ALL_KEYS).count(), 10);
+        drop(view);
+        for index in 13..40 {
+            put(&mut engine, index);
+            engine.flush().unwrap();
+        }
+        drop(engine);
+        let engine = DiskEngine::open(dir.path(), SMALL).unwrap();
+        assert_eq!(engine.applied(), EntryId::new(1, 39));
+        assert_eq!(engine.scan(Table::Key, quorate_mvcc::engine::ALL_KEYS).count(), 39);
+    }
+
+    #[test]
+    fn what_is_cut_short_is_removed() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut engine = DiskEngine::open(dir.path(), SMALL).unwrap();
+        put(&mut engine, 1);
+        engine.flush().unwrap();
+        let before = files(&engine);
+        let rows = |sequence| [applied_row(EntryId::new(1, 2), sequence)];
+        engine.generation.refusals.store(1, Ordering::SeqCst);
+        let refused = engine.generation.flush(rows(100).into_iter());
+        assert!(matches!(refused, Err(EngineError::Full(_))), "{refused:?}");
+        assert_eq!(files(&engine), before, "a table is left that nobody will read");
+        engine.generation.flush(rows(101).into_iter()).unwrap();
+        assert_eq!(files(&engine), before + 1);
+    }
+
+    #[test]
+    fn a_snapshot_without_room_leaves_the_old_content_and_can_come_again() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut engine = DiskEngine::open(dir.path(), SMALL).unwrap();
+        put(&mut engine, 1);
+        let install = |engine: &mut DiskEngine, refusals| {
+            engine.replace_begin()?;
+            let next = engine.replacement.as_ref().expect("it was begun");
+            next.generation.refusals.store(refusals, Ordering::SeqCst);
+            engine.replace_put(Table::Key, b"a", b"1")?;
+            engine.replace_finish(EntryId::new(1, 5))
+        };
+        let refused = install(&mut engine, 1);
+        assert!(matches!(refused, Err(EngineError::Full(_))), "{refused:?}");
+        assert_eq!(engine.applied(), EntryId::new(1, 1));
+        assert!(!engine.files.tree(2).exists(), "it still takes room");
+        put(&mut engine, 2);
+        install(&mut engine, 0).expect("there is room now");
+        assert_eq!(engine.applied(), EntryId::new(1, 5));
+        assert_eq!(engine.get(Table::Key, b"a").unwrap().as_deref(), Some(&b"1"[..]));
     }
 }

@@ -4,7 +4,7 @@ use crate::{memtable::newest_rows, shared::Shared};
 use quorate_mvcc::engine::EngineError;
 use std::sync::Arc;
 
-/// Flushes whatever is sealed, the oldest first, until the engine stops.
+/// Flushes whatever is sealed, the oldest first, until the engine stops. On a full disk it tries again and again.
 ///
 /// # Errors
 /// If the disk refuses.
@@ -18,10 +18,21 @@ pub(crate) fn run(shared: &Shared) -> Result<(), EngineError> {
         let memtable = Arc::clone(&head.sealed.front().expect("waited for it").memtable);
         drop(head);
 
-        generation.flush(newest_rows(&memtable))?;
+        match generation.flush(newest_rows(&memtable)) {
+            Ok(()) => {}
+            // The rows are in memory and in the log: they can wait for room.
+            Err(EngineError::Full(_)) => {
+                shared.head().disk_is_full = true;
+                shared.notify();
+                shared.wait_for_room();
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
 
         shared.publish(&generation, |head| {
             head.unseal();
+            head.disk_is_full = false;
             head.compaction_due = true;
         });
     }

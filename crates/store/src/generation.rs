@@ -21,10 +21,11 @@ use lsm_tree::{
 use quorate_mvcc::engine::EngineError;
 use quorate_raft::EntryId;
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -47,6 +48,13 @@ pub(crate) struct Generation {
     obsolete: AtomicBool,
     /// The engine's.
     failure: Failure,
+    /// Held for reading by who writes files, and for writing by who takes unfinished ones back.
+    writing: RwLock<()>,
+    /// The numbers of all tables that a view may read.
+    shown: Mutex<BTreeSet<u64>>,
+    /// How many of the next writes find the disk full.
+    #[cfg(test)]
+    pub(crate) refusals: std::sync::atomic::AtomicU32,
     /// A view reads from files that a second engine on this directory would remove.
     _lock: Lock,
 }
@@ -83,7 +91,19 @@ impl Generation {
         // The tree numbers its versions from 0; a bound of 0 would mean "before everything".
         sequence.set(tree.get_highest_seqno().map_or(1, |highest| highest + 1));
         let obsolete = AtomicBool::new(false);
-        Ok(Self { number, tree, sequence, dir, obsolete, failure, _lock: files.share_lock() })
+        Ok(Self {
+            number,
+            tree,
+            sequence,
+            dir,
+            obsolete,
+            failure,
+            writing: RwLock::new(()),
+            shown: Mutex::default(),
+            #[cfg(test)]
+            refusals: std::sync::atomic::AtomicU32::new(0),
+            _lock: files.share_lock(),
+        })
     }
 
     /// Where failures are noted.
@@ -127,17 +147,73 @@ impl Generation {
     /// no key is there twice, and all are newer than what the tree has.
     ///
     /// # Errors
-    /// If the disk refuses. It is then not known whether the rows are durable, and the engine must
-    /// stop.
+    /// [`EngineError::Full`] if there is no room: nothing has happened then. If the disk refuses
+    /// otherwise, it is not known whether the rows are durable, and the engine must stop.
     pub(crate) fn flush(
         &self,
         rows: impl Iterator<Item = InternalValue>,
     ) -> Result<(), EngineError> {
-        let failed = |error| of_tree("writing a memtable to disk", error);
-        if let Some((tables, _)) = self.tree.flush_to_tables(rows.map(Ok)).map_err(failed)? {
-            self.tree.register_tables(&tables, None, None, &[], NO_HISTORY).map_err(failed)?;
+        self.or_as_before(|| {
+            let failed = |error| of_tree("writing a memtable to disk", error);
+            if let Some((tables, _)) = self.tree.flush_to_tables(rows.map(Ok)).map_err(failed)? {
+                #[cfg(test)]
+                self.refuse_if_told()?;
+                self.tree.register_tables(&tables, None, None, &[], NO_HISTORY).map_err(failed)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes files. If the disk has no room for them, what was begun is removed: a table that is cut
+    /// short would take the room away for good.
+    fn or_as_before<T>(
+        &self,
+        write: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let written = {
+            let _writing = self.writing.read().expect("no writer of files panics");
+            write()
+        };
+        if matches!(written, Err(EngineError::Full(_))) {
+            self.remove_unfinished()?;
+        }
+        written
+    }
+
+    /// Removes the tables that are in no manifest, and that no view may read.
+    ///
+    /// # Errors
+    /// If that is not what it takes to be as before: the manifest was switched, or the disk refuses.
+    fn remove_unfinished(&self) -> Result<(), EngineError> {
+        let _quiet = self.writing.write().expect("no writer of files panics");
+        let version = self.tree.current_version();
+        if check::manifest_number(&self.dir)? != version.id() {
+            return Err(EngineError::Io(format!(
+                "{}: the disk was full in the middle of a switch of the manifest",
+                self.dir.display()
+            )));
+        }
+        let shown = self.shown.lock().expect("no holder of the numbers panics").clone();
+        let named: BTreeSet<u64> = version.iter_tables().map(|table| table.id()).collect();
+        let tables = self.dir.join(check::TABLES);
+        let io = |error: std::io::Error| of_io(tables.display(), &error);
+        for entry in fs::read_dir(&tables).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            if number.is_some_and(|number| !named.contains(&number) && !shown.contains(&number)) {
+                fs::remove_file(&path).map_err(io)?;
+            }
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn refuse_if_told(&self) -> Result<(), EngineError> {
+        let one_less = |left: u32| left.checked_sub(1);
+        match self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) => Err(of_io("in a test", &std::io::ErrorKind::StorageFull.into())),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Does one step of compaction, if one is due; says whether it did.
@@ -145,8 +221,12 @@ impl Generation {
     /// `bound` is that of the newest view: rows that a newer one hides even from it are dropped.
     ///
     /// # Errors
-    /// If a table is damaged or the disk refuses.
+    /// If a table is damaged or the disk refuses; as for [`Self::flush`].
     pub(crate) fn compact(&self, bound: SeqNo) -> Result<bool, EngineError> {
+        self.or_as_before(|| self.compact_once(bound))
+    }
+
+    fn compact_once(&self, bound: SeqNo) -> Result<bool, EngineError> {
         let failed = |error| of_tree("compacting tables", error);
         let strategy =
             Leveled::default().with_table_target_size(TABLE_BYTES).with_l0_threshold(LEVEL0_TABLES);
@@ -160,6 +240,8 @@ impl Generation {
     pub(crate) fn tables(self: &Arc<Self>) -> Tables {
         let newest = self.tree.get_version_history_lock().latest_version();
         let version = self.tree.current_version();
+        let numbers = version.iter_tables().map(|table| table.id());
+        self.shown.lock().expect("no holder of the numbers panics").extend(numbers);
         // The types of these two have no public names; closures can hold them all the same.
         let find: Find = Box::new(move |key, bound| {
             let hash = standard_bloom::Builder::get_hash(key);

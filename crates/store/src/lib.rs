@@ -32,8 +32,9 @@
 //!
 //! # What is not here
 //!
-//! No retry: the first failed write or sync poisons the engine, because the kernel drops the pages
-//! that it could not write and a second sync would claim success (Rebello et al., ATC 2020). No
+//! No retry of a sync: the first that fails poisons the engine, because the kernel drops the pages that
+//! it could not write and a second sync would claim success (Rebello et al., ATC 2020). Only a disk
+//! without room is tried again, with other files and from the beginning. No
 //! repair either: damage is an error, told apart from a disk that refuses, and whoever runs the member
 //! has the state of another one.
 

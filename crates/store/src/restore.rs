@@ -18,7 +18,7 @@ use std::{fs, io, path::Path, sync::Arc};
 
 /// A content that is being collected.
 pub(crate) struct Replacement {
-    generation: Arc<Generation>,
+    pub(crate) generation: Arc<Generation>,
     /// Rows that are not on disk yet, ascending, and about how many bytes they take.
     rows: Vec<InternalValue>,
     bytes: u64,
@@ -69,10 +69,9 @@ impl Replacement {
     }
 
     /// Makes everything durable, with the position that it stands for.
-    fn complete(mut self, applied: EntryId) -> Result<Arc<Generation>, EngineError> {
+    fn complete(&mut self, applied: EntryId) -> Result<(), EngineError> {
         self.rows.push(applied_row(applied, self.generation.next_sequence()));
-        self.write_out()?;
-        Ok(self.generation)
+        self.write_out()
     }
 }
 
@@ -88,7 +87,7 @@ impl DiskEngine {
             Arc::clone(&self.cache),
             self.generation.failure(),
         );
-        self.replacement = Some(begun.map_err(|error| self.shared.fail(error))?);
+        self.replacement = Some(begun.map_err(|error| self.give_up_replacement(error))?);
         Ok(())
     }
 
@@ -102,17 +101,29 @@ impl DiskEngine {
         let replacement = self.replacement.as_mut().expect("a replacement was begun");
         let key = replacement.next_key(table, key)?;
         let added = replacement.put(key, value, self.options.memtable_bytes);
-        added.map_err(|error| self.shared.fail(error))
+        added.map_err(|error| self.give_up_replacement(error))
+    }
+
+    /// Without room the new content is given up, and gives back what it took; the current one goes on.
+    /// Any other failure is the engine's.
+    fn give_up_replacement(&mut self, error: EngineError) -> EngineError {
+        if !matches!(error, EngineError::Full(_)) {
+            return self.shared.fail(error);
+        }
+        if let Some(replacement) = self.replacement.take() {
+            replacement.generation.retire();
+        }
+        error
     }
 
     pub(crate) fn finish_replacement(&mut self, applied: EntryId) -> Result<(), EngineError> {
         self.shared.check()?;
-        let replacement = self.replacement.take().expect("a replacement was begun");
-        let switched = replacement.complete(applied).and_then(|generation| {
-            self.files.switch_to(generation.number)?;
-            Ok(generation)
-        });
-        let new = switched.map_err(|error| self.shared.fail(error))?;
+        let replacement = self.replacement.as_mut().expect("a replacement was begun");
+        let completed = replacement.complete(applied);
+        completed.map_err(|error| self.give_up_replacement(error))?;
+        let replacement = self.replacement.take().expect("it was completed just now");
+        let new = replacement.generation;
+        self.files.switch_to(new.number).map_err(|error| self.shared.fail(error))?;
 
         std::mem::replace(&mut self.generation, Arc::clone(&new)).retire();
         self.memtable = Arc::new(Memtable::new(0));

@@ -22,7 +22,11 @@ use std::{
     iter, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
     thread,
+    time::Duration,
 };
+
+/// How long to wait before a write is tried again that found the disk full.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
 
 /// A memtable that takes no more rows and waits for the flush.
 pub(crate) struct Sealed {
@@ -49,6 +53,8 @@ pub(crate) struct Head {
     pub(crate) unmerged_runs: usize,
     /// There may be work for the compaction.
     pub(crate) compaction_due: bool,
+    /// The last flush found no room.
+    pub(crate) disk_is_full: bool,
     /// The engine is being dropped.
     pub(crate) stopping: bool,
 }
@@ -64,6 +70,7 @@ impl Head {
             durable,
             unmerged_runs: generation.unmerged_runs(),
             compaction_due: true,
+            disk_is_full: false,
             stopping: false,
             generation,
         }
@@ -137,6 +144,16 @@ impl Shared {
                 return Ok(head);
             }
             head = self.changed.wait(head).expect("no holder of the head panics");
+        }
+    }
+
+    /// Waits a moment on a full disk, or until something changes.
+    pub(crate) fn wait_for_room(&self) {
+        let head = self.head();
+        if !head.stopping {
+            drop(
+                self.changed.wait_timeout(head, FULL_PAUSE).expect("no holder of the head panics"),
+            );
         }
     }
 
