@@ -12,6 +12,7 @@ use quorate_raft::{EntryId, Event, GroupId, Index, NodeId};
 
 use crate::error::{PeerError, StartError};
 use crate::fatal::Fatality;
+use crate::space::Space;
 use crate::transport::{Tcp, Transport};
 
 /// What a host is told when it starts. [`HostConfig::new`] fills in everything that has a good
@@ -48,6 +49,8 @@ pub struct HostConfig {
     /// In how long everything that the state machine has on disk is read and verified once, at the
     /// latest.
     pub scrub_cycle: Duration,
+    /// The disk of `data_dir`, if the log is to wait for room there instead of ending the member.
+    pub space: Option<Arc<Space>>,
     /// The limits.
     pub limits: Limits,
     /// The origin of all chance in here: election timeouts, and the name of this process towards
@@ -126,6 +129,7 @@ impl HostConfig {
             election_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(5),
             scrub_cycle: Duration::from_secs(24 * 60 * 60),
+            space: None,
             limits: Limits::default(),
             // The keys of the standard library's hash maps are the one source of entropy it has.
             seed: RandomState::new().hash_one(id.0),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quorate_node::{Applier, ApplyJob, GroupConfig, Machine, Node, NodeConfig};
 use quorate_raft::{EntryId, HardState, Membership, NodeId, Record, Recovered, Time};
-use quorate_wal::{FileDisk, Wal};
+use quorate_wal::{Disk, FileDisk, Wal};
 use tokio::sync::watch;
 
 use crate::apply_thread::ApplyThread;
@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::peer::{Incoming, Listening, Outgoing, Queue};
 use crate::report::Reporter;
 use crate::scrub::Pace;
+use crate::space::{PatientDisk, Space};
 use crate::status::HostStatus;
 use crate::transfers::Transfers;
 use crate::turn;
@@ -38,6 +39,7 @@ pub struct Host<O: Send + 'static> {
     apply: Arc<Inbox<ApplyJob<Waiter<O>>>>,
     queues: Arc<BTreeMap<NodeId, Arc<Queue>>>,
     incoming: Arc<Incoming<O>>,
+    space: Option<Arc<Space>>,
     threads: Threads,
 }
 
@@ -111,6 +113,7 @@ impl<O: Send + 'static> Host<O> {
             apply: Arc::clone(&apply_inbox),
             queues: Arc::clone(&queues),
             incoming: Arc::clone(&incoming),
+            space: config.space.clone(),
             threads: Threads::default(),
         };
 
@@ -210,6 +213,9 @@ impl<O: Send + 'static> Host<O> {
         self.shared.inbox.close();
         join(self.threads.raft.take());
         self.wal.close();
+        if let Some(space) = &self.space {
+            space.close();
+        }
         join(self.threads.wal.take());
         self.apply.close();
         join(self.threads.apply.take());
@@ -330,7 +336,11 @@ fn open_log(config: &HostConfig, applied: EntryId) -> Result<(Wal, Recovered), S
         reason: error.to_string(),
     };
     let disk = FileDisk::open(&path).map_err(|error| failed(&error))?;
-    let opened = Wal::open_whole(Box::new(disk), wal_thread::wal_options());
+    let disk: Box<dyn Disk> = match &config.space {
+        Some(space) => Box::new(PatientDisk { disk, space: Arc::clone(space) }),
+        None => Box::new(disk),
+    };
+    let opened = Wal::open_whole(disk, wal_thread::wal_options());
     let (mut wal, mut groups) = opened.map_err(|error| failed(&error))?;
     let Some(recovered) = groups.remove(&config.group) else {
         if applied != EntryId::ZERO {

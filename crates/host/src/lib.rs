@@ -40,6 +40,7 @@
 //! | know what happens when a peer is away | `peer/outgoing.rs` |
 //! | know what a member checks before it starts | `host.rs` |
 //! | know how a member ends that must not go on | `fatal.rs` |
+//! | know what a full disk does | `space.rs` |
 //!
 //! # What is not here
 //!
@@ -67,6 +68,7 @@ mod peer;
 mod permits;
 mod report;
 mod scrub;
+mod space;
 mod status;
 mod transfers;
 mod transport;
@@ -84,5 +86,6 @@ pub use host::Host;
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use quorate_raft::RoleKind;
 pub use quorate_wal::create_directory;
+pub use space::{Room, Space};
 pub use status::{HostStatus, PeerStatus};
 pub use transport::{Connection, Stream, Tcp, Transport};

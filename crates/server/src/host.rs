@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quorate_host::{HostConfig, HostEvent, Limits};
+use quorate_host::{HostConfig, HostEvent, Limits, Space};
 use quorate_node::FaultKind;
 use quorate_raft::{Event, NodeId, Term};
 use tokio::sync::watch;
@@ -26,6 +26,7 @@ pub(crate) fn config(
     listeners: Vec<TcpListener>,
     metrics: &Arc<Metrics>,
     log: &Log,
+    space: &Arc<Space>,
     fallen: watch::Sender<Option<String>>,
 ) -> HostConfig {
     let id = NodeId(identity.member_id);
@@ -44,6 +45,7 @@ pub(crate) fn config(
     host.on_rejoined = Box::new(move || noted.clone().note_rejoined(&data_dir));
     host.heartbeat_interval = config.heartbeat_interval;
     host.election_timeout = config.election_timeout;
+    host.space = Some(Arc::clone(space));
     host.request_timeout = config.request_timeout();
     host.limits = Limits {
         command_bytes: config.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_host::Handle;
+use quorate_host::{Handle, Space};
 use quorate_mvcc::{Command, MemberAttributes, Outcome, ReadError, ReadState, Response};
 use quorate_proto::etcdserverpb as pb;
 
@@ -48,6 +48,8 @@ pub(crate) struct Member {
     pub(crate) limits: Limits,
     pub(crate) handle: Handle<Outcome>,
     pub(crate) published: Arc<Published>,
+    /// How full the disk is.
+    pub(crate) space: Arc<Space>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Log,
     /// Says when the member ends.
@@ -130,9 +132,13 @@ impl Member {
         Ok(members.collect())
     }
 
-    /// Refuses a write that would make the store grow beyond its quota. To be asked before proposing:
+    /// Refuses a write that would make the store grow beyond its quota, or on a disk that is nearly full.
+    /// To be asked before proposing:
     /// once a command is in the log it is carried out.
     pub(crate) fn check_quota(&self, cost: u64) -> Result<(), Failure> {
+        if cost > 0 && self.space.is_scarce() {
+            return Err(Failure::NoSpace);
+        }
         match self.limits.quota_bytes {
             Some(quota)
                 if cost > 0 && self.published.size_bytes().saturating_add(cost) >= quota =>

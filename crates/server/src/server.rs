@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use quorate_host::Host;
+use quorate_host::{Host, Space};
 use quorate_mvcc::{Command, MemberAttributes, Outcome, Store};
 use quorate_store::{DiskEngine, Options};
 use tokio::runtime::{Builder, Runtime};
@@ -38,6 +38,9 @@ use crate::shutdown::{self, ShutdownSender};
 /// that are under way: a moment each, since whoever restarts a cluster waits for both.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
 const REQUESTS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often to look how full the disk is. A fast disk takes some hundred megabytes meanwhile.
+const LOOK_AT_SPACE: Duration = Duration::from_millis(500);
 
 /// How long to wait before the member's name is proposed again.
 const PUBLISH_AGAIN: Duration = Duration::from_millis(100);
@@ -137,7 +140,11 @@ impl Server {
         let leases = Arc::new(Leases::new());
         let replica = Replica::new(store, published.clone(), leases.clone());
         let (fall, fallen) = watch::channel(None);
-        let host_config = host::config(config, &identity, listeners.peer, &metrics, &log, fall);
+        let space = Space::open(&config.data_dir).map_err(|error| {
+            StartError(format!("can't ask how full {} is: {error}", config.data_dir.display()))
+        })?;
+        let host_config =
+            host::config(config, &identity, listeners.peer, &metrics, &log, &space, fall);
         let (host, handle) = Host::start(host_config, Box::new(replica))
             .map_err(|error| StartError(error.to_string()))?;
 
@@ -156,6 +163,7 @@ impl Server {
             limits: limits(config),
             handle,
             published,
+            space,
             metrics,
             log,
             stop: stopped,
@@ -173,7 +181,8 @@ impl Server {
             client_addresses: Vec::new(),
             runtime: Some(runtime),
         };
-        server.spawn(leases.clone().run(member));
+        server.spawn(leases.clone().run(member.clone()));
+        server.spawn(watch_space(member));
         server.serve_clients(config, listeners.client, leases, rebuild, ready_sender)?;
         Ok(server)
     }
@@ -412,6 +421,30 @@ fn answer_other_members(member: &Arc<Member>, leases: &Arc<Leases>, runtime: &Ru
             }
         });
     }));
+}
+
+/// Looks how full the disk is, and tells when that changes what clients may do.
+async fn watch_space(member: Arc<Member>) {
+    let mut stop = member.stop.clone();
+    let mut was_scarce = false;
+    loop {
+        tokio::select! {
+            () = sleep(LOOK_AT_SPACE) => {}
+            () = stop.requested() => return,
+        }
+        // A disk that does not answer here does not take writes either, and is heard of there.
+        let Ok(room) = tokio::task::block_in_place(|| member.space.look()) else { continue };
+        let is_scarce = member.space.is_scarce();
+        if is_scarce != was_scarce {
+            was_scarce = is_scarce;
+            let line = if is_scarce {
+                member.log.warn("the disk is nearly full: only writes that need no space go on")
+            } else {
+                member.log.info("the disk has room again")
+            };
+            drop(line.number("free-bytes", room.free).number("low-water-mark", room.low()));
+        }
+    }
 }
 
 /// Tells the cluster this member's name and where clients reach it; again, until that is in the log.
