@@ -258,6 +258,10 @@ impl<D: Disk> Disk for PatientDisk<D> {
         self.disk.read_part(segment, offset, bytes)
     }
 
+    fn length(&mut self, segment: u64) -> io::Result<u64> {
+        self.disk.length(segment)
+    }
+
     // A mark that is not written is an older mark, which the log can live with: not worth waiting for.
     fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
         self.disk.write_mark(slot, bytes)
@@ -372,6 +376,10 @@ mod tests {
 
         fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
             self.disk.read_part(segment, offset, bytes)
+        }
+
+        fn length(&mut self, segment: u64) -> io::Result<u64> {
+            self.disk.length(segment)
         }
 
         fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {

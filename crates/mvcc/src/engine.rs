@@ -183,6 +183,15 @@ pub trait Engine: Reader + Send + Any {
     /// How much the content takes.
     fn size(&self) -> EngineSize;
 
+    /// Begins to give back whatever space there is to win: the disk is nearly full. An engine may leave
+    /// garbage lie otherwise, since it costs less to take it away together with more.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    fn reclaim(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Reads on, at most so many bytes, in a cycle over everything that is on disk, and verifies it.
     /// `None` if there is no disk.
     ///

@@ -237,6 +237,15 @@ impl Store {
         Ok(self.state.has_removals())
     }
 
+    /// Begins to give back whatever space there is to win, on a disk that is nearly full. To be called
+    /// between batches.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    pub fn reclaim(&mut self) -> Result<(), Fault> {
+        self.engine.reclaim().map_err(fault)
+    }
+
     /// How much the store takes.
     #[must_use]
     pub fn size(&self) -> EngineSize {

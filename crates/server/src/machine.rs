@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_host::Space;
 use quorate_mvcc::{Outcome, Store};
 use quorate_node::{Fault, Fingerprint, Machine, Piece, RestoreError, Scrubbed, Snapshot};
 use quorate_raft::EntryId;
@@ -19,11 +20,17 @@ pub(crate) struct Replica {
     store: Store,
     published: Arc<Published>,
     leases: Arc<Leases>,
+    space: Arc<Space>,
 }
 
 impl Replica {
-    pub(crate) fn new(store: Store, published: Arc<Published>, leases: Arc<Leases>) -> Self {
-        Self { store, published, leases }
+    pub(crate) fn new(
+        store: Store,
+        published: Arc<Published>,
+        leases: Arc<Leases>,
+        space: Arc<Space>,
+    ) -> Self {
+        Self { store, published, leases, space }
     }
 
     fn publish(&mut self) {
@@ -78,6 +85,15 @@ impl Machine for Replica {
     }
 
     fn scrub(&mut self, bytes_max: usize) -> Result<Option<Scrubbed>, Fault> {
+        // Merges give space back without a commit that would tell. The state of before keeps the tables
+        // that were merged away, and with them their space.
+        let size = self.store.size();
+        if self.published.takes_other_than(size) {
+            self.published.publish(self.store.read_state(), size, Vec::new());
+        }
+        if self.space.is_scarce() {
+            self.store.reclaim()?;
+        }
         self.store.scrub(bytes_max)
     }
 

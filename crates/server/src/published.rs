@@ -49,6 +49,11 @@ impl Published {
         self.revision.send_replace(revision);
     }
 
+    /// Whether the store takes more or less than when it was last published.
+    pub(crate) fn takes_other_than(&self, size: EngineSize) -> bool {
+        self.current(|current| current.size_bytes != total(size))
+    }
+
     fn current<T>(&self, take: impl FnOnce(&Current) -> T) -> T {
         take(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }

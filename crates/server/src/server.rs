@@ -138,11 +138,11 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let published = Arc::new(Published::new(store.read_state(), store.size()));
         let leases = Arc::new(Leases::new());
-        let replica = Replica::new(store, published.clone(), leases.clone());
-        let (fall, fallen) = watch::channel(None);
         let space = Space::open(&config.data_dir).map_err(|error| {
             StartError(format!("can't ask how full {} is: {error}", config.data_dir.display()))
         })?;
+        let replica = Replica::new(store, published.clone(), leases.clone(), Arc::clone(&space));
+        let (fall, fallen) = watch::channel(None);
         let host_config =
             host::config(config, &identity, listeners.peer, &metrics, &log, &space, fall);
         let (host, handle) = Host::start(host_config, Box::new(replica))

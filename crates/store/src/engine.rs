@@ -1,7 +1,7 @@
 //! The writer's side: batches go into the active memtable and become visible by one number.
 
 use crate::{
-    compaction,
+    compaction::{self, RECLAIM_BYTES_MIN},
     files::Files,
     flush,
     generation::Generation,
@@ -67,6 +67,8 @@ pub struct DiskEngine {
     pub(crate) memtable: Arc<Memtable>,
     /// The sequence number of the open batch, if a row was written since the last commit.
     pub(crate) batch: Option<SeqNo>,
+    /// How many rows were removed since the last memtable was sealed.
+    pub(crate) removed: u64,
     /// The position of the last commit.
     pub(crate) applied: EntryId,
     /// The position of the last row that is not in the active memtable.
@@ -116,6 +118,7 @@ impl DiskEngine {
             cache,
             generation,
             batch: None,
+            removed: 0,
             applied,
             sealed: applied,
             scrubber: Scrubber::default(),
@@ -154,18 +157,26 @@ impl DiskEngine {
         self.memtable.insert(applied_row(self.applied, self.generation.next_sequence()));
         self.memtable = Arc::new(Memtable::new(self.memtable.id() + 1));
         self.sealed = self.applied;
+        self.removed = 0;
         self.shared.head().seal(Arc::clone(&self.memtable), self.applied);
         self.shared.notify();
     }
 
     /// Seals the active memtable, unless nothing was committed since the last time.
-    fn seal_what_there_is(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn seal_what_there_is(&mut self) -> Result<(), EngineError> {
         self.shared.check()?;
         assert!(self.batch.is_none(), "a flush comes between two batches");
         if !self.memtable.is_empty() || self.sealed != self.applied {
             self.seal();
         }
         Ok(())
+    }
+
+    /// Whether so much was removed that its space is worth a flush: it comes back on disk only.
+    pub(crate) fn gives_much_space_back(&self) -> bool {
+        self.removed > 0
+            && self.shared.head().rows.hold_much_garbage(self.removed)
+            && self.generation.disk_bytes() >= RECLAIM_BYTES_MIN
     }
 
     /// What the writer sees: all that it wrote.
@@ -206,6 +217,7 @@ impl Engine for DiskEngine {
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), EngineError> {
         self.shared.check()?;
         self.write(table, key, Slice::empty(), ValueType::Tombstone);
+        self.removed += 1;
         Ok(())
     }
 
@@ -217,7 +229,10 @@ impl Engine for DiskEngine {
         }
         self.applied = applied;
         let entries = applied.index.0.saturating_sub(self.sealed.index.0);
-        if self.memtable.size() >= self.options.memtable_bytes || entries >= ENTRIES_MAX {
+        let is_due = self.memtable.size() >= self.options.memtable_bytes
+            || entries >= ENTRIES_MAX
+            || self.gives_much_space_back();
+        if is_due {
             self.begin_flush()?;
         }
         Ok(())
@@ -269,6 +284,16 @@ impl Engine for DiskEngine {
 
     fn size(&self) -> EngineSize {
         self.shared.size()
+    }
+
+    fn reclaim(&mut self) -> Result<(), EngineError> {
+        if self.removed > 0 {
+            self.seal_what_there_is()?;
+        }
+        self.shared.check()?;
+        self.shared.head().reclaim_wanted = true;
+        self.shared.notify();
+        Ok(())
     }
 
     fn scrub(&mut self, bytes_max: usize) -> Result<Option<Scrubbed>, EngineError> {
@@ -339,6 +364,37 @@ mod tests {
         let engine = DiskEngine::open(dir.path(), SMALL).unwrap();
         assert_eq!(engine.applied(), EntryId::new(1, 39));
         assert_eq!(engine.scan(Table::Key, quorate_mvcc::engine::ALL_KEYS).count(), 39);
+    }
+
+    /// On a full disk nothing else may be written that would make the tables merge.
+    #[test]
+    fn space_comes_back_by_removal_alone() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut engine = DiskEngine::open(dir.path(), SMALL).unwrap();
+        let key = |number: u64| format!("key{number:04}").into_bytes();
+        for number in 0..600u64 {
+            engine.put(Table::Key, &key(number), &[number as u8; 100_000]).unwrap();
+            engine.commit(EntryId::new(1, number + 1)).unwrap();
+        }
+        engine.flush().unwrap();
+        let full = engine.size().disk_bytes;
+        assert!(full > 55_000_000, "{full} bytes");
+        // Not all of them, and in one batch as in many.
+        for number in 0..400 {
+            engine.delete(Table::Key, &key(number)).unwrap();
+            if number % 7 == 0 {
+                engine.commit(EntryId::new(1, 601 + number)).unwrap();
+            }
+        }
+        engine.commit(EntryId::new(1, 1001)).unwrap();
+        let patience = (0..2_000).find(|_| {
+            thread::sleep(std::time::Duration::from_millis(5));
+            // Called by a host from time to time, also when nothing is committed.
+            engine.scrub(1).unwrap();
+            engine.size().disk_bytes < full / 2
+        });
+        assert!(patience.is_some(), "{} of {full} bytes are left", engine.size().disk_bytes);
+        assert_eq!(engine.scan(Table::Key, quorate_mvcc::engine::ALL_KEYS).count(), 200);
     }
 
     #[test]

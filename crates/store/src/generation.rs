@@ -37,6 +37,22 @@ const LEVEL0_TABLES: u8 = 4;
 /// Keeps no manifest but the newest: our views hold the tables that they read themselves.
 const NO_HISTORY: SeqNo = SeqNo::MAX >> 1;
 
+/// How many rows tables have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RowCounts {
+    pub(crate) all: u64,
+    pub(crate) tombstones: u64,
+}
+
+impl RowCounts {
+    /// Whether much of what lies there was removed, with so many removals to come: one row in eight only
+    /// says that another one is gone. What is gone may have been the largest, of which nobody knows.
+    pub(crate) fn hold_much_garbage(self, more_tombstones: u64) -> bool {
+        let tombstones = self.tombstones + more_tombstones;
+        tombstones > 0 && 8 * tombstones >= self.all + more_tombstones
+    }
+}
+
 /// A tree, its sequence numbers and its directory.
 pub(crate) struct Generation {
     /// Counts the installations of snapshots; names the directory.
@@ -234,6 +250,29 @@ impl Generation {
         self.tree.compact(Arc::new(strategy), bound).map_err(failed)?;
         self.tree.get_version_history_lock().maintenance(&self.dir, NO_HISTORY).map_err(failed)?;
         Ok(self.tree.current_version().id() != before)
+    }
+
+    /// Rows on disk, and those of them that only say that another one is gone.
+    pub(crate) fn rows(&self) -> RowCounts {
+        let mut counts = RowCounts::default();
+        for table in self.tree.current_version().iter_tables() {
+            counts.all += table.metadata.item_count;
+            counts.tombstones += table.tombstone_count();
+        }
+        counts
+    }
+
+    /// Merges everything into the lowest level, which leaves no trace of what was removed.
+    ///
+    /// # Errors
+    /// As for [`Self::compact`].
+    pub(crate) fn reclaim(&self, bound: SeqNo) -> Result<(), EngineError> {
+        self.or_as_before(|| {
+            let failed = |error| of_tree("merging all tables", error);
+            self.tree.major_compact(TABLE_BYTES, bound).map_err(failed)?;
+            let mut history = self.tree.get_version_history_lock();
+            history.maintenance(&self.dir, NO_HISTORY).map_err(failed)
+        })
     }
 
     /// The tables as they are now.

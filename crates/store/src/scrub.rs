@@ -97,6 +97,10 @@ impl Scrubber {
 impl DiskEngine {
     pub(crate) fn scrub_some(&mut self, bytes_max: usize) -> Result<Scrubbed, EngineError> {
         self.shared.check()?;
+        // What the last commits removed may have become much by what was merged since.
+        if self.gives_much_space_back() {
+            self.seal_what_there_is()?;
+        }
         let generation = Arc::clone(&self.generation);
         self.scrubber.read(&generation, bytes_max).map_err(|error| self.shared.fail(error))
     }

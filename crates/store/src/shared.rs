@@ -11,7 +11,7 @@
 //!    ever waits for the disk, but for the writer's back-pressure, which is spelled out where it is.
 
 use crate::{
-    generation::Generation,
+    generation::{Generation, RowCounts},
     view::{Memtables, Snapshot, Tables},
 };
 use lsm_tree::{Memtable, SeqNo};
@@ -51,8 +51,12 @@ pub(crate) struct Head {
     pub(crate) durable: EntryId,
     /// Runs of tables that wait for compaction.
     pub(crate) unmerged_runs: usize,
+    /// The rows on disk.
+    pub(crate) rows: RowCounts,
     /// There may be work for the compaction.
     pub(crate) compaction_due: bool,
+    /// Any garbage is worth a merge.
+    pub(crate) reclaim_wanted: bool,
     /// The last flush found no room.
     pub(crate) disk_is_full: bool,
     /// The engine is being dropped.
@@ -69,7 +73,9 @@ impl Head {
             bound: generation.bound(),
             durable,
             unmerged_runs: generation.unmerged_runs(),
+            rows: generation.rows(),
             compaction_due: true,
+            reclaim_wanted: false,
             disk_is_full: false,
             stopping: false,
             generation,
@@ -168,11 +174,13 @@ impl Shared {
         let turn = self.turn.lock().expect("no holder of the turn panics");
         let tables = Arc::new(generation.tables());
         let unmerged_runs = generation.unmerged_runs();
+        let rows = generation.rows();
         let superseded = {
             let mut head = self.head();
             if Arc::ptr_eq(&head.generation, generation) {
                 change(&mut head);
                 head.unmerged_runs = unmerged_runs;
+                head.rows = rows;
                 mem::replace(&mut head.tables, tables)
             } else {
                 tables

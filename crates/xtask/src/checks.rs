@@ -8,6 +8,7 @@ pub(crate) mod crash;
 pub(crate) mod differential;
 pub(crate) mod etcdctl;
 pub(crate) mod foreign;
+pub(crate) mod full_disk;
 pub(crate) mod misuse;
 pub(crate) mod packages;
 pub(crate) mod partition;

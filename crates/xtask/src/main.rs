@@ -56,6 +56,11 @@ const CHORES: &[Chore] = &[
         run: checks::foreign::run,
     },
     Chore {
+        name: "full-disk",
+        help: "fill the disk of a member, and win the space back by deletion alone",
+        run: checks::full_disk::run,
+    },
+    Chore {
         name: "misuse",
         help: "wrong flags, bad requests and garbage on every port, and an orderly end",
         run: checks::misuse::run,

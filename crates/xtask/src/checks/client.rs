@@ -8,8 +8,9 @@ use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::{
-    CompactionRequest, HashKvRequest, HashKvResponse, LeaseGrantRequest, Member, MemberListRequest,
-    MoveLeaderRequest, PutRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
+    CompactionRequest, DeleteRangeRequest, HashKvRequest, HashKvResponse, LeaseGrantRequest,
+    Member, MemberListRequest, MoveLeaderRequest, PutRequest, RangeRequest, RangeResponse,
+    StatusRequest, StatusResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -66,6 +67,15 @@ impl Client {
         let range_end = end_of_prefix(prefix);
         let key = Bytes::copy_from_slice(prefix.as_bytes());
         self.range(RangeRequest { key, range_end, serializable, ..RangeRequest::default() }).await
+    }
+
+    /// Deletes every key that begins with `prefix`, and returns the revision.
+    pub(crate) async fn delete_prefix(&self, prefix: &str) -> Result<i64, Status> {
+        let range_end = end_of_prefix(prefix);
+        let key = Bytes::copy_from_slice(prefix.as_bytes());
+        let message = DeleteRangeRequest { key, range_end, prev_kv: false };
+        let response = within(self.timeout, self.kv().delete_range(self.request(message))).await?;
+        Ok(response.header.unwrap_or_default().revision)
     }
 
     /// Drops the history before a revision.

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-use std::{fs, io, thread};
+use std::{env, fs, io, thread};
 
 use crate::workspace;
 
@@ -25,7 +25,7 @@ pub(crate) enum Program {
 impl Program {
     /// What is checked: Quorate, or etcd where `CHECK_PROGRAM=etcd` says so, which checks the checks.
     pub(crate) fn subject() -> io::Result<Self> {
-        match std::env::var("CHECK_PROGRAM").as_deref() {
+        match env::var("CHECK_PROGRAM").as_deref() {
             Ok("etcd") => Ok(Self::etcd()),
             Ok(other) if other != "quorate" => {
                 Err(io::Error::other(format!("CHECK_PROGRAM={other}: quorate or etcd")))
@@ -37,7 +37,7 @@ impl Program {
     /// The release build of this workspace, made now if it is not current.
     pub(crate) fn quorate() -> io::Result<Self> {
         let root = workspace::root();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
             .args(["build", "--release", "--quiet", "--package", "quorate-cli"])
             .current_dir(&root)
@@ -45,14 +45,13 @@ impl Program {
         if !built.success() {
             return Err(io::Error::other("the release build failed"));
         }
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+        let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
         Ok(Self::Quorate(target.join("release/quorate")))
     }
 
     /// The `etcd` that the variable `CHECK_ETCD` names, or the one on the path.
     pub(crate) fn etcd() -> Self {
-        Self::Etcd(std::env::var_os("CHECK_ETCD").map_or_else(|| "etcd".into(), PathBuf::from))
+        Self::Etcd(env::var_os("CHECK_ETCD").map_or_else(|| "etcd".into(), PathBuf::from))
     }
 
     fn command(&self) -> Command {
@@ -92,7 +91,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts a cluster of `count` members; `flags` are given to each.
     pub(crate) fn start(program: Program, count: usize, flags: &[&str]) -> io::Result<Self> {
-        let folder = temporary_folder()?;
+        Self::start_in(&env::temp_dir(), program, count, flags)
+    }
+
+    /// The same, with all data below a folder.
+    pub(crate) fn start_in(
+        base: &Path,
+        program: Program,
+        count: usize,
+        flags: &[&str],
+    ) -> io::Result<Self> {
+        let folder = temporary_folder(base)?;
         // All are held open until all are known, so that the kernel gives each only once.
         let listeners: Vec<TcpListener> =
             (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
@@ -297,7 +306,7 @@ impl Drop for Cluster {
             // A process that is held can't be waited for unless it is killed, which always works.
             let _ = self.kill(member);
         }
-        if std::env::var_os("KEEP").is_none() {
+        if env::var_os("KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
@@ -313,9 +322,8 @@ pub(crate) fn signal(pid: u32, name: &str) -> io::Result<()> {
     }
 }
 
-/// A new folder below the system's temporary one.
-fn temporary_folder() -> io::Result<PathBuf> {
-    let base = std::env::temp_dir();
+/// A new folder below another one, such as the system's temporary one.
+fn temporary_folder(base: &Path) -> io::Result<PathBuf> {
     for number in 0..10_000 {
         let folder: PathBuf = base.join(format!("quorate-check-{}-{number}", std::process::id()));
         match fs::create_dir(&folder) {
