@@ -237,6 +237,21 @@ pub enum HostEvent {
         /// Why, in the words of the machine.
         reason: String,
     },
+    /// The storage of this member is damaged: it takes no part in the group before it has from others what
+    /// it lacks.
+    Healing {
+        /// The group.
+        group: GroupId,
+        /// How many entries of the log are lost.
+        missing: u64,
+        /// Whether the state machine ends before the log begins.
+        machine_is_behind: bool,
+    },
+    /// This member has everything again, and takes part.
+    Healed {
+        /// The group.
+        group: GroupId,
+    },
     /// Members say that their states differ. Those that differ from a majority stop by themselves.
     StateDisputed {
         /// The group.
@@ -259,6 +274,10 @@ impl fmt::Display for HostEvent {
             Self::SnapshotRefused { group, last, reason } => {
                 write!(f, "{group}: refused a snapshot up to {last}: {reason}")
             }
+            Self::Healing { group, missing, .. } => {
+                write!(f, "{group}: heals; {missing} entries of the log are lost")
+            }
+            Self::Healed { group } => write!(f, "{group}: has healed"),
             Self::StateDisputed { group, index } => {
                 write!(f, "{group}: the states of members differ after entry {index}")
             }

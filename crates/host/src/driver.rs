@@ -125,6 +125,10 @@ impl<O: Send + 'static> Driver<O> {
                     self.node.step(now, Input::Durable { group, seq }, effects);
                 }
             }
+            Signal::Healed(group) => {
+                self.node.step(now, Input::Healed { group }, effects);
+                self.reporter.tell(&HostEvent::Healed { group });
+            }
             Signal::Applied(group, reports) => {
                 for feedback in reports {
                     if let Feedback::Progress { durable, .. } = &feedback {
@@ -184,7 +188,11 @@ impl<O: Send + 'static> Driver<O> {
         }
         self.send(outbox);
         if !effects.persist.is_empty() {
-            self.wal.push_own(effects.persist.drain(..));
+            let jobs = effects.persist.drain(..);
+            self.wal.push_own(jobs.map(|(group, persist)| WalJob::Persist(group, persist)));
+        }
+        for (group, healed) in effects.healed.drain(..) {
+            self.wal.push_own([WalJob::Heal(group, Box::new(healed))]);
         }
         if !effects.apply.is_empty() {
             let group = self.group;

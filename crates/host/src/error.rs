@@ -148,6 +148,17 @@ pub enum StartError {
         /// The entry before the first of the log.
         base: EntryId,
     },
+    /// The log is damaged, and there is no other member that could have what it lost.
+    LogDamaged {
+        /// Where, and how it is known.
+        report: String,
+    },
+    /// The log is damaged in such a way that nobody knows what this member promised: whom it voted for,
+    /// or where its log ended. It must begin anew, as one that lost its disk.
+    LogForgotten {
+        /// Where, and how it is known.
+        report: String,
+    },
     /// There is a state machine with a past and no log: the log was lost, and with it the memory of
     /// whom this member voted for and what it acknowledged.
     LogLost {
@@ -174,6 +185,15 @@ impl fmt::Display for StartError {
                 f,
                 "the state machine ends with entry {applied} where the log has {base}: they do not \
                  belong together"
+            ),
+            Self::LogDamaged { report } => write!(
+                f,
+                "the log is damaged, and no other member has what it lost; nothing was changed: \
+                 {report}"
+            ),
+            Self::LogForgotten { report } => write!(
+                f,
+                "the log is damaged, and this member no longer knows what it promised: {report}"
             ),
             Self::LogLost { applied } => write!(
                 f,

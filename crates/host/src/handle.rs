@@ -27,6 +27,8 @@ use crate::turn::Seat;
 pub(crate) enum Signal<O> {
     /// The log is durable up to this number, for each of these groups.
     Durable(Vec<(GroupId, Seq)>),
+    /// The log of this group is what the group has healed to.
+    Healed(GroupId),
     /// What the applier of a group reports.
     Applied(GroupId, Vec<quorate_node::Feedback>),
     /// A message of another member.

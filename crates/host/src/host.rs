@@ -7,14 +7,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use quorate_node::{Applier, ApplyJob, GroupConfig, Machine, Node, NodeConfig};
-use quorate_raft::{EntryId, HardState, Membership, NodeId, Record, Recovered, Time};
-use quorate_wal::{Disk, FileDisk, Wal};
+use quorate_raft::{EntryId, Membership, NodeId, Time};
+use quorate_wal::{Disk, FileDisk};
 use tokio::sync::watch;
 
 use crate::apply_thread::ApplyThread;
 use crate::asks::Asks;
 use crate::clock::Clock;
-use crate::config::HostConfig;
+use crate::config::{HostConfig, HostEvent};
 use crate::driver::{Driver, Scratch};
 use crate::error::StartError;
 use crate::fatal::Fatal;
@@ -22,6 +22,7 @@ use crate::handle::{Handle, Shared, Signal, Waiter};
 use crate::handshake::Identity;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
+use crate::open::{Begin, Owner, open_log};
 use crate::peer::{Incoming, Listening, Outgoing, Queue};
 use crate::report::Reporter;
 use crate::scrub::Pace;
@@ -29,7 +30,7 @@ use crate::space::{PatientDisk, Space};
 use crate::status::HostStatus;
 use crate::transfers::Transfers;
 use crate::turn;
-use crate::wal_thread::{self, WalJob, WalThread};
+use crate::wal_thread::{self, Log, WalJob, WalThread};
 
 /// A running member. Stops when dropped, as by [`Host::shutdown`].
 pub struct Host<O: Send + 'static> {
@@ -70,9 +71,11 @@ impl<O: Send + 'static> Host<O> {
     ) -> Result<(Self, Handle<O>), StartError> {
         let mut config = config.check()?;
         let listeners = std::mem::take(&mut config.listeners);
-        let (wal, recovered) = open_log(&config, machine.applied())?;
-        let clock = Clock::start();
         let peers: BTreeSet<NodeId> = config.peers.keys().copied().collect();
+        let membership = Membership::of_voters(peers.iter().copied().chain([config.id]));
+        let applied = machine.applied();
+        let (log, begin) = open(&config, &membership, applied)?;
+        let clock = Clock::start();
         let metrics = Arc::new(Metrics::new(peers.iter().copied()));
         let shared = Arc::new(Shared::new(config.id, config.limits.clone(), metrics));
         let reporter = Arc::new(Reporter::new(Arc::clone(&config.on_event)));
@@ -117,17 +120,26 @@ impl<O: Send + 'static> Host<O> {
             threads: Threads::default(),
         };
 
-        let membership = Membership::of_voters(peers.iter().copied().chain([config.id]));
         let wal_thread = WalThread {
-            wal,
+            log,
             batch_bytes: wal_thread::BATCH_BYTES,
             inbox: Arc::clone(&wal_inbox),
             shared: Arc::clone(&shared),
             clock,
             fatal: Arc::clone(&fatal),
         };
+        let healing = match &begin {
+            Begin::Whole(_) => None,
+            Begin::Healing(salvage) => Some(HostEvent::Healing {
+                group: config.group,
+                missing: salvage.missing(),
+                machine_is_behind: applied.index < salvage.base.index,
+            }),
+        };
+        if let Some(event) = healing {
+            reporter.tell(&event);
+        }
         host.threads.wal = Some(spawn("wal", &fatal, move || wal_thread.run())?);
-        let applied = machine.applied();
         let apply_thread = ApplyThread {
             group: config.group,
             applier: Applier::new(machine, membership.clone()),
@@ -142,7 +154,7 @@ impl<O: Send + 'static> Host<O> {
         let driver = Driver {
             id: config.id,
             group: config.group,
-            node: new_node(&config, identity.incarnation, membership, recovered, applied, clock),
+            node: new_node(&config, identity.incarnation, membership, begin, applied, clock),
             clock,
             shared,
             reporter: Arc::clone(&reporter),
@@ -290,7 +302,7 @@ fn new_node<W>(
     config: &HostConfig,
     incarnation: u64,
     membership: Membership,
-    recovered: Recovered,
+    begin: Begin,
     applied: EntryId,
     clock: Clock,
 ) -> Node<W> {
@@ -312,50 +324,26 @@ fn new_node<W>(
         limits: limits.raft,
         rejoining: config.rejoining,
     };
-    node.add_group(group, recovered, applied, clock.now());
+    match begin {
+        Begin::Whole(recovered) => node.add_group(group, recovered, applied, clock.now()),
+        Begin::Healing(salvage) => node.add_healing_group(group, salvage, applied, clock.now()),
+    }
     node
 }
 
-/// Opens the log and holds it against the state machine, which is durable by itself.
-///
-/// The machine may be *within* the log: the entries after its position are applied again. It may be
-/// *ahead* of the log: a crash came between the installation of a snapshot and the record of it, or
-/// the snapshot replaced entries that were never committed. The machine is right then, since it holds
-/// only what is committed, and Raft begins the log anew at its position, as the first record that
-/// it writes.
-///
-/// It must not be *behind* the log's beginning: the entries between are nowhere on this disk. And it
-/// must not have a past without there being a log at all: a member that forgot its votes may vote
-/// twice in a term, and one that forgot entries may help to elect a leader without them. An empty
-/// log and a log that is gone are told apart by a record that is written before anything else
-/// happens.
-fn open_log(config: &HostConfig, applied: EntryId) -> Result<(Wal, Recovered), StartError> {
+/// Opens the log of this member.
+fn open(
+    config: &HostConfig,
+    membership: &Membership,
+    applied: EntryId,
+) -> Result<(Log, Begin), StartError> {
     let path = config.data_dir.join("wal");
-    let failed = |error: &dyn fmt::Display| StartError::Log {
-        path: path.clone(),
-        reason: error.to_string(),
-    };
-    let disk = FileDisk::open(&path).map_err(|error| failed(&error))?;
+    let disk = FileDisk::open(&path)
+        .map_err(|error| StartError::Log { path: path.clone(), reason: error.to_string() })?;
     let disk: Box<dyn Disk> = match &config.space {
         Some(space) => Box::new(PatientDisk { disk, space: Arc::clone(space) }),
         None => Box::new(disk),
     };
-    let opened = Wal::open_whole(disk, wal_thread::wal_options());
-    let (mut wal, mut groups) = opened.map_err(|error| failed(&error))?;
-    let Some(recovered) = groups.remove(&config.group) else {
-        if applied != EntryId::ZERO {
-            return Err(StartError::LogLost { applied });
-        }
-        wal.append(config.group, &Record::HardState(HardState::default()));
-        wal.commit().map_err(|error| failed(&error))?;
-        return Ok((wal, Recovered::default()));
-    };
-    let base = recovered.base;
-    if applied.index < base.index {
-        return Err(StartError::MachineBehindLog { applied, base });
-    }
-    if applied.index == base.index && applied != base {
-        return Err(StartError::MachineContradictsLog { applied, base });
-    }
-    Ok((wal, recovered))
+    let owner = Owner { id: config.id, group: config.group, membership, applied };
+    open_log(disk, &path, owner)
 }

@@ -64,6 +64,7 @@ mod handshake;
 mod host;
 mod inbox;
 mod metrics;
+mod open;
 mod peer;
 mod permits;
 mod report;

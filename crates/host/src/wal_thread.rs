@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_raft::{GroupId, Persist, Record, Seq};
-use quorate_wal::{Wal, WalOptions};
+use quorate_node::Healed;
+use quorate_raft::{GroupId, Persist, Record};
+use quorate_wal::{Damaged, Wal, WalError, WalOptions};
 
 use crate::clock::Clock;
 use crate::fatal::Fatal;
@@ -40,14 +41,44 @@ pub(crate) fn wal_options() -> WalOptions {
     WalOptions { record_bytes_max: 2 * wire::ENTRY_BYTES_MAX, ..WalOptions::default() }
 }
 
-/// A record and whose it is. The inbox is bounded by what Raft lets be under way: uncommitted bytes
-/// on a leader, and on a follower what its leader has in flight to it.
-pub(crate) type WalJob = (GroupId, Persist);
+/// What the log has to do. The inbox is bounded by what Raft lets be under way: uncommitted bytes on a
+/// leader, and on a follower what its leader has in flight to it.
+pub(crate) enum WalJob {
+    /// Write this record.
+    Persist(GroupId, Persist),
+    /// Become what the group has healed to.
+    Heal(GroupId, Box<Healed>),
+}
+
+/// The log, as it was opened.
+pub(crate) enum Log {
+    /// It takes records.
+    Whole(Box<Wal>),
+    /// It takes nothing before it is healed.
+    Damaged(Box<Damaged>),
+    /// It is being healed, or that failed.
+    Changing,
+}
+
+impl Log {
+    /// The log, which takes records.
+    ///
+    /// # Panics
+    /// If it is damaged: nothing takes part then that could write.
+    fn whole(&mut self) -> &mut Wal {
+        match self {
+            Self::Whole(wal) => wal,
+            Self::Damaged(_) | Self::Changing => {
+                panic!("a log that is damaged was to be written to")
+            }
+        }
+    }
+}
 
 /// The wal thread.
 pub(crate) struct WalThread<O> {
     /// The log.
-    pub(crate) wal: Wal,
+    pub(crate) log: Log,
     /// What is made durable at once: [`BATCH_BYTES`].
     pub(crate) batch_bytes: usize,
     /// What to write.
@@ -74,10 +105,8 @@ impl<O: Send + 'static> WalThread<O> {
             }
             match self.write(&mut jobs) {
                 // With records waiting, the disk is what this thread is for.
-                Ok(durable) if !self.inbox.is_empty() => {
-                    self.shared.inbox.push_own([Signal::Durable(durable)]);
-                }
-                Ok(durable) => self.shared.report(Signal::Durable(durable)),
+                Ok(news) if !self.inbox.is_empty() => self.shared.inbox.push_own(news),
+                Ok(news) => news.into_iter().for_each(|signal| self.shared.report(signal)),
                 // The pages may be lost though marked clean, so a second try could succeed without
                 // having written them. Only a restart reads what is really there.
                 Err(error) => {
@@ -85,42 +114,78 @@ impl<O: Send + 'static> WalThread<O> {
                     return;
                 }
             }
-        }
-    }
-
-    /// Makes the records durable, and returns the last number of each group.
-    fn write(
-        &mut self,
-        jobs: &mut Vec<WalJob>,
-    ) -> Result<Vec<(GroupId, Seq)>, quorate_wal::WalError> {
-        let mut last = BTreeMap::new();
-        self.shared.metrics.wal_records.add(jobs.len() as u64);
-        for (group, Persist { seq, record }) in jobs.drain(..) {
-            match record {
-                Record::Append(entries) if entries.len() > APPEND_ENTRIES_MAX => {
-                    for piece in entries.chunks(APPEND_ENTRIES_MAX) {
-                        self.append(group, &Record::Append(piece.to_vec()))?;
-                    }
-                }
-                record => self.append(group, &record)?,
+            // The acknowledgement is on its way; this can follow.
+            if let Log::Whole(wal) = &mut self.log {
+                wal.mark();
             }
-            last.insert(group, seq);
         }
-        self.commit()?;
-        Ok(last.into_iter().collect())
     }
 
-    fn append(&mut self, group: GroupId, record: &Record) -> Result<(), quorate_wal::WalError> {
-        self.wal.append(group, record);
-        if self.wal.batch_bytes() >= self.batch_bytes {
+    /// Makes the records durable. Returns what there is to tell.
+    fn write(&mut self, jobs: &mut Vec<WalJob>) -> Result<Vec<Signal<O>>, String> {
+        let mut last = BTreeMap::new();
+        let mut news = Vec::new();
+        self.shared.metrics.wal_records.add(jobs.len() as u64);
+        for job in jobs.drain(..) {
+            match job {
+                WalJob::Persist(group, Persist { seq, record }) => {
+                    self.append(group, &record).map_err(|error| error.to_string())?;
+                    last.insert(group, seq);
+                }
+                WalJob::Heal(group, healed) => {
+                    self.heal(group, *healed)?;
+                    news.push(Signal::Healed(group));
+                }
+            }
+        }
+        if !last.is_empty() {
+            self.commit().map_err(|error| error.to_string())?;
+            news.push(Signal::Durable(last.into_iter().collect()));
+        }
+        Ok(news)
+    }
+
+    /// Makes the log of a group what it has healed to.
+    fn heal(&mut self, group: GroupId, healed: Healed) -> Result<(), String> {
+        let Healed { recovered, dropped_after, records } = healed;
+        if let Log::Damaged(_) = &self.log {
+            let log = std::mem::replace(&mut self.log, Log::Changing);
+            let Log::Damaged(damaged) = log else { unreachable!("it was damaged") };
+            let log = quorate_wal::Healed { recovered, dropped_after };
+            let wal = damaged.heal([(group, log)].into()).map_err(|error| error.to_string())?;
+            self.log = Log::Whole(Box::new(wal));
+            return Ok(());
+        }
+        for record in records.ok_or("a log that is whole was healed as a damaged one")? {
+            self.log.whole().append(group, &record);
+        }
+        self.commit().map_err(|error| error.to_string())
+    }
+
+    fn append(&mut self, group: GroupId, record: &Record) -> Result<(), WalError> {
+        match record {
+            Record::Append(entries) if entries.len() > APPEND_ENTRIES_MAX => {
+                for piece in entries.chunks(APPEND_ENTRIES_MAX) {
+                    self.append_piece(group, &Record::Append(piece.to_vec()))?;
+                }
+                Ok(())
+            }
+            record => self.append_piece(group, record),
+        }
+    }
+
+    fn append_piece(&mut self, group: GroupId, record: &Record) -> Result<(), WalError> {
+        let wal = self.log.whole();
+        wal.append(group, record);
+        if wal.batch_bytes() >= self.batch_bytes {
             self.commit()?;
         }
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), quorate_wal::WalError> {
+    fn commit(&mut self) -> Result<(), WalError> {
         let start = self.clock.now();
-        self.wal.commit()?;
+        self.log.whole().commit()?;
         self.shared.metrics.wal_sync.record(self.clock.now().since(start));
         Ok(())
     }
@@ -130,7 +195,7 @@ impl<O: Send + 'static> WalThread<O> {
 mod tests {
     use bytes::Bytes;
     use quorate_node::{Envelope, EnvelopeBody};
-    use quorate_raft::{Append, Body, Entry, EntryId, Index, Message, NodeId, Payload, Term};
+    use quorate_raft::{Append, Body, Entry, EntryId, Index, Message, NodeId, Payload, Seq, Term};
     use quorate_wal::MemDisk;
 
     use super::*;
@@ -146,13 +211,27 @@ mod tests {
         let metrics = Arc::new(Metrics::new([]));
         let fatal = Fatal::new(Box::new(|| {}), Arc::new(|what: &Fatality| panic!("{what}")));
         WalThread {
-            wal,
+            log: Log::Whole(Box::new(wal)),
             batch_bytes,
             inbox: Arc::new(Inbox::new(0)),
             shared: Arc::new(Shared::new(NodeId(1), Limits::default(), metrics)),
             clock: Clock::start(),
             fatal: Arc::new(fatal),
         }
+    }
+
+    fn persist(seq: u64, entries: Vec<Entry>) -> WalJob {
+        WalJob::Persist(GROUP, Persist { seq: Seq(seq), record: Record::Append(entries) })
+    }
+
+    /// Writes, and returns what is durable.
+    fn written(thread: &mut WalThread<()>, jobs: &mut Vec<WalJob>) -> Vec<(GroupId, Seq)> {
+        let news = thread.write(jobs).expect("the disk works");
+        let durable = news.into_iter().map(|signal| match signal {
+            Signal::Durable(durable) => durable,
+            _ => panic!("nothing was healed"),
+        });
+        durable.flatten().collect()
     }
 
     fn append(after: u64, payloads: impl IntoIterator<Item = Payload>) -> Vec<Entry> {
@@ -189,15 +268,9 @@ mod tests {
     fn a_burst_goes_in_pieces_and_is_durable_to_the_last_record() {
         let disk = MemDisk::new();
         let mut thread = thread(&disk, 1_000);
-        let mut jobs: Vec<WalJob> = (0..50)
-            .map(|n| {
-                (
-                    GROUP,
-                    Persist { seq: Seq(n + 1), record: Record::Append(append(n, [command(100)])) },
-                )
-            })
-            .collect();
-        assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(50))]);
+        let mut jobs: Vec<WalJob> =
+            (0..50).map(|n| persist(n + 1, append(n, [command(100)]))).collect();
+        assert_eq!(written(&mut thread, &mut jobs), [(GROUP, Seq(50))]);
         // Each takes 128 bytes for its header and 108 for its body, filled up to 112.
         assert_eq!(thread.shared.metrics.wal_sync.count(), 11, "five records in each piece");
         let (_, recovered) = Wal::open_whole(Box::new(disk.copy()), wal_options()).unwrap();
@@ -211,8 +284,8 @@ mod tests {
         let count = 2 * APPEND_ENTRIES_MAX as u64 + 1;
         let entries =
             (1..=count).map(|n| Entry { id: EntryId::new(n, n), payload: Payload::Noop }).collect();
-        let mut jobs = vec![(GROUP, Persist { seq: Seq(1), record: Record::Append(entries) })];
-        assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(1))]);
+        let mut jobs = vec![persist(1, entries)];
+        assert_eq!(written(&mut thread, &mut jobs), [(GROUP, Seq(1))]);
         assert_eq!(thread.shared.metrics.wal_sync.count(), 4, "three pieces, and nothing after");
         let (_, recovered) = Wal::open_whole(Box::new(disk.copy()), wal_options()).unwrap();
         assert_eq!(recovered[&GROUP].entries.len() as u64, count);
@@ -224,8 +297,8 @@ mod tests {
         let (entries, _) = received(largest).expect("the codec lets it in");
         let disk = MemDisk::new();
         let mut thread = thread(&disk, BATCH_BYTES);
-        let mut jobs = vec![(GROUP, Persist { seq: Seq(1), record: Record::Append(entries) })];
-        assert_eq!(thread.write(&mut jobs).unwrap(), [(GROUP, Seq(1))]);
+        let mut jobs = vec![persist(1, entries)];
+        assert_eq!(written(&mut thread, &mut jobs), [(GROUP, Seq(1))]);
         assert!(received(append(0, [command(wire::ENTRY_BYTES_MAX + 1)])).is_none());
     }
 
@@ -238,8 +311,8 @@ mod tests {
                 received(append(0, payloads)).expect("the codec lets them in");
             let disk = MemDisk::new();
             let mut thread = thread(&disk, BATCH_BYTES);
-            thread.wal.append(GROUP, &Record::Append(entries));
-            let taken = thread.wal.batch_bytes();
+            thread.log.whole().append(GROUP, &Record::Append(entries));
+            let taken = thread.log.whole().batch_bytes();
             assert!(taken < 2 * frame_bytes, "{taken} bytes of a frame of {frame_bytes}");
         }
     }

@@ -408,6 +408,98 @@ fn a_member_that_lost_a_part_of_itself_does_not_start() {
     cluster.assert_healthy();
 }
 
+/// Flips a bit in the middle of what the log of a member that is down holds, and says how long that is.
+fn spoil_log(cluster: &Cluster, index: usize, at: impl Fn(usize) -> usize) {
+    let segment = cluster.data(index).join("wal").join("0000000000000001.wal");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[at(used)] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+}
+
+fn has_healed(cluster: &Cluster, index: usize) -> bool {
+    let events = cluster.members[index].events.lock().unwrap();
+    events.iter().any(|event| matches!(event, HostEvent::Healed { .. }))
+}
+
+#[test]
+fn members_whose_logs_are_damaged_in_different_places_heal_one_another() {
+    let mut cluster = Cluster::start(3);
+    let commands: Vec<String> =
+        (0..40).map(|count| format!("{count}-{}", "x".repeat(60))).collect();
+    for command in &commands {
+        cluster.propose(0, command);
+    }
+    for index in 0..3 {
+        assert_eq!(texts(&cluster.read(index)), commands);
+    }
+    for index in 0..3 {
+        cluster.kill(index);
+    }
+    // Even the last bytes, which nothing in the log tells from a torn end.
+    spoil_log(&cluster, 0, |used| used / 3);
+    spoil_log(&cluster, 1, |used| used / 2);
+    spoil_log(&cluster, 2, |used| used - 4);
+    for index in 0..3 {
+        cluster.start_member(index).unwrap();
+    }
+    for index in 0..3 {
+        wait_until("it has healed", || has_healed(&cluster, index));
+    }
+    for index in 0..3 {
+        assert_eq!(texts(&cluster.read(index)), commands);
+    }
+    for index in 0..3 {
+        cluster.kill(index);
+        cluster.start_member(index).unwrap();
+    }
+    cluster.propose(1, "after");
+    assert_eq!(cluster.read(2).len(), 41, "what was healed is on disk");
+    cluster.assert_healthy();
+}
+
+#[test]
+fn a_member_whose_machine_is_gone_gets_it_from_another() {
+    let mut cluster = Cluster::prepare(3);
+    cluster.retained_bytes = 0;
+    cluster.commits_per_write = 4;
+    for index in 0..3 {
+        cluster.start_member(index).unwrap();
+    }
+    let lost = (cluster.leader() + 1) % 3;
+    let commands: Vec<String> =
+        (0..60).map(|count| format!("{count}-{}", "x".repeat(60))).collect();
+    for command in &commands {
+        cluster.propose(lost, command);
+    }
+    cluster.stop(lost);
+    std::fs::remove_file(cluster.data(lost).join("ledger")).unwrap();
+    cluster.start_member(lost).unwrap();
+    wait_until("it has healed", || has_healed(&cluster, lost));
+    assert_eq!(texts(&cluster.read(lost)), commands);
+    let rejoining = cluster.members[lost].rejoining.load(Ordering::SeqCst);
+    assert!(!rejoining, "it remembers what it promised");
+    cluster.assert_healthy();
+}
+
+#[test]
+fn a_member_alone_whose_log_is_damaged_does_not_start_and_changes_nothing() {
+    let mut cluster = Cluster::start(1);
+    for count in 0..9 {
+        cluster.propose(0, &format!("{count}"));
+    }
+    cluster.kill(0);
+    spoil_log(&cluster, 0, |used| used / 2);
+    let before = std::fs::read(cluster.data(0).join("wal/0000000000000001.wal")).unwrap();
+    for _ in 0..2 {
+        let error = cluster.start_member(0).unwrap_err();
+        assert!(matches!(error, StartError::LogDamaged { .. }), "{error}");
+        let report = error.to_string();
+        assert!(report.contains("segment 0000000000000001 is damaged at offset"), "{report}");
+    }
+    assert!(before == std::fs::read(cluster.data(0).join("wal/0000000000000001.wal")).unwrap());
+}
+
 /// Awaits all, at once.
 async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();

@@ -173,11 +173,6 @@ impl Healer {
         }
     }
 
-    /// How many entries are missing, for a status.
-    pub(crate) fn missing(&self) -> u64 {
-        self.salvage.lost.iter().map(|lost| lost.last.index.0 - lost.before().0).sum()
-    }
-
     /// Whether all is there, and is being written.
     pub(crate) fn is_writing(&self) -> bool {
         self.state == State::Writing

@@ -121,10 +121,8 @@ impl HealingGroup {
             transferring: None,
             peers: alloc::vec::Vec::new(),
         };
-        let healing = Healing {
-            missing: self.healer.missing(),
-            machine_is_behind: machine < salvage.base.index,
-        };
+        let healing =
+            Healing { missing: salvage.missing(), machine_is_behind: machine < salvage.base.index };
         GroupStatus {
             group: self.config.group,
             raft,

@@ -112,6 +112,12 @@ impl Salvage {
         }
     }
 
+    /// How many entries are lost.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.lost.iter().map(|lost| lost.last.index.0 - lost.before().0).sum()
+    }
+
     /// The name of the entry at this position, sound or lost; known for the base too.
     #[must_use]
     pub fn name(&self, index: Index) -> Option<EntryId> {

@@ -100,6 +100,16 @@ fn report(event: &HostEvent, own: NodeId, metrics: &Metrics, log: &Log) {
                 .number("applied-index", last.index.0)
                 .with("error", reason);
         }
+        HostEvent::Healing { missing, machine_is_behind, .. } => {
+            log.warn(
+                "the storage of this member is damaged: it gets from others what it lost first",
+            )
+            .number("lost-entries", *missing)
+            .with("needs-snapshot", machine_is_behind);
+        }
+        HostEvent::Healed { .. } => {
+            log.info("this member has everything again");
+        }
         HostEvent::StateDisputed { index, .. } => {
             log.error("members hold different states; those that differ from most stop")
                 .number("applied-index", index.0);

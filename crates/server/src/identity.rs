@@ -75,6 +75,15 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The member no longer knows what it promised: it has no vote from now on, and so it is noted.
+    ///
+    /// # Errors
+    /// If the disk refuses. The text is meant for the operator.
+    pub(crate) fn note_rejoining(mut self, data_dir: &Path) -> Result<(), String> {
+        self.rejoining = true;
+        self.store_or_explain(data_dir)
+    }
+
     /// The member has a vote again, and so it is noted.
     ///
     /// # Errors

@@ -15,6 +15,10 @@
 //! store.lost          gone                                             once the member has caught up
 //! ```
 //!
+//! A log that is damaged is healed where that can be (`node/src/heal.rs`). Where not even what the member
+//! promised is known any more, it is put aside too, after the member was noted as one without a vote:
+//! it begins as after the loss of its disk.
+//!
 //! The old store stays until the new one is complete: should all members lose theirs at once, by an
 //! error of this program perhaps, the files are there for whoever wants to get something out of them.
 
@@ -30,6 +34,10 @@ const NOTE: &str = "store-lost";
 
 /// The store that was put aside.
 const ASIDE: &str = "store.lost";
+
+/// The log, and where it is put aside.
+const LOG: &str = "wal";
+const LOG_ASIDE: &str = "wal.lost";
 
 /// What becomes of a member's store, in its data directory.
 #[derive(Clone, Debug)]
@@ -81,6 +89,18 @@ impl Rebuild {
             .map_err(|error| self.failed("put the lost store aside", &error))
     }
 
+    /// Puts the log aside: it is damaged so that nobody knows what the member promised. The member is noted
+    /// as one without a vote before, and without its store, which may be ahead of it.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) fn put_log_aside(&self) -> Result<(), String> {
+        let (log, aside) = (self.data_dir.join(LOG), self.data_dir.join(LOG_ASIDE));
+        remove_directory(&aside)
+            .and_then(|()| whole_file::rename(&self.data_dir, &log, &aside))
+            .map_err(|error| self.failed("put the lost log aside", &error))
+    }
+
     /// Whether there is a store aside, and so the member is being rebuilt.
     pub(crate) fn is_under_way(&self) -> bool {
         self.data_dir.join(ASIDE).exists()
@@ -91,7 +111,8 @@ impl Rebuild {
     /// # Errors
     /// If the disk refuses.
     pub(crate) fn complete(&self) -> Result<(), String> {
-        remove_directory(&self.data_dir.join(ASIDE))
+        remove_directory(&self.data_dir.join(LOG_ASIDE))
+            .and_then(|()| remove_directory(&self.data_dir.join(ASIDE)))
             .map_err(|error| self.failed("remove the lost store", &error))
     }
 
@@ -137,6 +158,22 @@ mod tests {
         rebuild.complete().expect("removed");
         assert!(!rebuild.is_under_way());
         rebuild.complete().expect("nothing to remove");
+    }
+
+    #[test]
+    fn the_last_lost_log_stays_aside_until_the_store_is_complete() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let rebuild = Rebuild::new(directory.path());
+        for attempt in ["first", "second"] {
+            fs::create_dir(directory.path().join(LOG)).expect("a directory");
+            fs::write(directory.path().join(LOG).join("content"), attempt).expect("written");
+            rebuild.put_log_aside().expect("put aside");
+            assert!(!directory.path().join(LOG).exists());
+            let aside = directory.path().join(LOG_ASIDE).join("content");
+            assert_eq!(fs::read_to_string(aside).expect("kept"), attempt);
+        }
+        rebuild.complete().expect("removed");
+        assert!(!directory.path().join(LOG_ASIDE).exists());
     }
 
     #[test]

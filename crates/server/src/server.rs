@@ -143,10 +143,22 @@ impl Server {
         })?;
         let replica = Replica::new(store, published.clone(), leases.clone(), Arc::clone(&space));
         let (fall, fallen) = watch::channel(None);
+        let again: std::io::Result<Vec<_>> =
+            listeners.peer.iter().map(TcpListener::try_clone).collect();
         let host_config =
             host::config(config, &identity, listeners.peer, &metrics, &log, &space, fall);
-        let (host, handle) = Host::start(host_config, Box::new(replica))
-            .map_err(|error| StartError(error.to_string()))?;
+        let (host, handle) = match Host::start(host_config, Box::new(replica)) {
+            Ok(started) => started,
+            Err(quorate_host::StartError::LogForgotten { report })
+                if identity.members.len() > 1 =>
+            {
+                forget(config, identity, &rebuild, &report, &log).map_err(StartError)?;
+                let peer = again.map_err(|error| StartError(error.to_string()))?;
+                let listeners = Listeners { client: listeners.client, peer };
+                return Self::start_on(config, listeners, log);
+            }
+            Err(error) => return Err(StartError(error.to_string())),
+        };
 
         let runtime =
             Builder::new_multi_thread().enable_all().thread_name("quorate-rpc").build().map_err(
@@ -388,6 +400,22 @@ fn open_store(
         .with("error", &report);
     rebuild.note(&report).and_then(|()| rebuild.put_aside()).map_err(StartError)?;
     open().map_err(|fault| unusable(&fault))
+}
+
+/// Lets a member begin anew that no longer knows what it promised: without a vote, a store and a log. In
+/// this order, so that after a crash in between it begins without a vote at least.
+fn forget(
+    config: &Config,
+    identity: Identity,
+    rebuild: &Rebuild,
+    report: &str,
+    log: &Log,
+) -> Result<(), String> {
+    log.error("the log is lost: this member begins as after the loss of its disk, without a vote")
+        .with("error", report);
+    identity.note_rejoining(&config.data_dir)?;
+    rebuild.note(report)?;
+    rebuild.put_log_aside()
 }
 
 fn limits(config: &Config) -> Limits {
