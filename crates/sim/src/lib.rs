@@ -46,6 +46,7 @@ pub mod parallel;
 pub mod process;
 pub mod run;
 pub mod sabotage;
+pub mod scenario;
 pub mod settings;
 pub mod storage;
 pub mod summary;

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quorate_sim::graphs::{self, Graph};
 use quorate_sim::parallel;
 use quorate_sim::run::{Failure, run, run_graph, run_with};
+use quorate_sim::scenario;
 use quorate_sim::summary::Summary;
 use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
@@ -17,11 +18,19 @@ use quorate_sim::world::Report;
 
 const USAGE: &str = "usage: quorate-sim SEED [--plain]
        quorate-sim swarm --seeds N [--from S] [--jobs J] [--until-failure] [--coverage] [--json FILE]
-       quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J]";
+       quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J]
+       quorate-sim scenario NAME [--nodes N] [--seeds N] [--jobs J]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((task, rest)) = arguments.split_first() else { return misused() };
+    if task == "scenario"
+        && let Some((name, rest)) = rest.split_first()
+        && let Some(flags) = Flags::parse(rest)
+        && let Some(well) = play(name, &flags)
+    {
+        return if well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let Some(flags) = Flags::parse(rest) else { return misused() };
     let ended = match task.as_str() {
         "swarm" => swarm(&flags),
@@ -174,4 +183,31 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
         start.elapsed().as_secs_f64()
     );
     Some(summary.failures.is_empty())
+}
+
+fn play(name: &str, flags: &Flags) -> Option<bool> {
+    let (_, demand) = scenario::ALL.into_iter().find(|(known, _)| *known == name)?;
+    let (members, seeds) = (flags.number("nodes", 3)?, flags.number("seeds", 100)?);
+    if !flags.are_among(&["nodes", "seeds", "jobs"]) || !(1..=7).contains(&members) {
+        return None;
+    }
+    println!("{demand}");
+    let all: Vec<u64> = (0..seeds).collect();
+    let (mut failures, mut longest) = (0_u64, Duration::ZERO);
+    let one = |seed: &u64| scenario::play(name, members, *seed);
+    parallel::in_order(&all, flags.jobs()?, one, |measured| {
+        match measured {
+            Ok(measured) => longest = longest.max(measured),
+            Err(what) => {
+                failures += 1;
+                println!("{what}");
+            }
+        }
+        true
+    });
+    println!(
+        "scenario {name}: {members} members, {seeds} seeds, {failures} failures, the most measured \
+         {longest:?}"
+    );
+    Some(failures == 0)
 }

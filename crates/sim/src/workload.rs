@@ -1,6 +1,8 @@
 //! The clients: each has one request under way, at a member of its choice, on a few keys that all of
 //! them fight over.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quorate_raft::NodeId;
 
@@ -25,6 +27,8 @@ pub struct Workload {
 pub struct Client {
     /// The request under way, and where.
     pub waits_for: Option<(RequestId, NodeId)>,
+    /// When it asked last.
+    pub since: Duration,
 }
 
 impl Workload {

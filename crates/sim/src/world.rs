@@ -18,6 +18,7 @@
 
 mod clients;
 mod damage;
+mod direct;
 mod extremes;
 mod faults;
 mod liveness;
@@ -203,6 +204,8 @@ pub struct World {
     /// How many of the proofs were acknowledged.
     proofs_done: u64,
     vigil: Option<Vigil>,
+    /// How long each command of a client took that was acknowledged.
+    latencies: Vec<Duration>,
     report: Report,
 }
 
@@ -263,6 +266,7 @@ impl World {
             chores: BTreeMap::new(),
             proofs_done: 0,
             vigil: None,
+            latencies: Vec::new(),
             report: Report {
                 simulated: Duration::ZERO,
                 events: 0,
@@ -298,6 +302,15 @@ impl World {
     /// # Errors
     /// The first thing that is wrong.
     pub fn run(&mut self) -> Result<Report, Violation> {
+        self.begin()?;
+        self.run_to_its_end()
+    }
+
+    /// Starts all members, and what is to happen to them.
+    ///
+    /// # Errors
+    /// If somebody can't start.
+    pub fn begin(&mut self) -> Outcome {
         for id in self.ids() {
             self.start(id)?;
             let flush = self.chance.long_tailed(self.options.flush_every);
@@ -320,25 +333,35 @@ impl World {
         }
         self.begin_extremes();
         self.schedule(self.options.faulty_for, Event::PhaseEnds);
-        while let Some(Reverse(next)) = self.heap.pop() {
-            assert!(self.now <= next.at, "time goes forwards");
-            self.now = next.at;
-            self.report.events += 1;
-            if self.report.events > EVENTS_MAX {
-                let what = format!("more than {EVENTS_MAX} events: somebody talks without end");
-                return Err(Violation::new("storm", what));
-            }
-            self.mix(next.number);
-            if self.happen(next.event)? {
-                self.report.simulated = self.now;
-                self.report.tally = self.oracle.tally();
-                self.report.second_opinion = self.oracle.second_opinion()?;
-                self.report.entries = self.oracle.last().0;
-                self.report.net = self.net.counts();
-                return Ok(self.report.clone());
-            }
+        Ok(())
+    }
+
+    /// Goes on until the run is over.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn run_to_its_end(&mut self) -> Result<Report, Violation> {
+        while !self.happen_next()? {}
+        self.report.simulated = self.now;
+        self.report.tally = self.oracle.tally();
+        self.report.second_opinion = self.oracle.second_opinion()?;
+        self.report.entries = self.oracle.last().0;
+        self.report.net = self.net.counts();
+        Ok(self.report.clone())
+    }
+
+    /// Lets the next event happen. Returns whether the run is over.
+    fn happen_next(&mut self) -> Result<bool, Violation> {
+        let Reverse(next) = self.heap.pop().expect("the run looks at itself until it ends");
+        assert!(self.now <= next.at, "time goes forwards");
+        self.now = next.at;
+        self.report.events += 1;
+        if self.report.events > EVENTS_MAX {
+            let what = format!("more than {EVENTS_MAX} events: somebody talks without end");
+            return Err(Violation::new("storm", what));
         }
-        unreachable!("the run looks at itself until it ends")
+        self.mix(next.number);
+        self.happen(next.event)
     }
 
     /// What the clients' side of the story is worth so far, whatever the run found itself.

@@ -33,6 +33,7 @@ impl World {
         let request = self
             .workload
             .request(|key| model.read(key, last).kvs.first().map_or(0, |kv| kv.mod_revision));
+        self.workload.client_mut(client).since = self.now;
         let is_read = matches!(request, Request::Read { .. });
         if is_read && self.sabotage == Some(Sabotage::LocalReads) {
             let id = self.oracle.begin(request);

@@ -392,6 +392,9 @@ impl World {
         self.machine_moved(node)?;
         for (request, (id, outcome)) in job.outcomes {
             self.trace.line(now, || format!("{node} answers {request:?} at {id}"));
+            if let Some(client) = self.workload.waiting_for(request) {
+                self.latencies.push(now - self.workload.clients()[client].since);
+            }
             self.oracle.acknowledged(request, id, &outcome)?;
             self.ended(request, true);
         }

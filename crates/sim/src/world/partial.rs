@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_check::Violation;
-use quorate_raft::{NodeId, RoleKind, Term};
+use quorate_raft::{NodeId, Term};
 
 use super::extremes::SLOW_MAX;
 use super::{Event, Outcome, Phase, World};
@@ -143,14 +143,6 @@ impl World {
         let core = graph.largest_clique();
         assert!(core.len() > places.len() / 2, "no majority can talk: nothing can be asked for");
         Ok((graph, core))
-    }
-
-    /// Who leads in the latest term.
-    pub(super) fn leader(&self) -> Option<NodeId> {
-        let statuses =
-            self.places.values().filter_map(|place| Some(place.process.as_ref()?.status()));
-        let leaders = statuses.filter(|status| status.role == RoleKind::Leader);
-        leaders.max_by_key(|status| status.term).map(|status| status.id)
     }
 
     /// Whoever is not needed may be down, paused, or without a disk that answers, for good. Who has no

@@ -1,0 +1,182 @@
+//! Scenarios: one thing goes wrong in a cluster where all is well, and a bound must hold. What is
+//! measured is virtual time, so a bound holds to the nanosecond on every machine.
+
+use std::time::Duration;
+
+use quorate_check::Violation;
+
+use crate::swarm::Options;
+use crate::trace::Trace;
+use crate::world::World;
+
+/// What a scenario measured, or how it broke its bound.
+pub type Measured = Result<Duration, String>;
+
+/// The names and what they demand.
+pub const ALL: [(&str, &str); 6] = [
+    ("hung-leader", "a leader whose disk hangs is replaced within 3 election timeouts"),
+    ("hung-idle-leader", "so is one without load, from the first write on"),
+    ("slow-disk", "a follower with a disk 100 times slower costs 1.2 times the p99 at most"),
+    ("slow-cpu", "a follower that computes 100 times slower costs 1.2 times the p99 at most"),
+    ("power-loss", "all writes acknowledged are there after the power failed everywhere"),
+    ("no-quorum", "without a quorum every request ends in time, and the log stays bounded"),
+];
+
+/// Plays a scenario with so many members.
+///
+/// # Errors
+/// What was broken.
+///
+/// # Panics
+/// If there is no such scenario.
+pub fn play(name: &str, members: u64, seed: u64) -> Measured {
+    let result = match name {
+        "hung-leader" => hung_leader(members, seed, true),
+        "hung-idle-leader" => hung_leader(members, seed, false),
+        "slow-disk" => slow_follower(members, seed, 100, 1),
+        "slow-cpu" => slow_follower(members, seed, 1, 100),
+        "power-loss" => power_loss(members, seed),
+        "no-quorum" => no_quorum(members, seed),
+        other => panic!("there is no scenario {other}"),
+    };
+    result.map_err(|violation| format!("{name}, {members} members, seed {seed}: {violation}"))
+}
+
+fn broken(what: impl Into<String>) -> Violation {
+    Violation::new("scenario", what)
+}
+
+/// Long enough that nothing of the run's own plan comes before the scenario ends.
+const LONG: Duration = Duration::from_secs(1 << 20);
+/// By then there is a leader, and the clients are at work.
+const SETTLED: Duration = Duration::from_secs(1);
+
+fn calm(members: u64, seed: u64, change: impl FnOnce(&mut Options)) -> Result<World, Violation> {
+    let mut options = Options::calm(members);
+    options.faulty_for = LONG;
+    change(&mut options);
+    let mut world = World::new(seed, options, None, Trace::off());
+    world.begin()?;
+    world.run_until(SETTLED)?;
+    Ok(world)
+}
+
+/// From the hang (or, if nobody asked for anything before, from the first write after it) to the
+/// moment that another leads; and it gets work done.
+fn hung_leader(members: u64, seed: u64, has_load: bool) -> Result<Duration, Violation> {
+    let mut world = calm(members, seed, |options| {
+        options.clients = if has_load { 4 } else { 0 };
+    })?;
+    let timeout = world.options().election_timeout;
+    let old = world.leader().ok_or_else(|| broken("all is well, and nobody leads"))?;
+    world.disk_hangs(old);
+    let mut began = world.now();
+    if !has_load {
+        // Nothing depends on its disk as long as nobody writes: nobody can know, nobody waits.
+        world.run_until(began + timeout * 10)?;
+        if world.leader() != Some(old) {
+            return Err(broken("an idle leader lost its office"));
+        }
+        began = world.now();
+        let others = world.members().into_iter().filter(|id| *id != old);
+        others.for_each(|id| world.write_at(id));
+    }
+    while world.leader() == Some(old) {
+        if world.now() - began > timeout * 3 {
+            return Err(broken(format!("{old} still leads after {:?}", world.now() - began)));
+        }
+        world.run_until(world.now() + Duration::from_millis(1))?;
+    }
+    let took = world.now() - began;
+    let before = world.writes();
+    let mut others = world.members();
+    others.remove(&old);
+    others.iter().for_each(|id| world.write_at(*id));
+    world.run_until(world.now() + timeout * 3)?;
+    if world.writes() <= before {
+        return Err(broken("the new leader gets nothing done"));
+    }
+    Ok(took)
+}
+
+/// The p99 of writes while one follower is slow, of clients that ask the others. The bound is 1.2
+/// times the p99 of the same clients where nobody is slow.
+fn slow_follower(members: u64, seed: u64, disk: u32, cpu: u32) -> Result<Duration, Violation> {
+    let p99 = |is_slow: bool| {
+        let mut world = calm(members, seed, |_| {})?;
+        let leader = world.leader().ok_or_else(|| broken("all is well, and nobody leads"))?;
+        let mut others = world.members();
+        let victim = others.iter().copied().find(|id| *id != leader);
+        let victim = victim.ok_or_else(|| broken("there is no follower"))?;
+        others.remove(&victim);
+        world.clients_ask(others);
+        if is_slow {
+            world.becomes_slow(victim, disk, cpu);
+        }
+        world.run_until(SETTLED + Duration::from_secs(1))?;
+        let skipped = world.latencies().len();
+        world.run_until(SETTLED + Duration::from_secs(5))?;
+        let mut latencies = world.latencies()[skipped..].to_vec();
+        latencies.sort_unstable();
+        let at = latencies.len() * 99 / 100;
+        latencies.get(at).copied().ok_or_else(|| broken("hardly any write was acknowledged"))
+    };
+    let (healthy, slow) = (p99(false)?, p99(true)?);
+    if slow * 10 > healthy * 12 {
+        return Err(broken(format!("the p99 is {slow:?}, and {healthy:?} where nobody is slow")));
+    }
+    Ok(slow)
+}
+
+/// How long a run with a power failure of all members took until all machines held what was
+/// acknowledged: the oracle and the comparison of states at the end know every write.
+fn power_loss(members: u64, seed: u64) -> Result<Duration, Violation> {
+    let mut options = Options::calm(members);
+    options.faulty_for = SETTLED;
+    let mut world = World::new(seed, options, None, Trace::off());
+    world.begin()?;
+    world.run_until(SETTLED - Duration::from_nanos(1))?;
+    let acknowledged = world.writes();
+    if acknowledged < 50 {
+        return Err(broken(format!("only {acknowledged} writes before the power failed")));
+    }
+    world.power_fails(&world.members())?;
+    let report = world.run_to_its_end()?;
+    if report.tally.writes < acknowledged {
+        return Err(broken("fewer writes than were acknowledged before"));
+    }
+    Ok(report.simulated)
+}
+
+/// The longest that a client waited in a minute without a quorum. The bound is the request timeout
+/// and a heartbeat; the log may grow by what a member takes in meanwhile, and no further.
+fn no_quorum(members: u64, seed: u64) -> Result<Duration, Violation> {
+    let mut world = calm(members, seed, |options| {
+        options.clients = 32;
+        options.reads_per_mille = 100;
+        options.value_bytes = 4_096;
+    })?;
+    let leader = world.leader().ok_or_else(|| broken("all is well, and nobody leads"))?;
+    let (timeout, heartbeat) = (world.options().request_timeout, world.options().heartbeat);
+    let mut left = world.members();
+    let majority = left.len() / 2 + 1;
+    let down = left.iter().copied().filter(|id| *id != leader).take(majority).collect();
+    left.retain(|id| !std::collections::BTreeSet::contains(&down, id));
+    world.power_fails(&down)?;
+    world.clients_ask(left);
+    // A log that is not committed holds at most what was proposed until the leader gave up.
+    let bytes_max = world.log_bytes_max() + (4 << 20);
+    let end = world.now() + Duration::from_secs(60);
+    let mut longest = Duration::ZERO;
+    while world.now() < end {
+        world.run_until(world.now() + heartbeat)?;
+        longest = longest.max(world.longest_wait());
+        if longest > timeout + heartbeat * 2 {
+            return Err(broken(format!("a client has waited for {longest:?}")));
+        }
+        if world.log_bytes_max() > bytes_max {
+            return Err(broken(format!("a log has {} bytes", world.log_bytes_max())));
+        }
+    }
+    Ok(longest)
+}
