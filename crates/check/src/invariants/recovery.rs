@@ -84,11 +84,18 @@ fn healed(
             return Err(format!("lacks {id}, which is committed; its log ends at {last}"));
         }
     }
+    // What was written and not synced may have survived, whether it was replaced by then or not.
+    let written = || {
+        member.unsynced.iter().flat_map(|record| match record {
+            Record::Append(entries) => entries.as_slice(),
+            Record::HardState(_) | Record::Compact(_) | Record::Reset(_) => &[],
+        })
+    };
     for entry in &recovered.entries {
-        let had = [&member.durable, &member.issued]
-            .into_iter()
-            .filter_map(|log| cluster::at(log, entry.id.index));
-        if had.clone().count() > 0 && !had.clone().any(|had| had == entry) {
+        let index = entry.id.index;
+        let synced = cluster::at(&member.durable, index);
+        let mut had = written().filter(|had| had.id.index == index).chain(synced).peekable();
+        if had.peek().is_some() && !had.any(|had| had == entry) {
             return Err(format!("holds another {} than it had", entry.id));
         }
     }

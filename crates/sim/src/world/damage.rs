@@ -117,12 +117,15 @@ impl World {
                 Holder { id: *id, state: place.storage.engine.durable(), log }
             })
             .collect();
-        // What was never committed may be gone for good, once all others say that they never had it. But one
-        // that lost its disk can't say so.
+        // What was never committed may be gone for good, once all others say that they never had it. One that
+        // lost its disk can't say so, and one that lost the same entry says that it had it.
         let all_have_a_word = gone.is_none() && self.places.values().all(|place| !place.rejoining);
         let is_committed =
             |id: EntryId| cluster.committed_at(id.index).is_some_and(|entry| entry.id == id);
-        let is_needed = |id: &&EntryId| is_committed(**id) || !all_have_a_word;
+        let can_be_given_up = |id: EntryId| {
+            let losers = holders.iter().filter(|holder| holder.lacks().1.contains(&id)).count();
+            all_have_a_word && !is_committed(id) && losers == 1
+        };
         holders.iter().all(|needy| {
             let (begins, lost) = needy.lacks();
             let others = || holders.iter().filter(|other| other.id != needy.id);
@@ -134,7 +137,7 @@ impl World {
                 begins <= needy.state.index || others().any(|other| begins <= other.state.index);
             let has_copies = lost
                 .iter()
-                .filter(is_needed)
+                .filter(|id| !can_be_given_up(**id))
                 .all(|id| id.index <= needy.state.index || others().any(|other| other.has(*id)));
             can_heal && is_reached && has_copies
         })
