@@ -240,10 +240,21 @@ fn a_shorter_batch_does_not_bring_a_torn_one_back() {
     // A batch that ends where the sixth record of the long one began, which is in the second sector.
     let short: Vec<Step> = (1..=5).map(|term| hard_state(2, term, None)).collect();
     let (mut wal, found) = reopen(disk, SMALL);
+    let (_, before) = film
+        .iter()
+        .find(|(acknowledged, _)| *acknowledged == 1)
+        .expect("the first batch was acknowledged");
+    assert_eq!(used(disk), used(before), "behind the last record there are zeros");
     write(&mut wal, &short).unwrap();
     let mut expected = found;
     short.iter().for_each(|step| apply(&mut expected, step));
     assert_eq!(reopen(disk, SMALL).1, expected);
+}
+
+/// Up to where the first segment holds anything but zeros.
+fn used(disk: &MemDisk) -> Option<usize> {
+    let bytes = disk.copy().read(1, 1 << 20).expect("the first segment is there");
+    bytes.iter().rposition(|byte| *byte != 0)
 }
 
 #[test]
