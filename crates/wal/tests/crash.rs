@@ -228,9 +228,10 @@ fn in_the_midst_of_recovery() {
 
 #[test]
 fn a_shorter_batch_does_not_bring_a_torn_one_back() {
-    // The head of a long batch is lost, the rest of it is there.
+    // The head of a long batch is lost, the rest of it is there, in the segment of the one before.
+    let roomy = WalOptions { segment_bytes: 16 << 10, ..SMALL };
     let long: Vec<Step> = (1..=20).map(|term| hard_state(1, term, Some(term))).collect();
-    let film = film(&[vec![hard_state(1, 1, None)], long]);
+    let film = film_with(&[vec![hard_state(1, 1, None)], long], roomy);
     let (_, disk) = film
         .iter()
         .rfind(|(acknowledged, disk)| *acknowledged == 1 && unsynced(disk).len() > 2)
@@ -239,7 +240,7 @@ fn a_shorter_batch_does_not_bring_a_torn_one_back() {
     disk.crash(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
     // A batch that ends where the sixth record of the long one began, which is in the second sector.
     let short: Vec<Step> = (1..=5).map(|term| hard_state(2, term, None)).collect();
-    let (mut wal, found) = reopen(disk, SMALL);
+    let (mut wal, found) = reopen(disk, roomy);
     let (_, before) = film
         .iter()
         .find(|(acknowledged, _)| *acknowledged == 1)
@@ -248,7 +249,7 @@ fn a_shorter_batch_does_not_bring_a_torn_one_back() {
     write(&mut wal, &short).unwrap();
     let mut expected = found;
     short.iter().for_each(|step| apply(&mut expected, step));
-    assert_eq!(reopen(disk, SMALL).1, expected);
+    assert_eq!(reopen(disk, roomy).1, expected);
 }
 
 /// Up to where the first segment holds anything but zeros.
