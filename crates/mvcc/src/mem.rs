@@ -1,8 +1,9 @@
 //! The engine without a disk: for simulations, tests, and as the plainest statement of what an
 //! engine does.
 
+mod rows;
+
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,9 +13,9 @@ use quorate_planted::planted;
 use quorate_raft::EntryId;
 
 use crate::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
+use rows::SharedRows;
 
-/// An engine in memory. A view costs nothing to take; the first write to a table after it copies
-/// that table's index (the rows themselves are shared).
+/// An engine in memory. A view costs next to nothing: its pages are shared with what comes after.
 ///
 /// What a crash would leave is kept too: [`MemEngine::crash`] goes back to it, so that a simulation
 /// can lose what a lazy engine may lose.
@@ -36,7 +37,7 @@ pub struct MemEngine {
 /// All rows, and the position they reflect.
 #[derive(Clone, Debug, Default)]
 struct Content {
-    tables: [Arc<BTreeMap<Bytes, Bytes>>; Table::COUNT],
+    tables: [SharedRows; Table::COUNT],
     applied: EntryId,
 }
 
@@ -87,12 +88,12 @@ impl Default for MemEngine {
 }
 
 impl Content {
-    fn table(&self, table: Table) -> &BTreeMap<Bytes, Bytes> {
+    fn table(&self, table: Table) -> &SharedRows {
         &self.tables[table as usize]
     }
 
-    fn table_mut(&mut self, table: Table) -> &mut BTreeMap<Bytes, Bytes> {
-        Arc::make_mut(&mut self.tables[table as usize])
+    fn table_mut(&mut self, table: Table) -> &mut SharedRows {
+        &mut self.tables[table as usize]
     }
 }
 
@@ -105,7 +106,7 @@ impl Reader for Content {
         if crate::engine::bounds_are_empty(bounds) {
             return Box::new(core::iter::empty());
         }
-        let rows = self.table(table).range::<[u8], _>(bounds);
+        let rows = self.table(table).range(bounds);
         Box::new(rows.map(|(key, value)| Ok((key.clone(), value.clone()))))
     }
 }
@@ -128,9 +129,7 @@ impl Engine for MemEngine {
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), EngineError> {
-        if self.current.table(table).contains_key(key) {
-            self.current.table_mut(table).remove(key);
-        }
+        self.current.table_mut(table).remove(key);
         Ok(())
     }
 
