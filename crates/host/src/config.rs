@@ -247,6 +247,11 @@ pub enum HostEvent {
         /// Whether the state machine ends before the log begins.
         machine_is_behind: bool,
     },
+    /// A part of the log had gone bad. It was found before it was needed, and written anew from memory.
+    LogMended {
+        /// What was wrong, and where.
+        report: String,
+    },
     /// This member has everything again, and takes part.
     Healed {
         /// The group.
@@ -277,6 +282,7 @@ impl fmt::Display for HostEvent {
             Self::Healing { group, missing, .. } => {
                 write!(f, "{group}: heals; {missing} entries of the log are lost")
             }
+            Self::LogMended { report } => write!(f, "a part of the log was written anew: {report}"),
             Self::Healed { group } => write!(f, "{group}: has healed"),
             Self::StateDisputed { group, index } => {
                 write!(f, "{group}: the states of members differ after entry {index}")

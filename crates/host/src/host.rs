@@ -126,6 +126,8 @@ impl<O: Send + 'static> Host<O> {
             inbox: Arc::clone(&wal_inbox),
             shared: Arc::clone(&shared),
             clock,
+            pace: Pace::new(clock.now(), config.scrub_cycle),
+            reporter: Arc::clone(&reporter),
             fatal: Arc::clone(&fatal),
         };
         let healing = match &begin {

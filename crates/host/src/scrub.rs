@@ -35,14 +35,17 @@ impl Pace {
 
     /// A piece was verified just now; or there is nothing to verify, ever.
     pub(crate) fn scrubbed(&mut self, now: Time, scrubbed: Option<Scrubbed>) {
-        self.due = match scrubbed {
-            None => Time::NEVER,
-            Some(Scrubbed { total, .. }) => {
-                let pieces = total.div_ceil(PIECE_BYTES as u64).max(1);
-                let pause = self.cycle / u32::try_from(pieces).unwrap_or(u32::MAX);
-                now + pause.min(PAUSE_MAX)
-            }
-        };
+        match scrubbed {
+            None => self.due = Time::NEVER,
+            Some(Scrubbed { total, .. }) => self.scrubbed_of(now, total),
+        }
+    }
+
+    /// A piece was verified just now, of so many bytes.
+    pub(crate) fn scrubbed_of(&mut self, now: Time, total: u64) {
+        let pieces = total.div_ceil(PIECE_BYTES as u64).max(1);
+        let pause = self.cycle / u32::try_from(pieces).unwrap_or(u32::MAX);
+        self.due = now + pause.min(PAUSE_MAX);
     }
 }
 

@@ -5,16 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use quorate_node::Healed;
 use quorate_raft::{GroupId, Persist, Record};
 use quorate_wal::{Damaged, Wal, WalError, WalOptions};
 
 use crate::clock::Clock;
+use crate::config::HostEvent;
 use crate::fatal::Fatal;
 use crate::handle::{Shared, Signal};
 use crate::inbox::Inbox;
+use crate::report::Reporter;
+use crate::scrub::{PIECE_BYTES, Pace};
 use crate::wire;
 
 /// What is made durable at once, in bytes, give or take one record. More is a burst that a slow disk
@@ -87,6 +89,10 @@ pub(crate) struct WalThread<O> {
     pub(crate) shared: Arc<Shared<O>>,
     /// The clock, to measure syncs.
     pub(crate) clock: Clock,
+    /// When the next piece of the log is verified.
+    pub(crate) pace: Pace,
+    /// Whom to tell of damage.
+    pub(crate) reporter: Arc<Reporter>,
     /// The end of everything, if the log fails.
     pub(crate) fatal: Arc<Fatal>,
 }
@@ -96,11 +102,16 @@ impl<O: Send + 'static> WalThread<O> {
     pub(crate) fn run(mut self) {
         let mut jobs = Vec::new();
         while !self.inbox.is_finished() {
-            self.inbox.take(Duration::MAX, &mut jobs);
+            let rest = self.pace.due().since(self.clock.now());
+            self.inbox.take(rest, &mut jobs);
             if self.fatal.has_happened() {
                 return;
             }
             if jobs.is_empty() {
+                if let Err(error) = self.scrub_if_due() {
+                    self.fatal.happened(format!("the log failed: {error}"));
+                    return;
+                }
                 continue;
             }
             match self.write(&mut jobs) {
@@ -119,6 +130,27 @@ impl<O: Send + 'static> WalThread<O> {
                 wal.mark();
             }
         }
+    }
+
+    /// Verifies the next piece of the log, if its time has come and nothing else is to be done. What is
+    /// damaged is written anew from memory.
+    fn scrub_if_due(&mut self) -> Result<(), WalError> {
+        let now = self.clock.now();
+        let Log::Whole(wal) = &mut self.log else { return Ok(()) };
+        if now < self.pace.due() {
+            return Ok(());
+        }
+        let scrubbed = wal.scrub(PIECE_BYTES)?;
+        self.shared.metrics.scrubbed_bytes.add(scrubbed.bytes);
+        if let Some(report) = scrubbed.damage {
+            self.reporter.tell(&HostEvent::LogMended { report: report.to_string() });
+        }
+        if scrubbed.is_mark_damaged {
+            let report = "the mark beside the log was damaged".to_owned();
+            self.reporter.tell(&HostEvent::LogMended { report });
+        }
+        self.pace.scrubbed_of(now, wal.stats().bytes);
+        Ok(())
     }
 
     /// Makes the records durable. Returns what there is to tell.
@@ -193,9 +225,13 @@ impl<O: Send + 'static> WalThread<O> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use quorate_node::{Envelope, EnvelopeBody};
-    use quorate_raft::{Append, Body, Entry, EntryId, Index, Message, NodeId, Payload, Seq, Term};
+    use quorate_raft::{
+        Append, Body, Entry, EntryId, Index, Message, NodeId, Payload, Seq, Term, Time,
+    };
     use quorate_wal::MemDisk;
 
     use super::*;
@@ -216,6 +252,8 @@ mod tests {
             inbox: Arc::new(Inbox::new(0)),
             shared: Arc::new(Shared::new(NodeId(1), Limits::default(), metrics)),
             clock: Clock::start(),
+            pace: Pace::new(Time(0), Duration::MAX),
+            reporter: Arc::new(Reporter::new(Arc::new(|event: &HostEvent| panic!("{event}")))),
             fatal: Arc::new(fatal),
         }
     }

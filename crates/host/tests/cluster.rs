@@ -459,6 +459,31 @@ fn members_whose_logs_are_damaged_in_different_places_heal_one_another() {
 }
 
 #[test]
+fn a_log_that_goes_bad_beneath_a_running_member_is_mended_from_its_memory() {
+    let mut cluster = Cluster::prepare(1);
+    let mut config = cluster.config(0);
+    config.scrub_cycle = Duration::from_millis(1);
+    cluster.start_with(0, config).unwrap();
+    let commands: Vec<String> = (0..40).map(|count| format!("{count}")).collect();
+    for command in &commands {
+        cluster.propose(0, command);
+    }
+    let segment = cluster.data(0).join("wal").join("0000000000000001.wal");
+    let file = std::fs::OpenOptions::new().write(true).open(segment).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"rot", 1_000).unwrap();
+    wait_until("it is mended", || {
+        let events = cluster.members[0].events.lock().unwrap();
+        events.iter().any(|event| matches!(event, HostEvent::LogMended { .. }))
+    });
+    cluster.propose(0, "after");
+    cluster.kill(0);
+    cluster.start_member(0).unwrap();
+    assert_eq!(texts(&cluster.read(0))[..40], commands);
+    assert!(!has_healed(&cluster, 0), "nothing was missing");
+    cluster.assert_healthy();
+}
+
+#[test]
 fn a_member_whose_machine_is_gone_gets_it_from_another() {
     let mut cluster = Cluster::prepare(3);
     cluster.retained_bytes = 0;

@@ -107,6 +107,9 @@ fn report(event: &HostEvent, own: NodeId, metrics: &Metrics, log: &Log) {
             .number("lost-entries", *missing)
             .with("needs-snapshot", machine_is_behind);
         }
+        HostEvent::LogMended { report } => {
+            log.error("a part of the log had gone bad, and was written anew").with("error", report);
+        }
         HostEvent::Healed { .. } => {
             log.info("this member has everything again");
         }
