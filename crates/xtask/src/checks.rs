@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod crash;
+pub(crate) mod damage;
 pub(crate) mod differential;
 pub(crate) mod etcdctl;
 pub(crate) mod foreign;

@@ -41,6 +41,11 @@ const CHORES: &[Chore] = &[
         run: checks::crash::run,
     },
     Chore {
+        name: "damage",
+        help: "damage one sector of a member's files, again and again, and demand that it heals",
+        run: checks::damage::run,
+    },
+    Chore {
         name: "differential",
         help: "give the same requests to etcd and to Quorate, and compare the answers",
         run: checks::differential::run,
@@ -93,7 +98,7 @@ const CHORES: &[Chore] = &[
 ];
 
 /// The chores that read what follows their name.
-const WITH_OPTIONS: &[&str] = &["museum"];
+const WITH_OPTIONS: &[&str] = &["damage", "museum"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

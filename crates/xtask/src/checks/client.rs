@@ -53,6 +53,13 @@ impl Client {
         Ok(response.header.unwrap_or_default().revision)
     }
 
+    /// Deletes a key and returns the revision.
+    pub(crate) async fn delete(&self, key: impl Into<Bytes>) -> Result<i64, Status> {
+        let message = DeleteRangeRequest { key: key.into(), ..DeleteRangeRequest::default() };
+        let response = within(self.timeout, self.kv().delete_range(self.request(message))).await?;
+        Ok(response.header.unwrap_or_default().revision)
+    }
+
     /// Reads a range.
     pub(crate) async fn range(&self, message: RangeRequest) -> Result<RangeResponse, Status> {
         within(self.timeout, self.kv().range(self.request(message))).await

@@ -253,6 +253,14 @@ impl Cluster {
         fs::remove_dir_all(self.data(member))
     }
 
+    /// Whether a member's process, which was started, ended by itself.
+    pub(crate) fn has_ended(&mut self, member: usize) -> io::Result<bool> {
+        match &mut self.members[member].process {
+            Some(process) => Ok(process.try_wait()?.is_some()),
+            None => Ok(false),
+        }
+    }
+
     /// Whether a process ended by itself; its log says why.
     pub(crate) fn ended_by_itself(&mut self) -> io::Result<Option<usize>> {
         for (number, member) in self.members.iter_mut().enumerate() {

@@ -1,0 +1,183 @@
+//! One damaged sector in the files of a real member, again and again: zeroed, or with one flipped bit.
+//!
+//! A small data set is written to three members, which are then killed: this is the *specimen*. For
+//! each place all three get their files back as they were, one of them is damaged there, and all are
+//! started. The damaged one must serve by itself, with every key right in both kinds of reads and the
+//! hash that the others have; and it must count again: with one of the healthy members killed, a write
+//! needs it. What is not a place to heal from is listed in [`REFUSED_RIGHTLY`], and must be reported.
+//!
+//! Then all three are damaged at once, at different places of their logs, so that each record has a
+//! good copy left; and a cluster of one, which has nobody to ask, must refuse and change nothing.
+//!
+//! Where `CHECK_ETCD` names an etcd, the same is done to it. Its outcome is told, and never fails.
+//!
+//! `DAMAGE_SECONDS` bounds the sweep, `DAMAGE_POSITIONS` says how many places at most, or `all`
+//! whatever the time; `DAMAGE_SEED` says which. `--json FILE` writes each place and its outcome there.
+
+mod place;
+mod report;
+mod specimen;
+mod truth;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{env, fs, io};
+
+use crate::checks::cluster::Program;
+use crate::checks::crash::Dice;
+use place::{Kind, Place};
+use report::{Outcome, Report};
+use specimen::Specimen;
+
+/// Files whose damage a member may answer with a refusal, and what it must say of it. The identity says
+/// who the member is; a guess could let two members be one, and it is written once, so that an operator
+/// has a copy or another member's word.
+const REFUSED_RIGHTLY: &[(&str, &str)] =
+    &[("identity", "identity is damaged; the member can't start")];
+
+/// Runs the check.
+pub(crate) fn run() -> io::Result<()> {
+    let options = Options::read()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    // Connections are made on it.
+    let _entered = runtime.enter();
+    let ours = runtime.block_on(examine(Program::quorate()?, &options, options.length))?;
+    let etcd = match env::var_os("CHECK_ETCD") {
+        Some(_) => {
+            Some(runtime.block_on(examine(Program::etcd(), &options, options.length / 2))?)
+        }
+        None => None,
+    };
+    ours.print("quorate");
+    if let Some(etcd) = &etcd {
+        etcd.print("etcd");
+    }
+    if let Some(path) = &options.json {
+        let lines = [Some(("quorate", &ours)), etcd.as_ref().map(|etcd| ("etcd", etcd))];
+        let lines: String = lines.iter().flatten().map(|(name, r)| r.json(name)).collect();
+        fs::write(path, lines)?;
+    }
+    let beside =
+        etcd.as_ref().map_or("not run, as CHECK_ETCD is not set".to_owned(), Report::summary);
+    println!("damage: {}; etcd: {beside}", ours.summary());
+    ours.verdict()
+}
+
+/// What the caller wants.
+struct Options {
+    length: Duration,
+    /// How many places at most; without one, all.
+    positions: Option<usize>,
+    seed: u64,
+    json: Option<PathBuf>,
+}
+
+impl Options {
+    fn read() -> io::Result<Self> {
+        let number = |name: &str, otherwise: u64| match env::var(name) {
+            Ok(text) => text.parse().map_err(|_| io::Error::other(format!("{name} is no number"))),
+            Err(_) => Ok(otherwise),
+        };
+        let is_all = env::var("DAMAGE_POSITIONS").is_ok_and(|value| value == "all");
+        let day = Duration::from_secs(24 * 3600);
+        let seconds = number("DAMAGE_SECONDS", 120)?;
+        let arguments: Vec<String> = env::args().skip(2).collect();
+        let json = match arguments.as_slice() {
+            [] => None,
+            [flag, path] if flag == "--json" => Some(PathBuf::from(path)),
+            _ => return Err(io::Error::other("usage: cargo xtask damage [--json FILE]")),
+        };
+        Ok(Self {
+            length: if is_all { day } else { Duration::from_secs(seconds) },
+            positions: match is_all {
+                true => None,
+                false => Some(number("DAMAGE_POSITIONS", 100_000)? as usize),
+            },
+            seed: number("DAMAGE_SEED", 1)?,
+            json,
+        })
+    }
+}
+
+/// Damages a program's files in all three ways.
+async fn examine(program: Program, options: &Options, length: Duration) -> io::Result<Report> {
+    let mut report = Report::default();
+    let mut specimen = Specimen::prepare(program.clone(), 3).await?;
+    // The last member is damaged: who leads is another question each time.
+    let member = 2;
+    let mut dice = Dice(options.seed << 1 | 1);
+    let places = place::places(specimen.copy(member), &mut dice)?;
+    let count = places.len();
+    let end = Instant::now() + length;
+    for place in places.into_iter().take(options.positions.unwrap_or(usize::MAX)) {
+        if Instant::now() > end {
+            break;
+        }
+        let outcome = specimen.round(&[(member, place.clone())]).await?;
+        report.one(place, outcome);
+    }
+    report.possible(count);
+    for round in 0..3 {
+        let mut places = Vec::new();
+        for member in 0..3 {
+            let place = in_the_log(specimen.copy(member), 1 + round + 3 * member, 11)?;
+            places.push((member, place));
+        }
+        report.at_once(specimen.round(&places).await?);
+    }
+    let mut alone = Specimen::prepare(program, 1).await?;
+    let place = in_the_log(alone.copy(0), 1, 2)?;
+    let outcome = alone.round(&[(0, place.clone())]).await?;
+    let unchanged = same_files(alone.copy(0), &alone.data(0), &place)?;
+    report.alone(place, outcome, unchanged);
+    Ok(report)
+}
+
+/// Zeroes a sector of the log which is so far into its records.
+fn in_the_log(data: &Path, part: usize, of: usize) -> io::Result<Place> {
+    let mut longest: Option<(Vec<usize>, PathBuf)> = None;
+    for file in place::files(data)? {
+        if file.extension().is_some_and(|extension| extension == "wal") {
+            let sectors = place::sectors(&data.join(&file))?;
+            let used: Vec<usize> = (0..sectors.len()).filter(|at| !sectors[*at]).collect();
+            if longest.as_ref().is_none_or(|(most, _)| used.len() > most.len()) {
+                longest = Some((used, file));
+            }
+        }
+    }
+    let Some((used, file)) = longest.filter(|(used, _)| used.len() > of) else {
+        return Err(io::Error::other(format!("{} has no log worth the name", data.display())));
+    };
+    let offset = place::offset(used[used.len() * part / of]);
+    Ok(Place { file, offset, kind: Kind::Zeroed })
+}
+
+/// Whether a data directory is its copy with a damage and nothing else.
+fn same_files(copy: &Path, data: &Path, place: &Place) -> io::Result<bool> {
+    let files = place::files(copy)?;
+    if files != place::files(data)? {
+        return Ok(false);
+    }
+    for file in files {
+        let mut expected = fs::read(copy.join(&file))?;
+        if file == place.file {
+            let start = place.offset as usize;
+            let end = expected.len().min(start + 512);
+            expected[start..end].fill(0);
+        }
+        if fs::read(data.join(&file))? != expected {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a refusal is one of those that are documented.
+fn is_right_refusal(place: &Place, said: &str) -> bool {
+    REFUSED_RIGHTLY.iter().any(|(file, what)| place.file == Path::new(file) && said.contains(what))
+}
+
+/// Whether what a cluster of one says names the place.
+fn names_the_place(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused(said) if said.contains("segment") && said.contains("offset"))
+}

@@ -1,0 +1,255 @@
+//! What became of the damaged members, in a table and in a line.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::checks::damage::place::Place;
+use crate::checks::damage::{is_right_refusal, names_the_place};
+
+/// What became of a damaged member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It serves all that was acknowledged, and counts again.
+    Healed,
+    /// It ended by itself, and said this.
+    Refused(String),
+    /// It served an older state: acknowledged writes are gone.
+    Lost(String),
+    /// It served what never was, or holds something else than the others.
+    Wrong(String),
+    /// It neither served in time nor ended.
+    Silent(String),
+}
+
+impl Outcome {
+    const NAMES: [&'static str; 5] = ["healed", "refused", "lost", "wrong", "silent"];
+
+    fn number(&self) -> usize {
+        match self {
+            Self::Healed => 0,
+            Self::Refused(_) => 1,
+            Self::Lost(_) => 2,
+            Self::Wrong(_) => 3,
+            Self::Silent(_) => 4,
+        }
+    }
+
+    fn said(&self) -> &str {
+        match self {
+            Self::Healed => "",
+            Self::Refused(s) | Self::Lost(s) | Self::Wrong(s) | Self::Silent(s) => s,
+        }
+    }
+
+    /// Its name, and the beginning of what was said.
+    fn line(&self) -> String {
+        const LINE: usize = 400;
+        let said: String = self.said().chars().take(LINE).collect();
+        let end = if said.len() < self.said().len() { " …" } else { "" };
+        format!("{} {said}{end}", Self::NAMES[self.number()])
+    }
+}
+
+/// All outcomes of one program.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    one: Vec<(Place, Outcome)>,
+    possible: usize,
+    at_once: Vec<Outcome>,
+    /// What became of the member that has nobody to ask, and whether its files are what they were.
+    alone: Option<(Place, Outcome, bool)>,
+}
+
+impl Report {
+    /// One member of three was damaged.
+    pub(crate) fn one(&mut self, place: Place, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Healed) {
+            println!("  {place}: {}", outcome.line());
+        }
+        self.one.push((place, outcome));
+    }
+
+    /// So many places there are.
+    pub(crate) fn possible(&mut self, count: usize) {
+        self.possible = count;
+    }
+
+    /// All three were damaged.
+    pub(crate) fn at_once(&mut self, outcome: Outcome) {
+        self.at_once.push(outcome);
+    }
+
+    /// The only member was damaged.
+    pub(crate) fn alone(&mut self, place: Place, outcome: Outcome, unchanged: bool) {
+        self.alone = Some((place, outcome, unchanged));
+    }
+
+    fn count(&self, of: fn(&Outcome) -> bool) -> usize {
+        self.one.iter().filter(|(_, outcome)| of(outcome)).count()
+            + self.at_once.iter().filter(|outcome| of(outcome)).count()
+    }
+
+    /// Prints what became of which files.
+    pub(crate) fn print(&self, program: &str) {
+        println!("{program}: {} of {} places of one member", self.one.len(), self.possible);
+        println!("  {:<34} {}", "file", Outcome::NAMES.map(|name| format!("{name:>8}")).concat());
+        let mut families: BTreeMap<String, [usize; 5]> = BTreeMap::new();
+        for (place, outcome) in &self.one {
+            families.entry(place.family()).or_default()[outcome.number()] += 1;
+        }
+        let mut at_once = [0; 5];
+        for outcome in &self.at_once {
+            at_once[outcome.number()] += 1;
+        }
+        families.insert("the logs of all three at once".to_owned(), at_once);
+        for (family, counts) in families {
+            println!("  {family:<34} {}", counts.map(|count| format!("{count:>8}")).concat());
+        }
+        for outcome in self.at_once.iter().filter(|outcome| **outcome != Outcome::Healed) {
+            println!("  all three: {}", outcome.line());
+        }
+        if let Some((place, outcome, unchanged)) = &self.alone {
+            println!(
+                "  alone, {place}: {}; its files are {}",
+                outcome.line(),
+                if *unchanged { "as they were" } else { "changed" }
+            );
+        }
+    }
+
+    /// A line about it.
+    pub(crate) fn summary(&self) -> String {
+        let healed = self.count(|outcome| matches!(outcome, Outcome::Healed));
+        let lost = self.count(|outcome| matches!(outcome, Outcome::Lost(_)));
+        let wrong = self.count(|outcome| matches!(outcome, Outcome::Wrong(_)));
+        let silent = self.count(|outcome| matches!(outcome, Outcome::Silent(_)));
+        let refused = self.count(|outcome| matches!(outcome, Outcome::Refused(_)));
+        let documented = self
+            .one
+            .iter()
+            .filter(|(place, outcome)| is_right_refusal(place, outcome.said()))
+            .count();
+        let others = match (refused - documented, silent) {
+            (0, 0) => String::new(),
+            (refused, silent) => format!(", {refused} refused to start, {silent} never served"),
+        };
+        let alone = match &self.alone {
+            None => "not run",
+            Some((_, Outcome::Refused(_), true)) => "refused, files unchanged",
+            Some((_, Outcome::Refused(_), false)) => "refused, files changed",
+            Some((_, Outcome::Healed, _)) => "went on whole",
+            Some((_, Outcome::Lost(_) | Outcome::Wrong(_), _)) => {
+                "went on without acknowledged writes"
+            }
+            Some((_, Outcome::Silent(_), _)) => "never served",
+        };
+        format!(
+            "{} positions, {wrong} wrong, {lost} lost, {healed} healed, {documented} refused as \
+             documented{others}; alone: {alone}",
+            self.one.len() + self.at_once.len(),
+        )
+    }
+
+    /// Whether it is what Quorate promises.
+    pub(crate) fn verdict(&self) -> io::Result<()> {
+        let mut broken = Vec::new();
+        for (place, outcome) in &self.one {
+            let is_right = match outcome {
+                Outcome::Healed => true,
+                Outcome::Refused(said) => is_right_refusal(place, said),
+                _ => false,
+            };
+            if !is_right {
+                broken.push(format!("{place}: {}", outcome.line()));
+            }
+        }
+        for outcome in self.at_once.iter().filter(|outcome| **outcome != Outcome::Healed) {
+            broken.push(format!("all three damaged: {}", outcome.line()));
+        }
+        match &self.alone {
+            Some((_, outcome, true)) if names_the_place(outcome) => {}
+            other => broken.push(format!("a cluster of one, damaged: {other:?}")),
+        }
+        if self.one.is_empty() {
+            broken.push("nothing was damaged".to_owned());
+        }
+        if broken.is_empty() { Ok(()) } else { Err(io::Error::other(broken.join("\n"))) }
+    }
+
+    /// A line of JSON for each place.
+    pub(crate) fn json(&self, program: &str) -> String {
+        let line = |scene: &str, place: &str, outcome: &Outcome| {
+            format!(
+                "{{\"program\":\"{program}\",\"scene\":\"{scene}\",\"place\":\"{}\",\
+                 \"outcome\":\"{}\",\"said\":\"{}\"}}\n",
+                escaped(place),
+                Outcome::NAMES[outcome.number()],
+                escaped(outcome.said()),
+            )
+        };
+        let one = self.one.iter().map(|(place, outcome)| line("one", &place.to_string(), outcome));
+        let at_once = self.at_once.iter().map(|outcome| line("all at once", "", outcome));
+        let alone = self.alone.iter().map(|(place, o, _)| line("alone", &place.to_string(), o));
+        one.chain(at_once).chain(alone).collect()
+    }
+}
+
+/// A text as JSON has it between quotes.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::checks::damage::place::Kind;
+
+    fn place(file: &str) -> Place {
+        Place { file: PathBuf::from(file), offset: 512, kind: Kind::Zeroed }
+    }
+
+    fn good() -> Report {
+        let mut report = Report::default();
+        report.one(place("wal/1.wal"), Outcome::Healed);
+        let said = "data/identity is damaged; the member can't start";
+        report.one(place("identity"), Outcome::Refused(said.to_owned()));
+        report.at_once(Outcome::Healed);
+        let said = "segment 1 is damaged at offset 512".to_owned();
+        report.alone(place("wal/1.wal"), Outcome::Refused(said), true);
+        report
+    }
+
+    #[test]
+    fn only_what_was_promised_passes() {
+        good().verdict().expect("all is as promised");
+        let said = || "identity is damaged; the member can't start".to_owned();
+        let spoiled: [fn(&mut Report, String); 7] = [
+            |report, said| report.one(place("wal/1.wal"), Outcome::Refused(said)),
+            |report, _| report.one(place("identity"), Outcome::Refused("panicked".to_owned())),
+            |report, said| report.one(place("wal/1.wal"), Outcome::Lost(said)),
+            |report, said| report.at_once(Outcome::Wrong(said)),
+            |report, said| report.one(place("wal/1.wal"), Outcome::Silent(said)),
+            |report, _| report.alone(place("wal/1.wal"), Outcome::Healed, true),
+            |report, _| {
+                let said = "segment 1 is damaged at offset 512".to_owned();
+                report.alone(place("wal/1.wal"), Outcome::Refused(said), false);
+            },
+        ];
+        for spoil in spoiled {
+            let mut report = good();
+            spoil(&mut report, said());
+            report.verdict().expect_err("this was not promised");
+        }
+        Report::default().verdict().expect_err("nothing was done");
+    }
+}
