@@ -26,6 +26,11 @@ struct Chore {
 
 const CHORES: &[Chore] = &[
     Chore {
+        name: "blackbox",
+        help: "mixed clients of a real cluster under faults, held against the checkers",
+        run: checks::blackbox::run,
+    },
+    Chore {
         name: "codegen",
         help: "rewrite crates/proto/src/generated from crates/proto/proto",
         run: codegen::rewrite,

@@ -7,13 +7,18 @@ use quorate_proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_proto::etcdserverpb::watch_client::WatchClient;
+use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, HashKvRequest, HashKvResponse, LeaseGrantRequest,
-    Member, MemberListRequest, MoveLeaderRequest, PutRequest, RangeRequest, RangeResponse,
-    StatusRequest, StatusResponse,
+    CompactionRequest, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest, HashKvResponse,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+    Member, MemberListRequest, MoveLeaderRequest, PutRequest, PutResponse, RangeRequest,
+    RangeResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse, WatchCreateRequest,
+    WatchRequest, WatchResponse,
 };
+use tokio_stream::StreamExt as _;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 /// A connection to one member, made when first needed.
 #[derive(Clone, Debug)]
@@ -51,6 +56,57 @@ impl Client {
         let message = PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() };
         let response = within(self.timeout, self.kv().put(self.request(message))).await?;
         Ok(response.header.unwrap_or_default().revision)
+    }
+
+    /// Puts a key in all the ways there are.
+    pub(crate) async fn put_with(&self, message: PutRequest) -> Result<PutResponse, Status> {
+        within(self.timeout, self.kv().put(self.request(message))).await
+    }
+
+    /// Deletes a range.
+    pub(crate) async fn delete_range(
+        &self,
+        message: DeleteRangeRequest,
+    ) -> Result<DeleteRangeResponse, Status> {
+        within(self.timeout, self.kv().delete_range(self.request(message))).await
+    }
+
+    /// Carries out a transaction.
+    pub(crate) async fn txn(&self, message: TxnRequest) -> Result<TxnResponse, Status> {
+        within(self.timeout, self.kv().txn(self.request(message))).await
+    }
+
+    /// Opens a watch; the stream lasts until it is dropped.
+    pub(crate) async fn watch(
+        &self,
+        wish: WatchCreateRequest,
+    ) -> Result<Streaming<WatchResponse>, Status> {
+        let wish = WatchRequest { request_union: Some(RequestUnion::CreateRequest(wish)) };
+        // The request stream stays open, as its end would be the end of the watch.
+        let requests = tokio_stream::iter([wish]).chain(tokio_stream::pending());
+        let mut watch =
+            WatchClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
+        within(self.timeout, watch.watch(requests)).await
+    }
+
+    /// What is left of a lease.
+    pub(crate) async fn time_to_live(&self, id: i64) -> Result<LeaseTimeToLiveResponse, Status> {
+        let mut lease = LeaseClient::new(self.channel.clone());
+        let request = self.request(LeaseTimeToLiveRequest { id, keys: false });
+        within(self.timeout, lease.lease_time_to_live(request)).await
+    }
+
+    /// Keeps a lease alive once; its new time to live in seconds, 0 if it is gone.
+    pub(crate) async fn keep_alive(&self, id: i64) -> Result<i64, Status> {
+        let mut lease = LeaseClient::new(self.channel.clone());
+        let requests = tokio_stream::iter([LeaseKeepAliveRequest { id }]);
+        let answer = async {
+            let mut answers = lease.lease_keep_alive(requests).await?.into_inner();
+            let answer = answers.message().await?;
+            let answer = answer.ok_or_else(|| Status::unavailable("the stream ended"))?;
+            Ok(tonic::Response::new(answer.ttl))
+        };
+        within(self.timeout, answer).await
     }
 
     /// Deletes a key and returns the revision.

@@ -1,0 +1,115 @@
+//! Where all clients note what they asked for and what they were told, by one clock.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
+
+use quorate_check::history::{Operation, Outcome, Request, Response};
+use quorate_check::lease::LeaseHistory;
+use quorate_check::watch::Watch;
+
+use crate::checks::blackbox::wire;
+use crate::checks::client::Client;
+
+/// See the module.
+pub(super) struct Recorder {
+    start: Instant,
+    /// Whether the clients are to end.
+    pub(super) over: AtomicBool,
+    /// Numbers that are given once.
+    next: AtomicU64,
+    history: Mutex<Vec<Operation>>,
+    watches: Mutex<Vec<Watch>>,
+    leases: Mutex<Vec<LeaseHistory>>,
+    upsets: Mutex<Vec<u64>>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no client panicked")
+}
+
+impl Recorder {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            over: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            history: Mutex::default(),
+            watches: Mutex::default(),
+            leases: Mutex::default(),
+            upsets: Mutex::default(),
+        }
+    }
+
+    /// The clock, in nanoseconds.
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).expect("a check ends within centuries")
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// A number that nobody else gets.
+    pub(super) fn unique(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The leader may change from now on.
+    pub(super) fn upset(&self) {
+        held(&self.upsets).push(self.now());
+    }
+
+    /// Asks, and notes what came of it. `None` if that is not known, or nothing.
+    pub(super) async fn ask(
+        &self,
+        who: u64,
+        client: &Client,
+        request: Request,
+    ) -> Option<Response> {
+        let call = self.now();
+        let answer = wire::send(client, &request).await;
+        let returned = self.now();
+        let (outcome, response) = match answer {
+            Ok(response) => {
+                (Outcome::Known { returned, reply: Ok(response.clone()) }, Some(response))
+            }
+            Err(status) => match wire::refusal(&status) {
+                Some(reply) => (Outcome::Known { returned, reply }, None),
+                // A read changes nothing, whatever became of it.
+                None if matches!(request, Request::Range(_)) => (Outcome::Failed, None),
+                None => (Outcome::Unknown, None),
+            },
+        };
+        self.note(Operation { client: who, call, request, outcome });
+        response
+    }
+
+    pub(super) fn note(&self, operation: Operation) {
+        held(&self.history).push(operation);
+    }
+
+    pub(super) fn note_watch(&self, watch: Watch) {
+        held(&self.watches).push(watch);
+    }
+
+    pub(super) fn note_lease(&self, lease: LeaseHistory) {
+        held(&self.leases).push(lease);
+    }
+
+    pub(super) fn history(&self) -> MutexGuard<'_, Vec<Operation>> {
+        held(&self.history)
+    }
+
+    pub(super) fn watches(&self) -> MutexGuard<'_, Vec<Watch>> {
+        held(&self.watches)
+    }
+
+    pub(super) fn leases(&self) -> MutexGuard<'_, Vec<LeaseHistory>> {
+        held(&self.leases)
+    }
+
+    pub(super) fn upsets(&self) -> Vec<u64> {
+        held(&self.upsets).clone()
+    }
+}

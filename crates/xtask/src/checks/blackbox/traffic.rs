@@ -1,0 +1,70 @@
+//! A client that puts, deletes, compares and reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_check::history::{Request, Response};
+use quorate_mvcc::{
+    Compare, CompareOperand, CompareResult, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest,
+    RequestOp, TxnRequest,
+};
+
+use crate::checks::blackbox::recorder::Recorder;
+use crate::checks::client::Client;
+use crate::checks::crash::Dice;
+
+/// So few keys that clients meet on them.
+const KEYS: u64 = 8;
+
+/// What all of them begin with.
+const PREFIX: &str = "k/";
+
+/// Asks until it is over, another member after each failure.
+pub(super) async fn run(who: u64, members: Vec<Client>, recorder: Arc<Recorder>, mut dice: Dice) {
+    let mut at = who as usize;
+    // The revision of each key as this client saw it last.
+    let mut seen = [0; KEYS as usize];
+    while !recorder.is_over() {
+        let number = dice.roll(KEYS);
+        let key = Bytes::from(format!("{PREFIX}{number}"));
+        let one = || KeyRange::Point(key.clone());
+        let value = Bytes::from(format!("{who}:{}", recorder.unique()));
+        let put = PutRequest {
+            key: key.clone(),
+            value,
+            prev_kv: dice.roll(2) == 0,
+            ..PutRequest::default()
+        };
+        let request = match dice.roll(10) {
+            0..3 => Request::Put(put),
+            3 => Request::DeleteRange(DeleteRangeRequest { range: one(), prev_kv: true }),
+            4..6 => Request::Txn(TxnRequest {
+                compare: vec![Compare {
+                    range: one(),
+                    result: CompareResult::Equal,
+                    operand: CompareOperand::Mod(seen[number as usize]),
+                }],
+                success: vec![RequestOp::Put(put)],
+                failure: vec![RequestOp::Range(RangeRequest::new(one()))],
+            }),
+            6..8 => Request::Range(RangeRequest::new(one())),
+            8 => Request::Range(RangeRequest::new(KeyRange::prefix(Bytes::from_static(
+                PREFIX.as_bytes(),
+            )))),
+            _ => {
+                let range = RangeRequest::new(one());
+                Request::Range(RangeRequest { serializable: true, ..range })
+            }
+        };
+        match recorder.ask(who, &members[at % members.len()], request).await {
+            Some(Response::Range(range)) if range.kvs.len() == 1 && range.kvs[0].key == key => {
+                seen[number as usize] = range.kvs[0].mod_revision;
+            }
+            Some(Response::Put(put)) => seen[number as usize] = put.revision,
+            Some(_) => {}
+            None => at += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(5 + dice.roll(30))).await;
+    }
+}
