@@ -291,7 +291,7 @@ catalogue! {
     OldAnswerEndsProbe: 34, "an answer from before a probe begins replication anew: a storm",
         from "ours, e28e13b", by simulator;
     WindowForEachRejection: 34, "a whole window is sent again for each append that was overtaken: a storm",
-        from "ours, found by the museum", by simulator;
+        from "ours, found by the museum", by test("quorate-raft", "scripts", "replication_overtaken");
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",
         from "openraft, a stalled quorum", by test("quorate-raft", "scripts", "propose_limits");
 

@@ -423,6 +423,10 @@ impl Script {
             "accepted" => Body::AppendReply(AppendReply::Accepted {
                 durable: quorate_raft::Index(key(arguments, "durable")?),
             }),
+            "rejected" => Body::AppendReply(AppendReply::Rejected {
+                previous: quorate_raft::Index(key(arguments, "previous")?),
+                hint: entry_id(arguments.take_key("hint").ok_or("hint=?")?)?,
+            }),
             "vote" => Body::Vote(quorate_raft::RequestVote {
                 last: entry_id(arguments.take_key("last").ok_or("last=?")?)?,
                 transfer: false,
