@@ -8,7 +8,7 @@
 //! leases; and all members must have one hash.
 //!
 //! `CHECK_PROGRAM=etcd` does the same to etcd. Of 3.5.1 it found, with seed 3, that a lease of 4 seconds
-//! was told to have 9,223,372,036 left (`lease_remaining`) while the leader changed.
+//! was told to have 9,223,372,036 left (`lease_remaining`) while members fell.
 //!
 //! `BLACKBOX_SECONDS` says for how long members fall, in all; `BLACKBOX_SEED` says which, when.
 
