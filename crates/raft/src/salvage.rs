@@ -78,7 +78,7 @@ pub struct Found {
 pub enum Word {
     /// It leads this term.
     Leader(Term),
-    /// It does not lead. Its disk knows this term.
+    /// It does not lead. Its disk knows this term, and will not forget it; 0 if that is not certain.
     Follower(Term),
 }
 
@@ -108,7 +108,8 @@ impl Salvage {
             base: self.base,
             held_to,
             entries: that_fit(sound, bytes_max),
-            word: Some(Word::Follower(self.hard_state.term)),
+            // What was read of a damaged log may be in the cache of the system only.
+            word: Some(Word::Follower(Term(0))),
         }
     }
 
