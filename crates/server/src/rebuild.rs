@@ -89,6 +89,12 @@ impl Rebuild {
             .map_err(|error| self.failed("put the lost store aside", &error))
     }
 
+    /// Whether there is a log, in whatever state.
+    pub(crate) fn has_log(&self) -> bool {
+        let mut entries = fs::read_dir(self.data_dir.join(LOG)).into_iter().flatten().flatten();
+        entries.any(|entry| entry.path().extension().is_some_and(|name| name == "wal"))
+    }
+
     /// Puts the log aside: it is damaged so that nobody knows what the member promised. The member is noted
     /// as one without a vote before, and without its store, which may be ahead of it.
     ///

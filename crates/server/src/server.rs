@@ -395,6 +395,12 @@ fn open_store(
             path.display()
         )));
     }
+    if !identity.rejoining && !rebuild.has_log() {
+        return Err(StartError(format!(
+            "{report}, and there is no log: this member no longer knows what it promised; start it on an \
+             empty --data-dir with --initial-cluster-state=existing"
+        )));
+    }
     log.error("the store is lost: this member begins without it, and gets from the others what its log lacks")
         .with("path", path.display())
         .with("error", &report);
