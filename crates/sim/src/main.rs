@@ -1,5 +1,6 @@
 //! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many;
-//! `quorate-sim graphs` tries every graph of links in which some majority can talk.
+//! `quorate-sim graphs` tries every graph of links in which some majority can talk; `quorate-sim bench`
+//! says what a simulated hour costs. With `--json FILE` each of them leaves its numbers for a program.
 #![allow(clippy::print_stdout, reason = "a command says what it found")]
 #![allow(clippy::print_stderr, reason = "and what is wrong with its arguments")]
 
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use quorate_sim::graphs::{self, Graph};
+use quorate_sim::json::Json;
 use quorate_sim::parallel;
 use quorate_sim::run::{Failure, run, run_graph, run_with};
 use quorate_sim::scenario;
@@ -18,8 +20,9 @@ use quorate_sim::world::Report;
 
 const USAGE: &str = "usage: quorate-sim SEED [--plain]
        quorate-sim swarm --seeds N [--from S] [--jobs J] [--until-failure] [--coverage] [--json FILE]
-       quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J]
-       quorate-sim scenario NAME [--nodes N] [--seeds N] [--jobs J]";
+       quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J] [--json FILE]
+       quorate-sim scenario NAME [--nodes N] [--seeds N] [--jobs J] [--json FILE]
+       quorate-sim bench [--seconds S] [--from S] [--json FILE]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let ended = match task.as_str() {
         "swarm" => swarm(&flags),
         "graphs" => all_graphs(&flags),
+        "bench" => bench(&flags),
         seed => seed.parse().ok().and_then(|seed| replay(seed, &flags)),
     };
     match ended {
@@ -90,6 +94,21 @@ impl Flags {
     fn jobs(&self) -> Option<usize> {
         usize::try_from(self.number("jobs", 1)?).ok()
     }
+
+    /// Writes the report to the file that was asked for, if one was. Returns whether that went well.
+    fn report(&self, report: impl FnOnce() -> String) -> bool {
+        let Some(path) = self.values.get("json") else { return true };
+        let written = std::fs::write(path, report());
+        if let Err(error) = &written {
+            eprintln!("can't write {path}: {error}");
+        }
+        written.is_ok()
+    }
+}
+
+/// What a report says of a graph, a scenario or a measurement.
+fn json(pairs: impl IntoIterator<Item = (&'static str, Json)>) -> String {
+    format!("{}\n", Json::object(pairs))
 }
 
 fn replay(seed: u64, flags: &Flags) -> Option<bool> {
@@ -135,12 +154,7 @@ fn swarm(flags: &Flags) -> Option<bool> {
             println!("not reached: {} at {}", fault.name(), stage.name());
         }
     }
-    if let Some(path) = flags.values.get("json")
-        && let Err(error) = std::fs::write(path, summary.to_json(from, wall))
-    {
-        eprintln!("can't write {path}: {error}");
-        return Some(false);
-    }
+    let written = flags.report(|| summary.to_json(from, wall));
     println!(
         "swarm: {} seeds, {} failures, {:.2} simulated hours, {:.1} seconds",
         summary.runs,
@@ -148,12 +162,12 @@ fn swarm(flags: &Flags) -> Option<bool> {
         summary.simulated.as_secs_f64() / 3600.0,
         wall.as_secs_f64()
     );
-    Some(summary.failures.is_empty())
+    Some(summary.failures.is_empty() && written)
 }
 
 fn all_graphs(flags: &Flags) -> Option<bool> {
     let (members, jobs) = (flags.number("nodes", 5)?, flags.jobs()?);
-    if !flags.are_among(&["nodes", "only", "jobs"]) || !(1..=5).contains(&members) {
+    if !flags.are_among(&["nodes", "only", "jobs", "json"]) || !(1..=5).contains(&members) {
         return None;
     }
     let places = usize::try_from(members).ok()?;
@@ -172,7 +186,22 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
         }
         true
     });
+    let wall = start.elapsed();
     let timeout = Options::calm(members).election_timeout;
+    let written = flags.report(|| {
+        let failures = summary.failures.iter().map(|(number, what)| {
+            Json::object([("graph", Json::Number(*number)), ("what", Json::text(what))])
+        });
+        json([
+            ("members", Json::Number(members)),
+            ("graphs", Json::Number(summary.runs)),
+            ("failures", Json::List(failures.collect())),
+            ("election_timeout_seconds", Json::seconds(timeout)),
+            ("slowest_seconds", Json::seconds(summary.worked_after)),
+            ("simulated_seconds", Json::seconds(summary.simulated)),
+            ("wall_seconds", Json::seconds(wall)),
+        ])
+    });
     println!(
         "graphs: {} graphs, {} failures, {members} members, the slowest took {:.1} election timeouts, \
          {:.2} simulated hours, {:.1} seconds",
@@ -180,34 +209,88 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
         summary.failures.len(),
         summary.worked_after.as_secs_f64() / timeout.as_secs_f64(),
         summary.simulated.as_secs_f64() / 3600.0,
-        start.elapsed().as_secs_f64()
+        wall.as_secs_f64()
     );
-    Some(summary.failures.is_empty())
+    Some(summary.failures.is_empty() && written)
+}
+
+/// How fast runs of five members are, one after the other: the seeds that draw five, with whatever else
+/// they draw, until the time is over.
+fn bench(flags: &Flags) -> Option<bool> {
+    const MEMBERS: u64 = 5;
+    if !flags.are_among(&["seconds", "from", "json"]) {
+        return None;
+    }
+    let length = Duration::from_secs(flags.number("seconds", 30)?);
+    let from = flags.number("from", 0)?;
+    let (start, mut summary) = (Instant::now(), Summary::default());
+    for seed in (from..).filter(|seed| Options::of_seed(*seed).members == MEMBERS) {
+        let result = run(seed, None, Trace::off());
+        if let Err(failure) = &result {
+            println!("{failure}\n");
+        }
+        summary.add(&result);
+        if start.elapsed() >= length {
+            break;
+        }
+    }
+    let (wall, simulated) = (start.elapsed(), summary.simulated);
+    let written = flags.report(|| {
+        json([
+            ("members", Json::Number(MEMBERS)),
+            ("first_seed", Json::Number(from)),
+            ("runs", Json::Number(summary.runs)),
+            ("failures", Json::Number(summary.failures.len() as u64)),
+            ("events", Json::Number(summary.events)),
+            ("simulated_seconds", Json::seconds(simulated)),
+            ("wall_seconds", Json::seconds(wall)),
+        ])
+    });
+    println!(
+        "bench: {} runs of {MEMBERS} members, {:.2} simulated hours in {:.1} seconds, {:.0} times real time",
+        summary.runs,
+        simulated.as_secs_f64() / 3600.0,
+        wall.as_secs_f64(),
+        simulated.as_secs_f64() / wall.as_secs_f64()
+    );
+    Some(summary.failures.is_empty() && written)
 }
 
 fn play(name: &str, flags: &Flags) -> Option<bool> {
     let (_, demand) = scenario::ALL.into_iter().find(|(known, _)| *known == name)?;
     let (members, seeds) = (flags.number("nodes", 3)?, flags.number("seeds", 100)?);
-    if !flags.are_among(&["nodes", "seeds", "jobs"]) || !(1..=7).contains(&members) {
+    if !flags.are_among(&["nodes", "seeds", "jobs", "json"]) || !(1..=7).contains(&members) {
         return None;
     }
     println!("{demand}");
     let all: Vec<u64> = (0..seeds).collect();
-    let (mut failures, mut longest) = (0_u64, Duration::ZERO);
+    let (mut failures, mut longest) = (Vec::new(), Duration::ZERO);
     let one = |seed: &u64| scenario::play(name, members, *seed);
     parallel::in_order(&all, flags.jobs()?, one, |measured| {
         match measured {
             Ok(measured) => longest = longest.max(measured),
             Err(what) => {
-                failures += 1;
                 println!("{what}");
+                failures.push(Json::text(&what));
             }
         }
         true
     });
     println!(
-        "scenario {name}: {members} members, {seeds} seeds, {failures} failures, the most measured \
-         {longest:?}"
+        "scenario {name}: {members} members, {seeds} seeds, {} failures, the most measured \
+         {longest:?}",
+        failures.len()
     );
-    Some(failures == 0)
+    let well = failures.is_empty();
+    let written = flags.report(|| {
+        json([
+            ("scenario", Json::text(name)),
+            ("demand", Json::text(demand)),
+            ("members", Json::Number(members)),
+            ("seeds", Json::Number(seeds)),
+            ("failures", Json::List(failures)),
+            ("most_measured_milliseconds", Json::Thousandths(longest.as_micros())),
+        ])
+    });
+    Some(well && written)
 }
