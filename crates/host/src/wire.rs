@@ -85,7 +85,7 @@ impl Packet {
                     }
                     EnvelopeBody::Refused(refused) => refused.numbers.len() * 8,
                     EnvelopeBody::HealAsk { ask, .. } => match ask {
-                        HealAsk::Entries(_) => 0,
+                        HealAsk::Entries { .. } => 0,
                         HealAsk::Snapshot { cursor, .. } => cursor.len(),
                     },
                     EnvelopeBody::HealAnswer(answer) => match &answer.body {
@@ -436,9 +436,10 @@ fn put_chunk(out: &mut BytesMut, SnapshotChunk { meta, cursor, data, next }: &Sn
 
 fn put_heal_ask(out: &mut BytesMut, ask: &HealAsk) {
     match ask {
-        HealAsk::Entries(asked) => {
+        HealAsk::Entries { lost, term } => {
             out.put_u8(tag::HEAL_ENTRIES);
-            put_lost(out, *asked);
+            put_lost(out, *lost);
+            out.put_u64_le(term.0);
         }
         HealAsk::Snapshot { last, cursor } => {
             out.put_u8(tag::HEAL_SNAPSHOT);
@@ -686,7 +687,7 @@ impl Parser {
 
     fn heal_ask(&mut self) -> Result<HealAsk, Malformed> {
         match self.u8()? {
-            tag::HEAL_ENTRIES => Ok(HealAsk::Entries(self.lost()?)),
+            tag::HEAL_ENTRIES => Ok(HealAsk::Entries { lost: self.lost()?, term: self.term()? }),
             tag::HEAL_SNAPSHOT => {
                 let last = if self.bool()? { Some(self.entry_id()?) } else { None };
                 Ok(HealAsk::Snapshot { last, cursor: self.bytes()? })

@@ -140,7 +140,13 @@ pub enum EnvelopeBody {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealAsk {
     /// These entries.
-    Entries(Lost),
+    Entries {
+        /// Which.
+        lost: Lost,
+        /// The term that the member knows of. Only a leader of it or a later one can say for certain that
+        /// they were never committed.
+        term: Term,
+    },
     /// The piece at `cursor` (the first if empty) of the snapshot that ends with `last`, or of a new
     /// one if that is `None` or no longer there.
     Snapshot {

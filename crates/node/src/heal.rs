@@ -32,6 +32,10 @@
 //! 3. *all other voters do not have it, and none leads*: nobody is left who could count what A once
 //!    said. A new leader begins a later term, and counts anew.
 //!
+//! A leader of an earlier term than T is not enough, since one of a term in between may have had the entry.
+//! So the question names T, and such a leader gives up, as it does when any member that knows of a later
+//! term comes back.
+//!
 //! With the entry goes all that follows it in this log, whose commitment would have committed it. The
 //! member starts in the latest term it was told of, so that a leader that was deposed and still counts
 //! on what is gone is not listened to.
@@ -231,8 +235,9 @@ impl Healer {
             }
         } else if let Some(&lost) = self.salvage.lost.first() {
             self.all_asked = true;
+            let term = self.salvage.hard_state.term;
             for peer in self.others() {
-                self.send(peer, HealAsk::Entries(lost), out);
+                self.send(peer, HealAsk::Entries { lost, term }, out);
             }
         }
     }
@@ -306,7 +311,8 @@ impl Healer {
             self.finish(out);
             if let Some(&next) = self.salvage.lost.first() {
                 // Whoever had something may have more.
-                self.send(from, HealAsk::Entries(next), out);
+                let term = self.salvage.hard_state.term;
+                self.send(from, HealAsk::Entries { lost: next, term }, out);
             }
         } else {
             self.found.insert(from, found);

@@ -64,7 +64,7 @@ impl HealingGroup {
             return out.events.push((group, Event::Malformed { from, reason }));
         }
         match envelope.body {
-            EnvelopeBody::HealAsk { incarnation, ask: HealAsk::Entries(asked) } => {
+            EnvelopeBody::HealAsk { incarnation, ask: HealAsk::Entries { lost: asked, .. } } => {
                 // What is being written is not asked for twice, and the group is about to begin.
                 if is_sensible(asked) && !self.healer.is_writing() {
                     let bytes_max = self.config.limits.append_bytes_max;

@@ -395,3 +395,23 @@ fn leadership_moves_to_the_best_follower_when_asked() {
     cluster.pass(ELECTION * 2);
     assert_eq!(cluster.outcomes, [("meanwhile", 1)]);
 }
+
+#[test]
+fn a_leader_that_is_asked_from_a_later_term_leads_no_more() {
+    use quorate_node::HealAsk;
+    use quorate_raft::{Index, Lost};
+
+    let (mut cluster, leader) = Cluster::with_leader();
+    let status =
+        |cluster: &Cluster| cluster.members[leader].node.status(GROUP).expect("it is there").raft;
+    let before = status(&cluster);
+    let lost = Lost { first: Index(7), last: EntryId::new(1, 7) };
+    let from = cluster.members[(leader + 1) % 3].node.id();
+    for (term, role) in [(before.term, RoleKind::Leader), (before.term.next(), RoleKind::Follower)]
+    {
+        let body = EnvelopeBody::HealAsk { incarnation: 1, ask: HealAsk::Entries { lost, term } };
+        let to = before.id;
+        cluster.input(leader, Input::Peer(Envelope { group: GROUP, from, to, body }));
+        assert_eq!((status(&cluster).role, status(&cluster).term), (role, term));
+    }
+}

@@ -110,7 +110,7 @@ fn lost() -> impl Strategy<Value = Lost> {
 
 fn heal_ask() -> impl Strategy<Value = HealAsk> {
     prop_oneof![
-        lost().prop_map(HealAsk::Entries),
+        (lost(), term()).prop_map(|(lost, term)| HealAsk::Entries { lost, term }),
         (option::of(entry_id()), blob())
             .prop_map(|(last, cursor)| HealAsk::Snapshot { last, cursor }),
     ]

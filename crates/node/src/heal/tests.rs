@@ -68,7 +68,7 @@ impl Patient {
     /// Whom it asks for entries, and for which.
     fn asked(&mut self) -> Vec<(u64, Lost)> {
         let asks = self.out.send.drain(..).filter_map(|envelope| match envelope.body {
-            EnvelopeBody::HealAsk { incarnation: 7, ask: HealAsk::Entries(lost) } => {
+            EnvelopeBody::HealAsk { incarnation: 7, ask: HealAsk::Entries { lost, .. } } => {
                 Some((envelope.to.0, lost))
             }
             _ => None,
