@@ -113,7 +113,7 @@ pub struct Metrics {
     pub reads_failed: Counter,
     /// Entries applied, of all clients of all members.
     pub entries_applied: Counter,
-    /// Bytes of what the machine has on disk that were read to verify them.
+    /// Bytes of the log and of what the machine has on disk that were read to verify them.
     pub scrubbed_bytes: Counter,
     /// Frames and handshakes of peers that were not understood.
     pub malformed: Counter,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_node::Healed;
 use quorate_raft::{GroupId, Persist, Record};
@@ -102,38 +103,48 @@ impl<O: Send + 'static> WalThread<O> {
     pub(crate) fn run(mut self) {
         let mut jobs = Vec::new();
         while !self.inbox.is_finished() {
-            let rest = self.pace.due().since(self.clock.now());
-            self.inbox.take(rest, &mut jobs);
+            self.inbox.take(self.rest(), &mut jobs);
             if self.fatal.has_happened() {
                 return;
             }
-            if jobs.is_empty() {
-                if let Err(error) = self.scrub_if_due() {
-                    self.fatal.happened(format!("the log failed: {error}"));
-                    return;
-                }
-                continue;
+            // The pages may be lost though marked clean, so a second try could succeed without having
+            // written them. Only a restart reads what is really there.
+            if let Err(error) = self.turn(&mut jobs) {
+                self.fatal.happened(format!("the log failed: {error}"));
+                return;
             }
-            match self.write(&mut jobs) {
+        }
+    }
+
+    /// Makes these records durable, and verifies a piece of the log if it is time: also under load that
+    /// never ends, or nothing would ever be verified then.
+    fn turn(&mut self, jobs: &mut Vec<WalJob>) -> Result<(), String> {
+        if !jobs.is_empty() {
+            let news = self.write(jobs)?;
+            if self.inbox.is_empty() {
+                news.into_iter().for_each(|signal| self.shared.report(signal));
+            } else {
                 // With records waiting, the disk is what this thread is for.
-                Ok(news) if !self.inbox.is_empty() => self.shared.inbox.push_own(news),
-                Ok(news) => news.into_iter().for_each(|signal| self.shared.report(signal)),
-                // The pages may be lost though marked clean, so a second try could succeed without
-                // having written them. Only a restart reads what is really there.
-                Err(error) => {
-                    self.fatal.happened(format!("the log failed: {error}"));
-                    return;
-                }
+                self.shared.inbox.push_own(news);
             }
             // The acknowledgement is on its way; this can follow.
             if let Log::Whole(wal) = &mut self.log {
                 wal.mark();
             }
         }
+        self.scrub_if_due().map_err(|error| error.to_string())
     }
 
-    /// Verifies the next piece of the log, if its time has come and nothing else is to be done. What is
-    /// damaged is written anew from memory.
+    /// How long to wait for a job. A log that is yet to be healed has nothing to verify.
+    fn rest(&self) -> Duration {
+        match &self.log {
+            Log::Whole(_) => self.pace.due().since(self.clock.now()),
+            Log::Damaged(_) | Log::Changing => Duration::MAX,
+        }
+    }
+
+    /// Verifies the next piece of the log, if its time has come. What is damaged is written anew from
+    /// memory.
     fn scrub_if_due(&mut self) -> Result<(), WalError> {
         let now = self.clock.now();
         let Log::Whole(wal) = &mut self.log else { return Ok(()) };
@@ -225,14 +236,12 @@ impl<O: Send + 'static> WalThread<O> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use quorate_node::{Envelope, EnvelopeBody};
     use quorate_raft::{
         Append, Body, Entry, EntryId, Index, Message, NodeId, Payload, Seq, Term, Time,
     };
-    use quorate_wal::MemDisk;
+    use quorate_wal::{Disk as _, MemDisk, Opened};
 
     use super::*;
     use crate::config::Limits;
@@ -313,6 +322,36 @@ mod tests {
         assert_eq!(thread.shared.metrics.wal_sync.count(), 11, "five records in each piece");
         let (_, recovered) = Wal::open_whole(Box::new(disk.copy()), wal_options()).unwrap();
         assert_eq!(recovered[&GROUP].entries.len(), 50);
+    }
+
+    #[test]
+    fn the_log_is_verified_under_load_too() {
+        let mut thread = thread(&MemDisk::new(), BATCH_BYTES);
+        assert_eq!(written(&mut thread, &mut vec![persist(1, append(0, [command(9)]))]).len(), 1);
+        thread.pace = Pace::new(Time(0), Duration::ZERO);
+        thread.turn(&mut vec![persist(2, append(1, [command(9)]))]).unwrap();
+        assert!(thread.shared.metrics.scrubbed_bytes.get() > 0);
+    }
+
+    #[test]
+    fn a_damaged_log_waits_for_what_heals_it_and_for_nothing_else() {
+        let disk = MemDisk::new();
+        let mut thread = thread(&disk, BATCH_BYTES);
+        for seq in 1..=3 {
+            let payload = Payload::Command(Bytes::from_static(b"sensitive"));
+            thread.turn(&mut vec![persist(seq, append(seq - 1, [payload]))]).unwrap();
+        }
+        let mut flipped = disk.copy();
+        let segment = flipped.segments().unwrap()[0];
+        flipped.damage(segment, |bytes| {
+            let body = bytes.windows(9).position(|nine| nine == b"sensitive").expect("it is there");
+            bytes[body] ^= 1;
+        });
+        let opened = Wal::open(Box::new(flipped), wal_options()).unwrap();
+        let Opened::Damaged(damaged) = opened else { panic!("a byte of a record has changed") };
+        thread.log = Log::Damaged(damaged);
+        thread.pace = Pace::new(Time(0), Duration::ZERO);
+        assert_eq!(thread.rest(), Duration::MAX);
     }
 
     #[test]
