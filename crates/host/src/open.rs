@@ -22,7 +22,7 @@ use quorate_node::can_heal;
 use quorate_raft::{
     EntryId, GroupId, HardState, Membership, NodeId, Record, Recovered, Remembered, Salvage,
 };
-use quorate_wal::{Damaged, Disk, Opened, Wal};
+use quorate_wal::{Damaged, Disk, Opened, Wal, WalError};
 
 use crate::error::StartError;
 use crate::wal_thread::{self, Log};
@@ -57,10 +57,13 @@ pub(crate) fn open_log(
         reason: error.to_string(),
     };
     match Wal::open(disk, wal_thread::wal_options()).map_err(|error| failed(&error))? {
-        Opened::Whole(wal, mut groups) => {
+        Opened::Whole(mut wal, mut groups) => {
             let begin = match groups.remove(&owner.group) {
                 Some(recovered) => begin_whole(recovered, owner)?,
-                None => return begin_empty(wal, owner).map_err(|error| failed(&error))?,
+                None if owner.applied == EntryId::ZERO => {
+                    begin_empty(&mut wal, owner.group).map_err(|error| failed(&error))?
+                }
+                None => return Err(StartError::LogLost { applied: owner.applied }),
             };
             Ok((Log::Whole(wal), begin))
         }
@@ -92,31 +95,24 @@ fn report(damaged: &Damaged) -> String {
     places.join("; ")
 }
 
-/// Begins a log that has nothing of the group.
-fn begin_empty(
-    mut wal: Box<Wal>,
-    owner: Owner<'_>,
-) -> Result<Result<(Log, Begin), StartError>, quorate_wal::WalError> {
-    if owner.applied != EntryId::ZERO {
-        return Ok(Err(StartError::LogLost { applied: owner.applied }));
-    }
-    wal.append(owner.group, &Record::HardState(HardState::default()));
+/// Begins a log that has nothing of the group, and never had.
+fn begin_empty(wal: &mut Wal, group: GroupId) -> Result<Begin, WalError> {
+    wal.append(group, &Record::HardState(HardState::default()));
     wal.commit()?;
-    Ok(Ok((Log::Whole(wal), Begin::Whole(Recovered::default()))))
+    Ok(Begin::Whole(Recovered::default()))
 }
 
 /// Holds a log without gaps against the machine.
 fn begin_whole(recovered: Recovered, owner: Owner<'_>) -> Result<Begin, StartError> {
     let Owner { applied, .. } = owner;
-    let Recovered { hard_state, base, entries } = recovered;
+    let base = recovered.base;
     if applied.index == base.index && applied != base {
         return Err(StartError::MachineContradictsLog { applied, base });
     }
     if base.index <= applied.index {
-        return Ok(Begin::Whole(Recovered { hard_state, base, entries }));
+        return Ok(Begin::Whole(recovered));
     }
-    let last = entries.last().map_or(base, |entry| entry.id);
-    let salvage = Salvage { hard_state, base, last, entries, lost: Vec::new() };
+    let salvage = Salvage::from(recovered);
     if can_heal(owner.membership, owner.id, &salvage, applied) {
         Ok(Begin::Healing(salvage))
     } else {

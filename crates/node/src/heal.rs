@@ -41,7 +41,7 @@
 //! on what is gone is not listened to.
 //!
 //! **What can't be healed.** Where the one sound copy is on a member that is down, the healing waits
-//! for it, and reports that it does. A cluster of one has nobody to ask; its host must not begin.
+//! for it. A cluster of one has nobody to ask; its host must not begin.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

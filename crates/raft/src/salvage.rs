@@ -92,6 +92,14 @@ impl Word {
     }
 }
 
+impl From<Recovered> for Salvage {
+    /// A log that lost nothing.
+    fn from(Recovered { hard_state, base, entries }: Recovered) -> Self {
+        let last = entries.last().map_or(base, |entry| entry.id);
+        Self { hard_state, base, last, entries, lost: Vec::new() }
+    }
+}
+
 impl Salvage {
     /// What the log knows of entries that another member lost.
     #[must_use]

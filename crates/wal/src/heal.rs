@@ -153,7 +153,7 @@ impl Damaged {
                 return Err(HealError::Contradiction { group: *group, reason });
             };
             let check = match remembered {
-                Remembered::Whole(known) => check(healed, &whole(known), &[]),
+                Remembered::Whole(known) => check(healed, &known.clone().into(), &[]),
                 Remembered::Damaged(known) => check(healed, known, &self.bodies[group]),
                 Remembered::Forgotten(_) => Ok(()),
             };
@@ -200,13 +200,6 @@ impl Damaged {
         wal.remove(old).map_err(failed("remove a segment"))?;
         Ok(wal)
     }
-}
-
-/// A whole log as one that lost nothing.
-fn whole(known: &Recovered) -> Salvage {
-    let Recovered { hard_state, base, entries } = known.clone();
-    let last = entries.last().map_or(base, |entry| entry.id);
-    Salvage { hard_state, base, last, entries, lost: Vec::new() }
 }
 
 /// Whether a log may follow from what is known: it holds what is known, it forgets nothing, and it tells no

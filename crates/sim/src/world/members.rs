@@ -466,10 +466,7 @@ fn begin(remembered: Remembered, machine: EntryId) -> Begin {
             Begin::Whole(recovered)
         }
         // Its machine is gone, and its log does not tell all.
-        Remembered::Whole(Recovered { hard_state, base, entries }) => {
-            let last = entries.last().map_or(base, |entry| entry.id);
-            Begin::Healing(Salvage { hard_state, base, last, entries, lost: Vec::new() })
-        }
+        Remembered::Whole(recovered) => Begin::Healing(recovered.into()),
         Remembered::Damaged(salvage) => Begin::Healing(salvage),
         Remembered::Forgotten(_) => unreachable!("the log says so only when it is damaged"),
     }
