@@ -7,7 +7,6 @@ use crate::json::Json;
 use crate::net::NetCounts;
 use crate::oracle::Tally;
 use crate::run::Failure;
-use crate::watches::WatchCounts;
 use crate::world::Report;
 
 /// See the module.
@@ -23,8 +22,6 @@ pub struct Summary {
     pub events: u64,
     /// How requests ended.
     pub tally: Tally,
-    /// What watchers were told, and was judged.
-    pub watches: WatchCounts,
     /// What became of messages.
     pub net: NetCounts,
     /// Which faults met what. Of runs that failed nothing is known.
@@ -35,6 +32,14 @@ pub struct Summary {
     pub snapshots: u64,
     /// See `leaders`.
     pub rejoined: u64,
+    /// Members whose storage was damaged, and how many of them healed.
+    pub damaged: u64,
+    /// See `damaged`.
+    pub healed: u64,
+    /// Operations in the histories that were judged again as clients see them.
+    pub judged_again: u64,
+    /// Histories for which that search took too long, so that nothing is known.
+    pub not_judged_again: u64,
     /// The longest that a majority that could talk took for a write while all else stayed broken.
     pub worked_after: Duration,
 }
@@ -60,7 +65,6 @@ impl Summary {
         self.tally.reads += report.tally.reads;
         self.tally.failed += report.tally.failed;
         self.tally.lost += report.tally.lost;
-        self.watches.add(&report.watches);
         self.net.sent += report.net.sent;
         self.net.lost += report.net.lost;
         self.net.refused += report.net.refused;
@@ -72,6 +76,10 @@ impl Summary {
         self.leaders += report.leaders;
         self.snapshots += report.snapshots;
         self.rejoined += report.rejoined;
+        self.damaged += report.damaged;
+        self.healed += report.healed;
+        self.judged_again += report.second_opinion.operations;
+        self.not_judged_again += u64::from(report.second_opinion.gave_up);
         self.worked_after = self.worked_after.max(report.worked_after.unwrap_or_default());
     }
 
@@ -96,15 +104,6 @@ impl Summary {
             .map(|(fault, stage)| Json::text(&format!("{} at {}", fault.name(), stage.name())));
         let Tally { writes, reads, failed, lost } = self.tally;
         let requests = [("writes", writes), ("reads", reads), ("failed", failed), ("lost", lost)];
-        let WatchCounts { streams, watches, resumed, compacted, events, progress } = self.watches;
-        let watched = [
-            ("streams", streams),
-            ("watches", watches),
-            ("resumed", resumed),
-            ("compacted", compacted),
-            ("events", events),
-            ("progress", progress),
-        ];
         let NetCounts { sent, lost, refused, repeated, replayed, clogs, held } = self.net;
         let messages = [
             ("sent", sent),
@@ -126,11 +125,14 @@ impl Summary {
             ("wall_seconds", Json::seconds(wall)),
             ("events", Json::Number(self.events)),
             ("requests", numbers(&requests)),
-            ("watches", numbers(&watched)),
             ("messages", numbers(&messages)),
             ("leaders", Json::Number(self.leaders)),
             ("snapshots", Json::Number(self.snapshots)),
             ("rejoined", Json::Number(self.rejoined)),
+            ("damaged", Json::Number(self.damaged)),
+            ("healed", Json::Number(self.healed)),
+            ("operations_judged_again", Json::Number(self.judged_again)),
+            ("histories_not_judged_again", Json::Number(self.not_judged_again)),
             ("faults", Json::object(faults)),
             ("coverage", Json::object(meetings)),
             ("coverage_missing", Json::List(missing.collect())),

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::chance::Chance;
 use crate::extremes::Extremes;
-use crate::watches::Watches;
 
 /// How a partition cuts the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +133,6 @@ pub struct Options {
     pub core_first: bool,
     /// What goes wrong beyond that.
     pub extremes: Extremes,
-    /// Who looks on, if anybody.
-    pub watches: Option<Watches>,
 }
 
 /// Tells the source of the extremes of a seed from that of all else.
@@ -163,7 +160,7 @@ impl Options {
         let extremes = Extremes::draw(&mut extreme);
         let plain = Self::plain(seed);
         let sync_mean = extremes.disks.sync_mean.unwrap_or(plain.sync_mean);
-        let options = Self { sync_mean, extremes, watches: Watches::of_seed(seed), ..plain };
+        let options = Self { sync_mean, extremes, ..plain };
         let mut turmoil = Chance::new(seed ^ TURMOIL);
         if turmoil.per_mille(TURMOIL_PER_MILLE) {
             options.in_turmoil(&mut turmoil)
@@ -211,8 +208,7 @@ impl Options {
         }
     }
 
-    /// The options of a seed without its extremes and without watchers, as all runs were before there
-    /// were any.
+    /// The options of a seed without its extremes, as all runs were before there were any.
     #[must_use]
     pub fn plain(seed: u64) -> Self {
         Self::draw(&mut Chance::new(seed).fork())
@@ -260,7 +256,6 @@ impl Options {
             upsets_per_mille: 0,
             core_first: false,
             extremes: Extremes::none(),
-            watches: None,
         }
     }
 
@@ -345,7 +340,6 @@ impl Options {
             },
             upsets_per_mille: 0,
             extremes: Extremes::none(),
-            watches: None,
         }
     }
 }

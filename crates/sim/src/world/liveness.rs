@@ -101,7 +101,7 @@ impl World {
         let done = match self.phase {
             Phase::Faulty | Phase::Partial => false,
             Phase::Core | Phase::Whole => self.core.is_subset(&self.proven),
-            Phase::Quiet => self.is_settled() && self.watchers_are_level(),
+            Phase::Quiet => self.is_settled(),
         };
         if done {
             match self.phase {
@@ -161,13 +161,11 @@ impl World {
             })
             .collect();
         format!(
-            "in phase {:?}, of {:?} only {:?} made progress; committed up to {}; open: {open:?}; watchers \
-             are told all: {}\n{}",
+            "in phase {:?}, of {:?} only {:?} made progress; committed up to {}; open: {open:?}\n{}",
             self.phase,
             self.core,
             self.proven,
             self.oracle.last(),
-            self.watchers_are_level(),
             members.join("\n")
         )
     }
