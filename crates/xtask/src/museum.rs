@@ -20,6 +20,7 @@ use quorate_planted::{Bug, Exhibit, Finder};
 
 use crate::workspace;
 use options::Options;
+use report::Verdict;
 use run::Builds;
 
 /// How the command is used.
@@ -64,17 +65,9 @@ pub(crate) fn run() -> io::Result<()> {
         println!("{}", report::line(&verdict));
         verdicts.push(verdict);
     }
-    if options.quick {
-        let seeds: BTreeSet<u64> = verdicts.iter().filter_map(|verdict| verdict.seed).collect();
-        for seed in &seeds {
-            builds.pass(*seed, 1)?;
-        }
-        println!("no bug, no alarm: the same {} seeds pass without one", seeds.len());
-    } else {
-        let most = verdicts.iter().filter_map(|verdict| verdict.seeds).max();
-        let seeds = most.unwrap_or_default().max(SILENT_SEEDS_MIN);
-        builds.pass(options.from, seeds)?;
-        println!("no bug, no alarm: {seeds} seeds from {} pass without one", options.from);
+    let silent = silent(&builds, &verdicts, &options);
+    if let Ok(seeds) = silent {
+        println!("no bug, no alarm: {seeds} of the same seeds pass without one");
     }
     if options.record {
         let seeds = verdicts.iter().filter_map(|verdict| Some((verdict.bug.name, verdict.seed?)));
@@ -82,8 +75,9 @@ pub(crate) fn run() -> io::Result<()> {
         fs::write(workspace::root().join(FOUND), write_found(&found))?;
     }
     if let Some(path) = &options.json {
-        fs::write(path, report::json(&verdicts))?;
+        fs::write(path, format!("{:#}\n", report::json(&verdicts, &silent, &options)))?;
     }
+    silent?;
     println!("{}", report::summary(&verdicts));
     let missed: Vec<&str> =
         verdicts.iter().filter(|v| !v.is_found()).map(|verdict| verdict.bug.name).collect();
@@ -91,6 +85,22 @@ pub(crate) fn run() -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("not found: {}", missed.join(", "))))
+}
+
+/// Runs the seeds that found bugs, and in a whole search all before them, with no bug alive. Returns how
+/// many there were.
+fn silent(builds: &Builds, verdicts: &[Verdict], options: &Options) -> io::Result<u64> {
+    if options.quick {
+        let seeds: BTreeSet<u64> = verdicts.iter().filter_map(|verdict| verdict.seed).collect();
+        for seed in &seeds {
+            builds.pass(*seed, 1)?;
+        }
+        return Ok(seeds.len() as u64);
+    }
+    let most = verdicts.iter().filter_map(|verdict| verdict.seeds).max();
+    let seeds = most.unwrap_or_default().max(SILENT_SEEDS_MIN);
+    builds.pass(options.from, seeds)?;
+    Ok(seeds)
 }
 
 /// The seeds of the last search, by bug.

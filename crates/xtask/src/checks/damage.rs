@@ -12,7 +12,8 @@
 //! Where `CHECK_ETCD` names an etcd, the same is done to it. Its outcome is told, and never fails.
 //!
 //! `DAMAGE_SECONDS` bounds the sweep, `DAMAGE_POSITIONS` says how many places at most, or `all`
-//! whatever the time; `DAMAGE_SEED` says which. `--json FILE` writes each place and its outcome there.
+//! whatever the time; `DAMAGE_SEED` says which. `--json FILE` writes the counts there, and each place with its
+//! outcome.
 
 mod place;
 mod report;
@@ -22,6 +23,8 @@ mod truth;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
+
+use serde_json::{Map, Value};
 
 use crate::checks::cluster::Program;
 use crate::checks::crash::Dice;
@@ -53,9 +56,12 @@ pub(crate) fn run() -> io::Result<()> {
         etcd.print("etcd");
     }
     if let Some(path) = &options.json {
-        let lines = [Some(("quorate", &ours)), etcd.as_ref().map(|etcd| ("etcd", etcd))];
-        let lines: String = lines.iter().flatten().map(|(name, r)| r.json(name)).collect();
-        fs::write(path, lines)?;
+        let mut programs = Map::new();
+        programs.insert("quorate".to_owned(), ours.json());
+        if let Some(etcd) = &etcd {
+            programs.insert("etcd".to_owned(), etcd.json());
+        }
+        fs::write(path, format!("{:#}\n", Value::Object(programs)))?;
     }
     let beside =
         etcd.as_ref().map_or("not run, as CHECK_ETCD is not set".to_owned(), Report::summary);

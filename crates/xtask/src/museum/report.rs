@@ -1,8 +1,11 @@
 //! What is told of a visit: a line for each bug, the summary, and the same for programs.
 
-use std::fmt::Write as _;
+use std::io;
 
 use quorate_planted::Exhibit;
+use serde_json::{Value, json};
+
+use super::options::Options;
 
 /// What became of the search for a bug.
 #[derive(Clone, Debug)]
@@ -50,44 +53,34 @@ pub(super) fn summary(verdicts: &[Verdict]) -> String {
     format!("museum: {found} of {all} found, median {median} seeds, max {max} seeds")
 }
 
-/// One object for each bug.
-pub(super) fn json(verdicts: &[Verdict]) -> String {
-    let objects: Vec<String> = verdicts.iter().map(object).collect();
-    format!("[\n{}\n]\n", objects.join(",\n"))
+/// The same for a program that makes a page of it. `silent` says how many seeds passed with no bug
+/// alive, or which one did not.
+pub(super) fn json(verdicts: &[Verdict], silent: &io::Result<u64>, options: &Options) -> Value {
+    let bugs: Vec<Value> = verdicts.iter().map(object).collect();
+    json!({
+        "quick": options.quick,
+        "first_seed": options.from,
+        "seeds_max": options.seeds_max,
+        "seeds_without_a_bug": silent.as_ref().ok(),
+        "false_alarm": silent.as_ref().err().map(ToString::to_string),
+        "bugs": bugs,
+    })
 }
 
-fn object(verdict: &Verdict) -> String {
+fn object(verdict: &Verdict) -> Value {
     let Verdict { bug, by, seed, seeds, seconds } = verdict;
-    let number = |n: &Option<u64>| n.map_or_else(|| "null".to_owned(), |n| n.to_string());
-    let (found, by) = match by {
-        Ok(by) => (true, by),
-        Err(instead) => (false, instead),
-    };
-    format!(
-        "  {{\"bug\": {}, \"row\": {}, \"title\": {}, \"from\": {}, \"found\": {found}, \"by\": {}, \
-         \"seed\": {}, \"seeds\": {}, \"seconds\": {seconds:.3}}}",
-        text(bug.name),
-        bug.row,
-        text(bug.title),
-        text(bug.from),
-        text(by),
-        number(seed),
-        number(seeds),
-    )
-}
-
-/// A text as JSON has it.
-fn text(text: &str) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c)).expect("it is memory"),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+    let (Ok(said) | Err(said)) = by;
+    json!({
+        "bug": bug.name,
+        "row": bug.row,
+        "title": bug.title,
+        "from": bug.from,
+        "found": by.is_ok(),
+        "by": said,
+        "seed": seed,
+        "seeds": seeds,
+        "seconds": (seconds * 1_000.0).round() / 1_000.0,
+    })
 }
 
 #[cfg(test)]
@@ -116,8 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_escaped() {
-        assert_eq!(text("a \"b\" \\\n"), "\"a \\\"b\\\" \\\\\\u000a\"");
-        assert!(json(&[verdict(Ok("oracle"), Some(3))]).contains("\"seeds\": 3, "));
+    fn a_false_alarm_is_told_beside_what_was_found() {
+        let options = Options::parse(&[]).unwrap();
+        let verdicts = [verdict(Ok("oracle"), Some(3))];
+        let report = json(&verdicts, &Ok(1_000), &options);
+        assert_eq!(report["bugs"][0]["seeds"], 3);
+        assert_eq!(report["seeds_without_a_bug"], 1_000);
+        let report = json(&verdicts, &Err(io::Error::other("seed 7")), &options);
+        assert_eq!(report["false_alarm"], "seed 7");
+        assert!(report["seeds_without_a_bug"].is_null());
     }
 }

@@ -60,6 +60,6 @@ mod tests {
         // Put together here, as this file is looked at too.
         assert_eq!(lines(&format!("a\nlet p = \"/{}/alice/x\";", "home")), [2]);
         assert_eq!(lines("see /srv/build/x for it"), [1]);
-        assert_eq!(lines("see docs/home/page, /srv/builder/x, and /home/ itself"), []);
+        assert_eq!(lines("see docs/home/page, /srv/builder/x, and /home/ itself"), [0_usize; 0]);
     }
 }

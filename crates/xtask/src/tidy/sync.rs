@@ -73,8 +73,9 @@ mod tests {
 
     #[test]
     fn one_call_in_its_place_is_fine() {
-        assert_eq!(places(&[(DISK, GOOD)]), []);
-        assert_eq!(places(&[(DISK, "fn a(f: &File) { f.sync_data(); folder.sync_all() }")]), []);
+        assert!(places(&[(DISK, GOOD)]).is_empty());
+        let twice = "fn a(f: &File) { f.sync_data(); folder.sync_all() }";
+        assert!(places(&[(DISK, twice)]).is_empty());
     }
 
     #[test]
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn a_whole_file_may_be_synced_where_the_list_says_so() {
         let identity = ALLOWED[0].0;
-        assert_eq!(places(&[(DISK, GOOD), (identity, "fn a() { f.sync_all() }")]), []);
+        assert!(places(&[(DISK, GOOD), (identity, "fn a() { f.sync_all() }")]).is_empty());
         assert_eq!(places(&[(DISK, GOOD), (identity, "fn a() { f.sync_data() }")]).len(), 1);
     }
 

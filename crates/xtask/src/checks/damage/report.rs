@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use serde_json::{Value, json};
+
 use crate::checks::damage::place::Place;
 use crate::checks::damage::{is_right_refusal, names_the_place};
 
@@ -176,35 +178,40 @@ impl Report {
         if broken.is_empty() { Ok(()) } else { Err(io::Error::other(broken.join("\n"))) }
     }
 
-    /// A line of JSON for each place.
-    pub(crate) fn json(&self, program: &str) -> String {
-        let line = |scene: &str, place: &str, outcome: &Outcome| {
-            format!(
-                "{{\"program\":\"{program}\",\"scene\":\"{scene}\",\"place\":\"{}\",\
-                 \"outcome\":\"{}\",\"said\":\"{}\"}}\n",
-                escaped(place),
-                Outcome::NAMES[outcome.number()],
-                escaped(outcome.said()),
-            )
-        };
-        let one = self.one.iter().map(|(place, outcome)| line("one", &place.to_string(), outcome));
-        let at_once = self.at_once.iter().map(|outcome| line("all at once", "", outcome));
-        let alone = self.alone.iter().map(|(place, o, _)| line("alone", &place.to_string(), o));
-        one.chain(at_once).chain(alone).collect()
-    }
-}
-
-/// A text as JSON has it between quotes.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
+    /// The same for a program that makes a page of it: counts by file, and each place.
+    pub(crate) fn json(&self) -> Value {
+        let mut files: BTreeMap<String, [u64; 5]> = BTreeMap::new();
+        for (place, outcome) in &self.one {
+            files.entry(place.family()).or_default()[outcome.number()] += 1;
         }
+        let mut at_once = [0; 5];
+        for outcome in &self.at_once {
+            at_once[outcome.number()] += 1;
+        }
+        let counts = |counts: [u64; 5]| -> Value {
+            Outcome::NAMES
+                .iter()
+                .zip(counts)
+                .map(|(name, n)| ((*name).to_owned(), Value::from(n)))
+                .collect()
+        };
+        let files: Value = files.into_iter().map(|(file, n)| (file, counts(n))).collect();
+        let place = |scene: &str, place: &str, outcome: &Outcome| {
+            let name = Outcome::NAMES[outcome.number()];
+            json!({"scene": scene, "place": place, "outcome": name, "said": outcome.said()})
+        };
+        let one = self.one.iter().map(|(at, outcome)| place("one", &at.to_string(), outcome));
+        let all = self.at_once.iter().map(|outcome| place("all at once", "", outcome));
+        let alone = self.alone.iter().map(|(at, o, _)| place("alone", &at.to_string(), o));
+        let places: Vec<Value> = one.chain(all).chain(alone).collect();
+        json!({
+            "places_possible": self.possible,
+            "one_member_by_file": files,
+            "all_members_at_once": counts(at_once),
+            "summary": self.summary(),
+            "places": places,
+        })
     }
-    out
 }
 
 #[cfg(test)]
