@@ -9,6 +9,7 @@ mod checks;
 mod codegen;
 mod manifest;
 mod museum;
+mod proof;
 mod source;
 mod tidy;
 mod tree;
@@ -91,6 +92,11 @@ const CHORES: &[Chore] = &[
         run: checks::partition::run,
     },
     Chore {
+        name: "proof",
+        help: "write docs/proof.md from the reports of what ran; --run NAME makes one",
+        run: proof::run,
+    },
+    Chore {
         name: "sizes",
         help: "clusters of 1, 3, 5 and 7 with a minority and with a majority down",
         run: checks::sizes::run,
@@ -103,7 +109,7 @@ const CHORES: &[Chore] = &[
 ];
 
 /// The chores that read what follows their name.
-const WITH_OPTIONS: &[&str] = &["damage", "museum"];
+const WITH_OPTIONS: &[&str] = &["damage", "museum", "proof"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -1,0 +1,422 @@
+//! The page: what goes into the holes of the template.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use serde_json::Value;
+
+use super::bugs::OwnBug;
+use super::record::Record;
+use super::table::{flattened, grouped, rounded, table, told};
+use super::template;
+
+const TEMPLATE: &str = include_str!("page.md.in");
+
+const HOUR: f64 = 3_600.0;
+const YEAR: f64 = 365.25 * 24.0 * HOUR;
+
+/// Makes the page.
+///
+/// # Errors
+///
+/// A report that lacks what the page says of it, or a template with a mistake.
+pub(super) fn of(records: &BTreeMap<String, Record>, bugs: &[OwnBug]) -> io::Result<String> {
+    let mut values = Values::default();
+    values.put("runs", runs(records));
+    values.put("bugs", own_bugs(bugs));
+    values.put("bugs.count", grouped(bugs.len() as u64));
+    for (name, record) in records {
+        let known = match name.as_str() {
+            "swarm" => swarm(&mut values, &record.reports[0]),
+            "bench" => bench(&mut values, &record.reports[0]),
+            "graphs" | "graphs-5" => graphs(name, &mut values, &record.reports),
+            "scenarios" => scenarios(&mut values, &record.reports),
+            "museum" => museum(&mut values, &record.reports[0]),
+            "damage" => damage(&mut values, &record.reports[0]),
+            "blackbox" => {
+                values.put("blackbox.table", counts(&record.reports[0], &[]));
+                Ok(())
+            }
+            _ => Err(io::Error::other("the page has no place for this report")),
+        };
+        known.map_err(|error| io::Error::other(format!("{name}.json: {error}")))?;
+    }
+    let names: BTreeSet<&str> = records.keys().map(String::as_str).collect();
+    template::fill(TEMPLATE, &values.0, &names)
+}
+
+#[derive(Default)]
+struct Values(BTreeMap<String, String>);
+
+impl Values {
+    fn put(&mut self, name: &str, value: impl Into<String>) {
+        let before = self.0.insert(name.to_owned(), value.into());
+        assert!(before.is_none(), "{name} has two values");
+    }
+
+    fn count(&mut self, name: &str, value: u64) {
+        self.put(name, grouped(value));
+    }
+}
+
+fn field<'a>(report: &'a Value, name: &str) -> io::Result<&'a Value> {
+    report.get(name).ok_or_else(|| io::Error::other(format!("{name} is missing")))
+}
+
+fn number(report: &Value, name: &str) -> io::Result<u64> {
+    let number = field(report, name)?.as_u64();
+    number.ok_or_else(|| io::Error::other(format!("{name} is no whole number")))
+}
+
+fn measure(report: &Value, name: &str) -> io::Result<f64> {
+    let number = field(report, name)?.as_f64();
+    number.ok_or_else(|| io::Error::other(format!("{name} is no number")))
+}
+
+fn text<'a>(report: &'a Value, name: &str) -> io::Result<&'a str> {
+    let text = field(report, name)?.as_str();
+    text.ok_or_else(|| io::Error::other(format!("{name} is no text")))
+}
+
+fn list<'a>(report: &'a Value, name: &str) -> io::Result<&'a [Value]> {
+    let list = field(report, name)?.as_array();
+    Ok(list.ok_or_else(|| io::Error::other(format!("{name} is no list")))?)
+}
+
+fn object<'a>(
+    report: &'a Value,
+    name: &str,
+) -> io::Result<impl Iterator<Item = (&'a str, &'a Value)>> {
+    let map = field(report, name)?.as_object();
+    let map = map.ok_or_else(|| io::Error::other(format!("{name} has no names")))?;
+    Ok(map.iter().map(|(name, value)| (name.as_str(), value)))
+}
+
+/// How many failures, and which.
+fn failures(failures: &[Value]) -> String {
+    match failures.len() {
+        0 => "no failure".to_owned(),
+        n => {
+            let said: Vec<String> = failures.iter().map(told).collect();
+            format!("**{} failures** ({})", grouped(n as u64), said.join("; "))
+        }
+    }
+}
+
+/// A table of all that a report counts.
+fn counts(report: &Value, aside: &[&str]) -> String {
+    let rows = flattened(report, aside).into_iter().map(|(what, count)| vec![what, count]);
+    table(&["what", "count"], &rows.collect::<Vec<_>>())
+}
+
+fn runs(records: &BTreeMap<String, Record>) -> String {
+    let row = |(name, record): (&String, &Record)| {
+        let commands: Vec<String> = record.commands.iter().map(|c| format!("`{c}`")).collect();
+        vec![
+            format!("[{name}](proof/{name}.json)"),
+            commands.join("<br>"),
+            format!("`{}`", record.commit.get(..10).unwrap_or(&record.commit)),
+            record.date.clone(),
+            format!("{} cores, {}", record.cores, record.machine),
+            if record.passed { "passed" } else { "**did not pass**" }.to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = records.iter().map(row).collect();
+    table(&["report", "command", "commit", "day", "machine", "outcome"], &rows)
+}
+
+fn own_bugs(bugs: &[OwnBug]) -> String {
+    let row = |bug: &OwnBug| {
+        let file = format!("[{}](../{})", last_part(&bug.keeper), bug.keeper);
+        let keeper = match &bug.test {
+            Some(test) => format!("{file}, `{test}`"),
+            None => file,
+        };
+        let fixed = bug.fixed.as_ref().map_or("–".to_owned(), |commit| format!("`{commit}`"));
+        vec![bug.what.clone(), bug.found.clone(), keeper, fixed]
+    };
+    let rows: Vec<Vec<String>> = bugs.iter().map(row).collect();
+    table(&["what went wrong", "found by", "what keeps it away", "mended in"], &rows)
+}
+
+fn last_part(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// What stands elsewhere on the page, or is no count.
+const TOLD_OF_A_SWARM: [&str; 8] = [
+    "first_seed",
+    "seeds",
+    "failures",
+    "simulated_seconds",
+    "wall_seconds",
+    "faults",
+    "coverage",
+    "coverage_missing",
+];
+
+fn swarm(values: &mut Values, report: &Value) -> io::Result<()> {
+    let (first, seeds) = (number(report, "first_seed")?, number(report, "seeds")?);
+    let simulated = measure(report, "simulated_seconds")?;
+    values.count("swarm.seeds", seeds);
+    values.put("swarm.first", first.to_string());
+    values.put("swarm.last", (first + seeds).saturating_sub(1).to_string());
+    values.put("swarm.hours", rounded(simulated / HOUR));
+    values.put("swarm.years", rounded(simulated / YEAR));
+    values.put("swarm.failures", failures(list(report, "failures")?));
+    values.put("swarm.counts", counts(report, &TOLD_OF_A_SWARM));
+
+    let (mut rows, mut faults) = (Vec::new(), 0);
+    let (mut due, mut met) = (0, 0);
+    let coverage: BTreeMap<&str, &Value> = object(report, "coverage")?.collect();
+    for (fault, count) in object(report, "faults")? {
+        let count = count.as_u64().ok_or_else(|| io::Error::other("a fault has no count"))?;
+        let stages = coverage.get(fault).and_then(|stages| stages.as_object());
+        let stages = stages.ok_or_else(|| io::Error::other(format!("{fault} has no coverage")))?;
+        let is_met = |met: &Value| met.as_u64().is_some_and(|met| met > 0);
+        let here = stages.values().filter(|met| is_met(met)).count() as u64;
+        let missed: Vec<String> = stages
+            .iter()
+            .filter(|(_, met)| !is_met(met))
+            .map(|(stage, _)| stage.replace('_', " "))
+            .collect();
+        let missed = if missed.is_empty() { "–".to_owned() } else { missed.join(", ") };
+        let share = format!("{here} of {}", stages.len());
+        rows.push(vec![fault.replace('_', " "), grouped(count), share, missed]);
+        faults += count;
+        due += stages.len() as u64;
+        met += here;
+    }
+    values.put("swarm.faults", table(&["fault", "how often", "stages met", "not met"], &rows));
+    values.count("swarm.faults.all", faults);
+    values.count("swarm.kinds", rows.len() as u64);
+    values.count("swarm.due", due);
+    values.count("swarm.met", met);
+    values.put("swarm.coverage", matrix(&coverage)?);
+    Ok(())
+}
+
+/// How often each fault met each stage: a line for each fault, a column for each stage. `-` is a meeting
+/// that can't be.
+fn matrix(coverage: &BTreeMap<&str, &Value>) -> io::Result<String> {
+    let mut met: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    for (fault, stages) in coverage {
+        let stages = stages.as_object().ok_or_else(|| io::Error::other("no stages"))?;
+        let counts = stages.iter().map(|(stage, n)| (stage.as_str(), n.as_u64().unwrap_or(0)));
+        met.insert(fault, counts.collect());
+    }
+    let stages: BTreeSet<&str> = met.values().flat_map(|stages| stages.keys().copied()).collect();
+    let letters: Vec<char> = ('a'..='z').take(stages.len()).collect();
+    if letters.len() < stages.len() {
+        return Err(io::Error::other("more stages than letters"));
+    }
+    let head = letters.iter().map(|letter| format!("{letter:>9}")).collect::<String>();
+    let mut lines = vec![format!("{:<16}{head}", "")];
+    for (fault, counts) in &met {
+        let cell = |stage: &&str| match counts.get(*stage) {
+            Some(count) => format!("{count:>9}"),
+            None => format!("{:>9}", "-"),
+        };
+        lines.push(format!("{fault:<16}{}", stages.iter().map(cell).collect::<String>()));
+    }
+    lines.push(String::new());
+    lines.extend(letters.iter().zip(&stages).map(|(letter, stage)| format!("{letter} {stage}")));
+    Ok(format!("```text\n{}\n```", lines.join("\n")))
+}
+
+fn bench(values: &mut Values, report: &Value) -> io::Result<()> {
+    let (simulated, wall) =
+        (measure(report, "simulated_seconds")?, measure(report, "wall_seconds")?);
+    values.count("bench.runs", number(report, "runs")?);
+    values.count("bench.members", number(report, "members")?);
+    values.count("bench.failures", number(report, "failures")?);
+    values.put("bench.hours", rounded(simulated / HOUR));
+    values.put("bench.wall", rounded(wall));
+    values.put("bench.rate", rounded(simulated / wall));
+    values.put("bench.cost", rounded(wall / simulated * HOUR));
+    Ok(())
+}
+
+fn graphs(name: &str, values: &mut Values, reports: &[Value]) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for report in reports {
+        let timeouts =
+            measure(report, "slowest_seconds")? / measure(report, "election_timeout_seconds")?;
+        rows.push(vec![
+            grouped(number(report, "members")?),
+            grouped(number(report, "graphs")?),
+            failures(list(report, "failures")?),
+            rounded(timeouts),
+        ]);
+    }
+    let head = ["members", "graphs", "outcome", "the slowest, in election timeouts"];
+    values.put(&format!("{name}.table"), table(&head, &rows));
+    Ok(())
+}
+
+fn scenarios(values: &mut Values, reports: &[Value]) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for report in reports {
+        rows.push(vec![
+            format!("`{}`", text(report, "scenario")?),
+            text(report, "demand")?.to_owned(),
+            grouped(number(report, "members")?),
+            grouped(number(report, "seeds")?),
+            failures(list(report, "failures")?),
+            rounded(measure(report, "most_measured_milliseconds")?),
+        ]);
+    }
+    let head = ["scenario", "demand", "members", "seeds", "outcome", "most measured, ms"];
+    values.put("scenarios.table", table(&head, &rows));
+    Ok(())
+}
+
+fn museum(values: &mut Values, report: &Value) -> io::Result<()> {
+    let bugs = list(report, "bugs")?;
+    let is_quick = field(report, "quick")?.as_bool() == Some(true);
+    let (mut rows, mut seeds, mut missed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut by_tests = 0_u64;
+    for bug in bugs {
+        let is_found = field(bug, "found")?.as_bool() == Some(true);
+        let (name, by) = (text(bug, "bug")?, text(bug, "by")?);
+        let place = if is_quick { "seed" } else { "seeds" };
+        let taken = field(bug, place)?.as_u64();
+        if !is_found {
+            missed.push(name);
+        } else if let Some(taken) = taken {
+            seeds.push(taken);
+        } else {
+            by_tests += 1;
+        }
+        rows.push(vec![
+            name.to_owned(),
+            text(bug, "title")?.to_owned(),
+            text(bug, "from")?.to_owned(),
+            if is_found { by.to_owned() } else { format!("**not found**: {by}") },
+            taken.map_or_else(|| "–".to_owned(), grouped),
+            rounded(measure(bug, "seconds")?),
+        ]);
+    }
+    seeds.sort_unstable();
+    let first = told(field(report, "first_seed")?);
+    let effort = if is_quick {
+        "This was a quick visit: each search began at the seed that found the bug before, and so says nothing \
+         of how many seeds it takes."
+            .to_owned()
+    } else {
+        format!(
+            "Each search began at seed {first}; it took {} seeds at the median and {} at most.",
+            grouped(seeds.get(seeds.len() / 2).copied().unwrap_or_default()),
+            grouped(seeds.last().copied().unwrap_or_default())
+        )
+    };
+    let silent = match field(report, "seeds_without_a_bug")?.as_u64() {
+        Some(seeds) => format!("{} of the same seeds pass with no bug alive.", grouped(seeds)),
+        None => format!("**A false alarm**: {}", told(field(report, "false_alarm")?)),
+    };
+    let found = bugs.len() - missed.len();
+    values.count("museum.bugs", bugs.len() as u64);
+    values.count("museum.by_simulator", seeds.len() as u64);
+    values.count("museum.by_tests", by_tests);
+    values.put(
+        "museum.found",
+        match missed.as_slice() {
+            [] => format!("All {} were found", grouped(found as u64)),
+            missed => format!("**Not found: {}**; {found} were", missed.join(", ")),
+        },
+    );
+    values.put("museum.effort", effort);
+    values.put("museum.silent", silent);
+    let taken = if is_quick { "at seed" } else { "seeds" };
+    let head = ["bug", "what goes wrong", "seen in", "found by", taken, "s"];
+    values.put("museum.table", table(&head, &rows));
+    Ok(())
+}
+
+fn damage(values: &mut Values, report: &Value) -> io::Result<()> {
+    const OUTCOMES: [&str; 5] = ["healed", "refused", "lost", "wrong", "silent"];
+    let programs = report.as_object().ok_or_else(|| io::Error::other("there are no programs"))?;
+    let (mut said, mut rows) = (Vec::new(), Vec::new());
+    for (program, report) in programs {
+        let possible = told(field(report, "places_possible")?);
+        let summary = text(report, "summary")?;
+        said.push(format!("- `{program}`: {summary}. Sectors to choose from: {possible}."));
+        let files = object(report, "one_member_by_file")?;
+        let at_once = ("logs of all members at once", field(report, "all_members_at_once")?);
+        for (file, outcomes) in files.chain([at_once]) {
+            let mut row = vec![program.clone(), format!("`{file}`")];
+            for outcome in OUTCOMES {
+                row.push(grouped(number(outcomes, outcome)?));
+            }
+            rows.push(row);
+        }
+    }
+    let head = [&["program", "file"][..], &OUTCOMES].concat();
+    values.put("damage.summary", said.join("\n"));
+    values.put("damage.table", table(&head, &rows));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::record::tests::record;
+    use super::*;
+
+    fn page(name: &str, report: Value) -> io::Result<String> {
+        of(&BTreeMap::from([(name.to_owned(), record(report))]), &[])
+    }
+
+    fn a_swarm() -> Value {
+        json!({
+            "first_seed": 100, "seeds": 2_000, "failures": [], "simulated_seconds": 7_200.5,
+            "wall_seconds": 9.25, "events": 5, "messages": {"lost": 1_234},
+            "faults": {"crash": 12, "bad_weather": 0},
+            "coverage": {"crash": {"idle": 12, "voting": 0}, "bad_weather": {"idle": 0}},
+            "coverage_missing": [],
+        })
+    }
+
+    #[test]
+    fn a_page_says_what_a_swarm_counted_also_what_nobody_thought_of() {
+        let page = page("swarm", a_swarm()).unwrap();
+        assert!(page.contains("2,000 seeds"), "{page}");
+        assert!(page.contains("| messages: lost | 1,234 |"), "{page}");
+        assert!(page.contains("| bad weather | 0 | 0 of 1 | idle |"), "{page}");
+        assert!(page.contains("| crash | 12 | 1 of 2 | voting |"), "{page}");
+        assert!(page.contains("no failure"), "{page}");
+        assert!(page.contains("`cargo xtask proof --run museum`"), "{page}");
+    }
+
+    #[test]
+    fn a_failure_is_told() {
+        let mut report = a_swarm();
+        report["failures"] = json!([{"seed": 107, "what": "oracle: a stale read"}]);
+        let page = page("swarm", report).unwrap();
+        assert!(page.contains("**1 failures** (seed 107, what oracle: a stale read)"), "{page}");
+    }
+
+    #[test]
+    fn a_report_that_lacks_something_is_an_error() {
+        let mut report = a_swarm();
+        report.as_object_mut().unwrap().remove("seeds");
+        let error = page("swarm", report).unwrap_err().to_string();
+        assert_eq!(error, "swarm.json: seeds is missing");
+        page("storm", a_swarm()).unwrap_err();
+    }
+
+    #[test]
+    fn a_quick_visit_claims_no_effort() {
+        let bug = json!({"bug": "A", "title": "t", "from": "f", "found": true, "by": "oracle",
+            "seed": 7, "seeds": 1, "seconds": 0.5});
+        let visit = |quick| {
+            json!({"quick": quick, "first_seed": 0, "seeds_max": 9, "seeds_without_a_bug": 8,
+                "false_alarm": null, "bugs": [bug.clone()]})
+        };
+        let quick = page("museum", visit(true)).unwrap();
+        assert!(quick.contains("This was a quick visit") && quick.contains("| 7 |"), "{quick}");
+        let whole = page("museum", visit(false)).unwrap();
+        assert!(whole.contains("it took 1 seeds at the median"), "{whole}");
+    }
+}
