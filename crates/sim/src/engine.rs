@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
 use quorate_mvcc::mem::MemEngine;
+use quorate_mvcc::watch::{Recent, WatchRing};
 use quorate_mvcc::{KeyRange, Outcome, RangeRequest, RangeResponse, Store};
 use quorate_node::{
     Fault, Fingerprint, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
@@ -96,11 +97,34 @@ impl Engine for SharedEngine {
     }
 }
 
+/// What a machine is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineOptions {
+    /// The bytes of one piece of a snapshot.
+    pub piece_bytes_max: usize,
+    /// The bytes of recent events that are kept for watchers, if anybody watches in this run.
+    pub ring_bytes: Option<usize>,
+}
+
 /// What the world sees of a machine beside what the applier says.
 struct Shown {
     store: Store,
     /// What was applied since the last look.
     trace: Vec<Traced>,
+    /// The events of the last commits, for watchers.
+    ring: Option<WatchRing>,
+    /// Counts what was published in it.
+    publications: u64,
+}
+
+impl Shown {
+    /// Hands the committed state over to watchers, as the real server does after each commit.
+    fn publish(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.publish(self.store.take_events(), self.store.read_state());
+            self.publications += 1;
+        }
+    }
 }
 
 /// The readers' side of a machine.
@@ -116,6 +140,27 @@ impl Reading {
     #[must_use]
     pub fn take_trace(&self) -> Vec<Traced> {
         std::mem::take(&mut self.lock().trace)
+    }
+
+    /// How often something was published for watchers.
+    #[must_use]
+    pub fn publications(&self) -> u64 {
+        self.lock().publications
+    }
+
+    /// The published revision.
+    ///
+    /// # Panics
+    /// If the machine was opened for a run without watchers. So do the next.
+    #[must_use]
+    pub fn published_revision(&self) -> i64 {
+        self.lock().ring.as_ref().expect("watchers have a ring").state().revision()
+    }
+
+    /// What happened from a revision on, as far as it was published.
+    #[must_use]
+    pub fn recent(&self, from: i64) -> Recent {
+        self.lock().ring.as_ref().expect("watchers have a ring").recent(from)
     }
 
     /// Reads a key from the committed state, as a client's read does. The state is held no longer
@@ -143,10 +188,13 @@ struct Watched {
 /// If the store can't be opened.
 pub fn open(
     engine: &SharedEngine,
-    piece_bytes_max: usize,
+    options: MachineOptions,
 ) -> Result<(Box<dyn Machine<Outcome = Traced>>, Reading), Fault> {
+    let MachineOptions { piece_bytes_max, ring_bytes } = options;
     let store = Store::open(Box::new(engine.clone()))?;
-    let shown = Reading(Arc::new(Mutex::new(Shown { store, trace: Vec::new() })));
+    let ring = ring_bytes.map(|bytes| WatchRing::new(bytes, store.read_state()));
+    let shown = Shown { store, trace: Vec::new(), ring, publications: 0 };
+    let shown = Reading(Arc::new(Mutex::new(shown)));
     Ok((Box::new(Watched { shown: shown.clone(), piece_bytes_max }), shown))
 }
 
@@ -173,7 +221,10 @@ impl Machine for Watched {
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
-        self.shown.lock().store.commit(through)
+        let mut shown = self.shown.lock();
+        shown.store.commit(through)?;
+        shown.publish();
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -186,7 +237,12 @@ impl Machine for Watched {
     }
 
     fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError> {
-        self.shown.lock().store.restore(piece)
+        let mut shown = self.shown.lock();
+        shown.store.restore(piece)?;
+        if piece.end {
+            shown.publish();
+        }
+        Ok(())
     }
 }
 

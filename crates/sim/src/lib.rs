@@ -23,6 +23,7 @@
 //! - [`oracle`] judges what clients were told, with [`model`] as the specification; [`history`] has
 //!   it judged a second time, without a look at the log.
 //! - [`net`], [`clock`], [`storage`], [`process`], [`settings`], [`workload`]: the parts of a run.
+//! - [`watches`]: clients that look on, and are told of all that happens.
 //! - [`coverage`] counts which fault met a member at which point of the protocol.
 //!
 //! # What is not here
@@ -52,5 +53,6 @@ pub mod storage;
 pub mod summary;
 pub mod swarm;
 pub mod trace;
+pub mod watches;
 pub mod workload;
 pub mod world;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_mvcc::{
     Command, Compare, CompareOperand, CompareResult, DeleteRangeRequest, DeleteRangeResponse,
-    Error, KeyRange, KeyValue, Outcome, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    RequestOp, Response, ResponseOp, TxnRequest, TxnResponse,
+    Error, Event, EventKind, KeyRange, KeyValue, Outcome, PutRequest, PutResponse, RangeRequest,
+    RangeResponse, RequestOp, Response, ResponseOp, TxnRequest, TxnResponse,
 };
 use quorate_raft::Index;
 
@@ -110,12 +110,20 @@ pub struct Model {
     keys: BTreeMap<Bytes, BTreeMap<Index, Option<KeyValue>>>,
     /// The store's revision after each entry that changed it.
     revisions: BTreeMap<Index, i64>,
+    /// All changes in their order, without what was there before.
+    events: Vec<Event>,
 }
 
 impl Default for Model {
     fn default() -> Self {
         // etcd's empty store is at revision 1.
-        Self { revision: 1, compacted: -1, keys: BTreeMap::new(), revisions: BTreeMap::new() }
+        Self {
+            revision: 1,
+            compacted: -1,
+            keys: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            events: Vec::new(),
+        }
     }
 }
 
@@ -139,6 +147,13 @@ impl Model {
     }
 
     fn change(&mut self, index: Index, key: &Bytes, kv: Option<KeyValue>) {
+        let deletion =
+            KeyValue { key: key.clone(), mod_revision: self.revision, ..KeyValue::default() };
+        self.events.push(Event {
+            kind: if kv.is_some() { EventKind::Put } else { EventKind::Delete },
+            kv: kv.clone().unwrap_or(deletion),
+            prev_kv: None,
+        });
         self.keys.entry(key.clone()).or_default().insert(index, kv);
         self.revisions.insert(index, self.revision);
     }
@@ -197,6 +212,18 @@ impl Model {
         let changes = self.keys.get(key);
         let kv = changes.and_then(|changes| changes.range(..=at).next_back()?.1.clone());
         range_response(revision, kv)
+    }
+
+    /// All changes that were made, in their order, without what was there before.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The oldest revision that can be read; -1 if nothing was ever compacted.
+    #[must_use]
+    pub fn compacted(&self) -> i64 {
+        self.compacted
     }
 
     /// The store's present revision.

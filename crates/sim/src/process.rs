@@ -16,7 +16,7 @@ use quorate_raft::{
     SnapshotRequest, Time,
 };
 
-use crate::engine::{self, Reading, SharedEngine, Traced};
+use crate::engine::{self, MachineOptions, Reading, SharedEngine, Traced};
 use crate::oracle::RequestId;
 
 /// The only group of a run.
@@ -81,10 +81,10 @@ impl Process {
         membership: Membership,
         begin: Begin,
         engine: &SharedEngine,
-        piece_bytes_max: usize,
+        machine: MachineOptions,
         now: Time,
     ) -> Result<Self, Fault> {
-        let (machine, reading) = engine::open(engine, piece_bytes_max)?;
+        let (machine, reading) = engine::open(engine, machine)?;
         let applier = Applier::new(machine, membership).with_audits_every(AUDITS_EVERY);
         let applied = applier.machine().durable();
         let mut node = Node::new(config);
@@ -246,6 +246,11 @@ impl Process {
     /// Reads a key from the machine, as a client's read does.
     pub fn read(&self, key: &bytes::Bytes) -> RangeResponse {
         self.reading.read(key)
+    }
+
+    /// What readers and watchers see of the machine.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// What the algorithm says of itself.

@@ -24,11 +24,15 @@ pub enum Sabotage {
     MachineForgets,
     /// A member that lost its disk is started as if nothing had happened.
     LossUnsaid,
+    /// A member begins a watch that is resumed there one revision late.
+    ResumedLate,
+    /// Of what a watcher is told, something is lost on the way, and its stream goes on.
+    ResponseLost,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::DurableBeforeSync,
         Self::LyingDisk,
         Self::VoteForgotten,
@@ -37,5 +41,7 @@ impl Sabotage {
         Self::LocalReads,
         Self::MachineForgets,
         Self::LossUnsaid,
+        Self::ResumedLate,
+        Self::ResponseLost,
     ];
 }

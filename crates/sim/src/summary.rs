@@ -7,6 +7,7 @@ use crate::json::Json;
 use crate::net::NetCounts;
 use crate::oracle::Tally;
 use crate::run::Failure;
+use crate::watches::WatchCounts;
 use crate::world::Report;
 
 /// See the module.
@@ -22,6 +23,8 @@ pub struct Summary {
     pub events: u64,
     /// How requests ended.
     pub tally: Tally,
+    /// What watchers were told, and was judged.
+    pub watches: WatchCounts,
     /// What became of messages.
     pub net: NetCounts,
     /// Which faults met what. Of runs that failed nothing is known.
@@ -65,6 +68,7 @@ impl Summary {
         self.tally.reads += report.tally.reads;
         self.tally.failed += report.tally.failed;
         self.tally.lost += report.tally.lost;
+        self.watches.add(&report.watches);
         self.net.sent += report.net.sent;
         self.net.lost += report.net.lost;
         self.net.refused += report.net.refused;
@@ -104,6 +108,15 @@ impl Summary {
             .map(|(fault, stage)| Json::text(&format!("{} at {}", fault.name(), stage.name())));
         let Tally { writes, reads, failed, lost } = self.tally;
         let requests = [("writes", writes), ("reads", reads), ("failed", failed), ("lost", lost)];
+        let WatchCounts { streams, watches, resumed, compacted, events, progress } = self.watches;
+        let watched = [
+            ("streams", streams),
+            ("watches", watches),
+            ("resumed", resumed),
+            ("compacted", compacted),
+            ("events", events),
+            ("progress", progress),
+        ];
         let NetCounts { sent, lost, refused, repeated, replayed, clogs, held } = self.net;
         let messages = [
             ("sent", sent),
@@ -125,6 +138,7 @@ impl Summary {
             ("wall_seconds", Json::seconds(wall)),
             ("events", Json::Number(self.events)),
             ("requests", numbers(&requests)),
+            ("watches", numbers(&watched)),
             ("messages", numbers(&messages)),
             ("leaders", Json::Number(self.leaders)),
             ("snapshots", Json::Number(self.snapshots)),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::chance::Chance;
 use crate::extremes::Extremes;
+use crate::watches::Watches;
 
 /// How a partition cuts the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +134,8 @@ pub struct Options {
     pub core_first: bool,
     /// What goes wrong beyond that.
     pub extremes: Extremes,
+    /// Who looks on, if anybody.
+    pub watches: Option<Watches>,
 }
 
 /// Tells the source of the extremes of a seed from that of all else.
@@ -160,7 +163,7 @@ impl Options {
         let extremes = Extremes::draw(&mut extreme);
         let plain = Self::plain(seed);
         let sync_mean = extremes.disks.sync_mean.unwrap_or(plain.sync_mean);
-        let options = Self { sync_mean, extremes, ..plain };
+        let options = Self { sync_mean, extremes, watches: Watches::of_seed(seed), ..plain };
         let mut turmoil = Chance::new(seed ^ TURMOIL);
         if turmoil.per_mille(TURMOIL_PER_MILLE) {
             options.in_turmoil(&mut turmoil)
@@ -208,7 +211,8 @@ impl Options {
         }
     }
 
-    /// The options of a seed without its extremes, as all runs were before there were any.
+    /// The options of a seed without its extremes and without watchers, as all runs were before there
+    /// were any.
     #[must_use]
     pub fn plain(seed: u64) -> Self {
         Self::draw(&mut Chance::new(seed).fork())
@@ -256,6 +260,7 @@ impl Options {
             upsets_per_mille: 0,
             core_first: false,
             extremes: Extremes::none(),
+            watches: None,
         }
     }
 
@@ -340,6 +345,7 @@ impl Options {
             },
             upsets_per_mille: 0,
             extremes: Extremes::none(),
+            watches: None,
         }
     }
 }

@@ -13,7 +13,7 @@
 //! that, any majority whose members can talk, whatever the other links and members do.
 //!
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
-//! ask for), `clients.rs` (requests), `faults.rs`, `extremes.rs` and `damage.rs` (the first phase),
+//! ask for), `clients.rs` (requests), `watchers.rs` (who looks on), `faults.rs`, `extremes.rs` and `damage.rs` (the first phase),
 //! `liveness.rs` and `partial.rs` (the second).
 
 mod clients;
@@ -26,6 +26,7 @@ mod members;
 mod partial;
 mod place;
 mod upsets;
+mod watchers;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -50,10 +51,12 @@ use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::swarm::{Options, Recurring};
 use crate::trace::Trace;
+use crate::watches::WatchCounts;
 use crate::workload::Workload;
 
 use partial::Vigil;
 use place::Place;
+use watchers::Watching;
 
 /// The most events of a run. Busy ones have a few hundred thousand.
 const EVENTS_MAX: u64 = 2_000_000;
@@ -69,6 +72,8 @@ enum Event {
     Apply { node: NodeId, process: u64 },
     FlushMachine { node: NodeId },
     Client { client: usize },
+    WatchClient { client: usize },
+    WatchTurn { node: NodeId, client: usize, connection: u64 },
     Crash,
     Wipe,
     Upset { winner: NodeId },
@@ -170,6 +175,8 @@ pub struct Report {
     pub gray: Option<NodeId>,
     /// Which faults there were, and what they met.
     pub coverage: Coverage,
+    /// What watchers were told.
+    pub watches: WatchCounts,
     /// What became of messages.
     pub net: NetCounts,
     /// A number that two runs share only if they went the same way.
@@ -189,6 +196,7 @@ pub struct World {
     places: BTreeMap<NodeId, Place>,
     net: Net,
     workload: Workload,
+    watching: Watching,
     oracle: Oracle,
     invariants: Invariants,
     trace: Trace,
@@ -249,6 +257,7 @@ impl World {
         Self {
             net: Net::new(members.clone(), &options, chance.fork(), extreme.fork()),
             workload: Workload::new(&options, chance.fork()),
+            watching: Watching::new(seed, options.watches),
             oracle: Oracle::default(),
             invariants: Invariants::new(Cluster::new(members.iter().copied())),
             phase_ends: options.faulty_for,
@@ -282,6 +291,7 @@ impl World {
                 leaders: 0,
                 worked_after: None,
                 gray: None,
+                watches: WatchCounts::default(),
                 coverage: Coverage::default(),
                 net: NetCounts::default(),
                 fingerprint: seed,
@@ -332,6 +342,7 @@ impl World {
             self.schedule(every, Event::Compact);
         }
         self.begin_extremes();
+        self.begin_watchers();
         self.schedule(self.options.faulty_for, Event::PhaseEnds);
         Ok(())
     }
@@ -345,6 +356,7 @@ impl World {
         self.report.simulated = self.now;
         self.report.tally = self.oracle.tally();
         self.report.second_opinion = self.oracle.second_opinion()?;
+        self.report.watches = self.judge_watchers()?;
         self.report.entries = self.oracle.last().0;
         self.report.net = self.net.counts();
         Ok(self.report.clone())
@@ -435,6 +447,8 @@ impl World {
             }
             Event::FlushMachine { node } => self.flush_machine(node)?,
             Event::Client { client } => self.client(client)?,
+            Event::WatchClient { client } => self.watch_client(client)?,
+            Event::WatchTurn { client, connection, .. } => self.watch_turn(client, connection)?,
             Event::Crash => self.crash_somebody()?,
             Event::Wipe => self.wipe_somebody()?,
             Event::Upset { winner } => self.upset(winner)?,
@@ -476,9 +490,10 @@ impl World {
     fn hold_back(&mut self, event: Event) -> Option<Event> {
         let (node, needs_process, needs_disk) = match &event {
             Event::Arrive(envelope) => (envelope.to, true, false),
-            Event::Turn { node, .. } | Event::Wake { node, .. } | Event::Apply { node, .. } => {
-                (*node, true, false)
-            }
+            Event::Turn { node, .. }
+            | Event::Wake { node, .. }
+            | Event::Apply { node, .. }
+            | Event::WatchTurn { node, .. } => (*node, true, false),
             Event::Synced { node, .. } | Event::Healed { node, .. } => (*node, true, true),
             Event::Restart { node, .. } => (*node, false, true),
             _ => return Some(event),

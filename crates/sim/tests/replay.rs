@@ -73,6 +73,10 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     assert!(total(|r| r.leaders) > 60, "leaders");
     assert!(total(|r| r.wipes) > 10, "lost disks");
     assert!(total(|r| r.rejoined) > 5, "members that came back from that");
+    assert!(total(|r| r.watches.events) > 1_000, "events that watchers were told of");
+    assert!(total(|r| r.watches.resumed) > 100, "watches that went on elsewhere");
+    assert!(total(|r| r.watches.compacted) > 5, "watches whose history was gone");
+    assert!(total(|r| r.watches.progress) > 100, "reports of progress");
     let mut coverage = Coverage::default();
     reports.iter().for_each(|report| coverage.add(&report.coverage));
     for fault in Fault::ALL {

@@ -86,3 +86,17 @@ fn a_lost_disk_that_nobody_tells_of() {
 fn a_machine_that_claims_to_be_durable() {
     is_found(Sabotage::MachineForgets, 40, &["panic", "recovery", "state_machine_safety"]);
 }
+
+#[test]
+fn a_watch_that_goes_on_one_revision_late() {
+    is_found(Sabotage::ResumedLate, 40, &["watch_resumable", "watch_bookmarkable"]);
+}
+
+#[test]
+fn an_event_that_a_watcher_is_not_told_of() {
+    is_found(
+        Sabotage::ResponseLost,
+        40,
+        &["watch_resumable", "watch_bookmarkable", "watch_reliable", "watch_atomic"],
+    );
+}

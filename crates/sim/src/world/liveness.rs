@@ -101,7 +101,7 @@ impl World {
         let done = match self.phase {
             Phase::Faulty | Phase::Partial => false,
             Phase::Core | Phase::Whole => self.core.is_subset(&self.proven),
-            Phase::Quiet => self.is_settled(),
+            Phase::Quiet => self.is_settled() && self.watchers_are_level(),
         };
         if done {
             match self.phase {
@@ -161,11 +161,13 @@ impl World {
             })
             .collect();
         format!(
-            "in phase {:?}, of {:?} only {:?} made progress; committed up to {}; open: {open:?}\n{}",
+            "in phase {:?}, of {:?} only {:?} made progress; committed up to {}; open: {open:?}; watchers \
+             are told all: {}\n{}",
             self.phase,
             self.core,
             self.proven,
             self.oracle.last(),
+            self.watchers_are_level(),
             members.join("\n")
         )
     }

@@ -12,6 +12,7 @@ use quorate_raft::{
 
 use super::{Event, Outcome, World, wal_options};
 use crate::coverage::{Fault, Stage};
+use crate::engine::MachineOptions;
 use crate::model::Request;
 use crate::net::Delivery;
 use crate::oracle::RequestId;
@@ -40,7 +41,10 @@ impl World {
         config.request_timeout = settings.request_timeout;
         config.pending_max = settings.pending_max;
         let (sabotage, now) = (self.sabotage, self.now);
-        let piece_bytes_max = self.options.snapshot_piece_bytes_max;
+        let machine_options = MachineOptions {
+            piece_bytes_max: self.options.snapshot_piece_bytes_max,
+            ring_bytes: self.options.watches.map(|watches| watches.ring_bytes),
+        };
         let place = self.place(id);
         let remembered = place
             .storage
@@ -60,7 +64,7 @@ impl World {
             membership,
             begin.clone(),
             &place.storage.engine,
-            piece_bytes_max,
+            machine_options,
             local,
         )
         .map_err(|fault| Violation::new("recovery", format!("{id} can't start: {fault}")))?;
@@ -121,6 +125,7 @@ impl World {
         }
         self.report.crashes += 1;
         self.trace.line(now, || format!("{id} crashes"));
+        self.watchers_lose(id)?;
         for client in 0..self.workload.clients().len() {
             if let Some((request, at)) = self.workload.client_mut(client).waits_for
                 && at == id
@@ -390,6 +395,7 @@ impl World {
             self.oracle.applied(node, *id, outcome)?;
         }
         self.machine_moved(node)?;
+        self.wake_watchers(node);
         for (request, (id, outcome)) in job.outcomes {
             self.trace.line(now, || format!("{node} answers {request:?} at {id}"));
             if let Some(client) = self.workload.waiting_for(request) {
