@@ -301,7 +301,11 @@ impl Leader {
         // It denies what it acknowledged, or what it says to have instead shows that it lacks it.
         let lacks_what_matched =
             (previous <= peer.matched || hint.index < peer.matched) && !planted!(LossUnnoticed);
-        if matches!(peer.progress, Progress::Replicate(_)) && peer.rejoining && lacks_what_matched {
+        if lacks_what_matched && !peer.rejoining {
+            // It lost nothing. This is from before what it acknowledged since.
+            return;
+        }
+        if matches!(peer.progress, Progress::Replicate(_)) && lacks_what_matched {
             if !peer.may_begin_again && !planted!(BeginsAgainForEachAnswer) {
                 return;
             }
