@@ -35,9 +35,7 @@ pub struct Summary {
     pub snapshots: u64,
     /// See `leaders`.
     pub rejoined: u64,
-    /// Members whose storage was damaged, and how many of them healed.
-    pub damaged: u64,
-    /// See `damaged`.
+    /// Members that got back what their storage had lost.
     pub healed: u64,
     /// Operations in the histories that were judged again as clients see them.
     pub judged_again: u64,
@@ -80,7 +78,6 @@ impl Summary {
         self.leaders += report.leaders;
         self.snapshots += report.snapshots;
         self.rejoined += report.rejoined;
-        self.damaged += report.damaged;
         self.healed += report.healed;
         self.judged_again += report.second_opinion.operations;
         self.not_judged_again += u64::from(report.second_opinion.gave_up);
@@ -143,7 +140,6 @@ impl Summary {
             ("leaders", Json::Number(self.leaders)),
             ("snapshots", Json::Number(self.snapshots)),
             ("rejoined", Json::Number(self.rejoined)),
-            ("damaged", Json::Number(self.damaged)),
             ("healed", Json::Number(self.healed)),
             ("operations_judged_again", Json::Number(self.judged_again)),
             ("histories_not_judged_again", Json::Number(self.not_judged_again)),
