@@ -28,7 +28,7 @@ pub(crate) const USAGE: &str =
     "[--quick] [--only BUG] [--from SEED] [--seeds-max N] [--json FILE] [--record]";
 
 /// The seed that found each bug, for the quick visit.
-const FOUND: &str = "crates/planted/found.txt";
+pub(crate) const FOUND: &str = "crates/planted/found.txt";
 
 /// How many seeds must pass without a bug, at least.
 const SILENT_SEEDS_MIN: u64 = 1_000;
@@ -104,7 +104,7 @@ fn silent(builds: &Builds, verdicts: &[Verdict], options: &Options) -> io::Resul
 }
 
 /// The seeds of the last search, by bug.
-fn read_found(text: &str) -> io::Result<BTreeMap<String, u64>> {
+pub(crate) fn read_found(text: &str) -> io::Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let known = line.split_once(' ').and_then(|(bug, seed)| Some((bug, seed.parse().ok()?)));

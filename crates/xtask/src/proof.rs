@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   --run NAME ──► tools ──► docs/proof/NAME.json ──┐
-//!                            docs/proof/bugs.txt ───┤──► page ──► docs/proof.md ◄── --check
+//!                            docs/proof/bugs.txt ───┼──► page ──► docs/proof.md ◄── --check
 //!                            page.md.in ────────────┘
 //! ```
 
@@ -71,7 +71,8 @@ fn make(tool: &tools::Tool, size: &Size<'_>) -> io::Result<()> {
 }
 
 fn generate() -> io::Result<String> {
-    page::of(&record::all()?, &bugs::all()?)
+    let found = workspace::read(&workspace::root().join(crate::museum::FOUND))?;
+    page::of(&record::all()?, &bugs::all()?, &found)
 }
 
 fn write() -> io::Result<()> {

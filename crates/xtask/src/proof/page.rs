@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use quorate_planted::{Bug, Exhibit, Finder};
 use serde_json::Value;
 
 use super::bugs::OwnBug;
@@ -15,12 +16,16 @@ const TEMPLATE: &str = include_str!("page.md.in");
 const HOUR: f64 = 3_600.0;
 const YEAR: f64 = 365.25 * 24.0 * HOUR;
 
-/// Makes the page.
+/// Makes the page. `found` is the text in which the museum keeps the seeds of its last search.
 ///
 /// # Errors
 ///
 /// A report that lacks what the page says of it, or a template with a mistake.
-pub(super) fn of(records: &BTreeMap<String, Record>, bugs: &[OwnBug]) -> io::Result<String> {
+pub(super) fn of(
+    records: &BTreeMap<String, Record>,
+    bugs: &[OwnBug],
+    found: &str,
+) -> io::Result<String> {
     let mut values = Values::default();
     values.put("runs", runs(records));
     values.put("bugs", own_bugs(bugs));
@@ -40,6 +45,9 @@ pub(super) fn of(records: &BTreeMap<String, Record>, bugs: &[OwnBug]) -> io::Res
             _ => Err(io::Error::other("the page has no place for this report")),
         };
         known.map_err(|error| io::Error::other(format!("{name}.json: {error}")))?;
+    }
+    if !records.contains_key("museum") {
+        catalogue(&mut values, found)?;
     }
     let names: BTreeSet<&str> = records.keys().map(String::as_str).collect();
     template::fill(TEMPLATE, &values.0, &names)
@@ -174,15 +182,18 @@ fn swarm(values: &mut Values, report: &Value) -> io::Result<()> {
         let stages = coverage.get(fault).and_then(|stages| stages.as_object());
         let stages = stages.ok_or_else(|| io::Error::other(format!("{fault} has no coverage")))?;
         let is_met = |met: &Value| met.as_u64().is_some_and(|met| met > 0);
-        let here = stages.values().filter(|met| is_met(met)).count() as u64;
-        let missed: Vec<String> = stages
-            .iter()
-            .filter(|(_, met)| !is_met(met))
-            .map(|(stage, _)| stage.replace('_', " "))
-            .collect();
-        let missed = if missed.is_empty() { "–".to_owned() } else { missed.join(", ") };
+        let (here, missed): (Vec<_>, Vec<_>) = stages.iter().partition(|(_, met)| is_met(met));
+        let names = |stages: &[(&String, &Value)]| {
+            stages.iter().map(|(stage, _)| stage.replace('_', " ")).collect::<Vec<_>>().join(", ")
+        };
+        let not_met = match (here.len(), missed.len()) {
+            (_, 0) => "–".to_owned(),
+            (met, missed) if 0 < met && met < missed => format!("all but {}", names(&here)),
+            _ => names(&missed),
+        };
+        let here = here.len() as u64;
         let share = format!("{here} of {}", stages.len());
-        rows.push(vec![fault.replace('_', " "), grouped(count), share, missed]);
+        rows.push(vec![fault.replace('_', " "), grouped(count), share, not_met]);
         faults += count;
         due += stages.len() as u64;
         met += here;
@@ -330,6 +341,35 @@ fn museum(values: &mut Values, report: &Value) -> io::Result<()> {
     let taken = if is_quick { "at seed" } else { "seeds" };
     let head = ["bug", "what goes wrong", "seen in", "found by", taken, "s"];
     values.put("museum.table", table(&head, &rows));
+    values.put(
+        "museum.source",
+        "Of the visit that is told of [above](#the-museum-would-a-bug-be-found).",
+    );
+    Ok(())
+}
+
+/// The table of a museum whose last visit left no report: what it has, and what is remembered.
+fn catalogue(values: &mut Values, found: &str) -> io::Result<()> {
+    let found = crate::museum::read_found(found)?;
+    let row = |bug: &Bug| {
+        let Exhibit { name, title, from, finder, .. } = bug.exhibit();
+        let by = match finder {
+            Finder::Simulator => "the simulator".to_owned(),
+            Finder::Test { package, program, name } => {
+                format!("{package}, test {program}: {name}")
+            }
+        };
+        let seed = found.get(name).map_or_else(|| "–".to_owned(), |seed| grouped(*seed));
+        vec![name.to_owned(), title.to_owned(), from.to_owned(), by, seed]
+    };
+    let rows: Vec<Vec<String>> = Bug::ALL.iter().map(row).collect();
+    let head = ["bug", "what goes wrong", "seen in", "to be found by", "last found at seed"];
+    values.put("museum.table", table(&head, &rows));
+    values.put(
+        "museum.source",
+        "No visit is stored: this is the catalogue, with the seeds that \
+         [the museum remembers](../crates/planted/found.txt).",
+    );
     Ok(())
 }
 
@@ -365,7 +405,7 @@ mod tests {
     use super::*;
 
     fn page(name: &str, report: Value) -> io::Result<String> {
-        of(&BTreeMap::from([(name.to_owned(), record(report))]), &[])
+        of(&BTreeMap::from([(name.to_owned(), record(report))]), &[], "HalfElects 7\n")
     }
 
     fn a_swarm() -> Value {
@@ -418,5 +458,13 @@ mod tests {
         assert!(quick.contains("This was a quick visit") && quick.contains("| 7 |"), "{quick}");
         let whole = page("museum", visit(false)).unwrap();
         assert!(whole.contains("it took 1 seeds at the median"), "{whole}");
+    }
+
+    #[test]
+    fn without_a_visit_the_museum_shows_its_catalogue() {
+        let page = page("swarm", a_swarm()).unwrap();
+        assert!(page.contains("No visit is stored"), "{page}");
+        let row = page.lines().find(|line| line.starts_with("| HalfElects |")).unwrap();
+        assert!(row.ends_with("| the simulator | 7 |"), "{row}");
     }
 }
