@@ -2,16 +2,20 @@
 //! here wrote. Each is a chore of its own, run by `.ci/run`; none belongs to `cargo test`.
 
 pub(crate) mod blackbox;
+pub(crate) mod capsule;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod crash;
 pub(crate) mod damage;
 pub(crate) mod differential;
+pub(crate) mod disk;
 pub(crate) mod etcdctl;
 pub(crate) mod foreign;
 pub(crate) mod full_disk;
+pub(crate) mod lan;
 pub(crate) mod misuse;
 pub(crate) mod packages;
 pub(crate) mod partition;
+pub(crate) mod relay;
 pub(crate) mod sizes;

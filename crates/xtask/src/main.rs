@@ -97,6 +97,11 @@ const CHORES: &[Chore] = &[
         run: proof::run,
     },
     Chore {
+        name: "relay",
+        help: "pass on what arrives at one address to another, late if told to; for the black box",
+        run: checks::relay::run,
+    },
+    Chore {
         name: "sizes",
         help: "clusters of 1, 3, 5 and 7 with a minority and with a majority down",
         run: checks::sizes::run,
@@ -109,7 +114,7 @@ const CHORES: &[Chore] = &[
 ];
 
 /// The chores that read what follows their name.
-const WITH_OPTIONS: &[&str] = &["damage", "museum", "proof"];
+const WITH_OPTIONS: &[&str] = &["blackbox", "damage", "museum", "proof", "relay"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

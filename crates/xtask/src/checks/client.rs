@@ -153,6 +153,14 @@ impl Client {
         within(self.timeout, maintenance.status(self.request(StatusRequest {}))).await
     }
 
+    /// Whether the member answers, and says that it leads.
+    pub(crate) async fn leads(&self) -> bool {
+        self.status().await.is_ok_and(|status| {
+            status.leader != 0
+                && Some(status.leader) == status.header.map(|header| header.member_id)
+        })
+    }
+
     /// The members of the cluster, ascending by id.
     pub(crate) async fn members(&self) -> Result<Vec<Member>, Status> {
         let mut cluster = ClusterClient::new(self.channel.clone());

@@ -2,7 +2,8 @@
 //! replace. Both take the same flags, so one harness starts either.
 //!
 //! Ports come from the kernel, data lies in a temporary folder, everything stays on the loopback
-//! interface, and the processes end with the [`Cluster`].
+//! interface, and the processes end with the [`Cluster`]. A member can have another [`Home`]: a host of
+//! its own, a disk of its own, and a [`relay`] between the other members and itself.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -11,6 +12,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
+use crate::checks::lan;
+use crate::checks::relay::Relay;
 use crate::workspace;
 
 /// Which program the members run.
@@ -54,25 +57,42 @@ impl Program {
         Self::Etcd(env::var_os("CHECK_ETCD").map_or_else(|| "etcd".into(), PathBuf::from))
     }
 
-    fn command(&self) -> Command {
+    /// What runs a member on a host.
+    fn command(&self, host: Option<usize>) -> Command {
         match self {
             Self::Quorate(path) => {
-                let mut command = Command::new(path);
+                let mut command = lan::command(host, path.as_os_str());
                 command.arg("server");
                 command
             }
-            Self::Etcd(path) => Command::new(path),
+            Self::Etcd(path) => lan::command(host, path.as_os_str()),
         }
     }
+}
+
+/// Where a member lives, if not on this host like most.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Home {
+    /// The host of a [`lan::Lan`].
+    pub(crate) host: Option<usize>,
+    /// A folder for its data that is not that of the cluster.
+    pub(crate) disk: Option<PathBuf>,
+    /// Whether other members reach it by a relay.
+    pub(crate) relay: bool,
 }
 
 /// A member of a cluster.
 #[derive(Debug)]
 pub(crate) struct Member {
     name: String,
+    host: Option<usize>,
+    address: String,
     folder: PathBuf,
     client_port: u16,
+    /// Where others reach it, and where it listens: the same, unless there is a relay.
     peer_port: u16,
+    listen_port: u16,
+    relay: Option<Relay>,
     process: Option<Child>,
     stopped: bool,
     /// Whether its data were removed once.
@@ -101,28 +121,51 @@ impl Cluster {
         count: usize,
         flags: &[&str],
     ) -> io::Result<Self> {
+        Self::start_at(base, program, &vec![Home::default(); count], flags)
+    }
+
+    /// Starts a cluster with a member in each of these homes.
+    pub(crate) fn start_at(
+        base: &Path,
+        program: Program,
+        homes: &[Home],
+        flags: &[&str],
+    ) -> io::Result<Self> {
         let folder = temporary_folder(base)?;
         // All are held open until all are known, so that the kernel gives each only once.
-        let listeners: Vec<TcpListener> =
-            (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+        let listeners: Vec<TcpListener> = (0..3 * homes.len())
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect::<io::Result<_>>()?;
         let mut ports = listeners.iter().map(|l| l.local_addr().map(|address| address.port()));
-        let mut port = || ports.next().expect("there are two for each member");
-        let mut members = Vec::with_capacity(count);
-        for number in 1..=count {
-            members.push(Member {
-                name: format!("m{number}"),
-                folder: folder.join(format!("m{number}")),
+        let mut port = || ports.next().expect("there are three for each member");
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let mut cluster = Self { program, folder, members: Vec::new(), flags };
+        for (number, home) in (1..).zip(homes) {
+            let name = format!("m{number}");
+            let peer_port = port()?;
+            cluster.members.push(Member {
+                host: home.host,
+                address: home.host.map_or_else(|| "127.0.0.1".to_owned(), lan::address),
+                folder: home.disk.as_ref().unwrap_or(&cluster.folder).join(&name),
+                name,
                 client_port: port()?,
-                peer_port: port()?,
+                peer_port,
+                listen_port: if home.relay { port()? } else { peer_port },
+                relay: None,
                 process: None,
                 stopped: false,
                 wiped: false,
             });
         }
         drop(listeners);
-        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut cluster = Self { program, folder, members, flags };
-        for member in 0..count {
+        for (member, home) in cluster.members.iter_mut().zip(homes) {
+            if home.relay {
+                let at = |port| format!("{}:{port}", member.address);
+                let (from, to) = (at(member.peer_port), at(member.listen_port));
+                member.relay = Some(Relay::start(home.host, &from, &to)?);
+            }
+        }
+        for member in 0..cluster.len() {
             cluster.restart(member)?;
         }
         Ok(cluster)
@@ -135,7 +178,8 @@ impl Cluster {
 
     /// Where clients reach a member.
     pub(crate) fn endpoint(&self, member: usize) -> String {
-        format!("http://127.0.0.1:{}", self.members[member].client_port)
+        let member = &self.members[member];
+        format!("http://{}:{}", member.address, member.client_port)
     }
 
     /// Where clients reach the members.
@@ -148,9 +192,15 @@ impl Cluster {
         &self.members[member].name
     }
 
-    /// Where a member listens for others.
-    pub(crate) fn peer_address(&self, member: usize) -> (&'static str, u16) {
-        ("127.0.0.1", self.members[member].peer_port)
+    /// Where others reach a member.
+    pub(crate) fn peer_address(&self, member: usize) -> (&str, u16) {
+        (&self.members[member].address, self.members[member].peer_port)
+    }
+
+    /// Lets everything that others send to a member, which has a relay, arrive so much later.
+    pub(crate) fn delay(&mut self, member: usize, delay: Duration) -> io::Result<()> {
+        let relay = self.members[member].relay.as_mut();
+        relay.expect("the member lives behind a relay").delay(delay)
     }
 
     /// Where a member keeps its data.
@@ -169,7 +219,7 @@ impl Cluster {
         let initial: Vec<String> = self
             .members
             .iter()
-            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer_port))
+            .map(|m| format!("{}=http://{}:{}", m.name, m.address, m.peer_port))
             .collect();
         let member = &mut self.members[number];
         assert!(member.process.is_none(), "{} runs already", member.name);
@@ -177,14 +227,15 @@ impl Cluster {
         let log = File::options().create(true).append(true).open(member.folder.join("stderr"))?;
         // A member that has data does not look at it.
         let state = if member.wiped { "existing" } else { "new" };
-        let client = format!("http://127.0.0.1:{}", member.client_port);
-        let peer = format!("http://127.0.0.1:{}", member.peer_port);
-        let mut command = self.program.command();
+        let at = |port| format!("http://{}:{port}", member.address);
+        let (client, peer, listen) =
+            (at(member.client_port), at(member.peer_port), at(member.listen_port));
+        let mut command = self.program.command(member.host);
         command
             .args(["--name", &member.name])
             .args(["--data-dir", &member.folder.join("data").to_string_lossy()])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--listen-peer-urls", &listen, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &initial.join(",")])
             .args(["--initial-cluster-token", "check", "--initial-cluster-state", state])
             .args(&self.flags)
@@ -331,7 +382,7 @@ pub(crate) fn signal(pid: u32, name: &str) -> io::Result<()> {
 }
 
 /// A new folder below another one, such as the system's temporary one.
-fn temporary_folder(base: &Path) -> io::Result<PathBuf> {
+pub(crate) fn temporary_folder(base: &Path) -> io::Result<PathBuf> {
     for number in 0..10_000 {
         let folder: PathBuf = base.join(format!("quorate-check-{}-{number}", std::process::id()));
         match fs::create_dir(&folder) {

@@ -159,10 +159,7 @@ pub(crate) async fn leader(cluster: &Cluster) -> Option<usize> {
         if !cluster.runs(member) {
             continue;
         }
-        if let Ok(status) = client.status().await
-            && status.leader != 0
-            && Some(status.leader) == status.header.map(|header| header.member_id)
-        {
+        if client.leads().await {
             return Some(member);
         }
     }

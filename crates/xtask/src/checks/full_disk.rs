@@ -2,88 +2,42 @@
 //! byte. It refuses what would grow and goes on with everything else, and comes back by deletion and
 //! compaction alone, in the same process.
 //!
-//! The disk is a file system in memory, which needs the right to mount one: as root, or else in a
-//! namespace of its own (`unshare`). Where neither is given the check says so and fails.
+//! The disk is a file system in memory, mounted in a [`capsule`]. Where there may be none the check says
+//! so and fails.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{io, thread};
 
 use quorate_proto::etcdserverpb::RangeRequest;
 use tonic::Status;
 
+use crate::checks::capsule;
 use crate::checks::client::{Client, end_of_prefix};
 use crate::checks::cluster::{Cluster, Program};
 use crate::checks::crash::wait_for_leader;
-
-/// Says that this process is in a namespace in which it may mount.
-const INSIDE: &str = "FULL_DISK_INSIDE";
+use crate::checks::disk::Disk;
 
 const DISK_MIB: usize = 1024;
 const VALUE_BYTES: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A small file system, as long as this lives.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount() -> io::Result<Self> {
-        let path = env::temp_dir().join(format!("quorate-full-disk-{}", std::process::id()));
-        fs::create_dir(&path)?;
-        let size = format!("size={DISK_MIB}m");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(&path)
-            .output()?;
-        if mounted.status.success() {
-            return Ok(Self(path));
-        }
-        fs::remove_dir(&path)?;
-        Err(io::Error::other(String::from_utf8_lossy(&mounted.stderr).trim().to_owned()))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 /// Runs the check.
 pub(crate) fn run() -> io::Result<()> {
     let program = Program::quorate()?;
-    let disk = match Disk::mount() {
-        Ok(disk) => disk,
-        Err(_) if env::var_os(INSIDE).is_none() => return run_inside(),
-        Err(error) => {
-            return Err(io::Error::other(format!(
-                "this check needs a small disk of its own, and may not mount one: {error}"
-            )));
-        }
-    };
+    if let Some(refused) = capsule::enter()? {
+        return Err(io::Error::other(format!(
+            "this check needs a small disk of its own, and may not mount one: {refused}"
+        )));
+    }
+    let disk = Disk::mount(DISK_MIB)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let _entered = runtime.enter();
-    runtime.block_on(fill_and_recover(program, &disk.0))
+    runtime.block_on(fill_and_recover(program, &disk))
 }
 
-/// Runs this program again where it may mount.
-fn run_inside() -> io::Result<()> {
-    let status = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount"])
-        .arg(env::current_exe()?)
-        .arg("full-disk")
-        .env(INSIDE, "1")
-        .status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other("the check failed: see above")) }
-}
-
-async fn fill_and_recover(program: Program, disk: &Path) -> io::Result<()> {
+async fn fill_and_recover(program: Program, disk: &Disk) -> io::Result<()> {
     let mut cluster =
-        Cluster::start_in(disk, program, 1, &["--quota-backend-bytes", "8589934592"])?;
+        Cluster::start_in(disk.path(), program, 1, &["--quota-backend-bytes", "8589934592"])?;
     wait_for_leader(&cluster).await?;
     let client = Client::new(&cluster.endpoint(0), Duration::from_secs(20));
     let reserve = cluster.data(0).join("reserve");
@@ -114,11 +68,10 @@ async fn fill_and_recover(program: Program, disk: &Path) -> io::Result<()> {
     println!("full-disk: {again} values fit again");
 
     // Somebody else takes the rest, to the last byte, and the reserve as well.
-    let ballast = disk.join("ballast");
-    take_all(&ballast)?;
+    disk.fill()?;
     until("the reserve is given back", async || Ok(!reserve.exists())).await?;
     works_but_for_growth(&client, &cluster, "again").await?;
-    take_all(&ballast)?;
+    disk.fill()?;
     let range = RangeRequest {
         key: "again/".into(),
         range_end: end_of_prefix("again/"),
@@ -130,7 +83,7 @@ async fn fill_and_recover(program: Program, disk: &Path) -> io::Result<()> {
     let deleted = client.delete_prefix("again/").await;
     let revision = deleted.map_err(|status| failed(status.message(), &cluster))?;
     client.compact(revision).await.map_err(|status| failed(status.message(), &cluster))?;
-    fs::remove_file(&ballast)?;
+    disk.relieve()?;
     until("writes are taken again", async || Ok(put(&client, "after/2").await.is_ok())).await?;
     until("the reserve is taken again", async || Ok(reserve.exists())).await?;
 
@@ -193,21 +146,6 @@ async fn works_but_for_growth(client: &Client, cluster: &Cluster, name: &str) ->
     let deleted = client.delete_prefix(&format!("{name}/000001")).await;
     let revision = deleted.map_err(|status| failed(&of(&status.to_string()), cluster))?;
     client.compact(revision).await.map_err(|status| failed(&of(&status.to_string()), cluster))
-}
-
-/// Fills a file until the disk takes no more.
-fn take_all(path: &Path) -> io::Result<()> {
-    let mut file = File::options().create(true).append(true).open(path)?;
-    for piece in [1 << 20, 4096, 1] {
-        loop {
-            match file.write_all(&vec![7; piece]) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Waits until something is so.

@@ -1,15 +1,21 @@
-//! Five members, each on a host of its own (a network namespace), joined by a switch that is cut in
-//! two: the old leader and one other on one side, three on the other. Only the three may go on; when
-//! the cut is healed all five hold the same.
+//! Five members, each on a host of its own (a network namespace), in a network that is cut in two: the
+//! old leader and one other on one side, three on the other. Only the three may go on; when the cut is
+//! healed all five hold the same.
 //!
 //! Needs the right to make network namespaces. Where that is missing the check says so and fails:
 //! set `PARTITION=skip` to leave it out knowingly.
 
-use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs, io, thread};
+use std::{env, io};
 
-use crate::checks::cluster::Program;
+use quorate_proto::mvccpb::KeyValue;
+use tonic::Status;
+
+use crate::checks::capsule;
+use crate::checks::client::Client;
+use crate::checks::cluster::{Cluster, Home, Program};
+use crate::checks::crash::{clients, wait_for_leader};
+use crate::checks::lan::{self, Lan, Losses};
 
 const MEMBERS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,222 +26,97 @@ pub(crate) fn run() -> io::Result<()> {
         println!("partition: left out, as PARTITION=skip asks");
         return Ok(());
     }
-    let Program::Quorate(binary) = Program::quorate()? else {
-        return Err(io::Error::other("this check is about quorate"));
-    };
-    let mut lan = Lan::new(binary.to_string_lossy().into_owned())?;
-    lan.start()?;
-    lan.until("the first write", || lan.put(0, "partition/before", "1"))?;
-    let leader = lan.leader()?;
-    let other = (leader + 1) % MEMBERS;
-    let majority: Vec<usize> = (0..MEMBERS).filter(|m| *m != leader && *m != other).collect();
+    let program = Program::quorate()?;
+    if let Some(refused) = capsule::enter()? {
+        return Err(io::Error::other(format!("network namespaces are not permitted: {refused}")));
+    }
+    let mut lan = Lan::new(MEMBERS)?;
+    let homes: Vec<Home> =
+        (0..MEMBERS).map(|host| Home { host: Some(host), ..Home::default() }).collect();
+    let cluster = Cluster::start_at(&env::temp_dir(), program, &homes, &["--log-level", "warn"])?;
+    tokio::runtime::Runtime::new()?.block_on(cut_and_heal(&cluster, &mut lan))
+}
 
-    lan.cut(&[leader, other])?;
-    lan.until("a write on the side of three", || lan.put(majority[0], "partition/during", "2"))?;
+async fn cut_and_heal(cluster: &Cluster, lan: &mut Lan) -> io::Result<()> {
+    wait_for_leader(cluster).await?;
+    let members = clients(cluster, Duration::from_secs(15));
+    write("before", &members[0], cluster).await?;
+    let all: Vec<usize> = (0..MEMBERS).collect();
+    let leader = leader_among(&members, &all).await?;
+    let few = [leader, (leader + 1) % MEMBERS];
+    let most: Vec<usize> = all.iter().copied().filter(|member| !few.contains(member)).collect();
+
+    lan.lose(lan::between(&few, &most))?;
+    write("during", &members[most[0]], cluster).await?;
     let start = Instant::now();
-    for member in [leader, other] {
-        let (refused, said) = lan.put(member, "partition/refused", "3")?;
-        if refused {
-            return Err(io::Error::other(format!("member {member} of two acknowledged a write")));
-        }
-        if !said.contains("etcdserver: ") && !said.contains("no answer within") {
-            return Err(io::Error::other(format!("member {member} of two says: {said}")));
+    for member in few {
+        match members[member].put("partition/refused", "3").await {
+            Ok(_) => {
+                let what = format!("member {member} of two acknowledged a write");
+                return Err(io::Error::other(what));
+            }
+            Err(status) if is_honest(&status) => {}
+            Err(status) => {
+                return Err(io::Error::other(format!("member {member} of two says: {status}")));
+            }
         }
     }
     let seconds = start.elapsed().as_secs_f64() / 2.0;
-    let new_leader = lan.leader_among(&majority)?;
+    let new_leader = leader_among(&members, &most).await?;
 
-    lan.heal()?;
-    lan.until("a write everywhere", || lan.put(leader, "partition/after", "4"))?;
-    let mut stories = Vec::new();
-    for member in 0..MEMBERS {
-        lan.until("a read everywhere", || {
-            let output = lan.client(member, &["get", "partition/", "--prefix", "-o", "json"])?;
-            Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
-        })?;
-        let output = lan.client(member, &["get", "partition/", "--prefix", "-o", "json"])?;
-        stories.push(String::from_utf8_lossy(&output.stdout).into_owned());
+    lan.lose(Losses::new())?;
+    write("after", &members[leader], cluster).await?;
+    wait_for_leader(cluster).await?;
+    let mut stories: Vec<Vec<KeyValue>> = Vec::new();
+    for member in &members {
+        let read = member.prefix("partition/", false).await.map_err(io::Error::other)?;
+        stories.push(read.kvs);
     }
     for key in ["partition/before", "partition/during", "partition/after"] {
-        if !stories[0].contains(key) {
-            return Err(io::Error::other(format!("LOST: {key} is not in {}", stories[0])));
+        if !stories[0].iter().any(|kv| kv.key == key) {
+            return Err(io::Error::other(format!("LOST: {key} is not in {:?}", stories[0])));
         }
     }
     if stories.iter().any(|story| story != &stories[0]) {
         return Err(io::Error::other(format!("FORK: {stories:#?}")));
     }
     println!(
-        "partition: leader {leader} cut off with {other}: {new_leader} led the three, the two refused \
-         after {seconds:.1} s each; healed, all five hold the same"
+        "partition: leader {leader} cut off with {}: {new_leader} led the three, the two refused \
+         after {seconds:.1} s each; healed, all five hold the same",
+        few[1],
     );
     Ok(())
 }
 
-/// Five hosts and a switch.
-struct Lan {
-    binary: String,
-    /// What all names here begin with.
-    prefix: String,
-    folder: std::path::PathBuf,
-    processes: Vec<Child>,
+/// Whether a refusal says that there is no majority, or the client waited in vain.
+fn is_honest(status: &Status) -> bool {
+    status.message().starts_with("etcdserver: ") || status.code() == tonic::Code::DeadlineExceeded
 }
 
-impl Lan {
-    fn new(binary: String) -> io::Result<Self> {
-        let prefix = format!("q{}", std::process::id());
-        let folder = env::temp_dir().join(format!("quorate-{prefix}"));
-        fs::create_dir_all(&folder)?;
-        let lan = Self { binary, prefix, folder, processes: Vec::new() };
-        let switch = lan.switch();
-        ip(&["netns", "add", &switch])?;
-        for bridge in ["whole", "part"] {
-            ip(&["-n", &switch, "link", "add", bridge, "type", "bridge"])?;
-            ip(&["-n", &switch, "link", "set", bridge, "up"])?;
+/// Writes until it is acknowledged.
+async fn write(key: &str, client: &Client, cluster: &Cluster) -> io::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while let Err(status) = client.put(format!("partition/{key}"), key.to_owned()).await {
+        if Instant::now() > end {
+            let logs = (0..MEMBERS).map(|m| format!("--- member {m}\n{}", cluster.log(m)));
+            let logs: String = logs.collect();
+            return Err(io::Error::other(format!("no write {key}: {status}\n{logs}")));
         }
-        for member in 0..MEMBERS {
-            let (host, port) = (lan.host(member), format!("port{member}"));
-            ip(&["netns", "add", &host])?;
-            ip(&[
-                "-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0",
-                "netns", &host,
-            ])?;
-            ip(&["-n", &switch, "link", "set", &port, "master", "whole", "up"])?;
-            ip(&["-n", &host, "addr", "add", &format!("{}/24", address(member)), "dev", "eth0"])?;
-            ip(&["-n", &host, "link", "set", "eth0", "up"])?;
-            ip(&["-n", &host, "link", "set", "lo", "up"])?;
-        }
-        Ok(lan)
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    Ok(())
+}
 
-    fn switch(&self) -> String {
-        format!("{}-switch", self.prefix)
-    }
-
-    fn host(&self, member: usize) -> String {
-        format!("{}-{member}", self.prefix)
-    }
-
-    fn start(&mut self) -> io::Result<()> {
-        let peer = |member| format!("http://{}:2380", address(member));
-        let initial: Vec<String> = (0..MEMBERS).map(|m| format!("m{m}={}", peer(m))).collect();
-        for member in 0..MEMBERS {
-            let client = format!("http://{}:2379", address(member));
-            let log = fs::File::create(self.folder.join(format!("m{member}.log")))?;
-            let process = Command::new("ip")
-                .args(["netns", "exec", &self.host(member), &self.binary, "server"])
-                .args(["--name", &format!("m{member}")])
-                .args(["--data-dir", &self.folder.join(format!("m{member}")).to_string_lossy()])
-                .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-                .args(["--listen-peer-urls", &peer(member)])
-                .args(["--initial-advertise-peer-urls", &peer(member)])
-                .args(["--initial-cluster", &initial.join(",")])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()?;
-            self.processes.push(process);
-        }
-        Ok(())
-    }
-
-    /// Runs the client on a member's own host, against that member.
-    fn client(&self, member: usize, arguments: &[&str]) -> io::Result<Output> {
-        Command::new("ip")
-            .args(["netns", "exec", &self.host(member), &self.binary])
-            .args(arguments)
-            .args(["--endpoints", &format!("{}:2379", address(member)), "--timeout", "15"])
-            .output()
-    }
-
-    fn put(&self, member: usize, key: &str, value: &str) -> io::Result<(bool, String)> {
-        let output = self.client(member, &["put", key, value])?;
-        Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
-    }
-
-    /// Repeats something until it succeeds.
-    fn until(
-        &self,
-        what: &str,
-        attempt: impl Fn() -> io::Result<(bool, String)>,
-    ) -> io::Result<()> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let (success, said) = attempt()?;
-            if success {
-                return Ok(());
+/// Which of these says that it leads.
+async fn leader_among(members: &[Client], some: &[usize]) -> io::Result<usize> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        for &member in some {
+            if members[member].leads().await {
+                return Ok(member);
             }
-            if Instant::now() > end {
-                let logs = (0..MEMBERS).map(|member| {
-                    let log = fs::read_to_string(self.folder.join(format!("m{member}.log")));
-                    format!("--- member {member}\n{}", log.unwrap_or_default())
-                });
-                let logs: String = logs.collect();
-                return Err(io::Error::other(format!("{what} does not come: {said}\n{logs}")));
-            }
-            thread::sleep(Duration::from_millis(100));
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-
-    fn leader(&self) -> io::Result<usize> {
-        self.leader_among(&(0..MEMBERS).collect::<Vec<_>>())
-    }
-
-    /// Which of these says that it leads.
-    fn leader_among(&self, members: &[usize]) -> io::Result<usize> {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            for &member in members {
-                let output = self.client(member, &["status", "-o", "json"])?;
-                if String::from_utf8_lossy(&output.stdout).contains("\"role\":\"leader\"") {
-                    return Ok(member);
-                }
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-        Err(io::Error::other(format!("none of {members:?} says that it leads")))
-    }
-
-    fn cut(&self, members: &[usize]) -> io::Result<()> {
-        self.plug(members, "part")
-    }
-
-    fn heal(&self) -> io::Result<()> {
-        self.plug(&(0..MEMBERS).collect::<Vec<_>>(), "whole")
-    }
-
-    fn plug(&self, members: &[usize], bridge: &str) -> io::Result<()> {
-        for member in members {
-            ip(&["-n", &self.switch(), "link", "set", &format!("port{member}"), "master", bridge])?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        for process in &mut self.processes {
-            // `ip netns exec` has become the member itself.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-        for member in 0..MEMBERS {
-            let _ = ip(&["netns", "del", &self.host(member)]);
-        }
-        let _ = ip(&["netns", "del", &self.switch()]);
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// The address of a member, in a network that exists in these namespaces only.
-fn address(member: usize) -> String {
-    format!("10.177.0.{}", member + 1)
-}
-
-fn ip(arguments: &[&str]) -> io::Result<()> {
-    let output = Command::new("ip").args(arguments).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(io::Error::other(format!("ip {}: {}", arguments.join(" "), said.trim())))
+    Err(io::Error::other(format!("none of {some:?} says that it leads")))
 }
