@@ -15,7 +15,7 @@
 //! whatever the time; `DAMAGE_SEED` says which. `--json FILE` writes the counts there, and each place with its
 //! outcome.
 
-mod place;
+pub(crate) mod place;
 mod report;
 mod specimen;
 mod truth;

@@ -1,6 +1,7 @@
 //! What was recorded, held against the checkers.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use quorate_check::changes::Changes;
@@ -13,6 +14,7 @@ use quorate_mvcc::EventKind;
 
 use crate::checks::blackbox::leases::PREFIX;
 use crate::checks::blackbox::recorder::Recorder;
+use crate::checks::blackbox::report::Report;
 use crate::checks::blackbox::watchers::{everything, watch as watch_all};
 use crate::checks::client::Client;
 use crate::checks::cluster::Cluster;
@@ -21,18 +23,51 @@ use crate::checks::crash::clients;
 /// How often the search may try an operation.
 const BUDGET: u64 = 200_000_000;
 
-/// What was done and judged, in all clusters.
-#[derive(Debug, Default)]
-pub(super) struct Sum {
-    pub(super) operations: usize,
-    pub(super) events: usize,
-    pub(super) leases: usize,
-    pub(super) faults: u64,
-    pub(super) not_judged: u64,
+/// How long members may take to become whole and equal once nothing is wrong any more. That takes
+/// seconds; the rest is for a machine that is busy.
+const HEALING: Duration = Duration::from_secs(180);
+
+/// What a member that is being healed has in its data directory.
+const UNHEALED: [&str; 3] = ["store-lost", "store.lost", "wal.lost"];
+
+/// Waits until every member serves, is whole, and has the hash that the others have.
+pub(super) async fn wait_until_whole(cluster: &mut Cluster) -> io::Result<()> {
+    let end = Instant::now() + HEALING;
+    loop {
+        if let Some(member) = cluster.ended_by_itself()? {
+            let log = cluster.log(member);
+            return Err(io::Error::other(format!("member {member} ended by itself:\n{log}")));
+        }
+        let missing = match same_hashes(&clients(cluster, Duration::from_secs(5))).await {
+            Ok(_) => match unhealed(cluster) {
+                None => return Ok(()),
+                Some(path) => io::Error::other(format!("{} is still there", path.display())),
+            },
+            Err(error) => error,
+        };
+        if Instant::now() > end {
+            let logs = (0..cluster.len()).map(|m| format!("--- member {m}\n{}", cluster.log(m)));
+            let logs: String = logs.collect();
+            return Err(io::Error::other(format!(
+                "not whole and equal within {HEALING:?}: {missing}\n{logs}"
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// What says that a member is not whole yet.
+fn unhealed(cluster: &Cluster) -> Option<PathBuf> {
+    let data = (0..cluster.len()).map(|member| cluster.data(member));
+    data.flat_map(|data| UNHEALED.map(|name| data.join(name))).find(|path| path.exists())
 }
 
 /// Judges everything; all members run.
-pub(super) async fn judge(cluster: &Cluster, recorder: &Recorder, sum: &mut Sum) -> io::Result<()> {
+pub(super) async fn judge(
+    cluster: &Cluster,
+    recorder: &Recorder,
+    report: &mut Report,
+) -> io::Result<()> {
     let members = clients(cluster, Duration::from_secs(30));
     let revision = same_hashes(&members).await?;
     let changes = all_changes(&members[0], revision).await?;
@@ -47,13 +82,13 @@ pub(super) async fn judge(cluster: &Cluster, recorder: &Recorder, sum: &mut Sum)
         }
     }
     match replay::check(&history, &changes) {
-        Ok(tally) => sum.not_judged += tally.skipped,
+        Ok(tally) => report.not_judged += tally.skipped,
         Err(violation) => violations.push(violation.to_string()),
     }
     let watches = recorder.watches();
     for one in watches.iter() {
         violations.extend(watch::violations(one, &changes).iter().map(ToString::to_string));
-        sum.events += one.events().count();
+        report.events += one.events().count();
     }
     let leases = recorder.leases();
     let rules =
@@ -67,9 +102,10 @@ pub(super) async fn judge(cluster: &Cluster, recorder: &Recorder, sum: &mut Sum)
         })
     };
     violations.extend(lease::check_together(&changes, is_of_client).err().map(|v| v.to_string()));
-    sum.operations += history.len();
-    sum.leases += leases.len();
-    if violations.is_empty() { Ok(()) } else { Err(io::Error::other(violations.join("\n"))) }
+    report.operations += history.len();
+    report.leases += leases.len();
+    report.violations.extend(violations);
+    Ok(())
 }
 
 /// Compares what all members hold at one revision, which it returns.

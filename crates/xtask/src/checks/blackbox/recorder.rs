@@ -78,6 +78,7 @@ impl Recorder {
                 Some(reply) => (Outcome::Known { returned, reply }, None),
                 // A read changes nothing, whatever became of it.
                 None if matches!(request, Request::Range(_)) => (Outcome::Failed, None),
+                None if wire::is_without_effect(&status) => (Outcome::Failed, None),
                 None => (Outcome::Unknown, None),
             },
         };

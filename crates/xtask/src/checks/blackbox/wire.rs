@@ -46,6 +46,11 @@ pub(super) async fn send(client: &Client, request: &Request) -> Result<Response,
     })
 }
 
+/// Whether a failure says that the request was refused before it was in the log.
+pub(super) fn is_without_effect(status: &Status) -> bool {
+    status.message() == "etcdserver: mvcc: database space exceeded"
+}
+
 /// What a failure says of the state, if it is a refusal by the data model.
 pub(super) fn refusal(status: &Status) -> Option<Reply> {
     let error = match status.message() {

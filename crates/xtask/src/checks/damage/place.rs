@@ -63,6 +63,11 @@ impl Place {
         parts.collect::<Vec<_>>().join("/")
     }
 
+    /// Whether a bit is flipped, which is a damage as often as it is done.
+    pub(crate) fn is_flip(&self) -> bool {
+        matches!(self.kind, Kind::Flipped { .. })
+    }
+
     /// Damages the file of a data directory.
     pub(crate) fn damage(&self, data: &Path) -> io::Result<()> {
         let file = File::options().read(true).write(true).open(data.join(&self.file))?;

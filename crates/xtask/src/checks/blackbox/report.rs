@@ -1,0 +1,147 @@
+//! What was done and judged, in all clusters: for a reader, and as JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::checks::blackbox::fault::Kind;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) seed: u64,
+    /// Why there was no capsule, if there was none.
+    pub(super) refused: Option<String>,
+    /// The sizes of the clusters, and how many there were of each.
+    pub(super) clusters: BTreeMap<usize, usize>,
+    /// For so long members fell.
+    pub(super) length: Duration,
+    pub(super) operations: usize,
+    pub(super) events: usize,
+    pub(super) leases: usize,
+    pub(super) faults: BTreeMap<Kind, u64>,
+    /// How often several kinds were at once.
+    pub(super) at_once: u64,
+    pub(super) not_judged: u64,
+    /// The longest that a cluster took, once nothing befell it, until all members were whole and equal.
+    pub(super) whole_after: Duration,
+    pub(super) violations: Vec<String>,
+}
+
+impl Report {
+    /// What was missing, so that nothing follows from a report without violations.
+    pub(super) fn missing(&self) -> Option<String> {
+        let mut missing = Vec::new();
+        for (what, count) in
+            [("operations", self.operations), ("events", self.events), ("leases", self.leases)]
+        {
+            if count == 0 {
+                missing.push(what);
+            }
+        }
+        if self.faults.is_empty() {
+            missing.push("faults");
+        }
+        (!missing.is_empty()).then(|| format!("too little was seen to judge: no {missing:?}"))
+    }
+
+    /// The kinds of faults that there could not be.
+    pub(super) fn impossible(&self) -> Vec<Kind> {
+        let is_missing = |kind: &Kind| self.refused.is_some() && kind.needs_capsule();
+        Kind::ALL.into_iter().filter(is_missing).collect()
+    }
+
+    fn network(&self) -> &'static str {
+        if self.refused.is_some() { "loopback" } else { "namespaces" }
+    }
+
+    /// For a reader.
+    pub(super) fn summary(&self) -> String {
+        let sizes = self.clusters.iter().map(|(members, count)| format!("{count} of {members}"));
+        let faults = Kind::ALL.into_iter().filter_map(|kind| {
+            self.faults.get(&kind).map(|count| format!("{} {count}", kind.name()))
+        });
+        let mut text = format!(
+            "blackbox: seed {}, clusters: {}, network: {}, {} s of faults: {}; {} times several \
+             kinds at once\n",
+            self.seed,
+            sizes.collect::<Vec<_>>().join(", "),
+            self.network(),
+            self.length.as_secs(),
+            faults.collect::<Vec<_>>().join(", "),
+            self.at_once,
+        );
+        if let Some(refused) = &self.refused {
+            let names = self.impossible().into_iter().map(Kind::name).collect::<Vec<_>>();
+            let names = names.join(", ");
+            text += &format!("blackbox: NOT DONE, as namespaces are not permitted: {names}\n");
+            text += &format!("blackbox: they are refused with: {refused}\n");
+        }
+        text += &format!(
+            "blackbox: {} operations, {} watch events, {} leases, {} violations, {} not judged; whole \
+             and equal {:.1} s after the last fault at most",
+            self.operations,
+            self.events,
+            self.leases,
+            self.violations.len(),
+            self.not_judged,
+            self.whole_after.as_secs_f64(),
+        );
+        text
+    }
+
+    /// The same as JSON.
+    pub(super) fn json(&self) -> Value {
+        let clusters: Map<String, Value> =
+            self.clusters.iter().map(|(n, count)| (format!("of_{n}"), json!(count))).collect();
+        let faults: Map<String, Value> = Kind::ALL
+            .into_iter()
+            .map(|kind| (kind.name().to_owned(), json!(self.faults.get(&kind).unwrap_or(&0))))
+            .collect();
+        let impossible: Vec<&str> = self.impossible().into_iter().map(Kind::name).collect();
+        json!({
+            "seed": self.seed,
+            "network": self.network(),
+            "faults_not_possible": impossible,
+            "clusters": clusters,
+            "seconds_of_faults": self.length.as_secs(),
+            "faults": faults,
+            "several_kinds_at_once": self.at_once,
+            "operations": self.operations,
+            "watch_events": self.events,
+            "leases": self.leases,
+            "violations": self.violations.len(),
+            "not_judged": self.not_judged,
+            "milliseconds_until_whole_at_most": self.whole_after.as_millis() as u64,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_done_is_said() {
+        let mut report = Report { operations: 1, events: 1, leases: 1, ..Report::default() };
+        assert!(report.missing().is_some_and(|missing| missing.contains("faults")));
+        report.faults.insert(Kind::Kill, 2);
+        assert_eq!(report.missing(), None);
+        assert!(!report.summary().contains("NOT DONE"));
+        assert_eq!(report.json()["network"], "namespaces");
+        assert_eq!(report.json()["faults_not_possible"], json!([]));
+        report.refused = Some("Operation not permitted".to_owned());
+        assert!(report.summary().contains("NOT DONE"));
+        assert!(report.summary().contains("partition, one-way loss, random loss, full disk"));
+        assert_eq!(report.json()["network"], "loopback");
+        assert_eq!(report.json()["faults_not_possible"][0], "partition");
+        assert_eq!(
+            report.json()["faults"],
+            json!({
+                "kill": 2, "pause": 0, "flipped bytes": 0, "partition": 0, "one-way loss": 0,
+                "random loss": 0, "delay": 0, "full disk": 0
+            })
+        );
+    }
+}
