@@ -227,6 +227,12 @@ impl MemDisk {
         state.durable.insert(segment, number);
     }
 
+    /// The numbers of the segments as readers see them, whatever goes wrong with calls.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u64> {
+        self.state().visible.keys().copied().collect()
+    }
+
     /// How many data syncs there were.
     #[must_use]
     pub fn syncs(&self) -> u64 {

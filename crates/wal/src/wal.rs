@@ -233,6 +233,13 @@ impl Wal {
         self.batch.frames.len()
     }
 
+    /// Whether the next commit begins a segment, for which the disk needs room; any other writes to
+    /// where there is some already.
+    #[must_use]
+    pub fn needs_room(&self) -> bool {
+        !self.batch.is_empty() && self.room().is_none()
+    }
+
     /// Makes everything appended durable, with one write and one data sync; with none if nothing was.
     ///
     /// # Errors
