@@ -38,6 +38,24 @@ kinds! {
         MachineLost "machine_lost",
         /// Sectors of its log went bad.
         LogDamage "log_damage",
+        /// Sectors of its log rot while it runs.
+        LiveRot "live_rot",
+        /// A write was confirmed and never done.
+        LostWrite "lost_write",
+        /// A write was confirmed and has gone elsewhere.
+        StrayWrite "stray_write",
+        /// A read fails.
+        ReadError "read_error",
+        /// A write, or what else changes files, fails.
+        WriteError "write_error",
+        /// A sync fails.
+        SyncError "sync_error",
+        /// All calls of its disk fail for a while.
+        DiskBroken "disk_broken",
+        /// Its disk is full.
+        DiskFull "disk_full",
+        /// It is damaged, whatever others have left.
+        OverLimit "over_limit",
         /// A process gets no events for a while.
         Pause "pause",
         /// Links from or to the member are cut.
@@ -145,13 +163,26 @@ impl Coverage {
 /// Whether a fault can meet a stage: who is down has no process that could crash or be slow.
 #[must_use]
 pub fn is_due(fault: Fault, stage: Stage) -> bool {
-    let is_of_process = matches!(
-        fault,
-        Fault::Crash | Fault::PowerCut | Fault::Pause | Fault::SlowCpu | Fault::SlowSync
-    );
+    let is_of_whole =
+        matches!(fault, Fault::LiveRot | Fault::LostWrite | Fault::StrayWrite | Fault::OverLimit);
+    let is_of_process = is_of_whole
+        || matches!(
+            fault,
+            Fault::Crash | Fault::PowerCut | Fault::Pause | Fault::SlowCpu | Fault::SlowSync
+        );
+    // Who has only just gone down is damaged then, and whoever heals reads nothing.
+    let is_at_rest = matches!(fault, Fault::LogDamage | Fault::MachineLost);
+    let is_unread = fault == Fault::ReadError && stage == Stage::Healing;
+    // What is lost already is not damaged: nobody could tell what that is worth.
+    let is_known = is_of_whole && matches!(stage, Stage::Rejoining | Stage::Healing);
     // A leader whose syncs are slow has just been given something to sync.
     let is_idle_sync = fault == Fault::SlowSync && stage == Stage::IdleLeader;
-    !(is_idle_sync || is_of_process && stage == Stage::Down)
+    let is_elsewhere = is_at_rest && stage != Stage::Down;
+    !(is_idle_sync
+        || is_unread
+        || is_elsewhere
+        || is_known
+        || is_of_process && stage == Stage::Down)
 }
 
 impl fmt::Display for Coverage {

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use crate::chance::Chance;
+use crate::disk_faults::DiskFaults;
 use crate::graphs::Graph;
 use crate::swarm::{PartitionStyle, Recurring};
 
@@ -25,6 +26,8 @@ pub struct Extremes {
     pub disks: Disks,
     /// What stays broken for good, before everything heals.
     pub partial: Option<Partial>,
+    /// What else goes wrong with disks.
+    pub disk_faults: DiskFaults,
 }
 
 /// Which links work in a phase in which some majority can talk, and all else stays broken.
@@ -143,6 +146,7 @@ impl Extremes {
             processes: Processes::draw(&mut chance.fork()),
             disks: Disks::draw(&mut chance.fork()),
             partial: chance.fork().per_mille(400).then_some(Partial::Drawn),
+            disk_faults: DiskFaults::draw(&mut chance.fork()),
         };
         if any { all } else { Self::none() }
     }
@@ -248,5 +252,6 @@ mod tests {
         some(|e| e.disks.hangs.is_some());
         some(|e| e.disks.gray.is_some());
         some(|e| e.partial.is_some());
+        some(|e| e.disk_faults.errors.is_some());
     }
 }

@@ -22,6 +22,7 @@
 //! - [`quorate_check::invariants`] has one file for each safety property, as seen from inside.
 //! - [`oracle`] judges what clients were told, with [`model`] as the specification; [`history`] has
 //!   it judged a second time, without a look at the log.
+//! - [`disk_faults`] draws what goes wrong with disks, and [`ills`] is what a disk suffers from.
 //! - [`net`], [`clock`], [`storage`], [`process`], [`settings`], [`workload`]: the parts of a run.
 //! - [`watches`]: clients that look on, and are told of all that happens.
 //! - [`coverage`] counts which fault met a member at which point of the protocol.
@@ -29,22 +30,27 @@
 //! # What is not here
 //! No thread, no clock, no order of a hash map. No fault that the product does not promise to
 //! survive: a disk may be lost, but never so many that no quorum has kept its own, and whoever starts
-//! the member again says so.
+//! the member again says so. Except in runs that are *over the limit*: there nobody is asked to go on, and
+//! everybody not to lie ([`disk_faults::OverLimit`]).
 
 pub mod chance;
 pub mod clock;
 pub mod coverage;
+pub mod disk_faults;
 pub mod engine;
 pub mod extremes;
 pub mod graphs;
 pub mod history;
+pub mod ills;
 pub mod json;
 pub mod links;
 pub mod model;
 pub mod net;
 pub mod oracle;
 pub mod parallel;
+mod powered;
 pub mod process;
+mod rot;
 pub mod run;
 pub mod sabotage;
 pub mod scenario;

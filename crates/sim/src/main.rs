@@ -18,8 +18,9 @@ use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
 use quorate_sim::world::Report;
 
-const USAGE: &str = "usage: quorate-sim SEED [--plain]
-       quorate-sim swarm --seeds N [--from S] [--jobs J] [--until-failure] [--coverage] [--json FILE]
+const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit]
+       quorate-sim swarm --seeds N [--from S] [--jobs J] [--over-limit] [--until-failure] [--coverage]
+                         [--json FILE]
        quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J] [--json FILE]
        quorate-sim scenario NAME [--nodes N] [--seeds N] [--jobs J] [--json FILE]
        quorate-sim bench [--seconds S] [--from S] [--json FILE]";
@@ -61,7 +62,7 @@ struct Flags {
 }
 
 impl Flags {
-    const ALONE: [&str; 3] = ["plain", "until-failure", "coverage"];
+    const ALONE: [&str; 4] = ["plain", "over-limit", "until-failure", "coverage"];
 
     fn parse(arguments: &[String]) -> Option<Self> {
         let mut flags = Self::default();
@@ -112,10 +113,15 @@ fn json(pairs: impl IntoIterator<Item = (&'static str, Json)>) -> String {
 }
 
 fn replay(seed: u64, flags: &Flags) -> Option<bool> {
-    if !flags.are_among(&["plain"]) {
+    if !flags.are_among(&["plain", "over-limit"]) {
         return None;
     }
-    let options = if flags.has("plain") { Options::plain(seed) } else { Options::of_seed(seed) };
+    let options = match (flags.has("plain"), flags.has("over-limit")) {
+        (false, false) => Options::of_seed(seed),
+        (true, false) => Options::plain(seed),
+        (false, true) => Options::over_limit(seed),
+        (true, true) => return None,
+    };
     println!("{options}");
     let result = run_with(seed, options, None, Trace::to(|line| println!("{line}")));
     Some(tell(&result))
@@ -131,7 +137,7 @@ fn tell(result: &Result<Report, Box<Failure>>) -> bool {
 }
 
 fn swarm(flags: &Flags) -> Option<bool> {
-    let known = ["seeds", "from", "jobs", "until-failure", "coverage", "json"];
+    let known = ["seeds", "from", "jobs", "over-limit", "until-failure", "coverage", "json"];
     if !flags.are_among(&known) || !flags.values.contains_key("seeds") {
         return None;
     }
@@ -139,7 +145,9 @@ fn swarm(flags: &Flags) -> Option<bool> {
     let start = Instant::now();
     let mut summary = Summary::default();
     let all: Vec<u64> = (from..from.saturating_add(seeds)).collect();
-    let one = |seed: &u64| run(*seed, None, Trace::off());
+    let is_over = flags.has("over-limit");
+    let options = |seed| if is_over { Options::over_limit(seed) } else { Options::of_seed(seed) };
+    let one = |seed: &u64| run_with(*seed, options(*seed), None, Trace::off());
     parallel::in_order(&all, jobs, one, |result| {
         summary.add(&result);
         if let Err(failure) = &result {
@@ -155,6 +163,12 @@ fn swarm(flags: &Flags) -> Option<bool> {
         }
     }
     let written = flags.report(|| summary.to_json(from, wall));
+    if summary.halted + summary.whole > 0 {
+        println!(
+            "over the limit: {} runs came to a halt, {} went on with everything",
+            summary.halted, summary.whole
+        );
+    }
     println!(
         "swarm: {} seeds, {} failures, {:.2} simulated hours, {:.1} seconds",
         summary.runs,

@@ -66,8 +66,12 @@ pub fn run_with(
             format!("panic: {}", text.unwrap_or("with something that is no text"))
         }
     };
-    let is_plain = options == Options::plain(seed);
-    let replay = if is_plain { format!("{seed} --plain") } else { seed.to_string() };
+    let replay = match &options {
+        plain if *plain == Options::plain(seed) => format!("{seed} --plain"),
+        usual if *usual == Options::of_seed(seed) => seed.to_string(),
+        over if *over == Options::over_limit(seed) => format!("{seed} --over-limit"),
+        _ => seed.to_string(),
+    };
     Err(Box::new(Failure { seed, options, at: world.now(), what, replay }))
 }
 

@@ -28,11 +28,17 @@ pub enum Sabotage {
     ResumedLate,
     /// Of what a watcher is told, something is lost on the way, and its stream goes on.
     ResponseLost,
+    /// The host takes a sync that failed for one that was done.
+    SyncErrorsHidden,
+    /// A log that lost something is cut where the loss begins, as if it had never been more.
+    DamageCutAway,
+    /// A member that must not begin with what is left of its disk begins with an empty one.
+    RefusalIgnored,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::DurableBeforeSync,
         Self::LyingDisk,
         Self::VoteForgotten,
@@ -43,5 +49,8 @@ impl Sabotage {
         Self::LossUnsaid,
         Self::ResumedLate,
         Self::ResponseLost,
+        Self::SyncErrorsHidden,
+        Self::DamageCutAway,
+        Self::RefusalIgnored,
     ];
 }

@@ -5,19 +5,35 @@
 //! one did not. Then every sector, length and name that was not synced is lost, kept or torn on its
 //! own.
 
-use std::fmt;
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::fmt;
 
 use quorate_node::Healed;
-use quorate_raft::{Record, Recovered, Remembered};
+use quorate_raft::{Index, Record, Recovered, Remembered, Salvage};
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Damaged, Disk, Fate, MemDisk, Opened, Wal, WalOptions};
+use quorate_wal::{Damaged, Fate, MemDisk, Opened, Scrubbed, Wal, WalOptions};
 
 use crate::chance::Chance;
+use crate::coverage::Fault;
 use crate::engine::SharedEngine;
+use crate::ills::Ills;
+use crate::powered::{Power, PoweredDisk, Written};
 use crate::process::GROUP;
+use crate::rot::{Spoiled, rot, stray};
+
+/// Why storage does not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What the log says.
+    pub what: String,
+    /// Whether its disk failed, as it was told to.
+    pub is_of_disk: bool,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
 
 /// What a member has on disk: the log, and the engine of its machine.
 #[derive(Debug)]
@@ -30,6 +46,14 @@ pub struct Storage {
     damaged: Option<Box<Damaged>>,
     /// Whether the log has been given records that are not committed.
     under_way: bool,
+    /// What the last commit wrote.
+    writes: Vec<Written>,
+    /// What went bad beneath a running log, and may be so still.
+    spoiled: Vec<Spoiled>,
+    /// How many times all of the log was verified since then.
+    rounds: u64,
+    /// Whether a damaged log is cut where the damage begins.
+    cuts: bool,
     /// The machine's engine.
     pub engine: SharedEngine,
 }
@@ -45,34 +69,74 @@ impl Storage {
             wal: None,
             damaged: None,
             under_way: false,
+            writes: Vec::new(),
+            spoiled: Vec::new(),
+            rounds: 0,
+            cuts: false,
             engine: SharedEngine::default(),
         }
     }
 
+    /// The same, on a disk whose calls can fail.
+    #[must_use]
+    pub fn ailing(options: WalOptions) -> Self {
+        let storage = Self::new(options);
+        storage.disk.set_faults(storage.power.ills.clone());
+        storage
+    }
+
+    /// What the disk suffers from.
+    #[must_use]
+    pub fn ills(&self) -> &Ills {
+        &self.power.ills
+    }
+
     /// From now on the disk confirms syncs that it has not done.
     pub fn lie(&self) {
-        self.power.lies.store(true, Ordering::Relaxed);
+        self.power.lie();
+    }
+
+    /// From now on syncs that fail are confirmed.
+    pub fn hide_failures(&self) {
+        self.power.hide_failures();
+    }
+
+    /// From now on a damaged log is cut where the damage begins.
+    pub fn cut_damage(&mut self) {
+        self.cuts = true;
+    }
+
+    fn trouble(&self, what: &impl fmt::Display) -> Trouble {
+        Trouble { what: what.to_string(), is_of_disk: self.power.ills.has_failed() }
     }
 
     /// Opens the log, as a process does when it starts.
     ///
     /// # Errors
     /// What the log can't read.
-    pub fn open(&mut self) -> Result<Remembered, String> {
-        self.power.calls_left.store(u64::MAX, Ordering::Relaxed);
+    pub fn open(&mut self) -> Result<Remembered, Trouble> {
+        self.power.lasts(u64::MAX);
         let disk = Box::new(PoweredDisk { disk: self.disk.clone(), power: self.power.clone() });
-        match Wal::open(disk, self.options).map_err(|error| error.to_string())? {
+        match Wal::open(disk, self.options).map_err(|error| self.trouble(&error))? {
             Opened::Whole(wal, mut groups) => {
                 self.wal = Some(*wal);
                 Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
             }
             Opened::Damaged(damaged) => {
-                let remembered = remembered(&damaged);
+                let mut remembered = remembered(&damaged);
+                let mut dropped_after = None;
+                if let Remembered::Damaged(salvage) = &remembered
+                    && self.cuts
+                {
+                    let recovered = sound_part(salvage);
+                    dropped_after = Some(last_of(&recovered));
+                    remembered = Remembered::Whole(recovered);
+                }
                 if let Remembered::Whole(recovered) = &remembered {
                     // What was damaged is not needed.
-                    let log = recovered.clone().into();
+                    let log = quorate_wal::Healed { recovered: recovered.clone(), dropped_after };
                     let wal = damaged.heal([(GROUP, log)].into());
-                    self.wal = Some(wal.map_err(|error| error.to_string())?);
+                    self.wal = Some(wal.map_err(|error| self.trouble(&error))?);
                 } else {
                     self.damaged = Some(damaged);
                 }
@@ -86,7 +150,9 @@ impl Storage {
     /// # Errors
     /// As for [`Storage::open`].
     pub fn look(&self) -> Result<Remembered, String> {
-        match Wal::open(Box::new(self.disk.copy()), self.options) {
+        let copy = self.disk.copy();
+        copy.set_faults(self.power.ills.lasting());
+        match Wal::open(Box::new(copy), self.options) {
             Ok(Opened::Whole(_, mut groups)) => {
                 Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
             }
@@ -99,25 +165,27 @@ impl Storage {
     ///
     /// # Errors
     /// If the log fails, or contradicts it.
-    pub fn heal(&mut self, healed: &Healed) -> Result<(), String> {
+    pub fn heal(&mut self, healed: &Healed) -> Result<(), Trouble> {
         if let Some(damaged) = self.damaged.take() {
             let Healed { recovered, dropped_after, .. } = healed.clone();
             let log = quorate_wal::Healed { recovered, dropped_after };
-            let wal = damaged.heal([(GROUP, log)].into()).map_err(|error| error.to_string())?;
-            self.wal = Some(wal);
+            let wal = damaged.heal([(GROUP, log)].into());
+            self.wal = Some(wal.map_err(|error| self.trouble(&error))?);
             return Ok(());
         }
-        let records = healed.records.clone().ok_or("a log that is whole was healed as damaged")?;
+        let records = healed.records.clone();
+        let records =
+            records.ok_or_else(|| self.trouble(&"a log that is whole was healed as damaged"))?;
         for record in records {
             self.wal().append(GROUP, &record);
         }
-        self.wal().commit().map_err(|error| error.to_string())
+        self.wal().commit().map_err(|error| self.trouble(&error))
     }
 
     /// Damages some sectors of the log, of a member that is down. Returns what the disk was like before.
     pub fn damage(&mut self, chance: &mut Chance) -> MemDisk {
         let before = self.disk.copy();
-        let segments = self.disk.segments().expect("a disk in memory can be read");
+        let segments = self.disk.numbers();
         if segments.is_empty() || chance.per_mille(100) {
             // Only one of the two copies of what the end of the log is, and nothing besides.
             let slot = usize::from(chance.per_mille(500));
@@ -132,7 +200,90 @@ impl Storage {
 
     /// The disk is as it was before it was damaged.
     pub fn undo(&mut self, before: MemDisk) {
+        before.set_faults(self.power.ills.clone());
         self.disk = before;
+    }
+
+    /// So many sectors of a thousand go bad in the whole log of a member that is down.
+    pub fn devastate(&mut self, per_mille: u64, chance: &mut Chance) {
+        for segment in self.disk.numbers() {
+            self.disk.damage(segment, |bytes| {
+                for sector in bytes.chunks_mut(SECTOR_BYTES) {
+                    if chance.per_mille(per_mille) {
+                        spoil(sector, chance);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Sectors rot beneath a running log. What the mark beside it said by then has reached the disk: that it is
+    /// lost as well is a fault too many.
+    pub fn rot(&mut self, chance: &mut Chance) {
+        self.settle();
+        self.spoiled = rot(&self.disk, &self.power.ills, chance);
+        self.rounds = 0;
+    }
+
+    /// Something that the last commit wrote is not where it should be. Says what became of it; nothing if there
+    /// is no such write.
+    pub fn stray(&mut self, chance: &mut Chance) -> Option<Fault> {
+        self.settle();
+        let (fault, spoiled) = stray(&self.disk, &self.writes, chance)?;
+        self.spoiled = spoiled;
+        self.rounds = 0;
+        Some(fault)
+    }
+
+    /// Whether what went bad beneath a running log is still there.
+    #[must_use]
+    pub fn is_spoiled(&self) -> bool {
+        self.spoiled.iter().any(|spoiled| spoiled.is_there(&self.disk, &self.power.ills))
+    }
+
+    /// What went bad beneath a running log is as it was.
+    pub fn put_right(&mut self) {
+        for spoiled in self.spoiled.drain(..).rev() {
+            spoiled.put_right(&self.disk, &self.power.ills);
+        }
+    }
+
+    /// Whether the next commit needs room on the disk, and there is none.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        self.power.ills.is_full() && self.wal.as_ref().is_some_and(Wal::needs_room)
+    }
+
+    /// Verifies the next piece of a running log, if it has nothing else to do. Returns what came of it, and
+    /// the bytes that the log takes.
+    ///
+    /// # Errors
+    /// If the log fails, or has been over damage more than once.
+    pub fn scrub(&mut self, piece_bytes: usize) -> Result<Option<(Scrubbed, u64)>, Trouble> {
+        let is_idle = !self.under_way && !self.power.ills.is_full();
+        let Some(wal) = self.wal.as_mut().filter(|_| is_idle) else { return Ok(None) };
+        let scrubbed = wal.scrub(piece_bytes);
+        let bytes = wal.stats().bytes;
+        let scrubbed = scrubbed.map_err(|error| self.trouble(&error))?;
+        self.rounds += u64::from(scrubbed.is_round);
+        // The first round may have been under way.
+        if self.rounds >= 2 && self.is_spoiled() {
+            let what = format!("it was verified and is damaged: {:?}", self.spoiled);
+            return Err(Trouble { what, is_of_disk: false });
+        }
+        Ok(Some((scrubbed, bytes)))
+    }
+
+    /// The log is not to be used any more: what is left of it is no good, or its disk has failed.
+    pub fn close(&mut self) {
+        (self.wal, self.damaged, self.under_way) = (None, None, false);
+        self.writes.clear();
+    }
+
+    /// The process ends because its disk has failed. The system goes on, and has in its cache what it had.
+    pub fn end(&mut self) {
+        self.close();
+        self.engine.crash();
     }
 
     /// The mark beside the log has reached the disk, as it does by itself after a while.
@@ -155,10 +306,12 @@ impl Storage {
     /// The batch is durable.
     ///
     /// # Errors
-    /// If the log fails. This disk never does.
-    pub fn sync(&mut self) -> Result<(), String> {
+    /// If the log fails.
+    pub fn sync(&mut self) -> Result<(), Trouble> {
         self.under_way = false;
-        self.wal().commit().map_err(|error| error.to_string())?;
+        self.power.take_writes();
+        self.wal().commit().map_err(|error| self.trouble(&error))?;
+        self.writes = self.power.take_writes();
         self.wal().mark();
         Ok(())
     }
@@ -169,11 +322,12 @@ impl Storage {
             && self.under_way
         {
             // A commit makes two to six calls; most crashes hit it early.
-            self.power.calls_left.store(chance.below(7), Ordering::Relaxed);
+            self.power.lasts(chance.below(7));
             let _ = wal.commit();
+            // Of the ills it met some, and nobody will ask.
+            self.power.ills.take_failure();
         }
-        self.damaged = None;
-        self.under_way = false;
+        self.close();
         let (kept, torn) = (chance.below(1_000), chance.below(500));
         self.disk.crash(|_| {
             if chance.per_mille(torn) {
@@ -194,6 +348,18 @@ fn remembered(damaged: &Damaged) -> Remembered {
     left.unwrap_or_else(|| Remembered::Forgotten(Recovered::default()))
 }
 
+/// What a log holds before its first gap.
+fn sound_part(salvage: &Salvage) -> Recovered {
+    let Salvage { hard_state, base, entries, lost, .. } = salvage.clone();
+    let end = lost.first().map_or(Index(u64::MAX), |lost| lost.first);
+    let entries = entries.into_iter().filter(|entry| entry.id.index < end).collect();
+    Recovered { hard_state, base, entries }
+}
+
+fn last_of(recovered: &Recovered) -> Index {
+    recovered.entries.last().map_or(recovered.base, |entry| entry.id).index
+}
+
 /// A sector goes bad: zeros, other bytes, or a flipped bit. Where there is nothing, nothing is spoiled.
 fn spoil(bytes: &mut [u8], chance: &mut Chance) {
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -207,98 +373,6 @@ fn spoil(bytes: &mut [u8], chance: &mut Chance) {
         0 => sector.fill(0),
         1 => sector.iter_mut().for_each(|byte| *byte = chance.below(256) as u8),
         _ => sector[chance.position(sector.len())] ^= 1 << chance.below(8),
-    }
-}
-
-/// How much longer a disk has power, and whether it tells the truth.
-#[derive(Clone, Debug)]
-struct Power {
-    calls_left: Arc<AtomicU64>,
-    lies: Arc<AtomicBool>,
-}
-
-impl Default for Power {
-    fn default() -> Self {
-        Self { calls_left: Arc::new(AtomicU64::new(u64::MAX)), lies: Arc::default() }
-    }
-}
-
-/// A disk that stops in the midst of a commit.
-struct PoweredDisk {
-    disk: MemDisk,
-    power: Power,
-}
-
-impl fmt::Debug for PoweredDisk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.disk.fmt(f)
-    }
-}
-
-impl PoweredDisk {
-    fn call(&self) -> io::Result<()> {
-        let left = self.power.calls_left.load(Ordering::Relaxed);
-        if left == 0 {
-            return Err(io::Error::other("there is no power"));
-        }
-        self.power.calls_left.store(left - 1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn lies(&self) -> bool {
-        self.power.lies.load(Ordering::Relaxed)
-    }
-}
-
-impl Disk for PoweredDisk {
-    fn segments(&mut self) -> io::Result<Vec<u64>> {
-        self.disk.segments()
-    }
-
-    fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
-        self.call()?;
-        self.disk.create(segment, bytes)
-    }
-
-    fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
-        self.disk.read(segment, bytes_max)
-    }
-
-    fn length(&mut self, segment: u64) -> io::Result<u64> {
-        self.disk.length(segment)
-    }
-
-    fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        self.disk.read_part(segment, offset, bytes)
-    }
-
-    fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.call()?;
-        self.disk.write(segment, offset, bytes)
-    }
-
-    fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
-        self.call()?;
-        if self.lies() { Ok(()) } else { self.disk.sync_segment(segment) }
-    }
-
-    fn sync_directory(&mut self) -> io::Result<()> {
-        self.call()?;
-        self.disk.sync_directory()
-    }
-
-    fn remove(&mut self, segment: u64) -> io::Result<()> {
-        self.call()?;
-        self.disk.remove(segment)
-    }
-
-    fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
-        self.call()?;
-        self.disk.write_mark(slot, bytes)
-    }
-
-    fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
-        self.disk.read_mark(slot)
     }
 }
 

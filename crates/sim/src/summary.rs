@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::coverage::{Coverage, Fault, Stage, is_due};
+use crate::disk_faults::{DiskCounts, Ending};
 use crate::json::Json;
 use crate::net::NetCounts;
 use crate::oracle::Tally;
@@ -35,12 +36,20 @@ pub struct Summary {
     pub snapshots: u64,
     /// See `leaders`.
     pub rejoined: u64,
-    /// Members that got back what their storage had lost.
+    /// Members whose storage was damaged, and how many of them healed.
+    pub damaged: u64,
+    /// See `damaged`.
     pub healed: u64,
     /// Operations in the histories that were judged again as clients see them.
     pub judged_again: u64,
     /// Histories for which that search took too long, so that nothing is known.
     pub not_judged_again: u64,
+    /// What became of what went wrong with disks.
+    pub disks: DiskCounts,
+    /// Runs with damage beyond the limit that came to a halt, and those in which all was found again.
+    pub halted: u64,
+    /// See `halted`.
+    pub whole: u64,
     /// The longest that a majority that could talk took for a write while all else stayed broken.
     pub worked_after: Duration,
 }
@@ -78,9 +87,13 @@ impl Summary {
         self.leaders += report.leaders;
         self.snapshots += report.snapshots;
         self.rejoined += report.rejoined;
+        self.damaged += report.damaged;
         self.healed += report.healed;
         self.judged_again += report.second_opinion.operations;
         self.not_judged_again += u64::from(report.second_opinion.gave_up);
+        self.disks.add(&report.disks);
+        self.halted += u64::from(report.ending == Some(Ending::Halted));
+        self.whole += u64::from(report.ending == Some(Ending::Whole));
         self.worked_after = self.worked_after.max(report.worked_after.unwrap_or_default());
     }
 
@@ -140,9 +153,12 @@ impl Summary {
             ("leaders", Json::Number(self.leaders)),
             ("snapshots", Json::Number(self.snapshots)),
             ("rejoined", Json::Number(self.rejoined)),
+            ("damaged", Json::Number(self.damaged)),
             ("healed", Json::Number(self.healed)),
             ("operations_judged_again", Json::Number(self.judged_again)),
             ("histories_not_judged_again", Json::Number(self.not_judged_again)),
+            ("disks", numbers(&self.disks.each())),
+            ("over_limit", numbers(&[("halted", self.halted), ("whole", self.whole)])),
             ("faults", Json::object(faults)),
             ("coverage", Json::object(meetings)),
             ("coverage_missing", Json::List(missing.collect())),

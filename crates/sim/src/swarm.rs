@@ -10,6 +10,7 @@ use core::fmt;
 use std::time::Duration;
 
 use crate::chance::Chance;
+use crate::disk_faults::{DiskFaults, OverLimit};
 use crate::extremes::Extremes;
 use crate::watches::Watches;
 
@@ -144,6 +145,9 @@ const EXTREMES: u64 = 0x65_7874_7265_6d65;
 /// The same for whether a seed is a turmoil.
 const TURMOIL: u64 = 0x74_7572_6d6f_696c;
 
+/// The same for damage beyond the limit, where somebody asks for it.
+const OVER_LIMIT: u64 = 0x6f_7665_725f_6c69;
+
 /// Of a thousand seeds, how many are a turmoil.
 const TURMOIL_PER_MILLE: u64 = 150;
 
@@ -165,11 +169,28 @@ impl Options {
         let sync_mean = extremes.disks.sync_mean.unwrap_or(plain.sync_mean);
         let options = Self { sync_mean, extremes, watches: Watches::of_seed(seed), ..plain };
         let mut turmoil = Chance::new(seed ^ TURMOIL);
-        if turmoil.per_mille(TURMOIL_PER_MILLE) {
+        let options = if turmoil.per_mille(TURMOIL_PER_MILLE) {
             options.in_turmoil(&mut turmoil)
         } else {
             options
+        };
+        match options.extremes.disk_faults.over_limit {
+            Some(over_limit) => options.beyond(over_limit),
+            None => options,
         }
+    }
+
+    /// The options of a seed, with damage beyond what can be survived.
+    #[must_use]
+    pub fn over_limit(seed: u64) -> Self {
+        Self::of_seed(seed).beyond(OverLimit::draw(&mut Chance::new(seed ^ OVER_LIMIT)))
+    }
+
+    /// With damage beyond what can be survived, and without what would ask for progress after it.
+    fn beyond(self, over_limit: OverLimit) -> Self {
+        let disk_faults = DiskFaults { over_limit: Some(over_limit), ..self.extremes.disk_faults };
+        let extremes = Extremes { partial: None, disk_faults, ..self.extremes };
+        Self { core_first: false, extremes, ..self }
     }
 
     /// A small cluster in which nobody leads for long: elections follow one another within a few
@@ -194,6 +215,15 @@ impl Options {
             // Beside a lost disk, damage on another is often a fault too many: an entry that was never
             // committed can't be given up, since nobody knows what the lost disk had acknowledged.
             damage: None,
+            extremes: Extremes {
+                disk_faults: DiskFaults {
+                    strays: None,
+                    rot: None,
+                    over_limit: None,
+                    ..self.extremes.disk_faults
+                },
+                ..self.extremes
+            },
             members: *chance.pick(&[3, 3, 3, 5, 5]),
             clients: chance.between(4, 10),
             keys: chance.between(1, 4),

@@ -13,12 +13,14 @@
 //! that, any majority whose members can talk, whatever the other links and members do.
 //!
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
-//! ask for), `clients.rs` (requests), `watchers.rs` (who looks on), `faults.rs`, `extremes.rs` and `damage.rs` (the first phase),
+//! ask for), `clients.rs` (requests), `watchers.rs` (who looks on), `faults.rs`, `extremes.rs`,
+//! `damage.rs` and `disks.rs` (the first phase),
 //! `liveness.rs` and `partial.rs` (the second).
 
 mod clients;
 mod damage;
 mod direct;
+mod disks;
 mod extremes;
 mod faults;
 mod liveness;
@@ -42,6 +44,7 @@ use quorate_wal::WalOptions;
 use crate::chance::Chance;
 use crate::clock::{Clock, RIGHT_PPM};
 use crate::coverage::Coverage;
+use crate::disk_faults::{DiskCounts, Ending};
 use crate::history::SecondOpinion;
 use crate::net::{Net, NetCounts};
 use crate::oracle::{Oracle, RequestId, Tally};
@@ -54,6 +57,7 @@ use crate::trace::Trace;
 use crate::watches::WatchCounts;
 use crate::workload::Workload;
 
+use disks::DiskEvent;
 use partial::Vigil;
 use place::Place;
 use watchers::Watching;
@@ -91,6 +95,7 @@ enum Event {
     RestoreCpu { node: NodeId },
     HangDisk,
     DiskAnswers { node: NodeId },
+    Disk(DiskEvent),
     Transfer,
     Compact,
     PhaseEnds,
@@ -173,6 +178,10 @@ pub struct Report {
     pub worked_after: Option<Duration>,
     /// The member with the slow disk, if there was one.
     pub gray: Option<NodeId>,
+    /// What became of what went wrong with disks.
+    pub disks: DiskCounts,
+    /// How it ended, if there was damage beyond the limit.
+    pub ending: Option<Ending>,
     /// Which faults there were, and what they met.
     pub coverage: Coverage,
     /// What watchers were told.
@@ -190,6 +199,8 @@ pub struct World {
     chance: Chance,
     /// Decides what the extremes add.
     extreme: Chance,
+    /// Decides what goes wrong with disks.
+    rot: Chance,
     now: Duration,
     heap: BinaryHeap<Reverse<Scheduled>>,
     numbered: u64,
@@ -219,8 +230,24 @@ pub struct World {
 
 type Outcome = Result<(), Violation>;
 
-fn wal_options(options: &Options) -> WalOptions {
-    WalOptions { segment_bytes: options.segment_bytes, record_bytes_max: options.record_bytes_max }
+/// Tells the source of what goes wrong with disks from the others of a seed.
+const ROT: u64 = 0x0072_6f74;
+
+/// An empty disk for a member.
+fn storage_of(options: &Options, sabotage: Option<Sabotage>) -> Storage {
+    let wal = WalOptions {
+        segment_bytes: options.segment_bytes,
+        record_bytes_max: options.record_bytes_max,
+    };
+    let is_sound = options.extremes.disk_faults.is_none();
+    let mut storage = if is_sound { Storage::new(wal) } else { Storage::ailing(wal) };
+    match sabotage {
+        Some(Sabotage::LyingDisk) => storage.lie(),
+        Some(Sabotage::SyncErrorsHidden) => storage.hide_failures(),
+        Some(Sabotage::DamageCutAway) => storage.cut_damage(),
+        _ => {}
+    }
+    storage
 }
 
 impl World {
@@ -232,7 +259,6 @@ impl World {
         let _ = chance.fork();
         let mut extreme = Chance::new(!seed);
         let members: Vec<NodeId> = (0..options.members).map(node_id).collect();
-        let wal_options = wal_options(&options);
         let places: BTreeMap<NodeId, Place> = members
             .iter()
             .map(|&id| {
@@ -244,16 +270,13 @@ impl World {
                     RIGHT_PPM + drift - options.clock_drift_ppm
                 };
                 let place = Place::new(
-                    Storage::new(wal_options),
+                    storage_of(&options, sabotage),
                     Settings::common(&options),
                     Clock::new(origin, ppm),
                 );
                 (id, place)
             })
             .collect();
-        if sabotage == Some(Sabotage::LyingDisk) {
-            places.values().for_each(|place| place.storage.lie());
-        }
         Self {
             net: Net::new(members.clone(), &options, chance.fork(), extreme.fork()),
             workload: Workload::new(&options, chance.fork()),
@@ -292,12 +315,15 @@ impl World {
                 worked_after: None,
                 gray: None,
                 watches: WatchCounts::default(),
+                disks: DiskCounts::default(),
+                ending: None,
                 coverage: Coverage::default(),
                 net: NetCounts::default(),
                 fingerprint: seed,
             },
             chance,
             extreme,
+            rot: Chance::new(seed ^ ROT),
         }
     }
 
@@ -343,6 +369,7 @@ impl World {
         }
         self.begin_extremes();
         self.begin_watchers();
+        self.begin_disk_faults();
         self.schedule(self.options.faulty_for, Event::PhaseEnds);
         Ok(())
     }
@@ -478,6 +505,7 @@ impl World {
             Event::RestoreCpu { node } => self.restore_cpu(node),
             Event::HangDisk => self.hang_disk(),
             Event::DiskAnswers { node } => self.disk_answers(node),
+            Event::Disk(event) => self.disk_event(event)?,
             Event::Transfer => self.transfer(),
             Event::Compact => self.compact(),
             Event::PhaseEnds => self.phase_ends()?,

@@ -27,7 +27,7 @@ impl World {
         let place = &self.places[&node];
         // That the mark of what was just written is lost in the same crash is a fault too many, and so it is of
         // a member that is down already: its crash may have taken the mark.
-        if place.is_whole() && place.process.is_some() {
+        if place.is_sound() && place.process.is_some() {
             self.places[&node].storage.settle();
             self.crash(node)?;
             if self.chance.per_mille(700) {
@@ -78,7 +78,7 @@ impl World {
         self.damaged(node, true)
     }
 
-    fn damaged(&mut self, node: NodeId, machine: bool) -> Outcome {
+    pub(super) fn damaged(&mut self, node: NodeId, machine: bool) -> Outcome {
         self.place(node).damaged = true;
         self.report.damaged += 1;
         let what = if machine { "its machine" } else { "sectors of its log" };
@@ -90,13 +90,13 @@ impl World {
     /// to know, and what the damaged ones lack, another has to have.
     pub(super) fn can_lose_disk(&self, node: NodeId) -> bool {
         let others = self.places.iter().filter(|(id, _)| **id != node);
-        let whole = others.filter(|(_, place)| place.is_whole()).count();
-        whole > self.places.len() / 2 && self.is_survivable(Some(node))
+        let sound = others.filter(|(_, place)| place.is_sound()).count();
+        sound > self.places.len() / 2 && self.is_survivable(Some(node))
     }
 
     /// Whether everybody who lacks something can get it from another, once this member has lost
     /// everything.
-    fn is_survivable(&self, gone: Option<NodeId>) -> bool {
+    pub(super) fn is_survivable(&self, gone: Option<NodeId>) -> bool {
         let cluster = self.invariants.cluster();
         let membership = Membership::of_voters(self.ids());
         let holders: Vec<Holder> = self
@@ -105,8 +105,9 @@ impl World {
             .filter(|(id, place)| Some(**id) != gone && !place.rejoining)
             .map(|(id, place)| {
                 let log = match place.process {
-                    // A member that heals has its disk as it was.
-                    Some(_) if !place.damaged => {
+                    // A member that heals has its disk as it was, and one that runs on a disk that is spoiled
+                    // may crash before it knows.
+                    Some(_) if place.is_sound() => {
                         Remembered::Whole(cluster.member(*id).durable.clone())
                     }
                     _ => place

@@ -149,6 +149,7 @@ impl World {
             self.schedule_turn(node);
         }
         self.thaw_clock(node);
+        self.end_disk_faults(node);
         self.disk_answers(node);
         if was_slow {
             self.sync_soon(node);

@@ -6,6 +6,7 @@ use quorate_check::Violation;
 use quorate_raft::NodeId;
 
 use super::{Event, Outcome, Phase, World};
+use crate::disk_faults::Ending;
 
 impl World {
     /// The time of faults is over, or the first part of what comes after it.
@@ -116,9 +117,14 @@ impl World {
                 }
                 Phase::Quiet => {
                     self.compare_states()?;
+                    self.ended_as(Ending::Whole);
                     return Ok(true);
                 }
             }
+        } else if self.now >= self.phase_ends && self.is_over_limit() {
+            self.halt()?;
+            self.ended_as(Ending::Halted);
+            return Ok(true);
         } else if self.now >= self.phase_ends {
             return Err(Violation::new("liveness", self.what_is_missing()));
         }

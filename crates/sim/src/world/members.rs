@@ -7,10 +7,10 @@ use quorate_check::cluster::{self, Fact};
 use quorate_mvcc::engine::Engine as _;
 use quorate_node::{Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input, NodeConfig};
 use quorate_raft::{
-    AppendReply, Body, EntryId, Membership, NodeId, Record, Recovered, Remembered, Salvage, Time,
+    AppendReply, Body, EntryId, Membership, NodeId, Record, Recovered, Salvage, Time,
 };
 
-use super::{Event, Outcome, World, wal_options};
+use super::{Event, Outcome, World, storage_of};
 use crate::coverage::{Fault, Stage};
 use crate::engine::MachineOptions;
 use crate::model::Request;
@@ -19,7 +19,6 @@ use crate::oracle::RequestId;
 use crate::process::{Begin, GROUP, Outbox, Process};
 use crate::sabotage::Sabotage;
 use crate::settings::Settings;
-use crate::storage::Storage;
 
 impl World {
     pub(super) fn start(&mut self, id: NodeId) -> Outcome {
@@ -46,17 +45,20 @@ impl World {
             ring_bytes: self.options.watches.map(|watches| watches.ring_bytes),
         };
         let place = self.place(id);
-        let remembered = place
-            .storage
-            .open()
-            .map_err(|error| Violation::new("recovery", format!("{id} can't start: {error}")))?;
         let machine = place.storage.engine.durable();
-        let mut begin = begin(remembered, machine);
+        let opened = place.storage.open();
+        self.note_failure(id);
+        let remembered = match opened {
+            Ok(remembered) => remembered,
+            Err(trouble) => return self.cannot_start(id, &trouble),
+        };
+        let Some(mut begin) = self.how_to_begin(id, remembered, machine)? else { return Ok(()) };
         if let Begin::Whole(recovered) = &mut begin
             && sabotage == Some(Sabotage::VoteForgotten)
         {
             recovered.hard_state.vote = None;
         }
+        let place = self.place(id);
         let local = place.clock.read(now);
         let process = Process::start(
             config,
@@ -72,6 +74,8 @@ impl World {
         place.process = Some(process);
         place.processes += 1;
         place.machine_durable = applied;
+        place.waits_for_room = false;
+        self.begin_scrubbing(id);
         match begin {
             Begin::Whole(recovered) => self.started(id, &recovered, applied)?,
             Begin::Healing(salvage) => self.trace.line(now, || {
@@ -94,9 +98,12 @@ impl World {
 
     /// What a member has healed to is on its disk now.
     pub(super) fn healed(&mut self, id: NodeId, healed: &Healed) -> Outcome {
+        let written = self.place(id).storage.heal(healed);
+        self.note_failure(id);
+        if let Err(trouble) = written {
+            return self.fails(id, "heal its log", &trouble);
+        }
         let place = self.place(id);
-        let written = place.storage.heal(healed);
-        written.map_err(|error| Violation::new("healing", format!("at {id}: {error}")))?;
         let process = place.process.as_mut().expect("it is the current process");
         process.healed();
         let applied = process.durable();
@@ -114,6 +121,14 @@ impl World {
             return Ok(());
         }
         place.storage.crash(&mut chance);
+        self.report.crashes += 1;
+        self.trace.line(now, || format!("{id} crashes"));
+        self.stopped(id)
+    }
+
+    /// A process has ended, and everybody who waited for it waits in vain.
+    pub(super) fn stopped(&mut self, id: NodeId) -> Outcome {
+        let place = self.place(id);
         place.stage = Stage::Down;
         place.wake_at = None;
         place.turn_scheduled = false;
@@ -123,8 +138,6 @@ impl World {
                 self.net.forget(envelope.from, envelope.to);
             }
         }
-        self.report.crashes += 1;
-        self.trace.line(now, || format!("{id} crashes"));
         self.watchers_lose(id)?;
         for client in 0..self.workload.clients().len() {
             if let Some((request, at)) = self.workload.client_mut(client).waits_for
@@ -142,23 +155,17 @@ impl World {
                 self.oracle.lost(request);
             }
         }
-        self.invariants.observe(Fact::Stopped { node: id })
+        self.invariants.observe(Fact::Stopped { node: id })?;
+        self.come_to_light(id)
     }
 
     /// A member that is down loses its disk, and gets an empty one.
     pub(super) fn wipe(&mut self, id: NodeId) -> Outcome {
-        let (now, options) = (self.now, wal_options(&self.options));
-        let (lies, unsaid) = match self.sabotage {
-            Some(Sabotage::LyingDisk) => (true, false),
-            Some(Sabotage::LossUnsaid) => (false, true),
-            _ => (false, false),
-        };
+        let (now, storage) = (self.now, storage_of(&self.options, self.sabotage));
+        let unsaid = self.sabotage == Some(Sabotage::LossUnsaid);
         let place = self.place(id);
         assert!(place.process.is_none(), "{id} runs on the disk that is to be lost");
-        place.storage = Storage::new(options);
-        if lies {
-            place.storage.lie();
-        }
+        place.storage = storage;
         place.rejoining = !unsaid;
         place.damaged = false;
         place.hung = None;
@@ -357,11 +364,15 @@ impl World {
     }
 
     pub(super) fn synced(&mut self, node: NodeId) -> Outcome {
+        if self.waits_for_room(node) {
+            return Ok(());
+        }
+        let synced = self.place(node).storage.sync();
+        self.note_failure(node);
+        if let Err(trouble) = synced {
+            return self.fails(node, "sync", &trouble);
+        }
         let place = self.place(node);
-        place
-            .storage
-            .sync()
-            .map_err(|error| Violation::new("log", format!("{node} can't sync: {error}")))?;
         let process = place.process.as_mut().expect("it is the current process");
         let (seq, records) = process.synced();
         process.post(Input::Durable { group: GROUP, seq });
@@ -462,19 +473,6 @@ impl World {
         self.machine_moved(node)?;
         self.schedule_turn(node);
         Ok(())
-    }
-}
-
-/// How a member begins with what is on its disk.
-fn begin(remembered: Remembered, machine: EntryId) -> Begin {
-    match remembered {
-        Remembered::Whole(recovered) if recovered.base.index <= machine.index => {
-            Begin::Whole(recovered)
-        }
-        // Its machine is gone, and its log does not tell all.
-        Remembered::Whole(recovered) => Begin::Healing(recovered.into()),
-        Remembered::Damaged(salvage) => Begin::Healing(salvage),
-        Remembered::Forgotten(_) => unreachable!("the log says so only when it is damaged"),
     }
 }
 

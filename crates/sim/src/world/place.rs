@@ -19,6 +19,8 @@ pub(super) struct Place {
     pub(super) rejoining: bool,
     /// Whether what is on the disk was damaged and is not healed.
     pub(super) damaged: bool,
+    /// Whether a commit waits for room on the disk.
+    pub(super) waits_for_room: bool,
     /// Counts the processes that ran here.
     pub(super) processes: u64,
     /// What the last of them was started with.
@@ -51,6 +53,7 @@ impl Place {
             process: None,
             rejoining: false,
             damaged: false,
+            waits_for_room: false,
             processes: 0,
             settings,
             clock,
@@ -70,6 +73,11 @@ impl Place {
     /// Whether it has everything that it ever promised to keep.
     pub(super) fn is_whole(&self) -> bool {
         !self.rejoining && !self.damaged
+    }
+
+    /// The same, and so has its disk, as far as anybody could know.
+    pub(super) fn is_sound(&self) -> bool {
+        self.is_whole() && !self.storage.is_spoiled()
     }
 
     /// What the member is about, as its process says.

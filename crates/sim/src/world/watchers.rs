@@ -16,6 +16,7 @@ use quorate_raft::NodeId;
 
 use super::{Event, Outcome, Phase, World};
 use crate::chance::Chance;
+use crate::disk_faults::Ending;
 use crate::process::Process;
 use crate::sabotage::Sabotage;
 use crate::watches::{WatchClient, WatchCounts, Watches};
@@ -272,7 +273,7 @@ impl World {
         let model = self.oracle.model();
         let mut changes = Changes::new(model.events().iter().cloned())?;
         changes.compacted(model.compacted());
-        let at_rest = self.phase == Phase::Quiet;
+        let at_rest = self.phase == Phase::Quiet && self.report.ending != Some(Ending::Halted);
         for (number, watcher) in self.watching.clients.iter_mut().enumerate() {
             watcher.judge(&changes, at_rest).map_err(|violation| {
                 let what = format!("watcher {number}: {}", violation.what);

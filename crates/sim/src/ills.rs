@@ -1,0 +1,254 @@
+//! What a disk suffers from at the moment: calls that fail, sectors that can't be read, no room.
+//!
+//! The world says what goes wrong and when; the disk asks before each call. Whoever fails a call is
+//! noted, so that the world can tell a disk that failed as it was told to from a log that is at fault.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quorate_wal::memory::SECTOR_BYTES;
+use quorate_wal::{Call, Fault, Faults};
+
+/// A call that is to fail once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// A read, of a whole segment or of a part of it.
+    Read,
+    /// A write, of which nothing is written.
+    Write,
+    /// A write, of which so many bytes are written.
+    ShortWrite(usize),
+    /// The sync of a segment.
+    Sync,
+    /// The sync of the directory.
+    SyncDirectory,
+    /// The creation of a segment.
+    Create,
+    /// The removal of a segment.
+    Remove,
+}
+
+impl Failing {
+    fn meets(self, call: Call) -> bool {
+        matches!(
+            (self, call),
+            (Self::Read, Call::Read { .. } | Call::ReadPart { .. })
+                | (Self::Write | Self::ShortWrite(_), Call::Write { .. })
+                | (Self::Sync, Call::SyncSegment { .. })
+                | (Self::SyncDirectory, Call::SyncDirectory)
+                | (Self::Create, Call::Create { .. })
+                | (Self::Remove, Call::Remove { .. })
+        )
+    }
+
+    fn fault(self) -> Fault {
+        match self {
+            Self::ShortWrite(written) => Fault::Short { written, kind: BROKEN },
+            _ => Fault::Fails(BROKEN),
+        }
+    }
+}
+
+/// What a system says of a disk that fails: `EIO` has no kind of its own.
+const BROKEN: io::ErrorKind = io::ErrorKind::Other;
+
+/// What a system writes at once.
+const PAGE_BYTES: u64 = 4096;
+
+/// The ills of a disk. A clone is another handle of the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Ills(Arc<Mutex<State>>);
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    /// What fails next, if it is called.
+    armed: Option<Failing>,
+    /// Whether every call fails.
+    broken: bool,
+    /// Whether there is no room.
+    full: bool,
+    /// How many times it still turns out that there was none, now that there is.
+    refusals: u64,
+    /// Sectors that can't be read, by segment and number.
+    unreadable: BTreeSet<(u64, u64)>,
+    /// What failed since the last look.
+    failed: Option<Failure>,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// One call, by itself.
+    Once(Failing),
+    /// A call of a disk of which all fail.
+    Broken,
+    /// A call that needs room.
+    Full,
+}
+
+impl Ills {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // One thread: poisoned only by a panic that ended the run already.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next call of this kind fails.
+    pub fn arm(&self, failing: Failing) {
+        self.state().armed = Some(failing);
+    }
+
+    /// From now on every call fails.
+    pub fn break_down(&self) {
+        self.state().broken = true;
+    }
+
+    /// From now on there is no room.
+    pub fn fill(&self) {
+        self.state().full = true;
+    }
+
+    /// Whether there is no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state().full
+    }
+
+    /// There is room again, for whoever tries so many times more.
+    pub fn give_room(&self, refusals: u64) {
+        let mut state = self.state();
+        (state.full, state.refusals) = (false, refusals);
+    }
+
+    /// From now on calls do what they should. What can't be read is lost nevertheless.
+    pub fn work(&self) {
+        let mut state = self.state();
+        (state.armed, state.broken) = (None, false);
+    }
+
+    /// What failed since the last time that somebody asked.
+    pub fn take_failure(&self) -> Option<Failure> {
+        self.state().failed.take()
+    }
+
+    /// Whether something has failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.state().failed.is_some()
+    }
+
+    /// Whether a call finds no room, be it for something new or for what has its place already. Who is told so
+    /// may try again, unless it stays so.
+    pub(crate) fn refuses_room(&self, is_new: bool) -> bool {
+        let mut state = self.state();
+        if state.full {
+            if !is_new {
+                return false;
+            }
+            state.failed = Some(Failure::Full);
+            return true;
+        }
+        let refuses = state.refusals > 0;
+        state.refusals = state.refusals.saturating_sub(1);
+        refuses
+    }
+
+    /// A sector can't be read any more, until its page is written.
+    pub(crate) fn lose_sector(&self, segment: u64, offset: u64) {
+        self.state().unreadable.insert((segment, offset / SECTOR_BYTES as u64));
+    }
+
+    /// A sector can be read again.
+    pub(crate) fn find_sector(&self, segment: u64, offset: u64) {
+        self.state().unreadable.remove(&(segment, offset / SECTOR_BYTES as u64));
+    }
+
+    /// Whether a sector can't be read.
+    pub(crate) fn has_lost_sector(&self, segment: u64, offset: u64) -> bool {
+        self.state().unreadable.contains(&(segment, offset / SECTOR_BYTES as u64))
+    }
+
+    /// What stays when everything works that can: the sectors that can't be read.
+    pub(crate) fn lasting(&self) -> Self {
+        let unreadable = self.state().unreadable.clone();
+        Self(Arc::new(Mutex::new(State { unreadable, ..State::default() })))
+    }
+}
+
+impl Faults for Ills {
+    fn before(&mut self, call: Call) -> Option<Fault> {
+        let mut state = self.state();
+        if state.broken {
+            state.failed = Some(Failure::Broken);
+            return Some(Fault::Fails(BROKEN));
+        }
+        if let Some(failing) = state.armed.take_if(|failing| failing.meets(call)) {
+            state.failed = Some(Failure::Once(failing));
+            return Some(failing.fault());
+        }
+        state.before(call)
+    }
+}
+
+impl State {
+    /// What becomes of a call as far as sectors go.
+    fn before(&mut self, call: Call) -> Option<Fault> {
+        let sector = SECTOR_BYTES as u64;
+        let (first, end, segment) = match call {
+            Call::Read { segment } => (0, u64::MAX, segment),
+            Call::ReadPart { segment, offset, bytes } => {
+                (offset / sector, (offset + bytes as u64).div_ceil(sector), segment)
+            }
+            Call::Write { segment, offset, bytes } => {
+                // What the system holds of a page is written as a whole, and the disk takes other
+                // sectors for those that it can't read.
+                let written = offset / PAGE_BYTES..(offset + bytes as u64).div_ceil(PAGE_BYTES);
+                self.unreadable.retain(|(of, number)| {
+                    *of != segment || !written.contains(&(number * sector / PAGE_BYTES))
+                });
+                return None;
+            }
+            Call::Create { segment, .. } | Call::Remove { segment } => {
+                self.unreadable.retain(|(of, _)| *of != segment);
+                return None;
+            }
+            _ => return None,
+        };
+        let lost = self.unreadable.range((segment, first)..(segment, end)).next();
+        lost.map(|_| Fault::Fails(BROKEN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_wal::{Disk, MemDisk};
+
+    use super::*;
+
+    #[test]
+    fn one_call_fails_or_all_do_and_a_sector_is_lost_until_it_is_written() {
+        let ills = Ills::default();
+        let mut disk = MemDisk::new();
+        disk.set_faults(ills.clone());
+        disk.create(1, 8_192).expect("nothing is armed");
+        ills.arm(Failing::Sync);
+        disk.write(1, 0, &[1; 1_024]).expect("a write is not meant");
+        disk.sync_segment(1).expect_err("it was armed");
+        assert_eq!(ills.take_failure(), Some(Failure::Once(Failing::Sync)));
+        disk.sync_segment(1).expect("it fails once");
+        ills.lose_sector(1, 600);
+        disk.read(1, 8_192).expect_err("a part of it is lost");
+        assert_eq!(disk.read_part(1, 0, 512).expect("that is sound"), [1; 512]);
+        disk.read_part(1, 500, 20).expect_err("it reaches into the next sector");
+        disk.write(1, 4_096, &[2; 512]).expect("the disk works");
+        disk.read_part(1, 512, 1).expect_err("another page was written");
+        disk.write(1, 0, &[2; 512]).expect("the disk works");
+        disk.read(1, 8_192).expect("its page was written");
+        ills.break_down();
+        disk.segments().expect_err("everything fails");
+        assert_eq!(ills.take_failure(), Some(Failure::Broken));
+        ills.work();
+        disk.segments().expect("it works again");
+        assert!(!ills.has_failed());
+    }
+}

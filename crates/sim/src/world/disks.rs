@@ -1,0 +1,452 @@
+//! Disks that fail, are full, or go bad beneath a running log; and what becomes of their members.
+//!
+//! What a host does then is done here: a log that fails ends the process, which is started again; one
+//! that has no room waits for it; a start that fails is tried again; and a running log verifies itself
+//! and mends what it finds. What goes bad without anybody's knowing is done first and looked at then, as
+//! in `damage.rs`.
+
+use std::time::Duration;
+
+use quorate_check::Violation;
+use quorate_node::can_heal;
+use quorate_raft::{EntryId, Membership, NodeId, Remembered};
+
+use super::{Event, Outcome, Phase, World, storage_of};
+use crate::coverage::Fault;
+use crate::disk_faults::Ending;
+use crate::ills::{Failing, Failure};
+use crate::process::Begin;
+use crate::sabotage::Sabotage;
+use crate::storage::Trouble;
+use crate::swarm::Recurring;
+
+/// What happens to disks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum DiskEvent {
+    Error,
+    BreakDown,
+    Works { node: NodeId },
+    Fill,
+    Room { node: NodeId },
+    Stray,
+    Rot,
+    Scrub { node: NodeId, process: u64 },
+    Blow { left: u64 },
+}
+
+/// How soon somebody looks again who found the log busy.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The mean time to the next try of a start that failed.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
+
+impl World {
+    pub(super) fn begin_disk_faults(&mut self) {
+        let faults = &self.options.extremes.disk_faults;
+        let often = |every: Duration| Recurring { every, lasts: Duration::ZERO };
+        let events = [
+            (faults.errors, DiskEvent::Error),
+            (faults.breakdowns, DiskEvent::BreakDown),
+            (faults.full, DiskEvent::Fill),
+            (faults.strays.map(often), DiskEvent::Stray),
+            (faults.rot.map(often), DiskEvent::Rot),
+        ];
+        let blows = faults.over_limit.map(|over| (over.blows, over.blows_max));
+        for (fault, event) in events {
+            self.recur_at_disks(fault, event);
+        }
+        if let Some((blows, left)) = blows {
+            self.recur_at_disks(Some(blows), DiskEvent::Blow { left });
+        }
+    }
+
+    fn recur_at_disks(&mut self, fault: Option<Recurring>, event: DiskEvent) {
+        if let Some(fault) = fault {
+            let after = self.rot.long_tailed(fault.every);
+            self.schedule(after, Event::Disk(event));
+        }
+    }
+
+    pub(super) fn disk_event(&mut self, event: DiskEvent) -> Outcome {
+        let faults = &self.options.extremes.disk_faults;
+        let is_faulty = self.phase == Phase::Faulty;
+        let (errors, breakdowns, full) = (faults.errors, faults.breakdowns, faults.full);
+        let (strays, rot, over) = (faults.strays, faults.rot, faults.over_limit);
+        let often = |every: Duration| Recurring { every, lasts: Duration::ZERO };
+        match event {
+            DiskEvent::Works { node } => self.disk_works(node),
+            DiskEvent::Room { node } => self.room(node),
+            DiskEvent::Scrub { node, process } => {
+                if self.is_current(node, process) {
+                    self.scrub(node)?;
+                }
+            }
+            _ if !is_faulty => return Ok(()),
+            DiskEvent::Error => self.arm_somebody(),
+            DiskEvent::BreakDown => self.break_somebody(),
+            DiskEvent::Fill => self.fill_somebody(),
+            DiskEvent::Stray | DiskEvent::Rot => self.spoil_somebody(event),
+            DiskEvent::Blow { left } => {
+                self.blow()?;
+                let next = over.filter(|_| left > 1).map(|over| over.blows);
+                self.recur_at_disks(next, DiskEvent::Blow { left: left.saturating_sub(1) });
+            }
+        }
+        let again = match event {
+            DiskEvent::Error => errors,
+            DiskEvent::BreakDown => breakdowns,
+            DiskEvent::Fill => full,
+            DiskEvent::Stray => strays.map(often),
+            DiskEvent::Rot => rot.map(often),
+            _ => None,
+        };
+        self.recur_at_disks(again, event);
+        Ok(())
+    }
+
+    /// One of the next calls of a disk fails.
+    fn arm_somebody(&mut self) {
+        let node = *self.rot.pick(&self.ids());
+        let written = self.rot.position(600);
+        let failing = *self.rot.pick(&[
+            Failing::Read,
+            Failing::Write,
+            Failing::ShortWrite(written),
+            Failing::Sync,
+            Failing::Sync,
+            Failing::Sync,
+            Failing::SyncDirectory,
+            Failing::Create,
+            Failing::Remove,
+        ]);
+        self.place(node).storage.ills().arm(failing);
+    }
+
+    /// For a while every call of a disk fails.
+    fn break_somebody(&mut self) {
+        let (now, node) = (self.now, *self.rot.pick(&self.ids()));
+        let Some(fault) = self.options.extremes.disk_faults.breakdowns else { return };
+        self.note(Fault::DiskBroken, node);
+        self.trace.line(now, || format!("the disk of {node} fails at everything"));
+        self.place(node).storage.ills().break_down();
+        let lasts = self.rot.long_tailed(fault.lasts);
+        self.schedule(lasts, Event::Disk(DiskEvent::Works { node }));
+    }
+
+    fn disk_works(&mut self, node: NodeId) {
+        let now = self.now;
+        self.trace.line(now, || format!("the disk of {node} works"));
+        self.place(node).storage.ills().work();
+    }
+
+    /// For a while a disk has no room.
+    fn fill_somebody(&mut self) {
+        let (now, node) = (self.now, *self.rot.pick(&self.ids()));
+        let Some(fault) = self.options.extremes.disk_faults.full else { return };
+        if self.places[&node].storage.ills().is_full() {
+            return;
+        }
+        self.note(Fault::DiskFull, node);
+        self.trace.line(now, || format!("the disk of {node} is full"));
+        self.place(node).storage.ills().fill();
+        let lasts = self.rot.long_tailed(fault.lasts);
+        self.schedule(lasts, Event::Disk(DiskEvent::Room { node }));
+    }
+
+    /// There is room, though not at the first try.
+    fn room(&mut self, node: NodeId) {
+        let now = self.now;
+        if !self.places[&node].storage.ills().is_full() {
+            return;
+        }
+        let refusals = self.rot.below(3);
+        self.trace.line(now, || format!("the disk of {node} has room"));
+        let place = self.place(node);
+        place.storage.ills().give_room(refusals);
+        if std::mem::take(&mut place.waits_for_room) && place.process.is_some() {
+            self.schedule_sync(node);
+        }
+    }
+
+    /// Whether a commit that would end now waits for room instead.
+    pub(super) fn waits_for_room(&mut self, node: NodeId) -> bool {
+        let place = self.place(node);
+        if place.storage.lacks_room() {
+            place.waits_for_room = true;
+            self.report.disks.waited += 1;
+            let now = self.now;
+            self.trace.line(now, || format!("{node} waits for room"));
+        }
+        self.places[&node].waits_for_room
+    }
+
+    /// Ends what is wrong with a disk, as far as it can end.
+    pub(super) fn end_disk_faults(&mut self, node: NodeId) {
+        self.place(node).storage.ills().work();
+        self.room(node);
+    }
+
+    /// Something goes bad beneath a process that has all it should have, if it is not a fault too many.
+    fn spoil_somebody(&mut self, event: DiskEvent) {
+        let mut chance = self.rot.fork();
+        let (now, node) = (self.now, *self.rot.pick(&self.ids()));
+        let place = self.place(node);
+        if place.process.is_none() || !place.is_sound() {
+            return;
+        }
+        let fault = if matches!(event, DiskEvent::Stray) {
+            place.storage.stray(&mut chance)
+        } else {
+            place.storage.rot(&mut chance);
+            Some(Fault::LiveRot)
+        };
+        let Some(fault) = fault.filter(|_| self.places[&node].storage.is_spoiled()) else { return };
+        let left = self.places[&node].storage.look();
+        let is_known = matches!(left, Ok(Remembered::Whole(_) | Remembered::Damaged(_)));
+        if is_known && self.is_survivable(None) {
+            self.note(fault, node);
+            self.trace.line(now, || format!("{node} has a {} and does not know", fault.name()));
+        } else {
+            self.place(node).storage.put_right();
+        }
+    }
+
+    /// What went bad beneath a process that has just ended is found when it starts again.
+    pub(super) fn come_to_light(&mut self, node: NodeId) -> Outcome {
+        if !self.places[&node].storage.is_spoiled() {
+            return Ok(());
+        }
+        match self.places[&node].storage.look() {
+            // What is spoiled is not needed.
+            Ok(Remembered::Whole(_)) => Ok(()),
+            Ok(Remembered::Damaged(_)) => {
+                self.report.disks.came_to_light += 1;
+                self.damaged(node, false)
+            }
+            // What was known of it when it went bad is known no more: two terms have changed since.
+            _ if self.can_lose_disk(node) => self.wipe(node),
+            _ => {
+                self.place(node).storage.put_right();
+                Ok(())
+            }
+        }
+    }
+
+    /// A running log verifies its next piece.
+    fn scrub(&mut self, node: NodeId) -> Outcome {
+        let Some(scrub) = self.options.extremes.disk_faults.scrub else { return Ok(()) };
+        let (now, place) = (self.now, self.place(node));
+        let process = place.processes;
+        let again = Event::Disk(DiskEvent::Scrub { node, process });
+        if place.paused.is_some() || place.hung.is_some() {
+            self.schedule(LOOK_AGAIN, again);
+            return Ok(());
+        }
+        let scrubbed = place.storage.scrub(scrub.piece_bytes);
+        self.note_failure(node);
+        match scrubbed {
+            Ok(None) => self.schedule(LOOK_AGAIN, again),
+            Ok(Some((scrubbed, bytes))) => {
+                if let Some(report) = scrubbed.damage {
+                    self.report.disks.mended += 1;
+                    self.trace.line(now, || format!("{node} mends its log: {report}"));
+                }
+                self.schedule(scrub.pause(bytes), again);
+            }
+            Err(trouble) => return self.fails(node, "verify its log", &trouble),
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_scrubbing(&mut self, node: NodeId) {
+        if let Some(scrub) = self.options.extremes.disk_faults.scrub {
+            let process = self.places[&node].processes;
+            // A start has other things to do.
+            let event = Event::Disk(DiskEvent::Scrub { node, process });
+            self.schedule(scrub.pause(0), event);
+        }
+    }
+
+    /// Counts what has failed at a disk, if something has.
+    pub(super) fn note_failure(&mut self, node: NodeId) {
+        if let Some(Failure::Once(failing)) = self.places[&node].storage.ills().take_failure() {
+            let now = self.now;
+            self.trace.line(now, || format!("{failing:?} fails at the disk of {node}"));
+            let fault = match failing {
+                Failing::Read => Fault::ReadError,
+                Failing::Sync | Failing::SyncDirectory => Fault::SyncError,
+                Failing::Write | Failing::ShortWrite(_) | Failing::Create | Failing::Remove => {
+                    Fault::WriteError
+                }
+            };
+            self.note(fault, node);
+        }
+    }
+
+    /// The log of a running process fails. If its disk has failed, the process ends, and is started again
+    /// after a while: it can't know what is durable, and only a start reads it.
+    pub(super) fn fails(&mut self, node: NodeId, what: &str, trouble: &Trouble) -> Outcome {
+        if !trouble.is_of_disk {
+            return Err(Violation::new("log", format!("{node} can't {what}: {trouble}")));
+        }
+        let now = self.now;
+        self.trace.line(now, || format!("{node} can't {what} and ends: {trouble}"));
+        self.report.disks.ended += 1;
+        let place = self.place(node);
+        place.process = None;
+        place.storage.end();
+        self.stopped(node)?;
+        self.start_later(node);
+        Ok(())
+    }
+
+    fn start_later(&mut self, node: NodeId) {
+        let errors = self.options.extremes.disk_faults.errors;
+        let after = self.rot.long_tailed(errors.map_or(TRY_AGAIN, |errors| errors.lasts));
+        let process = self.places[&node].processes;
+        self.schedule(after, Event::Restart { node, process });
+    }
+
+    /// A process did not start on what its disk holds.
+    pub(super) fn cannot_start(&mut self, node: NodeId, trouble: &Trouble) -> Outcome {
+        if trouble.is_of_disk {
+            let now = self.now;
+            self.trace.line(now, || format!("{node} can't start for now: {trouble}"));
+            self.report.disks.failed_starts += 1;
+            self.start_later(node);
+            return Ok(());
+        }
+        self.refuses(node, &trouble.what)
+    }
+
+    /// A member does not begin with what is left, as long as nobody brings it more. Right, if it was hurt
+    /// beyond the limit.
+    fn refuses(&mut self, node: NodeId, why: &str) -> Outcome {
+        if !self.is_over_limit() || !self.places[&node].damaged {
+            return Err(Violation::new("recovery", format!("{node} can't start: {why}")));
+        }
+        let now = self.now;
+        self.trace.line(now, || format!("{node} refuses to start: {why}"));
+        self.report.disks.refused += 1;
+        self.place(node).storage.close();
+        if self.sabotage == Some(Sabotage::RefusalIgnored) {
+            self.place(node).storage = storage_of(&self.options, None);
+            return self.start(node);
+        }
+        Ok(())
+    }
+
+    /// How a member begins with what is on its disk: what `open.rs` of `quorate-host` decides. Nothing, if it
+    /// must not.
+    ///
+    /// # Errors
+    /// If it must not, and nothing was done to it that would explain it.
+    pub(super) fn how_to_begin(
+        &mut self,
+        node: NodeId,
+        remembered: Remembered,
+        machine: EntryId,
+    ) -> Result<Option<Begin>, Violation> {
+        let is_hurt = self.places[&node].damaged;
+        let salvage = match remembered {
+            Remembered::Whole(recovered) if recovered.base.index <= machine.index => {
+                return Ok(Some(Begin::Whole(recovered)));
+            }
+            // Its machine is gone, and its log does not tell all.
+            Remembered::Whole(recovered) => recovered.into(),
+            Remembered::Damaged(salvage) => salvage,
+            Remembered::Forgotten(_) => {
+                self.refuses(node, "what it promised is forgotten")?;
+                return Ok(None);
+            }
+        };
+        if !is_hurt {
+            let what = format!("{node} lacks something, and nobody took it: {salvage:?}");
+            return Err(Violation::new("recovery", what));
+        }
+        if can_heal(&Membership::of_voters(self.ids()), node, &salvage, machine) {
+            return Ok(Some(Begin::Healing(salvage)));
+        }
+        self.refuses(node, "nobody has what it lacks")?;
+        Ok(None)
+    }
+
+    /// Some members, a majority as a rule, go down at once with damage that nobody has weighed.
+    fn blow(&mut self) -> Outcome {
+        let Some(over) = self.options.extremes.disk_faults.over_limit else { return Ok(()) };
+        let mut hit = self.ids();
+        let majority = hit.len() / 2 + 1;
+        let count = majority + self.rot.position(hit.len() - majority + 1);
+        while hit.len() > count {
+            let spared = self.rot.position(hit.len());
+            hit.remove(spared);
+        }
+        for node in hit {
+            let place = self.place(node);
+            // What is lost already is not hit again: a mark that was lost before, and now the end of the log, is
+            // more than anybody could notice.
+            if place.process.is_none() || !place.is_sound() {
+                continue;
+            }
+            self.note(Fault::OverLimit, node);
+            self.places[&node].storage.settle();
+            self.crash(node)?;
+            let mut chance = self.rot.fork();
+            let (few, many, machine) = *chance.pick(&[
+                (true, false, false),
+                (true, false, false),
+                (false, true, false),
+                (false, true, true),
+                (false, false, true),
+                (true, false, true),
+            ]);
+            let place = self.place(node);
+            if few {
+                place.storage.damage(&mut chance);
+            }
+            if many {
+                place.storage.devastate(over.sectors_per_mille, &mut chance);
+            }
+            if machine {
+                place.storage.engine = crate::engine::SharedEngine::default();
+            }
+            let is_whole = matches!(place.storage.look(), Ok(Remembered::Whole(_)));
+            if machine || !is_whole {
+                self.damaged(node, machine)?;
+            }
+            let down = self.rot.long_tailed(over.blows.lasts);
+            let process = self.places[&node].processes;
+            self.schedule(down, Event::Restart { node, process });
+        }
+        Ok(())
+    }
+
+    /// Whether there is damage that nobody promised to survive.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.options.extremes.disk_faults.over_limit.is_some()
+    }
+
+    pub(super) fn ended_as(&mut self, ending: Ending) {
+        self.report.ending = self.is_over_limit().then_some(ending);
+    }
+
+    /// Nobody goes on any more, or not everybody, after damage beyond the limit. Whoever answers still must
+    /// answer right.
+    pub(super) fn halt(&mut self) -> Outcome {
+        let what = self.what_is_missing();
+        self.trace.line(self.now, || format!("it has come to a halt: {what}"));
+        for (id, place) in &self.places {
+            let Some(process) = place.process.as_ref().filter(|process| !process.is_healing())
+            else {
+                continue;
+            };
+            let at = process.applied().index;
+            for key in self.oracle.model().keys() {
+                self.oracle.state(key, at, &process.read(key)).map_err(|violation| {
+                    Violation::new("halt", format!("at {id}: {}", violation.what))
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
