@@ -40,7 +40,7 @@ use std::{env, fs, io};
 use crate::checks::capsule;
 use crate::checks::cluster::Program;
 use crate::checks::crash::{Dice, clients, leader, wait_for_leader};
-use fault::{Kind, Target};
+use fault::{Deck, Fault, Kind, Target};
 use recorder::Recorder;
 use report::Report;
 use stage::Stage;
@@ -112,6 +112,7 @@ pub(crate) fn run() -> io::Result<()> {
     if let Program::Etcd(_) = program {
         kinds.retain(|kind| *kind != Kind::Damage);
     }
+    report.kinds.clone_from(&kinds);
     let rounds = 2 * options.length.div_duration_f64(2 * ROUND).ceil().max(1.0) as u32;
     let runtime = tokio::runtime::Runtime::new()?;
     for round in 0..rounds {
@@ -125,7 +126,9 @@ pub(crate) fn run() -> io::Result<()> {
         *report.clusters.entry(members).or_default() += 1;
         let length = options.length / rounds;
         // What a cluster did not survive is told together with all that was done.
-        if let Err(error) = runtime.block_on(storm(stage, &kinds, length, dice, &mut report)) {
+        if let Err(error) =
+            runtime.block_on(storm(stage, Deck::new(&kinds), length, dice, &mut report))
+        {
             report.violations.push(error.to_string());
             break;
         }
@@ -143,7 +146,7 @@ pub(crate) fn run() -> io::Result<()> {
 /// Lets things go wrong for one cluster, and judges it.
 async fn storm(
     mut stage: Stage,
-    kinds: &[Kind],
+    mut deck: Deck,
     length: Duration,
     mut dice: Dice,
     report: &mut Report,
@@ -172,8 +175,9 @@ async fn storm(
         }
         let to_damage = stage.damageable().await;
         let members = stage.cluster.len();
-        let target = Target { members, leader: led, to_damage: &to_damage, kinds };
-        act(&mut stage, &target, &mut dice, &recorder, report).await?;
+        let target = Target { members, leader: led, to_damage: &to_damage };
+        let faults = target.draw(&mut deck, &mut dice);
+        act(&mut stage, faults, &mut dice, &recorder, report).await?;
     }
     // From here on a leader must be found, and remain.
     let healed = Instant::now();
@@ -201,12 +205,11 @@ async fn look(stage: &Stage, led: Option<usize>, recorder: &Recorder) -> Option<
 /// Begins some faults one soon after the other, and ends each in its time.
 async fn act(
     stage: &mut Stage,
-    target: &Target<'_>,
+    faults: Vec<Fault>,
     dice: &mut Dice,
     recorder: &Recorder,
     report: &mut Report,
 ) -> io::Result<()> {
-    let faults = target.draw(dice);
     report.at_once += u64::from(faults.len() > 1);
     let mut ends = Vec::new();
     for fault in faults {

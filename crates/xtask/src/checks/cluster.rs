@@ -87,7 +87,9 @@ pub(crate) struct Member {
     name: String,
     host: Option<usize>,
     address: String,
+    /// Where it writes its standard error, beside its data unless those are on a disk of their own.
     folder: PathBuf,
+    data: PathBuf,
     client_port: u16,
     /// Where others reach it, and where it listens: the same, unless there is a relay.
     peer_port: u16,
@@ -146,7 +148,8 @@ impl Cluster {
             cluster.members.push(Member {
                 host: home.host,
                 address: home.host.map_or_else(|| "127.0.0.1".to_owned(), lan::address),
-                folder: home.disk.as_ref().unwrap_or(&cluster.folder).join(&name),
+                folder: cluster.folder.join(&name),
+                data: home.disk.as_ref().unwrap_or(&cluster.folder).join(&name).join("data"),
                 name,
                 client_port: port()?,
                 peer_port,
@@ -205,7 +208,7 @@ impl Cluster {
 
     /// Where a member keeps its data.
     pub(crate) fn data(&self, member: usize) -> PathBuf {
-        self.members[member].folder.join("data")
+        self.members[member].data.clone()
     }
 
     /// What a member has written to its standard error.
@@ -233,7 +236,7 @@ impl Cluster {
         let mut command = self.program.command(member.host);
         command
             .args(["--name", &member.name])
-            .args(["--data-dir", &member.folder.join("data").to_string_lossy()])
+            .args(["--data-dir", &member.data.to_string_lossy()])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &listen, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &initial.join(",")])

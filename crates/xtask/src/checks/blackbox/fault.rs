@@ -58,6 +58,9 @@ impl Kind {
     }
 }
 
+/// So many kinds may be at once.
+const KINDS_MAX: usize = 3;
+
 /// A fault as it was drawn.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
@@ -88,18 +91,42 @@ pub(super) struct Target<'a> {
     pub(super) leader: Option<usize>,
     /// The members whose files may be damaged now.
     pub(super) to_damage: &'a [usize],
-    /// The kinds that are possible.
-    pub(super) kinds: &'a [Kind],
+}
+
+/// The kinds that are possible, as a deck of cards: none comes a second time before all have come.
+#[derive(Clone, Debug)]
+pub(super) struct Deck {
+    all: Vec<Kind>,
+    left: Vec<Kind>,
+}
+
+impl Deck {
+    pub(super) fn new(kinds: &[Kind]) -> Self {
+        assert!(kinds.len() >= KINDS_MAX, "there are kinds enough for one moment");
+        Self { all: kinds.to_vec(), left: Vec::new() }
+    }
+
+    /// Draws so many kinds, none of them twice.
+    fn draw(&mut self, count: usize, dice: &mut Dice) -> Vec<Kind> {
+        let mut drawn = Vec::new();
+        while drawn.len() < count {
+            if self.left.is_empty() {
+                self.left.extend(self.all.iter().filter(|kind| !drawn.contains(*kind)));
+                shuffle(&mut self.left, dice);
+            }
+            drawn.extend(self.left.pop());
+        }
+        drawn
+    }
 }
 
 impl Target<'_> {
     /// Draws what happens at once: at most three kinds, none twice. Only one of them ends or stops
     /// processes of one member.
-    pub(super) fn draw(&self, dice: &mut Dice) -> Vec<Fault> {
-        let mut kinds = self.kinds.to_vec();
+    pub(super) fn draw(&self, deck: &mut Deck, dice: &mut Dice) -> Vec<Fault> {
+        let mut kinds = deck.draw(1 + dice.roll(KINDS_MAX as u64) as usize, dice);
+        // Nobody may be damaged before he has healed.
         kinds.retain(|kind| *kind != Kind::Damage || !self.to_damage.is_empty());
-        shuffle(&mut kinds, dice);
-        kinds.truncate(1 + dice.roll(3) as usize);
         let mut free: Vec<usize> = (0..self.members).collect();
         kinds.sort_unstable_by_key(|kind| *kind != Kind::Damage);
         let mut faults = Vec::new();
@@ -202,17 +229,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_kind_comes_twice_before_all_have_come() {
+        let (mut deck, mut dice) = (Deck::new(&Kind::ALL), Dice(7));
+        let mut drawn: Vec<Kind> = (0..8).flat_map(|_| deck.draw(2, &mut dice)).collect();
+        let mut again = drawn.split_off(Kind::ALL.len());
+        drawn.sort();
+        again.sort();
+        assert_eq!((&drawn[..], &again[..]), (&Kind::ALL[..], &Kind::ALL[..]));
+        for _ in 0..100 {
+            let kinds = deck.draw(3, &mut dice);
+            assert_eq!(kinds.iter().collect::<BTreeSet<_>>().len(), 3, "{kinds:?}");
+        }
+    }
+
+    #[test]
     fn all_kinds_are_drawn_and_no_member_falls_twice_at_once() {
         let mut seen = BTreeSet::new();
         let mut most = 0;
         for seed in 0..500 {
-            let target = Target {
-                members: 3 + 2 * (seed as usize % 2),
-                leader: Some(1),
-                to_damage: &[2],
-                kinds: &Kind::ALL,
-            };
-            let faults = target.draw(&mut Dice(seed << 1 | 1));
+            let target =
+                Target { members: 3 + 2 * (seed as usize % 2), leader: Some(1), to_damage: &[2] };
+            let faults = target.draw(&mut Deck::new(&Kind::ALL), &mut Dice(seed << 1 | 1));
             most = most.max(faults.len());
             let mut fallen = BTreeSet::new();
             for fault in &faults {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use quorate_check::changes::Changes;
+use quorate_check::history::{Outcome, Request};
 use quorate_check::lease::{self, Rules};
 use quorate_check::linearizability::{self, Verdict};
 use quorate_check::model::Model;
@@ -103,6 +104,11 @@ pub(super) async fn judge(
     };
     violations.extend(lease::check_together(&changes, is_of_client).err().map(|v| v.to_string()));
     report.operations += history.len();
+    let asked = history.iter().filter(|operation| {
+        // The end of a lease by its clock was asked for by nobody.
+        !matches!(operation.request, Request::LeaseRevoke { .. })
+    });
+    report.unknown += asked.filter(|operation| operation.outcome == Outcome::Unknown).count();
     report.leases += leases.len();
     report.violations.extend(violations);
     Ok(())
