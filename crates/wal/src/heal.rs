@@ -122,13 +122,9 @@ impl Damaged {
             // There are segments, and nothing in them. That is no log which lost something.
             return Err(OpenError::Corrupt(report));
         }
-        // It says more of its place than the survey does.
-        let mut reports = survey.reports;
-        reports.retain(|other| (other.segment, other.offset) != (report.segment, report.offset));
-        reports.push(report);
-        reports.sort_by_key(|report| (report.segment, report.offset));
+        let reports = merged(survey.reports, report);
         let (mut groups, mut bodies) = (BTreeMap::new(), BTreeMap::new());
-        for (group, Salvaged { remembered, bodies: lost }) in salvaged {
+        for (group, Salvaged { remembered, bodies: lost, .. }) in salvaged {
             groups.insert(group, remembered);
             bodies.insert(group, lost);
         }
@@ -200,6 +196,14 @@ impl Damaged {
         wal.remove(old).map_err(failed("remove a segment"))?;
         Ok(wal)
     }
+}
+
+/// What a survey reports, and what recovery does, which says more of its place.
+pub(crate) fn merged(mut reports: Vec<Report>, first: Report) -> Vec<Report> {
+    reports.retain(|other| (other.segment, other.offset) != (first.segment, first.offset));
+    reports.push(first);
+    reports.sort_by_key(|report| (report.segment, report.offset));
+    reports
 }
 
 /// Whether a log may follow from what is known: it holds what is known, it forgets nothing, and it tells no

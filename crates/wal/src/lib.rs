@@ -21,6 +21,7 @@
 //! | know how damage is told from a torn tail | `mark.rs`, `recover.rs` |
 //! | know what is still known of a damaged log | `standing.rs`, `survey.rs`, `salvage.rs` |
 //! | make a damaged log whole | `heal.rs` |
+//! | know what a log holds, and change nothing | `examine.rs` |
 //! | find damage before it is needed | `scrub.rs` |
 //! | find the sync | `disk.rs` |
 //! | cut the power in a test | `memory.rs` |
@@ -40,6 +41,7 @@ pub mod memory;
 
 mod batch;
 mod carry;
+mod examine;
 mod group;
 mod heal;
 mod mark;
@@ -53,6 +55,7 @@ mod survey;
 mod wal;
 
 pub use disk::{Disk, FileDisk, MARK_SLOT_BYTES, create_directory};
+pub use examine::{Examined, ExaminedGroup, LostRecord, examine};
 pub use faults::{Call, Fault, Faults};
 pub use heal::{Damaged, HealError, Healed};
 pub use memory::{Fate, MemDisk, Unsynced};

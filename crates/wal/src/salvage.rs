@@ -38,6 +38,11 @@ pub(crate) struct LostBody {
 }
 
 impl LostBody {
+    /// What the entries took, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.length.into()
+    }
+
     /// Whether these entries, from the first to the last, are those that were in it.
     pub(crate) fn is_of<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> bool {
         let mut body = Vec::new();
@@ -50,6 +55,8 @@ impl LostBody {
 #[derive(Debug)]
 pub(crate) struct Salvaged {
     pub(crate) remembered: Remembered,
+    /// The sound entries of a forgotten group that do not follow those which it tells.
+    pub(crate) beyond: Vec<Entry>,
     pub(crate) bodies: Vec<LostBody>,
 }
 
@@ -232,18 +239,15 @@ impl Trace {
         let terms = || std::iter::once(base.term).chain(runs.iter().filter_map(|run| run.term));
         let is_ascending = terms().zip(terms().skip(1)).all(|(before, after)| before <= after);
         if self.gaps != gaps || !is_named || !is_ascending {
-            let mut term = base.term;
-            let entries = (base.index.0 + 1..)
-                .zip(sound.into_values())
-                .take_while(|(index, entry)| {
-                    let follows = entry.id.index.0 == *index && entry.id.term >= term;
-                    term = entry.id.term;
-                    follows
-                })
-                .map(|(_, entry)| entry)
-                .collect();
-            let recovered = Recovered { hard_state, base, entries };
-            return Salvaged { remembered: Remembered::Forgotten(recovered), bodies: Vec::new() };
+            let (mut entries, mut beyond): (Vec<Entry>, Vec<Entry>) = Default::default();
+            for entry in sound.into_values() {
+                let last = entries.last().map_or(base, |entry| entry.id);
+                let follows = entry.id.index == last.index.next() && entry.id.term >= last.term;
+                let run = if follows && beyond.is_empty() { &mut entries } else { &mut beyond };
+                run.push(entry);
+            }
+            let remembered = Remembered::Forgotten(Recovered { hard_state, base, entries });
+            return Salvaged { remembered, beyond, bodies: Vec::new() };
         }
         let last = runs.last().map_or(base, |run| EntryId {
             term: run.term.expect("all are named"),
@@ -265,7 +269,7 @@ impl Trace {
         } else {
             Remembered::Damaged(Salvage { hard_state, base, last, entries, lost })
         };
-        Salvaged { remembered, bodies }
+        Salvaged { remembered, beyond: Vec::new(), bodies }
     }
 }
 

@@ -14,7 +14,8 @@ use common::{
 use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record, Recovered, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{
-    Call, Disk, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened, Wal, WalOptions,
+    Call, Disk, ExaminedGroup, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened, Wal,
+    WalOptions, examine,
 };
 
 const BLOCK_BYTES: usize = 4096;
@@ -61,9 +62,24 @@ impl Log {
     /// Opens a damaged disk: what is told must be true, the disk must stay as it is, and with the model it
     /// must become whole. Returns how much of it was known.
     fn check(&self, disk: &MemDisk, is_marked: bool, what: &str) -> Known {
-        let image = images(disk);
+        let (image, marks) = (images(disk), marks(disk));
+        let examined = examine(&mut disk.clone(), self.options).map_err(|e| e.to_string());
+        assert!(images(disk) == image && self::marks(disk) == marks, "{what}: a look is no touch");
+        let told = || -> Model {
+            let examined = examined.as_ref().expect("what opens can be examined");
+            assert!(examined.reports.is_empty(), "{what}: {:?}", examined.reports);
+            let groups = examined.groups.iter();
+            let of = |group: &ExaminedGroup| match &group.remembered {
+                Remembered::Whole(recovered) => recovered.clone(),
+                other => panic!("{what}: {other:?} of a whole log"),
+            };
+            groups.map(|(id, group)| (*id, of(group))).collect()
+        };
         let damaged = match self.open(disk) {
-            Ok(Opened::Whole(_, found)) if found == self.model => return Known::Whole,
+            Ok(Opened::Whole(_, found)) if found == self.model => {
+                assert_eq!(told(), found, "{what}");
+                return Known::Whole;
+            }
             Ok(Opened::Whole(_, found)) => {
                 assert!(
                     !is_marked,
@@ -84,6 +100,16 @@ impl Log {
         };
         assert!(images(disk) == image, "{what}: the damage was touched");
         assert!(!damaged.reports.is_empty());
+        let examined = examined.expect("what opens can be examined");
+        assert_eq!(examined.reports, damaged.reports, "{what}");
+        let groups = examined.groups.iter();
+        let groups: BTreeMap<_, _> =
+            groups.map(|(id, group)| (*id, group.remembered.clone())).collect();
+        assert_eq!(groups, damaged.groups, "{what}");
+        for (id, group) in &examined.groups {
+            let entries = self.entries.get(id).map_or(&[][..], Vec::as_slice);
+            check_examined(group, entries, what);
+        }
         let known = check_groups(&damaged, &self.model, &self.entries, what);
         let again = self.open(disk);
         let Ok(Opened::Damaged(again)) = again else {
@@ -104,6 +130,33 @@ impl Log {
         let oldest = images(disk)[0].0;
         assert!(oldest > image.last().unwrap().0, "{what}: the old segments are still there");
         known
+    }
+}
+
+/// What lies in the mark.
+fn marks(disk: &MemDisk) -> Vec<Vec<u8>> {
+    (0..2).map(|slot| disk.clone().read_mark(slot).expect("it can be read")).collect()
+}
+
+/// What is told of a group beside what is remembered was there once: its entries ascend and join nothing
+/// that is told already, and records that are lost hold entries that are.
+fn check_examined(group: &ExaminedGroup, entries: &[Entry], what: &str) {
+    let ExaminedGroup { remembered, beyond, lost } = group;
+    let told_to = match remembered {
+        Remembered::Forgotten(Recovered { base, entries, .. }) => {
+            entries.last().map_or(*base, |entry| entry.id)
+        }
+        Remembered::Whole(_) | Remembered::Damaged(_) => EntryId::ZERO,
+    };
+    let mut before = told_to.index;
+    for entry in beyond {
+        assert!(before < entry.id.index && entries.contains(entry), "{what}: {entry:?}");
+        before = entry.id.index;
+    }
+    for record in lost {
+        let Remembered::Damaged(salvage) = remembered else { panic!("{what}: {remembered:?}") };
+        assert!(salvage.lost.iter().any(|lost| lost.contains(record.last)), "{what}: {record:?}");
+        assert!(record.first <= record.last.index && record.bytes > 0, "{what}: {record:?}");
     }
 }
 
