@@ -111,13 +111,16 @@ impl Default for Limits {
 }
 
 impl HostConfig {
+    /// The group of a host that replicates one.
+    pub const GROUP: GroupId = GroupId(1);
+
     /// The configuration of a member, with etcd's defaults for time (heartbeats every 100 ms,
     /// elections after 1 s without) and a seed drawn from the operating system.
     #[must_use]
     pub fn new(id: NodeId, data_dir: impl Into<PathBuf>, listeners: Vec<TcpListener>) -> Self {
         Self {
             id,
-            group: GroupId(1),
+            group: Self::GROUP,
             cluster_id: 0,
             data_dir: data_dir.into(),
             peers: BTreeMap::new(),

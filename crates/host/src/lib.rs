@@ -41,6 +41,7 @@
 //! | know what a member checks before it starts | `host.rs` |
 //! | know how a member ends that must not go on | `fatal.rs` |
 //! | know what a full disk does | `space.rs` |
+//! | know what can be saved where nobody else has it | `repair.rs` |
 //!
 //! # What is not here
 //!
@@ -67,6 +68,7 @@ mod metrics;
 mod open;
 mod peer;
 mod permits;
+mod repair;
 mod report;
 mod scrub;
 mod space;
@@ -87,6 +89,7 @@ pub use host::Host;
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use quorate_raft::RoleKind;
 pub use quorate_wal::create_directory;
+pub use repair::{IdleLog, Repair, Stretch, Verdict};
 pub use space::{Room, Space};
 pub use status::{HostStatus, PeerStatus};
 pub use transport::{Connection, Stream, Tcp, Transport};
