@@ -20,7 +20,7 @@ use std::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 const POINTER: &str = "generation";
 const TREE_SUFFIX: &str = ".tree";
 const MAGIC: &[u8; 8] = b"quorate1";

@@ -28,7 +28,8 @@
 //! `compaction.rs` are those threads · `memtable.rs` is the memory layer · `generation.rs` is one
 //! tree in its directory · `view.rs` reads · `restore.rs` replaces the whole content by a snapshot ·
 //! `files.rs` is the lock and the pointer to the current generation · `check.rs` verifies what the
-//! tree would trust when it opens · `scrub.rs` reads what nobody reads · `row.rs` lays rows out.
+//! tree would trust when it opens · `scrub.rs` reads what nobody reads · `mirror.rs` lets one look
+//! into a store without touching it · `row.rs` lays rows out.
 //!
 //! # What is not here
 //!
@@ -46,6 +47,7 @@ mod files;
 mod flush;
 mod generation;
 mod memtable;
+mod mirror;
 mod restore;
 mod row;
 mod scrub;
@@ -53,3 +55,4 @@ mod shared;
 mod view;
 
 pub use engine::{DiskEngine, Options};
+pub use mirror::Mirrored;
