@@ -11,6 +11,7 @@ mod dev;
 mod kv;
 mod lease;
 mod output;
+mod repair;
 mod txn;
 mod watch;
 
@@ -46,6 +47,9 @@ enum Command {
     },
     /// Run a whole cluster on this machine, to try things on.
     Dev(dev::Options),
+    /// Tell what is damaged in a member that is alone and does not start, and repair it.
+    #[command(long_about = repair::HELP)]
+    Repair(repair::Options),
     /// Read a key, or a range of keys.
     Get(Client<kv::Get>),
     /// Write a key.
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
             quorate_server::run(flags)
         }
         Command::Dev(options) => dev::run(options),
+        Command::Repair(options) => repair::run(&options),
         Command::Get(client) => execute(client),
         Command::Put(client) => execute(client),
         Command::Del(client) => execute(client),

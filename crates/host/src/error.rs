@@ -132,6 +132,13 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Nothing is left of the log, or what is there makes no sense.
+    LogCorrupt {
+        /// The directory of the log.
+        path: PathBuf,
+        /// Where, and how it is known.
+        report: String,
+    },
     /// The state machine lacks entries that the log no longer holds: its files were lost or
     /// replaced by older ones. To go on would be to skip commands.
     MachineBehindLog {
@@ -167,6 +174,24 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether something on this member's disk is damaged or missing, so that another start will not help.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::LogCorrupt { .. }
+            | Self::MachineBehindLog { .. }
+            | Self::LogDamaged { .. }
+            | Self::LogForgotten { .. }
+            | Self::LogLost { .. } => true,
+            Self::Config(_)
+            | Self::Io { .. }
+            | Self::Log { .. }
+            | Self::MachineContradictsLog { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -174,6 +199,9 @@ impl fmt::Display for StartError {
             Self::Io { what, source } => write!(f, "can't {what}: {source}"),
             Self::Log { path, reason } => {
                 write!(f, "can't open the log in {}: {reason}", path.display())
+            }
+            Self::LogCorrupt { path, report } => {
+                write!(f, "can't open the log in {}: the log is corrupt: {report}", path.display())
             }
             Self::MachineBehindLog { applied, base } => write!(
                 f,

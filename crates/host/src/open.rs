@@ -22,7 +22,7 @@ use quorate_node::can_heal;
 use quorate_raft::{
     EntryId, GroupId, HardState, Membership, NodeId, Record, Recovered, Remembered, Salvage,
 };
-use quorate_wal::{Damaged, Disk, Opened, Wal, WalError};
+use quorate_wal::{Damaged, Disk, OpenError, Opened, Wal, WalError};
 
 use crate::error::StartError;
 use crate::wal_thread::{self, Log};
@@ -56,7 +56,13 @@ pub(crate) fn open_log(
         path: path.to_owned(),
         reason: error.to_string(),
     };
-    match Wal::open(disk, wal_thread::wal_options()).map_err(|error| failed(&error))? {
+    let opened = Wal::open(disk, wal_thread::wal_options()).map_err(|error| match error {
+        OpenError::Io { .. } => failed(&error),
+        OpenError::Corrupt(report) => {
+            StartError::LogCorrupt { path: path.to_owned(), report: report.to_string() }
+        }
+    })?;
+    match opened {
         Opened::Whole(mut wal, mut groups) => {
             let begin = match groups.remove(&owner.group) {
                 Some(recovered) => begin_whole(recovered, owner)?,

@@ -252,6 +252,12 @@ impl Repair {
         self.kept.last().map_or(self.machine, |entry| entry.id)
     }
 
+    /// Whether a repair keeps everything that the log ever had.
+    #[must_use]
+    pub fn loses_nothing(&self) -> bool {
+        self.is_end_known && self.lost.is_empty() && self.given_up.is_empty()
+    }
+
     /// The entries that are kept, at a glance.
     #[must_use]
     pub fn kept_stretch(&self) -> Option<Stretch> {
@@ -538,7 +544,7 @@ mod tests {
         }
         (0..2).for_each(|slot| disk.damage_mark(slot, |bytes| bytes.fill(0)));
         let machine = EntryId::new(2, 20);
-        assert!(matches!(starts(&disk, machine), Err(StartError::Log { .. })));
+        assert!(matches!(starts(&disk, machine), Err(StartError::LogCorrupt { .. })));
         let repair = examined(&disk, machine).expect("damage is no error");
         assert_eq!((repair.verdict, repair.end()), (Verdict::Damaged, machine));
         assert!(!repair.damage.is_empty() && !repair.is_end_known);

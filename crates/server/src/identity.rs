@@ -12,7 +12,10 @@
 //! crc32 5f0c3d1a
 //! ```
 //!
-//! A line `rejoining` after `self` says that the member's disk is a new one in a cluster that exists, and
+//! A line `founding` after `self` says that the member has not begun its log yet. Without it, a log that is
+//! not there was lost, and with it what the member promised; so it is a line that goes.
+//!
+//! A line `rejoining` after that says that the member's disk is a new one in a cluster that exists, and
 //! that it has not all back yet that it may have promised: until then it has no vote, however often it
 //! is started.
 //!
@@ -34,6 +37,8 @@ const FIRST_LINE: &str = "quorate member 1";
 pub(crate) struct Identity {
     pub(crate) cluster_id: u64,
     pub(crate) member_id: u64,
+    /// Whether it has not begun its log yet.
+    pub(crate) founding: bool,
     /// Whether it has no vote yet, because its disk was lost.
     pub(crate) rejoining: bool,
     /// The founding members, ascending by id, this one among them.
@@ -48,19 +53,15 @@ impl Identity {
     /// If the file is damaged, the disk refuses, or the flags do not make a new cluster. The text is
     /// meant for the operator.
     pub(crate) fn load_or_create(config: &Config) -> Result<Self, String> {
-        let path = config.data_dir.join(FILE);
-        let damaged = || format!("{} is damaged; the member can't start", path.display());
-        match fs::read_to_string(&path) {
-            Ok(text) => return Self::parse(&text).ok_or_else(damaged),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("can't read {}: {error}", path.display())),
+        if let Some(identity) = Self::load(&config.data_dir)? {
+            return Ok(identity);
         }
         refuse_leftovers(&config.data_dir)?;
         let cluster = config.initial_cluster()?;
         let identity = Self {
             cluster_id: cluster.cluster_id,
             member_id: cluster.member_id,
+            founding: true,
             rejoining: config.initial_state == InitialState::Existing,
             members: cluster.members,
         };
@@ -75,6 +76,21 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The identity in the data directory, if there is one.
+    ///
+    /// # Errors
+    /// If the file is damaged, or the disk refuses. The text is meant for the operator.
+    pub(crate) fn load(data_dir: &Path) -> Result<Option<Self>, String> {
+        let path = data_dir.join(FILE);
+        let damaged = || format!("{} is damaged; the member can't start", path.display());
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).map(Some).ok_or_else(damaged),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(damaged()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("can't read {}: {error}", path.display())),
+        }
+    }
+
     /// The member no longer knows what it promised: it has no vote from now on, and so it is noted.
     ///
     /// # Errors
@@ -84,12 +100,21 @@ impl Identity {
         self.store_or_explain(data_dir)
     }
 
+    /// The member has a log from now on, and so it is noted.
+    ///
+    /// # Errors
+    /// If the disk refuses. The text is meant for the operator.
+    pub(crate) fn note_founded(&mut self, data_dir: &Path) -> Result<(), String> {
+        self.founding = false;
+        self.store_or_explain(data_dir)
+    }
+
     /// The member has a vote again, and so it is noted.
     ///
     /// # Errors
     /// If the disk refuses. The text is meant for the operator.
     pub(crate) fn note_rejoined(mut self, data_dir: &Path) -> Result<(), String> {
-        self.rejoining = false;
+        (self.founding, self.rejoining) = (false, false);
         self.store_or_explain(data_dir)
     }
 
@@ -101,6 +126,9 @@ impl Identity {
     fn to_text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\ncluster {:016x}\n", self.cluster_id);
         writeln!(text, "self {:016x}", self.member_id).expect("writing to a string");
+        if self.founding {
+            text.push_str("founding\n");
+        }
         if self.rejoining {
             text.push_str("rejoining\n");
         }
@@ -127,6 +155,7 @@ impl Identity {
         let cluster_id = id(lines.next()?.strip_prefix("cluster ")?)?;
         let member_id = id(lines.next()?.strip_prefix("self ")?)?;
         let mut lines = lines.peekable();
+        let founding = lines.next_if(|line| *line == "founding").is_some();
         let rejoining = lines.next_if(|line| *line == "rejoining").is_some();
         let mut members = Vec::new();
         for line in lines {
@@ -138,7 +167,7 @@ impl Identity {
             });
         }
         members.iter().any(|member| member.id == member_id).then_some(())?;
-        let identity = Self { cluster_id, member_id, rejoining, members };
+        let identity = Self { cluster_id, member_id, founding, rejoining, members };
         // Numbers can be spelt in several ways, and only one of them was written.
         (identity.to_text() == text).then_some(identity)
     }
@@ -204,7 +233,16 @@ mod tests {
         assert!(identity.rejoining);
         assert!(of("new").rejoining, "a flag does not give it its promises back");
         identity.clone().note_rejoined(directory.path()).expect("noted");
-        assert_eq!(of("existing"), Identity { rejoining: false, ..identity });
+        assert_eq!(of("existing"), Identity { founding: false, rejoining: false, ..identity });
+    }
+
+    #[test]
+    fn a_member_is_founded_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let of = || Identity::load_or_create(&config(directory.path(), &[])).expect("fine");
+        assert!(of().founding && of().founding, "until it has a log");
+        of().note_founded(directory.path()).expect("noted");
+        assert!(!of().founding);
     }
 
     #[test]
@@ -219,8 +257,12 @@ mod tests {
         let state = format!("--initial-cluster-state={state}");
         let cluster = "--initial-cluster=default=http://localhost:2380,c=http://c:1";
         let identity = Identity::load_or_create(&config(directory.path(), &[&state, cluster]));
-        let identity = identity.expect("new");
+        let mut identity = identity.expect("new");
+        let founding = identity.to_text();
+        assert_eq!(Identity::parse(&founding), Some(identity.clone()));
+        identity.founding = false;
         let text = identity.to_text();
+        assert_ne!(text, founding);
         assert_eq!(Identity::parse(&text), Some(identity));
         for at in 0..text.len() {
             let mut damaged = text.clone().into_bytes();

@@ -20,6 +20,7 @@
 //! gateway into the data model · `member.rs` is what the services talk to · `machine.rs` wraps the store
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
 //! `rebuild.rs` puts a store aside that can't be believed, and `run.rs` starts its member again ·
+//! `repair.rs` is what an operator can do about a member that is alone and lost something ·
 //! `whole_file.rs` writes small files · `quota.rs` estimates · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
 //!
 //! # What is not here
@@ -44,6 +45,7 @@ mod metrics;
 mod published;
 mod quota;
 mod rebuild;
+pub mod repair;
 mod rpc;
 mod run;
 mod serve;

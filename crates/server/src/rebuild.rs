@@ -36,7 +36,7 @@ const NOTE: &str = "store-lost";
 const ASIDE: &str = "store.lost";
 
 /// The log, and where it is put aside.
-const LOG: &str = "wal";
+pub(crate) const LOG: &str = "wal";
 const LOG_ASIDE: &str = "wal.lost";
 
 /// What becomes of a member's store, in its data directory.
@@ -89,10 +89,13 @@ impl Rebuild {
             .map_err(|error| self.failed("put the lost store aside", &error))
     }
 
-    /// Whether there is a log, in whatever state.
+    /// Whether anything is there of a log. What is damaged of it, or missing, is for the log to say.
     pub(crate) fn has_log(&self) -> bool {
         let mut entries = fs::read_dir(self.data_dir.join(LOG)).into_iter().flatten().flatten();
-        entries.any(|entry| entry.path().extension().is_some_and(|name| name == "wal"))
+        entries.any(|entry| {
+            let path = entry.path();
+            path.extension().is_some_and(|name| name == "wal") || path.ends_with("MARK")
+        })
     }
 
     /// Puts the log aside: it is damaged so that nobody knows what the member promised. The member is noted
@@ -127,7 +130,8 @@ impl Rebuild {
     }
 }
 
-fn remove_directory(path: &Path) -> io::Result<()> {
+/// Removes a directory with all that is in it, if it is there.
+pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

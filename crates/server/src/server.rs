@@ -30,6 +30,7 @@ use crate::member::{Limits, Member};
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::rebuild::Rebuild;
+use crate::repair;
 use crate::rpc::Services;
 use crate::serve::{Front, protocols, serve};
 use crate::shutdown::{self, ShutdownSender};
@@ -120,7 +121,7 @@ impl Server {
         for warning in &config.warnings {
             log.warn(warning);
         }
-        let identity = Identity::load_or_create(config).map_err(StartError)?;
+        let mut identity = Identity::load_or_create(config).map_err(StartError)?;
         log.info("starting the member")
             .with("name", &config.name)
             .with("member-id", format_args!("{:x}", identity.member_id))
@@ -134,6 +135,9 @@ impl Server {
         }
 
         let rebuild = Rebuild::new(&config.data_dir);
+        if !identity.founding && !identity.rejoining && !rebuild.has_log() {
+            return Err(without_a_log(config, &identity));
+        }
         let store = open_store(&config.data_dir, &rebuild, &identity, &log)?;
         let metrics = Arc::new(Metrics::new());
         let published = Arc::new(Published::new(store.read_state(), store.size()));
@@ -157,8 +161,16 @@ impl Server {
                 let listeners = Listeners { client: listeners.client, peer };
                 return Self::start_on(config, listeners, log);
             }
+            Err(error) if identity.members.len() == 1 && error.is_damage() => {
+                let command = repair::command(&config.data_dir);
+                return Err(StartError(format!("{error}; `{command}` tells what can be saved")));
+            }
             Err(error) => return Err(StartError(error.to_string())),
         };
+        // One that rejoins notes it when it has all that it may have promised.
+        if identity.founding && !identity.rejoining {
+            identity.note_founded(&config.data_dir).map_err(StartError)?;
+        }
 
         let runtime =
             Builder::new_multi_thread().enable_all().thread_name("quorate-rpc").build().map_err(
@@ -365,6 +377,19 @@ async fn timeout_on<T: Send + 'static>(
     ended.await.unwrap_or(false)
 }
 
+/// A member that had a log once, and has none: it would begin with all its votes to give again.
+fn without_a_log(config: &Config, identity: &Identity) -> StartError {
+    let data_dir = &config.data_dir;
+    let advice = match identity.members.len() {
+        1 => format!("`{}` tells what can be saved", repair::command(data_dir)),
+        _ => "start it on an empty --data-dir with --initial-cluster-state=existing".to_owned(),
+    };
+    StartError(format!(
+        "there is no log in {}: this member no longer knows what it promised; {advice}",
+        data_dir.display()
+    ))
+}
+
 /// Opens the store in the data directory; or, if it is lost, an empty one in its place.
 fn open_store(
     data_dir: &Path,
@@ -390,15 +415,10 @@ fn open_store(
     };
     if identity.members.len() == 1 {
         return Err(StartError(format!(
-            "{report}; the store in {} is lost, and no other member has what it held: bring back a \
-             copy of the whole data directory",
-            path.display()
-        )));
-    }
-    if !identity.rejoining && !rebuild.has_log() {
-        return Err(StartError(format!(
-            "{report}, and there is no log: this member no longer knows what it promised; start it on an \
-             empty --data-dir with --initial-cluster-state=existing"
+            "{report}; the store in {} is lost, and no other member has what it held; nothing was \
+             changed; `{}` tells what can be saved",
+            path.display(),
+            repair::command(data_dir)
         )));
     }
     log.error("the store is lost: this member begins without it, and gets from the others what its log lacks")

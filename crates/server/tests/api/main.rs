@@ -8,6 +8,7 @@ mod lease;
 mod log;
 mod maintenance;
 mod rebuild;
+mod repair;
 mod transport;
 mod txn;
 mod watch;

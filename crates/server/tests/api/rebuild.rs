@@ -106,11 +106,12 @@ async fn a_member_without_others_keeps_its_damaged_store_and_says_so() {
     cluster.stop(0).await;
     fs::write(cluster.data_dir(0).join("store/generation"), b"not this").expect("written");
     let refused = cluster.try_restart(0).expect_err("nobody else has the state");
+    let data_dir = cluster.data_dir(0).display();
     assert!(
-        refused.ends_with(
-            "is lost, and no other member has what it held: bring back a copy of the whole data \
-             directory"
-        ),
+        refused.ends_with(&format!(
+            "is lost, and no other member has what it held; nothing was changed; `quorate repair \
+             --data-dir {data_dir}` tells what can be saved"
+        )),
         "{refused}"
     );
     assert!(cluster.data_dir(0).join("store/generation").exists(), "nothing was put aside");

@@ -133,7 +133,7 @@ fn start_up(binary: &Path, cluster: &Cluster) -> io::Result<()> {
         (&on(&used), Some(1), "this store is in use"),
         (&on(&nobodys), Some(1), "the data directory is damaged"),
         (&on(&unreadable), Some(1), "identity is damaged; the member can't start"),
-        (&on(&damaged), Some(1), "the store is damaged"),
+        (&on(&damaged), Some(1), "there is no log in"),
         (&["--data-dir", &data, "--cert-file", "x.pem"], None, "cert-file"),
     ];
     for (flags, code, text) in cases {

@@ -1,0 +1,276 @@
+//! `quorate repair`: what its operator can do about a member that is alone, has lost something and does
+//! not start.
+//!
+//! Without a word of his nothing is changed. The log is read as it is, the store through a mirror of
+//! links, in which the entries that would be kept are applied to tell the revision that they lead to. So
+//! what he reads before is what he gets after.
+//!
+//! With his word, in this order, so that after a crash at any point the member still refuses to start,
+//! or is repaired, and the command can be given again:
+//!
+//! ```text
+//! wal.repaired.tmp → wal.repaired      a new log, complete and durable
+//! store → store.damaged-N              only if the store is lost, and the log has everything
+//! wal → wal.damaged-N
+//! wal.repaired → wal
+//! ```
+//!
+//! Nothing is deleted: what is put aside is as it was found.
+
+mod look;
+
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use quorate_host::{IdleLog, Repair, Verdict};
+use quorate_raft::EntryId;
+use quorate_store::Mirrored;
+
+use crate::identity::{Identity, STORE};
+use crate::rebuild::{LOG, remove_directory};
+use crate::whole_file;
+use look::Look;
+
+/// The new log, while it is written and when it is complete.
+const UNFINISHED: &str = "wal.repaired.tmp";
+const FINISHED: &str = "wal.repaired";
+
+/// Why a member can't be repaired that has lost everything.
+const NOTHING_LEFT: &str = "nothing that could be served is left to repair; bring back a copy of the whole \
+                            data directory";
+
+/// How a repair ends that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// There is nothing to repair, and nothing was changed.
+    Sound,
+    /// There is something to repair. Nothing was changed, as that was not asked for.
+    Found,
+    /// It is repaired: the member starts.
+    Repaired,
+}
+
+/// Tells how the member in a data directory stands, and repairs it if its operator accepts what is lost by
+/// that. `say` is given what he should read, in paragraphs.
+///
+/// # Errors
+/// If the member is not one that can be repaired here, with the reason. Nothing was changed then; or the
+/// disk refused in the midst of it, and the repair can be tried again.
+pub fn repair(
+    data_dir: &Path,
+    accept_data_loss: bool,
+    say: &mut dyn FnMut(&str),
+) -> Result<Ending, String> {
+    let Some(plan) = Plan::make(data_dir, say)? else { return Ok(Ending::Sound) };
+    if !accept_data_loss {
+        say(&format!("Nothing was changed. To do this: {} --accept-data-loss", command(data_dir)));
+        return Ok(Ending::Found);
+    }
+    for step in &plan.steps {
+        plan.take(step)?;
+    }
+    say("It is done: start the member.");
+    Ok(Ending::Repaired)
+}
+
+/// How an operator asks what is damaged.
+pub(crate) fn command(data_dir: &Path) -> String {
+    format!("quorate repair --data-dir {}", data_dir.display())
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Write the new log.
+    WriteLog,
+    /// Put something aside.
+    PutAside { from: PathBuf, to: PathBuf },
+    /// Put the new log in its place.
+    PutInPlace,
+}
+
+/// What would be done, with the member held.
+struct Plan {
+    data_dir: PathBuf,
+    /// What the new log is made of.
+    repair: Repair,
+    steps: Vec<Step>,
+    /// Keeps the member from being started.
+    _log: IdleLog,
+    _store: Option<Mirrored>,
+}
+
+impl Plan {
+    /// Finds out what there is to do; `None` if nothing is. Says what it finds.
+    fn make(data_dir: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<Self>, String> {
+        let Some(identity) = Identity::load(data_dir)? else {
+            return Err(format!("there is no member in {}", data_dir.display()));
+        };
+        if identity.members.len() > 1 {
+            return Err(format!(
+                "this member is one of {}: start it, and it gets from the others what it lost; \
+                 a repair would throw away what they have",
+                identity.members.len()
+            ));
+        }
+        let path = data_dir.join(LOG);
+        let mut log = IdleLog::hold(&path)?;
+        let is_cut_off = data_dir.join(FINISHED).is_dir() && !log.exists()?;
+        if is_cut_off {
+            log = IdleLog::hold(&data_dir.join(FINISHED))?;
+        }
+        let mut look = Look::at(data_dir)?;
+        if look.applied() == EntryId::ZERO && !log.exists()? && !identity.founding {
+            return Err(format!("there is no log, and no store: {NOTHING_LEFT}"));
+        }
+        let repair = log.examine(look.applied())?;
+        let before = look.revision();
+        look.apply(&repair.kept)?;
+        let revisions = (before, look.revision());
+        let lost = look.lost().map(str::to_owned);
+        let held = look.close();
+
+        let mut damage = repair.damage.clone();
+        damage.extend(lost.iter().map(|report| format!("the store is lost: {report}")));
+        if repair.verdict != Verdict::Damaged && lost.is_none() && !is_cut_off {
+            say(&match repair.verdict {
+                Verdict::MendsItself => format!(
+                    "Damaged:\n{}The store has everything that this took. Nothing is lost, and the \
+                     member mends its log when it starts.",
+                    list(&damage)
+                ),
+                Verdict::Whole | Verdict::Damaged => "Nothing is damaged.".to_owned(),
+            });
+            return Ok(None);
+        }
+        say(&format!(
+            "Member {:x} of cluster {:x}, alone, in {}",
+            identity.member_id,
+            identity.cluster_id,
+            data_dir.display()
+        ));
+        if !damage.is_empty() {
+            say(&format!("Damaged:\n{}", list(&damage)));
+        }
+        say(&outlook(&repair, lost.is_some(), is_cut_off, revisions));
+        if repair.end() == EntryId::ZERO && repair.verdict == Verdict::Damaged {
+            return Err(NOTHING_LEFT.to_owned());
+        }
+        let steps = steps(data_dir, &repair, lost.is_some(), is_cut_off);
+        say(&format!("A repair does this:\n{}", list(&steps)));
+        let data_dir = data_dir.to_owned();
+        Ok(Some(Self { data_dir, repair, steps, _log: log, _store: held }))
+    }
+
+    /// Takes a step, durably.
+    fn take(&self, step: &Step) -> Result<(), String> {
+        let (unfinished, finished) = (self.data_dir.join(UNFINISHED), self.data_dir.join(FINISHED));
+        let renamed = |from: &Path, to: &Path| {
+            whole_file::rename(&self.data_dir, from, to).map_err(|error| {
+                format!("can't move {} to {}: {error}", from.display(), to.display())
+            })
+        };
+        match step {
+            Step::WriteLog => {
+                for leftover in [&unfinished, &finished] {
+                    remove_directory(leftover)
+                        .map_err(|error| format!("can't remove {}: {error}", leftover.display()))?;
+                }
+                self.repair.write(&unfinished)?;
+                renamed(&unfinished, &finished)
+            }
+            Step::PutAside { from, to } => renamed(from, to),
+            Step::PutInPlace => renamed(&finished, &self.data_dir.join(LOG)),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WriteLog => f.write_str("a new log is written"),
+            Self::PutAside { from, to } => {
+                write!(f, "{} is put aside as it is: {}", from.display(), to.display())
+            }
+            Self::PutInPlace => f.write_str("the new log takes its place"),
+        }
+    }
+}
+
+/// What is to be done, in this order.
+fn steps(data_dir: &Path, repair: &Repair, is_store_lost: bool, is_cut_off: bool) -> Vec<Step> {
+    let aside = |name: &str| {
+        let from = data_dir.join(name);
+        let free = |number: &u32| !data_dir.join(format!("{name}.damaged-{number}")).exists();
+        let number = (1..).find(free).expect("a directory has fewer entries");
+        from.exists()
+            .then(|| Step::PutAside { to: data_dir.join(format!("{name}.damaged-{number}")), from })
+    };
+    let mut steps = Vec::new();
+    let is_log_new = repair.verdict == Verdict::Damaged;
+    if is_log_new {
+        steps.push(Step::WriteLog);
+    }
+    if is_store_lost {
+        steps.extend(aside(STORE));
+    }
+    if is_log_new || is_cut_off {
+        steps.extend(aside(LOG));
+        steps.push(Step::PutInPlace);
+    }
+    steps
+}
+
+/// What is left, what is lost, and where that leads; from one revision to another.
+fn outlook(
+    repair: &Repair,
+    is_store_lost: bool,
+    is_cut_off: bool,
+    revisions: (i64, i64),
+) -> String {
+    let mut lines = Vec::new();
+    if is_store_lost {
+        lines.push("Without its store, the member begins with what its log has.".to_owned());
+    } else {
+        let (machine, revision) = (repair.machine, revisions.0);
+        lines.push(format!(
+            "The store is sound. It holds entries up to {machine}, revision {revision}."
+        ));
+    }
+    if let Some(kept) = repair.kept_stretch() {
+        lines.push(format!("Sound, and kept: {kept}."));
+    }
+    let lost = repair.lost.iter().map(|lost| (lost.first, format!("Lost: {lost}.")));
+    let given_up = repair.given_up.iter().map(|given_up| {
+        (given_up.first, format!("Sound, but given up, as they stand on what is lost: {given_up}."))
+    });
+    let mut after: Vec<_> = lost.chain(given_up).collect();
+    after.sort();
+    lines.extend(after.into_iter().map(|(_, line)| line));
+    if !repair.is_end_known {
+        lines.push("Nobody knows whether the log had more entries than these.".to_owned());
+    }
+    let (end, revision, term) = (repair.end(), revisions.1, repair.term.0);
+    lines
+        .push(format!("The member goes on from entry {end}, revision {revision}, in term {term}."));
+    lines.push(if is_cut_off {
+        "A repair that was cut off left this log, and told what is lost. To put it in place is left \
+         to do."
+            .to_owned()
+    } else if repair.loses_nothing() {
+        "Nothing that was acknowledged is lost.".to_owned()
+    } else {
+        "Every write after it is gone, though it was acknowledged, and its revision is given to \
+         another one: programs that remember a later revision have to begin anew."
+            .to_owned()
+    });
+    lines.join("\n")
+}
+
+/// A line for each.
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().fold(String::new(), |mut text, item| {
+        writeln!(text, "- {item}").expect("writing to a string");
+        text
+    })
+}

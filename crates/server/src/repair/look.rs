@@ -1,0 +1,143 @@
+//! A look at the store of a member that doesn't run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use quorate_mvcc::Store;
+use quorate_node::{Fault, Machine, proposal};
+use quorate_raft::{Entry, EntryId, Payload};
+use quorate_store::{DiskEngine, Mirrored, Options};
+
+use crate::identity::STORE;
+use crate::rebuild::{Rebuild, remove_directory};
+
+/// Where it is looked at, within the data directory: links lead to the same disk only.
+const SCRATCH: &str = "repair.tmp";
+
+/// What is verified at once, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// How many entries are applied before they are committed.
+const BATCH_ENTRIES: usize = 1024;
+
+/// What there is of a store.
+pub(super) struct Look {
+    /// Its mirror; an empty one, if it is lost or missing.
+    store: Store,
+    /// Why it is lost, if it is.
+    lost: Option<String>,
+    // Removed when the mirror is closed, and the store given back after that.
+    _scratch: Scratch,
+    held: Option<Mirrored>,
+}
+
+impl Look {
+    /// Reads and verifies everything that the store in this data directory holds.
+    ///
+    /// # Errors
+    /// If it is in use, of a version that this program does not know, or the disk refuses. The text is
+    /// meant for the operator.
+    pub(super) fn at(data_dir: &Path) -> Result<Self, String> {
+        let path = data_dir.join(STORE);
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("can't look at the store in {}: {error}", path.display())
+        };
+        let noted = Rebuild::new(data_dir).noted()?;
+        let scratch = Scratch::new(data_dir.join(SCRATCH))?;
+        let mut held = None;
+        let mut lost = noted;
+        if path.is_dir() {
+            let mirror = scratch.0.join("mirror");
+            held = Some(Mirrored::new(&path, &mirror).map_err(|error| failed(&error))?);
+            match open(&mirror) {
+                Ok(store) if lost.is_none() => {
+                    return Ok(Self { store, lost, _scratch: scratch, held });
+                }
+                Ok(_) => {}
+                Err(fault) if fault.kind.loses_state() => {
+                    let (mirror, path) = (mirror.to_string_lossy(), path.to_string_lossy());
+                    lost.get_or_insert(fault.report.replace(&*mirror, &path));
+                }
+                Err(fault) => return Err(failed(&fault)),
+            }
+        }
+        let store = open(&scratch.0.join("empty")).map_err(|fault| failed(&fault))?;
+        Ok(Self { store, lost, _scratch: scratch, held })
+    }
+
+    /// Up to where it reaches; nowhere, if it is lost or missing.
+    pub(super) fn applied(&self) -> EntryId {
+        self.store.applied()
+    }
+
+    /// The revision that it has.
+    pub(super) fn revision(&self) -> i64 {
+        self.store.read_state().revision()
+    }
+
+    /// Why it is lost, if it is.
+    pub(super) fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
+    }
+
+    /// Applies entries that follow.
+    ///
+    /// # Errors
+    /// If that can't be, as it could not when the member is started. The text is meant for the operator.
+    pub(super) fn apply(&mut self, entries: &[Entry]) -> Result<(), String> {
+        for batch in entries.chunks(BATCH_ENTRIES) {
+            self.apply_batch(batch)
+                .map_err(|fault| format!("the entries of the log can't be applied: {fault}"))?;
+        }
+        Ok(())
+    }
+
+    fn apply_batch(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+        for entry in entries {
+            let Payload::Command(bytes) = &entry.payload else { continue };
+            // What is for the group itself does nothing to the store.
+            if let Some((_, command)) = proposal::decode(bytes) {
+                self.store.apply(entry.id, &command)?;
+            }
+        }
+        if let Some(last) = entries.last() {
+            self.store.commit(last.id)?;
+        }
+        // Nobody watches.
+        drop((self.store.take_events(), self.store.take_lease_changes()));
+        Ok(())
+    }
+
+    /// Ends the look. The store stays locked as long as what this returns lives.
+    pub(super) fn close(self) -> Option<Mirrored> {
+        self.held
+    }
+}
+
+/// Opens a store, and reads it from its begin to its end.
+fn open(path: &Path) -> Result<Store, Fault> {
+    let engine = DiskEngine::open(path, Options::default())?;
+    let mut store = Store::open(Box::new(engine))?;
+    while store.scrub(PIECE_BYTES)?.is_some_and(|scrubbed| !scrubbed.cycle_ended) {}
+    Ok(store)
+}
+
+/// A directory for a while.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes it anew: what is in there was left by a look that was cut off.
+    fn new(path: PathBuf) -> Result<Self, String> {
+        remove_directory(&path)
+            .and_then(|()| fs::create_dir(&path))
+            .map_err(|error| format!("can't make {}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The next look removes it if this one can't.
+        let _ = remove_directory(&self.0);
+    }
+}
