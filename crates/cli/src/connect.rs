@@ -13,6 +13,8 @@ use tonic::{Code, Request, Response, Status};
 
 /// How to reach a cluster.
 #[derive(Debug, clap::Args)]
+// Both are flattened into a command, and so would be two groups of one name.
+#[group(skip)]
 pub(crate) struct Options {
     /// Where members listen, separated by commas; each is tried until one answers.
     #[arg(long, global = true, value_delimiter = ',', default_value = "127.0.0.1:2379")]

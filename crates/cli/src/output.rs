@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// How to print.
 #[derive(Debug, clap::Args)]
+// See `connect::Options`.
+#[group(skip)]
 pub(crate) struct Options {
     /// The form of the output.
     #[arg(short, long, global = true, value_enum, default_value_t = Form::Text)]
