@@ -94,7 +94,7 @@ pub(super) const ALL: [Tool; 8] = [
         commands: &["cargo xtask blackbox"],
         full: "",
         quick: Some(""),
-        variables: &["BLACKBOX_SECONDS", "BLACKBOX_SEED"],
+        variables: &["BLACKBOX_SECONDS", "BLACKBOX_SEED", "BLACKBOX_NETWORK", "CHECK_PROGRAM"],
     },
 ];
 
