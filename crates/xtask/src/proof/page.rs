@@ -33,6 +33,7 @@ pub(super) fn of(
     for (name, record) in records {
         let known = match name.as_str() {
             "swarm" => swarm(&mut values, &record.reports[0]),
+            "over-limit" => many_runs(name, &mut values, &record.reports[0]),
             "bench" => bench(&mut values, &record.reports[0]),
             "graphs" | "graphs-5" => graphs(name, &mut values, &record.reports),
             "scenarios" => scenarios(&mut values, &record.reports),
@@ -163,17 +164,23 @@ const TOLD_OF_A_SWARM: [&str; 8] = [
     "coverage_missing",
 ];
 
-fn swarm(values: &mut Values, report: &Value) -> io::Result<()> {
+/// How many seeds, which, how long they took, and what was counted.
+fn many_runs(name: &str, values: &mut Values, report: &Value) -> io::Result<()> {
     let (first, seeds) = (number(report, "first_seed")?, number(report, "seeds")?);
     let simulated = measure(report, "simulated_seconds")?;
-    values.count("swarm.seeds", seeds);
-    values.put("swarm.first", first.to_string());
-    values.put("swarm.last", (first + seeds).saturating_sub(1).to_string());
-    values.put("swarm.hours", rounded(simulated / HOUR));
-    values.put("swarm.years", rounded(simulated / YEAR));
-    values.put("swarm.failures", failures(list(report, "failures")?));
-    values.put("swarm.counts", counts(report, &TOLD_OF_A_SWARM));
+    let mut put = |what: &str, value: String| values.put(&format!("{name}.{what}"), value);
+    put("seeds", grouped(seeds));
+    put("first", first.to_string());
+    put("last", (first + seeds).saturating_sub(1).to_string());
+    put("hours", rounded(simulated / HOUR));
+    put("years", rounded(simulated / YEAR));
+    put("failures", failures(list(report, "failures")?));
+    put("counts", counts(report, &TOLD_OF_A_SWARM));
+    Ok(())
+}
 
+fn swarm(values: &mut Values, report: &Value) -> io::Result<()> {
+    many_runs("swarm", values, report)?;
     let (mut rows, mut faults) = (Vec::new(), 0);
     let (mut due, mut met) = (0, 0);
     let coverage: BTreeMap<&str, &Value> = object(report, "coverage")?.collect();

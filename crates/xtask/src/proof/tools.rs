@@ -24,12 +24,19 @@ pub(super) struct Tool {
 }
 
 /// All of them, in the order of the page.
-pub(super) const ALL: [Tool; 8] = [
+pub(super) const ALL: [Tool; 9] = [
     Tool {
         name: "swarm",
         commands: &["cargo run --release -p quorate-sim -- swarm --coverage"],
         full: "--seeds 100000 --jobs 2",
         quick: Some("--seeds 500 --jobs 2"),
+        variables: &[],
+    },
+    Tool {
+        name: "over-limit",
+        commands: &["cargo run --release -p quorate-sim -- swarm --over-limit"],
+        full: "--seeds 10000 --jobs 2",
+        quick: Some("--seeds 100 --jobs 2"),
         variables: &[],
     },
     Tool {
