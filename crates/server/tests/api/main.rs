@@ -2,6 +2,7 @@
 
 mod authority;
 mod cluster;
+mod divergence;
 mod http;
 mod kv;
 mod lease;
