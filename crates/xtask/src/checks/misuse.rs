@@ -1,5 +1,7 @@
 //! Bad input to real processes: each gets a clear error, nothing panics, and nothing is lost.
 
+mod repair;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -42,6 +44,7 @@ pub(crate) fn run() -> io::Result<()> {
         return Err(io::Error::other(format!("member {member} ended:\n{}", cluster.log(member))));
     }
     hand_over(&mut cluster, &runtime)?;
+    repair::run(&binary, &runtime)?;
     for member in 0..cluster.len() {
         let log = cluster.log(member);
         if log.contains("panicked at") {
