@@ -231,11 +231,15 @@ fn outlook(
     let mut lines = Vec::new();
     if is_store_lost {
         lines.push("Without its store, the member begins with what its log has.".to_owned());
+    } else if repair.machine == EntryId::ZERO {
+        lines.push(
+            "The store has nothing on disk yet: all that there is, is in the log.".to_owned(),
+        );
     } else {
         let (machine, revision) = (repair.machine, revisions.0);
-        lines.push(format!(
-            "The store is sound. It holds entries up to {machine}, revision {revision}."
-        ));
+        let line =
+            format!("The store is sound. It holds entries up to {machine}, revision {revision}.");
+        lines.push(line);
     }
     if let Some(kept) = repair.kept_stretch() {
         lines.push(format!("Sound, and kept: {kept}."));
