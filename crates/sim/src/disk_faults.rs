@@ -96,7 +96,8 @@ impl DiskFaults {
         let often = |(has, mut own): (bool, Chance)| has.then(|| own.duration(ms(200), ms(3_000)));
         let (strays, rot) = (often(each(200)), often(each(200)));
         let (is_scrubbed, mut own) = each(700);
-        let scrub = (is_scrubbed && (strays.is_some() || rot.is_some())).then(|| Scrub {
+        let has_something = errors.is_some() || strays.is_some() || rot.is_some();
+        let scrub = (is_scrubbed && has_something).then(|| Scrub {
             cycle: own.duration(ms(50), ms(5_000)),
             piece_bytes: *own.pick(&[4 << 10, 32 << 10, 128 << 10]),
         });

@@ -10,7 +10,7 @@ use core::fmt;
 use quorate_node::Healed;
 use quorate_raft::{Index, Record, Recovered, Remembered, Salvage};
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Damaged, Fate, MemDisk, Opened, Scrubbed, Wal, WalOptions};
+use quorate_wal::{Damaged, Disk as _, Fate, MemDisk, Opened, Scrubbed, Wal, WalOptions};
 
 use crate::chance::Chance;
 use crate::coverage::Fault;
@@ -215,6 +215,19 @@ impl Storage {
                 }
             });
         }
+    }
+
+    /// A file of the log of a member that is down is gone.
+    pub fn lose_file(&mut self, chance: &mut Chance) {
+        let segments = self.disk.numbers();
+        if segments.is_empty() {
+            return;
+        }
+        // A copy has no faults.
+        let mut disk = self.disk.copy();
+        let lost = disk.remove(*chance.pick(&segments)).and_then(|()| disk.sync_directory());
+        lost.expect("the segment is there");
+        self.undo(disk);
     }
 
     /// Sectors rot beneath a running log. What the mark beside it said by then has reached the disk: that it is

@@ -14,6 +14,7 @@ use quorate_raft::{EntryId, Membership, NodeId, Remembered};
 use super::{Event, Outcome, Phase, World, storage_of};
 use crate::coverage::Fault;
 use crate::disk_faults::Ending;
+use crate::engine::SharedEngine;
 use crate::ills::{Failing, Failure};
 use crate::process::Begin;
 use crate::sabotage::Sabotage;
@@ -32,6 +33,17 @@ pub(super) enum DiskEvent {
     Rot,
     Scrub { node: NodeId, process: u64 },
     Blow { left: u64 },
+}
+
+/// What a log loses beyond the limit.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    /// A few sectors, or one of the two copies of what its end is.
+    Sectors,
+    /// Sectors everywhere.
+    Log,
+    /// A file.
+    File,
 }
 
 /// How soon somebody looks again who found the log busy.
@@ -109,6 +121,7 @@ impl World {
         let node = *self.rot.pick(&self.ids());
         let written = self.rot.position(600);
         let failing = *self.rot.pick(&[
+            Failing::Read,
             Failing::Read,
             Failing::Write,
             Failing::ShortWrite(written),
@@ -392,25 +405,26 @@ impl World {
             self.places[&node].storage.settle();
             self.crash(node)?;
             let mut chance = self.rot.fork();
-            let (few, many, machine) = *chance.pick(&[
-                (true, false, false),
-                (true, false, false),
-                (false, true, false),
-                (false, true, true),
-                (false, false, true),
-                (true, false, true),
+            let (blow, machine) = *chance.pick(&[
+                (Some(Blow::Sectors), false),
+                (Some(Blow::Sectors), false),
+                (Some(Blow::Log), false),
+                (Some(Blow::File), false),
+                (Some(Blow::Sectors), true),
+                (Some(Blow::Log), true),
+                (None, true),
             ]);
-            let place = self.place(node);
-            if few {
-                place.storage.damage(&mut chance);
-            }
-            if many {
-                place.storage.devastate(over.sectors_per_mille, &mut chance);
+            let storage = &mut self.place(node).storage;
+            match blow {
+                Some(Blow::Sectors) => drop(storage.damage(&mut chance)),
+                Some(Blow::Log) => storage.devastate(over.sectors_per_mille, &mut chance),
+                Some(Blow::File) => storage.lose_file(&mut chance),
+                None => {}
             }
             if machine {
-                place.storage.engine = crate::engine::SharedEngine::default();
+                storage.engine = SharedEngine::default();
             }
-            let is_whole = matches!(place.storage.look(), Ok(Remembered::Whole(_)));
+            let is_whole = matches!(storage.look(), Ok(Remembered::Whole(_)));
             if machine || !is_whole {
                 self.damaged(node, machine)?;
             }
