@@ -48,6 +48,8 @@ impl Stage {
         shuffle(&mut order, dice);
         let lan = if is_capsule { Some(Lan::new(members)?) } else { None };
         let disk = if is_capsule { Some(Disk::mount(DISK_MIB)?) } else { None };
+        // Never a fragile one: a member without its store can't begin anew where there is not a byte left,
+        // not even for the note that says so. It refuses to start until somebody makes room.
         let small = order[members - 1];
         let home = |member| Home {
             host: is_capsule.then_some(member),
