@@ -9,6 +9,11 @@
 //! When to promote: after the store has applied every entry of the terms before, so that the list of
 //! leases is complete. Before a renewal is answered, the host makes sure that it still leads (a
 //! linearizable read does): a deposed primary would otherwise renew what its successor lets expire.
+//! [`LeaseKeeper`] is what holds hosts to that.
+
+mod keeper;
+
+pub use keeper::{EXPIRE_TOGETHER, EXPIRY_SCAN, LeaseAnswer, LeaseKeeper};
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

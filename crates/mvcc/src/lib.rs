@@ -60,7 +60,7 @@ pub use command::Command;
 pub use error::{Error, ReadError};
 pub use hash::HashKv;
 pub use key::KeyRange;
-pub use lease::{Lessor, Remaining, Renewal};
+pub use lease::{LeaseAnswer, LeaseKeeper, Lessor, Remaining, Renewal};
 pub use read::ReadState;
 pub use request::*;
 pub use response::*;

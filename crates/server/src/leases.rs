@@ -1,29 +1,23 @@
 //! Leases: who watches the clock, and how the other members ask.
 //!
-//! That a lease exists is replicated; how much of it is left, only the leader knows, by its
-//! [`Lessor`]. Members that follow ask the leader, beside the log. What has run out is ended by a
-//! command that is void in any other term than the one in which its clock ran out.
+//! That a lease exists is replicated; how much of it is left, only the leader knows. Members that
+//! follow ask the leader, beside the log. What has run out is ended by a command that is void in any
+//! other term than the one in which its clock ran out. All that has to be decided about that is in
+//! [`LeaseKeeper`]; here are the tasks, the barriers and the wire.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_host::{AskError, Clock};
-use quorate_mvcc::lease::{Lessor, Remaining, Renewal};
-use quorate_mvcc::{Command, Lease, LeaseChange, Response};
+use quorate_mvcc::lease::{EXPIRY_SCAN, LeaseAnswer, LeaseKeeper};
+use quorate_mvcc::{Lease, LeaseChange, Response};
 use quorate_raft::Term;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::member::Member;
 use crate::rpc::Failure;
-
-/// How often the leader looks for leases that have run out, as in etcd.
-const SCAN_INTERVAL: Duration = Duration::from_millis(500);
-
-/// How many leases may be on their way to their end at once, as in etcd: many that run out together
-/// must not fill the log at the cost of everybody else.
-const EXPIRE_TOGETHER: usize = 16;
 
 /// How long to wait before the question is asked again, if nobody could answer it.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -32,16 +26,16 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Leases {
     clock: Clock,
-    lessor: Mutex<Lessor>,
+    keeper: Mutex<LeaseKeeper>,
 }
 
 impl Leases {
     pub(crate) fn new() -> Self {
-        Self { clock: Clock::start(), lessor: Mutex::new(Lessor::new()) }
+        Self { clock: Clock::start(), keeper: Mutex::new(LeaseKeeper::new()) }
     }
 
-    fn lessor(&self) -> MutexGuard<'_, Lessor> {
-        self.lessor.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keeper(&self) -> MutexGuard<'_, LeaseKeeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hears of the leases that came and went with a commit. Called after the state with them was
@@ -50,16 +44,13 @@ impl Leases {
         if changes.is_empty() {
             return;
         }
-        let mut lessor = self.lessor();
-        let now = self.clock.now();
-        for change in changes {
-            lessor.observe(now, change);
-        }
+        let mut keeper = self.keeper();
+        keeper.note(self.clock.now(), changes);
     }
 
     /// The leases, those first that run out first, as far as this member knows that.
     pub(crate) fn by_remaining(&self, mut leases: Vec<Lease>) -> Vec<i64> {
-        let order = self.lessor().by_remaining();
+        let order = self.keeper().by_remaining();
         let position: std::collections::BTreeMap<i64, usize> =
             order.into_iter().enumerate().map(|(at, id)| (id, at)).collect();
         leases.sort_by_key(|lease| (position.get(&lease.id).copied(), lease.id));
@@ -70,7 +61,7 @@ impl Leases {
     pub(crate) async fn run(self: Arc<Self>, member: Arc<Member>) {
         let mut stop = member.stop.clone();
         let mut status = member.handle.subscribe();
-        let mut scan = interval(SCAN_INTERVAL);
+        let mut scan = interval(EXPIRY_SCAN);
         // After a pause of the whole process, one look is as good as ten.
         scan.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut expiries = JoinSet::new();
@@ -79,11 +70,9 @@ impl Leases {
                 let status = status.borrow_and_update();
                 status.is_leader().then_some(status.term)
             };
-            if led != self.lessor().term() {
-                self.lessor().demote();
-                if let Some(term) = led {
-                    self.promote(&member, term).await;
-                }
+            let due = self.keeper().follow(led);
+            if let Some(term) = due {
+                self.promote(&member, term).await;
             }
             tokio::select! {
                 changed = status.changed() => {
@@ -105,17 +94,12 @@ impl Leases {
         if member.handle.read_barrier().await.is_err() {
             return;
         }
-        let status = member.handle.status();
-        if !status.is_leader() || status.term != term {
-            return;
-        }
+        let (led, extend) = (term_led(member), member.limits.lease_extension);
         // The lock comes before the state. A lease that is granted meanwhile is either in that state,
         // or it is noted after this, because it is published before it is noted.
-        let mut lessor = self.lessor();
+        let mut keeper = self.keeper();
         match member.published.state().leases() {
-            Ok(leases) => {
-                lessor.promote(self.clock.now(), term, leases, member.limits.lease_extension);
-            }
+            Ok(leases) => keeper.promote(self.clock.now(), term, led, leases, extend),
             Err(error) => {
                 member.log.error("failed to read the leases").with("error", error);
             }
@@ -125,16 +109,11 @@ impl Leases {
     /// Begins to end what has run out, as far as there is room. Does not wait for it: a change of the
     /// leader must not go unnoticed meanwhile.
     fn expire(&self, member: &Arc<Member>, under_way: &mut JoinSet<()>) {
-        let room = EXPIRE_TOGETHER - under_way.len();
-        let (term, expired) = {
-            let mut lessor = self.lessor();
-            let Some(term) = lessor.term() else { return };
-            (term.0, lessor.expired(self.clock.now(), room))
-        };
-        for id in expired {
+        let commands = self.keeper().expire(self.clock.now(), under_way.len());
+        for command in commands {
             let member = member.clone();
             under_way.spawn(async move {
-                let outcome = member.propose(Command::LeaseExpire { id, term }).await;
+                let outcome = member.propose(command).await;
                 // Anything else is put right by a later look, or is the next leader's business.
                 if let Ok((_, Response::LeaseExpire { revoked: true })) = outcome {
                     member.metrics.lease_expired();
@@ -146,8 +125,8 @@ impl Leases {
     /// Gives a lease its whole time again and returns that time in seconds; 0 if it is gone.
     pub(crate) async fn keep_alive(&self, member: &Member, id: i64) -> Result<i64, Failure> {
         Ok(match self.ask(member, Question::KeepAlive(id)).await? {
-            Answer::Alive { granted, .. } => granted,
-            Answer::Gone | Answer::NotPrimary => 0,
+            LeaseAnswer::Alive { granted, .. } => granted,
+            LeaseAnswer::Gone | LeaseAnswer::NotPrimary => 0,
         })
     }
 
@@ -158,19 +137,19 @@ impl Leases {
         id: i64,
     ) -> Result<Option<(i64, i64)>, Failure> {
         Ok(match self.ask(member, Question::TimeToLive(id)).await? {
-            Answer::Alive { left, granted } => Some((left, granted)),
-            Answer::Gone | Answer::NotPrimary => None,
+            LeaseAnswer::Alive { left, granted } => Some((left, granted)),
+            LeaseAnswer::Gone | LeaseAnswer::NotPrimary => None,
         })
     }
 
     /// Asks whoever leads until there is an answer, or the time for requests has passed.
-    async fn ask(&self, member: &Member, question: Question) -> Result<Answer, Failure> {
+    async fn ask(&self, member: &Member, question: Question) -> Result<LeaseAnswer, Failure> {
         let asked = timeout(member.limits.request_timeout, async {
             loop {
                 match member.handle.ask_leader(question.encode()).await {
                     // The leader of a moment ago, or one that has only just been elected.
-                    Ok(bytes) => match Answer::decode(bytes) {
-                        Some(Answer::NotPrimary) | None => {}
+                    Ok(bytes) => match decode(bytes) {
+                        Some(LeaseAnswer::NotPrimary) | None => {}
                         Some(answer) => return Ok(answer),
                     },
                     Err(error @ (AskError::Overloaded | AskError::Stopped)) => {
@@ -194,47 +173,42 @@ impl Leases {
             Question::KeepAlive(id) => self.renew(member, id).await,
             Question::TimeToLive(id) => self.remaining(member, id).await,
         };
-        Some(answer.encode())
+        Some(encode(answer))
     }
 
     /// A leader that has been succeeded without noticing must not renew what its successor lets run
     /// out. Hence the barrier: it is passed only with a quorum behind it.
-    async fn renew(&self, member: &Member, id: i64) -> Answer {
+    async fn renew(&self, member: &Member, id: i64) -> LeaseAnswer {
         let mut published = member.published.subscribe();
         loop {
-            if member.handle.read_barrier().await.is_err() || !self.is_primary(member) {
-                return Answer::NotPrimary;
+            if member.handle.read_barrier().await.is_err() {
+                return LeaseAnswer::NotPrimary;
             }
-            match self.lessor().renew(self.clock.now(), id) {
-                Renewal::Renewed(granted) => return Answer::Alive { left: granted, granted },
-                Renewal::Unknown => return Answer::Gone,
-                Renewal::NotPrimary => return Answer::NotPrimary,
-                Renewal::Expired => {}
+            let led = term_led(member);
+            let answer = self.keeper().renew(self.clock.now(), led, id);
+            if let Some(answer) = answer {
+                return answer;
             }
             // It is about to be ended. To say so before it has been would be a guess.
             if published.changed().await.is_err() {
-                return Answer::NotPrimary;
+                return LeaseAnswer::NotPrimary;
             }
         }
     }
 
-    async fn remaining(&self, member: &Member, id: i64) -> Answer {
-        if member.handle.read_barrier().await.is_err() || !self.is_primary(member) {
-            return Answer::NotPrimary;
+    async fn remaining(&self, member: &Member, id: i64) -> LeaseAnswer {
+        if member.handle.read_barrier().await.is_err() {
+            return LeaseAnswer::NotPrimary;
         }
-        match self.lessor().remaining(self.clock.now(), id) {
-            // Whole seconds, and what has begun does not count.
-            Some(Remaining { left, granted }) => {
-                Answer::Alive { left: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), granted }
-            }
-            None => Answer::Gone,
-        }
+        let led = term_led(member);
+        self.keeper().remaining(self.clock.now(), led, id)
     }
+}
 
-    fn is_primary(&self, member: &Member) -> bool {
-        let status = member.handle.status();
-        status.is_leader() && self.lessor().term() == Some(status.term)
-    }
+/// The term that a member leads, if it does.
+fn term_led(member: &Member) -> Option<Term> {
+    let status = member.handle.status();
+    status.is_leader().then_some(status.term)
 }
 
 /// What one member asks another about a lease.
@@ -268,42 +242,30 @@ impl Question {
     }
 }
 
-/// What comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    /// The asked member does not lead, or not yet with the clocks in hand.
-    NotPrimary,
-    /// There is no such lease.
-    Gone,
-    /// There is, with so many seconds left of those that were granted.
-    Alive { left: i64, granted: i64 },
+/// The bytes of what comes back.
+fn encode(answer: LeaseAnswer) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(17);
+    match answer {
+        LeaseAnswer::NotPrimary => bytes.put_u8(0),
+        LeaseAnswer::Gone => bytes.put_u8(1),
+        LeaseAnswer::Alive { left, granted } => {
+            bytes.put_u8(2);
+            bytes.put_i64(left);
+            bytes.put_i64(granted);
+        }
+    }
+    bytes.freeze()
 }
 
-impl Answer {
-    fn encode(self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(17);
-        match self {
-            Self::NotPrimary => bytes.put_u8(0),
-            Self::Gone => bytes.put_u8(1),
-            Self::Alive { left, granted } => {
-                bytes.put_u8(2);
-                bytes.put_i64(left);
-                bytes.put_i64(granted);
-            }
+fn decode(mut bytes: Bytes) -> Option<LeaseAnswer> {
+    match (bytes.len(), bytes.first()) {
+        (1, Some(0)) => Some(LeaseAnswer::NotPrimary),
+        (1, Some(1)) => Some(LeaseAnswer::Gone),
+        (17, Some(2)) => {
+            bytes.advance(1);
+            Some(LeaseAnswer::Alive { left: bytes.get_i64(), granted: bytes.get_i64() })
         }
-        bytes.freeze()
-    }
-
-    fn decode(mut bytes: Bytes) -> Option<Self> {
-        match (bytes.len(), bytes.first()) {
-            (1, Some(0)) => Some(Self::NotPrimary),
-            (1, Some(1)) => Some(Self::Gone),
-            (17, Some(2)) => {
-                bytes.advance(1);
-                Some(Self::Alive { left: bytes.get_i64(), granted: bytes.get_i64() })
-            }
-            _ => None,
-        }
+        _ => None,
     }
 }
 
@@ -316,12 +278,12 @@ mod tests {
         for question in [Question::KeepAlive(-5), Question::TimeToLive(i64::MAX)] {
             assert_eq!(Question::decode(question.encode()), Some(question));
         }
-        let alive = Answer::Alive { left: 3, granted: 5 };
-        for answer in [Answer::NotPrimary, Answer::Gone, alive] {
-            assert_eq!(Answer::decode(answer.encode()), Some(answer));
+        let alive = LeaseAnswer::Alive { left: 3, granted: 5 };
+        for answer in [LeaseAnswer::NotPrimary, LeaseAnswer::Gone, alive] {
+            assert_eq!(decode(encode(answer)), Some(answer));
         }
         for bad in [&[][..], &[2], &[3], &[1, 0], &[0; 9], &[9; 17]] {
-            assert_eq!(Answer::decode(Bytes::copy_from_slice(bad)), None, "{bad:?}");
+            assert_eq!(decode(Bytes::copy_from_slice(bad)), None, "{bad:?}");
             assert_eq!(Question::decode(Bytes::copy_from_slice(bad)), None, "{bad:?}");
         }
     }
