@@ -7,7 +7,9 @@ use bytes::Bytes;
 use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::watch::{Recent, WatchRing};
-use quorate_mvcc::{KeyRange, Outcome, RangeRequest, RangeResponse, Store};
+use quorate_mvcc::{
+    KeyRange, Lease, LeaseChange, Outcome, RangeRequest, RangeResponse, RevisionEvents, Store,
+};
 use quorate_node::{
     Fault, Fingerprint, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
 };
@@ -115,6 +117,8 @@ struct Shown {
     ring: Option<WatchRing>,
     /// Counts what was published in it.
     publications: u64,
+    /// The leases that came and went since the last look.
+    leases: Vec<LeaseChange>,
 }
 
 impl Shown {
@@ -124,6 +128,7 @@ impl Shown {
             ring.publish(self.store.take_events(), self.store.read_state());
             self.publications += 1;
         }
+        self.leases.extend(self.store.take_lease_changes());
     }
 }
 
@@ -140,6 +145,33 @@ impl Reading {
     #[must_use]
     pub fn take_trace(&self) -> Vec<Traced> {
         std::mem::take(&mut self.lock().trace)
+    }
+
+    /// The leases that came and went since the last call.
+    #[must_use]
+    pub fn take_lease_changes(&self) -> Vec<LeaseChange> {
+        std::mem::take(&mut self.lock().leases)
+    }
+
+    /// All leases of the committed state.
+    ///
+    /// # Panics
+    /// If an engine in memory can't be read.
+    #[must_use]
+    pub fn leases(&self) -> Vec<Lease> {
+        let state = self.lock().store.read_state();
+        state.leases().expect("the newest state can be read")
+    }
+
+    /// All that happened, if nothing of it was compacted.
+    ///
+    /// # Panics
+    /// If an engine in memory can't be read.
+    #[must_use]
+    pub fn whole_history(&self) -> Option<Vec<RevisionEvents>> {
+        let state = self.lock().store.read_state();
+        let is_whole = state.compacted() < 0;
+        is_whole.then(|| state.history(0, usize::MAX).expect("nothing of it is gone"))
     }
 
     /// How often something was published for watchers.
@@ -193,7 +225,7 @@ pub fn open(
     let MachineOptions { piece_bytes_max, ring_bytes } = options;
     let store = Store::open(Box::new(engine.clone()))?;
     let ring = ring_bytes.map(|bytes| WatchRing::new(bytes, store.read_state()));
-    let shown = Shown { store, trace: Vec::new(), ring, publications: 0 };
+    let shown = Shown { store, trace: Vec::new(), ring, publications: 0, leases: Vec::new() };
     let shown = Reading(Arc::new(Mutex::new(shown)));
     Ok((Box::new(Watched { shown: shown.clone(), piece_bytes_max }), shown))
 }

@@ -40,15 +40,23 @@ pub struct SecondOpinion {
 impl Recorder {
     /// A client asks.
     pub fn begin(&mut self, id: RequestId, request: &model::Request) {
+        // What members ask of each other no client sees.
+        let Some(request) = as_seen(request) else { return };
         self.now += 1;
         self.open.insert(id, self.operations.len());
-        let operation = Operation {
+        let unknown = |request| Operation {
             client: id.0,
             call: self.now,
-            request: as_seen(request),
+            request,
             outcome: Outcome::Unknown,
         };
-        self.operations.push(operation);
+        // The clock of a lease may end it at any time from its grant on.
+        let end = match request {
+            Request::LeaseGrant { id, .. } => Some(unknown(Request::LeaseRevoke { id })),
+            _ => None,
+        };
+        self.operations.push(unknown(request));
+        self.operations.extend(end);
     }
 
     /// A client is answered.
@@ -86,17 +94,20 @@ impl Recorder {
     }
 }
 
-fn as_seen(request: &model::Request) -> Request {
-    match (request, request.command()) {
+fn as_seen(request: &model::Request) -> Option<Request> {
+    Some(match (request, request.command()) {
+        (model::Request::Expire { .. }, _) => return None,
         (model::Request::Read { key }, _) => {
             Request::Range(RangeRequest::new(KeyRange::Point(key.clone())))
         }
+        (_, Some(Command::LeaseGrant { id, ttl })) => Request::LeaseGrant { id, ttl },
+        (_, Some(Command::LeaseRevoke { id })) => Request::LeaseRevoke { id },
         (_, Some(Command::Put(put))) => Request::Put(put),
         (_, Some(Command::DeleteRange(delete))) => Request::DeleteRange(delete),
         (_, Some(Command::Txn(txn))) => Request::Txn(txn),
         (_, Some(Command::Compact { revision })) => Request::Compact { revision },
         (request, command) => unreachable!("no client asks for {request:?}, {command:?}"),
-    }
+    })
 }
 
 /// The answer to a command, as its client sees it.
@@ -109,6 +120,8 @@ pub fn reply(outcome: &quorate_mvcc::Outcome) -> Reply {
         quorate_mvcc::Response::DeleteRange(delete) => Response::DeleteRange(delete),
         quorate_mvcc::Response::Txn(txn) => Response::Txn(txn),
         quorate_mvcc::Response::Compact => Response::Compact,
+        quorate_mvcc::Response::LeaseGrant { id, .. } => Response::LeaseGrant { id },
+        quorate_mvcc::Response::LeaseRevoke => Response::LeaseRevoke,
         other => unreachable!("no client is told {other:?}"),
     })
 }

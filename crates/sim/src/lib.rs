@@ -24,7 +24,8 @@
 //!   it judged a second time, without a look at the log.
 //! - [`disk_faults`] draws what goes wrong with disks, and [`ills`] is what a disk suffers from.
 //! - [`net`], [`clock`], [`storage`], [`process`], [`settings`], [`workload`]: the parts of a run.
-//! - [`watches`]: clients that look on, and are told of all that happens.
+//! - [`watches`]: clients that look on, and are told of all that happens. [`leases`]: what ends by a
+//!   clock, and whose.
 //! - [`coverage`] counts which fault met a member at which point of the protocol.
 //!
 //! # What is not here
@@ -43,6 +44,7 @@ pub mod graphs;
 pub mod history;
 pub mod ills;
 pub mod json;
+pub mod leases;
 pub mod links;
 pub mod model;
 pub mod net;

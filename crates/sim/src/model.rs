@@ -4,7 +4,7 @@
 //! remembers every state it went through, so a read can be judged by the state it claims to have
 //! seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_mvcc::{
@@ -12,7 +12,7 @@ use quorate_mvcc::{
     Error, Event, EventKind, KeyRange, KeyValue, Outcome, PutRequest, PutResponse, RangeRequest,
     RangeResponse, RequestOp, Response, ResponseOp, TxnRequest, TxnResponse,
 };
-use quorate_raft::Index;
+use quorate_raft::{EntryId, Index};
 
 /// What a client may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,35 @@ pub enum Request {
         /// The key.
         key: Bytes,
     },
+    /// Create a lease.
+    Grant {
+        /// Its id, which no other request grants.
+        id: i64,
+        /// Its time to live in seconds.
+        ttl: i64,
+    },
+    /// Write a key that goes with a lease.
+    Attach {
+        /// The key.
+        key: Bytes,
+        /// The value, which no other request writes.
+        value: Bytes,
+        /// The lease.
+        lease: i64,
+    },
+    /// End a lease.
+    Revoke {
+        /// Its id.
+        id: i64,
+    },
+    /// End a lease that ran out by the clock of the leader of a term, unless another leads by now. No
+    /// client asks for it, members do.
+    Expire {
+        /// Its id.
+        id: i64,
+        /// The term.
+        term: u64,
+    },
 }
 
 impl Request {
@@ -55,7 +84,11 @@ impl Request {
     #[must_use]
     pub fn command(&self) -> Option<Command> {
         Some(match self.clone() {
-            Self::Put { key, value } => Command::Put(put(key, value)),
+            Self::Put { key, value } => Command::Put(put(key, value, 0)),
+            Self::Attach { key, value, lease } => Command::Put(put(key, value, lease)),
+            Self::Grant { id, ttl } => Command::LeaseGrant { id, ttl },
+            Self::Revoke { id } => Command::LeaseRevoke { id },
+            Self::Expire { id, term } => Command::LeaseExpire { id, term },
             Self::Delete { key } => Command::DeleteRange(DeleteRangeRequest {
                 range: KeyRange::Point(key),
                 prev_kv: true,
@@ -66,7 +99,7 @@ impl Request {
                     result: CompareResult::Equal,
                     operand: CompareOperand::Mod(expected),
                 }],
-                success: vec![RequestOp::Put(put(key.clone(), value))],
+                success: vec![RequestOp::Put(put(key.clone(), value, 0))],
                 failure: vec![RequestOp::Range(RangeRequest::new(KeyRange::Point(key)))],
             }),
             Self::Compact { revision } => Command::Compact { revision },
@@ -82,7 +115,16 @@ impl Request {
             _ => None,
         };
         Some(match command {
-            Command::Put(put) => Self::Put { key: put.key.clone(), value: put.value.clone() },
+            Command::Put(put) => {
+                let (key, value) = (put.key.clone(), put.value.clone());
+                match put.lease {
+                    0 => Self::Put { key, value },
+                    lease => Self::Attach { key, value, lease },
+                }
+            }
+            Command::LeaseGrant { id, ttl } => Self::Grant { id: *id, ttl: *ttl },
+            Command::LeaseRevoke { id } => Self::Revoke { id: *id },
+            Command::LeaseExpire { id, term } => Self::Expire { id: *id, term: *term },
             Command::DeleteRange(delete) => Self::Delete { key: single(&delete.range)? },
             Command::Txn(txn) => match (&txn.compare[..], &txn.success[..]) {
                 ([compare], [RequestOp::Put(put)]) => {
@@ -97,8 +139,8 @@ impl Request {
     }
 }
 
-fn put(key: Bytes, value: Bytes) -> PutRequest {
-    PutRequest { key, value, prev_kv: true, ..PutRequest::default() }
+fn put(key: Bytes, value: Bytes, lease: i64) -> PutRequest {
+    PutRequest { key, value, lease, prev_kv: true, ..PutRequest::default() }
 }
 
 /// All states from the first entry of the log on.
@@ -106,12 +148,16 @@ fn put(key: Bytes, value: Bytes) -> PutRequest {
 pub struct Model {
     revision: i64,
     compacted: i64,
+    /// The leases that there are, with their times to live.
+    leases: BTreeMap<i64, i64>,
     /// Each key's changes, by position in the log.
     keys: BTreeMap<Bytes, BTreeMap<Index, Option<KeyValue>>>,
     /// The store's revision after each entry that changed it.
     revisions: BTreeMap<Index, i64>,
     /// All changes in their order, without what was there before.
     events: Vec<Event>,
+    /// The revisions in which a lease took its keys along.
+    lease_ends: BTreeSet<i64>,
 }
 
 impl Default for Model {
@@ -120,24 +166,51 @@ impl Default for Model {
         Self {
             revision: 1,
             compacted: -1,
+            leases: BTreeMap::new(),
             keys: BTreeMap::new(),
             revisions: BTreeMap::new(),
             events: Vec::new(),
+            lease_ends: BTreeSet::new(),
         }
     }
 }
 
 impl Model {
     /// Carries out the command at this position.
-    pub fn apply(&mut self, index: Index, request: &Request) -> Outcome {
+    pub fn apply(&mut self, at: EntryId, request: &Request) -> Outcome {
+        let index = at.index;
         let result = match request {
-            Request::Put { key, value } => Ok(Response::Put(self.put(index, key, value, true))),
+            Request::Put { key, value } => Ok(Response::Put(self.put(index, key, value, 0))),
             Request::Delete { key } => Ok(Response::DeleteRange(self.delete(index, key))),
             Request::Swap { key, expected, value } => {
                 Ok(Response::Txn(self.swap(index, key, *expected, value)))
             }
             Request::Compact { revision } => self.compact(*revision),
             Request::Read { .. } => unreachable!("a read is no command"),
+            Request::Attach { lease, .. } | Request::Revoke { id: lease }
+                if !self.leases.contains_key(lease) =>
+            {
+                Err(Error::LeaseNotFound)
+            }
+            Request::Attach { key, value, lease } => {
+                Ok(Response::Put(self.put(index, key, value, *lease)))
+            }
+            Request::Grant { id, ttl } => {
+                let before = self.leases.insert(*id, *ttl);
+                assert_eq!(before, None, "lease {id} is granted once");
+                Ok(Response::LeaseGrant { id: *id, ttl: *ttl })
+            }
+            Request::Revoke { id } => {
+                self.end_lease(index, *id);
+                Ok(Response::LeaseRevoke)
+            }
+            Request::Expire { id, term } => {
+                let revoked = at.term.0 == *term && self.leases.contains_key(id);
+                if revoked {
+                    self.end_lease(index, *id);
+                }
+                Ok(Response::LeaseExpire { revoked })
+            }
         };
         Outcome { revision: self.revision, result }
     }
@@ -158,7 +231,22 @@ impl Model {
         self.revisions.insert(index, self.revision);
     }
 
-    fn put(&mut self, index: Index, key: &Bytes, value: &Bytes, _prev: bool) -> PutResponse {
+    /// A lease ends, and its keys with it, all in one revision.
+    fn end_lease(&mut self, index: Index, id: i64) {
+        self.leases.remove(&id);
+        let hangs_on_it =
+            |key: &&Bytes| self.present(key).is_some_and(|present| present.lease == id);
+        let keys: Vec<Bytes> = self.keys.keys().filter(hangs_on_it).cloned().collect();
+        if !keys.is_empty() {
+            self.revision += 1;
+            self.lease_ends.insert(self.revision);
+        }
+        for key in keys {
+            self.change(index, &key, None);
+        }
+    }
+
+    fn put(&mut self, index: Index, key: &Bytes, value: &Bytes, lease: i64) -> PutResponse {
         self.revision += 1;
         let prev_kv = self.present(key);
         let revision = self.revision;
@@ -168,7 +256,7 @@ impl Model {
             mod_revision: revision,
             version: prev_kv.as_ref().map_or(1, |kv| kv.version + 1),
             value: value.clone(),
-            lease: 0,
+            lease,
         };
         self.change(index, key, Some(kv));
         PutResponse { revision, prev_kv }
@@ -187,7 +275,7 @@ impl Model {
         let found = self.present(key);
         let succeeded = found.as_ref().map_or(0, |kv| kv.mod_revision) == expected;
         let response = if succeeded {
-            ResponseOp::Put(self.put(index, key, value, true))
+            ResponseOp::Put(self.put(index, key, value, 0))
         } else {
             ResponseOp::Range(range_response(self.revision, found))
         };
@@ -226,6 +314,18 @@ impl Model {
         self.compacted
     }
 
+    /// Whether a revision was made by the end of a lease.
+    #[must_use]
+    pub fn is_end_of_lease(&self, revision: i64) -> bool {
+        self.lease_ends.contains(&revision)
+    }
+
+    /// The leases that there are, with their times to live in seconds.
+    #[must_use]
+    pub fn leases(&self) -> &BTreeMap<i64, i64> {
+        &self.leases
+    }
+
     /// The store's present revision.
     #[must_use]
     pub fn revision(&self) -> i64 {
@@ -262,6 +362,10 @@ mod tests {
             Request::Delete { key: key() },
             Request::Swap { key: key(), expected: 7, value: value("b") },
             Request::Compact { revision: 3 },
+            Request::Grant { id: 5, ttl: 2 },
+            Request::Attach { key: key(), value: value("c"), lease: 5 },
+            Request::Revoke { id: 5 },
+            Request::Expire { id: 5, term: 2 },
         ] {
             let command = request.command().expect("it is no read");
             assert_eq!(Request::of_command(&command), Some(request));
@@ -272,9 +376,9 @@ mod tests {
     #[test]
     fn old_states_stay_readable() {
         let mut model = Model::default();
-        model.apply(Index(2), &Request::Put { key: key(), value: value("a") });
-        model.apply(Index(4), &Request::Delete { key: key() });
-        model.apply(Index(5), &Request::Delete { key: key() });
+        model.apply(EntryId::new(1, 2), &Request::Put { key: key(), value: value("a") });
+        model.apply(EntryId::new(1, 4), &Request::Delete { key: key() });
+        model.apply(EntryId::new(1, 5), &Request::Delete { key: key() });
         let seen = |at| {
             let read = model.read(&key(), Index(at));
             (read.revision, read.kvs.first().map(|kv| kv.value.clone()))
@@ -293,9 +397,30 @@ mod tests {
             Ok(Response::Txn(txn)) => txn.succeeded,
             other => panic!("{other:?}"),
         };
-        assert!(succeeded(model.apply(Index(1), &swap(0, "a"))));
-        assert!(!succeeded(model.apply(Index(2), &swap(0, "b"))));
-        assert!(succeeded(model.apply(Index(3), &swap(2, "c"))));
+        assert!(succeeded(model.apply(EntryId::new(1, 1), &swap(0, "a"))));
+        assert!(!succeeded(model.apply(EntryId::new(1, 2), &swap(0, "b"))));
+        assert!(succeeded(model.apply(EntryId::new(1, 3), &swap(2, "c"))));
         assert_eq!(model.revision(), 3);
+    }
+
+    #[test]
+    fn a_lease_takes_its_keys_along_in_its_own_term_only() {
+        let mut model = Model::default();
+        let other = Bytes::from_static(b"other");
+        let mut step =
+            |index, request: Request| model.apply(EntryId::new(3, index), &request).result;
+        let attach = |key: Bytes, lease| Request::Attach { key, value: value("a"), lease };
+        assert_eq!(step(1, attach(key(), 5)), Err(Error::LeaseNotFound));
+        step(2, Request::Grant { id: 5, ttl: 2 }).expect("it is new");
+        step(3, attach(key(), 5)).expect("the lease is there");
+        step(4, attach(other.clone(), 5)).expect("the lease is there");
+        let expired = |revoked| Ok(Response::LeaseExpire { revoked });
+        assert_eq!(step(5, Request::Expire { id: 5, term: 2 }), expired(false));
+        assert_eq!(step(6, Request::Expire { id: 5, term: 3 }), expired(true));
+        assert_eq!(step(7, Request::Revoke { id: 5 }), Err(Error::LeaseNotFound));
+        let deleted: Vec<_> = model.events().iter().filter(|it| it.kv.mod_revision == 4).collect();
+        assert_eq!(deleted.len(), 2, "both keys in the revision after the two of their puts");
+        assert_eq!((model.revision(), model.leases().len()), (4, 0));
+        assert!(model.read(&other, Index(7)).kvs.is_empty());
     }
 }

@@ -109,7 +109,7 @@ impl Oracle {
         if value_of(&request).is_some_and(|value| self.never.contains(value)) {
             return Err(wrong(format!("{id} commits what never was to take effect: {request:?}")));
         }
-        let outcome = self.model.apply(id.index, &request);
+        let outcome = self.model.apply(id, &request);
         self.requests.insert(id.index, request);
         Ok(outcome)
     }
@@ -143,7 +143,9 @@ impl Oracle {
         outcome: &Outcome,
     ) -> Result<(), Violation> {
         let open = self.end(id)?;
-        self.seen.answered(id, history::reply(outcome));
+        if !matches!(open.request, Request::Expire { .. }) {
+            self.seen.answered(id, history::reply(outcome));
+        }
         let committed = self.requests.get(&at.index);
         if committed != Some(&open.request) {
             return Err(wrong(format!(
@@ -178,6 +180,13 @@ impl Oracle {
     #[must_use]
     pub fn has_committed(&self, request: &Request) -> bool {
         self.requests.values().any(|committed| committed == request)
+    }
+
+    /// What was asked for and must be answered at the last position committed, if it is a command.
+    #[must_use]
+    pub fn last_committed(&self) -> Option<(&Request, &Outcome)> {
+        let (_, outcome) = self.expected.last()?;
+        Some((self.requests.get(&self.last())?, outcome.as_ref()?))
     }
 
     /// A client's read was answered from a machine that had applied this position.
@@ -296,8 +305,15 @@ impl Oracle {
 /// What makes a request unlike all others of a run.
 fn value_of(request: &Request) -> Option<&bytes::Bytes> {
     match request {
-        Request::Put { value, .. } | Request::Swap { value, .. } => Some(value),
-        Request::Delete { .. } | Request::Compact { .. } | Request::Read { .. } => None,
+        Request::Put { value, .. }
+        | Request::Swap { value, .. }
+        | Request::Attach { value, .. } => Some(value),
+        Request::Delete { .. }
+        | Request::Compact { .. }
+        | Request::Read { .. }
+        | Request::Grant { .. }
+        | Request::Revoke { .. }
+        | Request::Expire { .. } => None,
     }
 }
 

@@ -34,11 +34,17 @@ pub enum Sabotage {
     DamageCutAway,
     /// A member that must not begin with what is left of its disk begins with an empty one.
     RefusalIgnored,
+    /// The clock by which leases are ended is ahead.
+    LeaseEndsEarly,
+    /// Nobody looks for leases that have run out.
+    LeaseNeverEnds,
+    /// A leader says that it has kept a lease alive, and has not.
+    RenewalForgotten,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::DurableBeforeSync,
         Self::LyingDisk,
         Self::VoteForgotten,
@@ -52,5 +58,8 @@ impl Sabotage {
         Self::SyncErrorsHidden,
         Self::DamageCutAway,
         Self::RefusalIgnored,
+        Self::LeaseEndsEarly,
+        Self::LeaseNeverEnds,
+        Self::RenewalForgotten,
     ];
 }

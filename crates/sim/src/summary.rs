@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::coverage::{Coverage, Fault, Stage, is_due};
 use crate::disk_faults::{DiskCounts, Ending};
 use crate::json::Json;
+use crate::leases::LeaseCounts;
 use crate::net::NetCounts;
 use crate::oracle::Tally;
 use crate::run::Failure;
@@ -26,6 +27,8 @@ pub struct Summary {
     pub tally: Tally,
     /// What watchers were told, and was judged.
     pub watches: WatchCounts,
+    /// What leases went through, each of which was judged.
+    pub leases: LeaseCounts,
     /// What became of messages.
     pub net: NetCounts,
     /// Which faults met what. Of runs that failed nothing is known.
@@ -76,6 +79,7 @@ impl Summary {
         self.tally.failed += report.tally.failed;
         self.tally.lost += report.tally.lost;
         self.watches.add(&report.watches);
+        self.leases.add(&report.leases);
         self.net.sent += report.net.sent;
         self.net.lost += report.net.lost;
         self.net.refused += report.net.refused;
@@ -127,6 +131,14 @@ impl Summary {
             ("events", events),
             ("progress", progress),
         ];
+        let LeaseCounts { granted, expired, revoked, renewed, fenced } = self.leases;
+        let leased = [
+            ("granted", granted),
+            ("expired", expired),
+            ("revoked", revoked),
+            ("renewed", renewed),
+            ("fenced", fenced),
+        ];
         let NetCounts { sent, lost, refused, repeated, replayed, clogs, held } = self.net;
         let messages = [
             ("sent", sent),
@@ -149,6 +161,7 @@ impl Summary {
             ("events", Json::Number(self.events)),
             ("requests", numbers(&requests)),
             ("watches", numbers(&watched)),
+            ("leases", numbers(&leased)),
             ("messages", numbers(&messages)),
             ("leaders", Json::Number(self.leaders)),
             ("snapshots", Json::Number(self.snapshots)),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::chance::Chance;
 use crate::disk_faults::{DiskFaults, OverLimit};
 use crate::extremes::Extremes;
+use crate::leases::Leases;
 use crate::watches::Watches;
 
 /// How a partition cuts the cluster.
@@ -137,6 +138,8 @@ pub struct Options {
     pub extremes: Extremes,
     /// Who looks on, if anybody.
     pub watches: Option<Watches>,
+    /// Who uses leases, if anybody.
+    pub leases: Option<Leases>,
 }
 
 /// Tells the source of the extremes of a seed from that of all else.
@@ -167,7 +170,13 @@ impl Options {
         let extremes = Extremes::draw(&mut extreme);
         let plain = Self::plain(seed);
         let sync_mean = extremes.disks.sync_mean.unwrap_or(plain.sync_mean);
-        let options = Self { sync_mean, extremes, watches: Watches::of_seed(seed), ..plain };
+        let options = Self {
+            sync_mean,
+            extremes,
+            watches: Watches::of_seed(seed),
+            leases: Leases::of_seed(seed),
+            ..plain
+        };
         let mut turmoil = Chance::new(seed ^ TURMOIL);
         let options = if turmoil.per_mille(TURMOIL_PER_MILLE) {
             options.in_turmoil(&mut turmoil)
@@ -241,7 +250,7 @@ impl Options {
         }
     }
 
-    /// The options of a seed without its extremes and without watchers, as all runs were before there
+    /// The options of a seed without its extremes, watchers and leases, as all runs were before there
     /// were any.
     #[must_use]
     pub fn plain(seed: u64) -> Self {
@@ -291,6 +300,7 @@ impl Options {
             core_first: false,
             extremes: Extremes::none(),
             watches: None,
+            leases: None,
         }
     }
 
@@ -376,6 +386,7 @@ impl Options {
             upsets_per_mille: 0,
             extremes: Extremes::none(),
             watches: None,
+            leases: None,
         }
     }
 }

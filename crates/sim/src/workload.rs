@@ -122,7 +122,7 @@ mod tests {
                 }
                 Request::Read { .. } => reads += 1,
                 Request::Delete { .. } => deletes += 1,
-                Request::Compact { .. } => unreachable!("clients don't compact"),
+                other => unreachable!("these clients don't ask for {other:?}"),
             }
         }
         assert_eq!(values.len(), written);

@@ -13,8 +13,8 @@
 //! that, any majority whose members can talk, whatever the other links and members do.
 //!
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
-//! ask for), `clients.rs` (requests), `watchers.rs` (who looks on), `faults.rs`, `extremes.rs`,
-//! `damage.rs` and `disks.rs` (the first phase),
+//! ask for), `clients.rs` (requests), `watchers.rs` (who looks on), `leases.rs` and `lease_clients.rs`
+//! (what ends by a clock), `faults.rs`, `extremes.rs`, `damage.rs` and `disks.rs` (the first phase),
 //! `liveness.rs` and `partial.rs` (the second).
 
 mod clients;
@@ -23,6 +23,8 @@ mod direct;
 mod disks;
 mod extremes;
 mod faults;
+mod lease_clients;
+mod leases;
 mod liveness;
 mod members;
 mod partial;
@@ -37,6 +39,7 @@ use std::time::Duration;
 use quorate_check::Violation;
 use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
+use quorate_mvcc::lease::LeaseAnswer;
 use quorate_node::{Envelope, Healed};
 use quorate_raft::NodeId;
 use quorate_wal::WalOptions;
@@ -46,6 +49,7 @@ use crate::clock::{Clock, RIGHT_PPM};
 use crate::coverage::Coverage;
 use crate::disk_faults::{DiskCounts, Ending};
 use crate::history::SecondOpinion;
+use crate::leases::LeaseCounts;
 use crate::net::{Net, NetCounts};
 use crate::oracle::{Oracle, RequestId, Tally};
 use crate::process::node_id;
@@ -58,6 +62,7 @@ use crate::watches::WatchCounts;
 use crate::workload::Workload;
 
 use disks::DiskEvent;
+use leases::Leasing;
 use partial::Vigil;
 use place::Place;
 use watchers::Watching;
@@ -77,6 +82,11 @@ enum Event {
     FlushMachine { node: NodeId },
     Client { client: usize },
     WatchClient { client: usize },
+    LeaseClient { client: usize },
+    LeaseScan { node: NodeId, process: u64 },
+    LeaseAsk { node: NodeId, question: u64, attempt: u64 },
+    LeaseAsked { node: NodeId, question: u64, attempt: u64 },
+    LeaseAnswered { node: NodeId, question: u64, attempt: u64, answer: LeaseAnswer },
     WatchTurn { node: NodeId, client: usize, connection: u64 },
     Crash,
     Wipe,
@@ -186,6 +196,8 @@ pub struct Report {
     pub coverage: Coverage,
     /// What watchers were told.
     pub watches: WatchCounts,
+    /// What leases went through.
+    pub leases: LeaseCounts,
     /// What became of messages.
     pub net: NetCounts,
     /// A number that two runs share only if they went the same way.
@@ -208,6 +220,7 @@ pub struct World {
     net: Net,
     workload: Workload,
     watching: Watching,
+    leasing: Leasing,
     oracle: Oracle,
     invariants: Invariants,
     trace: Trace,
@@ -281,6 +294,7 @@ impl World {
             net: Net::new(members.clone(), &options, chance.fork(), extreme.fork()),
             workload: Workload::new(&options, chance.fork()),
             watching: Watching::new(seed, options.watches),
+            leasing: Leasing::new(seed, options.leases),
             oracle: Oracle::default(),
             invariants: Invariants::new(Cluster::new(members.iter().copied())),
             phase_ends: options.faulty_for,
@@ -317,6 +331,7 @@ impl World {
                 watches: WatchCounts::default(),
                 disks: DiskCounts::default(),
                 ending: None,
+                leases: LeaseCounts::default(),
                 coverage: Coverage::default(),
                 net: NetCounts::default(),
                 fingerprint: seed,
@@ -370,6 +385,7 @@ impl World {
         self.begin_extremes();
         self.begin_watchers();
         self.begin_disk_faults();
+        self.begin_lease_clients();
         self.schedule(self.options.faulty_for, Event::PhaseEnds);
         Ok(())
     }
@@ -384,6 +400,8 @@ impl World {
         self.report.tally = self.oracle.tally();
         self.report.second_opinion = self.oracle.second_opinion()?;
         self.report.watches = self.judge_watchers()?;
+        self.judge_leases_together()?;
+        self.report.leases = self.leasing.counts;
         self.report.entries = self.oracle.last().0;
         self.report.net = self.net.counts();
         Ok(self.report.clone())
@@ -476,6 +494,19 @@ impl World {
             Event::Client { client } => self.client(client)?,
             Event::WatchClient { client } => self.watch_client(client)?,
             Event::WatchTurn { client, connection, .. } => self.watch_turn(client, connection)?,
+            Event::LeaseClient { client } => self.lease_client(client),
+            Event::LeaseScan { node, process } => {
+                if self.is_current(node, process) {
+                    self.lease_scan(node);
+                }
+            }
+            Event::LeaseAsk { node, question, attempt } => self.lease_ask(node, question, attempt),
+            Event::LeaseAsked { node, question, attempt } => {
+                self.lease_asked(node, question, attempt);
+            }
+            Event::LeaseAnswered { question, attempt, answer, .. } => {
+                self.lease_answered(question, attempt, answer)?;
+            }
             Event::Crash => self.crash_somebody()?,
             Event::Wipe => self.wipe_somebody()?,
             Event::Upset { winner } => self.upset(winner)?,
@@ -521,7 +552,11 @@ impl World {
             Event::Turn { node, .. }
             | Event::Wake { node, .. }
             | Event::Apply { node, .. }
-            | Event::WatchTurn { node, .. } => (*node, true, false),
+            | Event::WatchTurn { node, .. }
+            | Event::LeaseScan { node, .. }
+            | Event::LeaseAsk { node, .. }
+            | Event::LeaseAsked { node, .. }
+            | Event::LeaseAnswered { node, .. } => (*node, true, false),
             Event::Synced { node, .. } | Event::Healed { node, .. } => (*node, true, true),
             Event::Restart { node, .. } => (*node, false, true),
             _ => return Some(event),

@@ -77,6 +77,9 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     assert!(total(|r| r.watches.resumed) > 100, "watches that went on elsewhere");
     assert!(total(|r| r.watches.compacted) > 5, "watches whose history was gone");
     assert!(total(|r| r.watches.progress) > 100, "reports of progress");
+    assert!(total(|r| r.leases.granted) > 20, "leases");
+    assert!(total(|r| r.leases.expired) > 20, "leases that ran out");
+    assert!(total(|r| r.leases.renewed) > 20, "leases that were kept alive");
     let mut coverage = Coverage::default();
     reports.iter().for_each(|report| coverage.add(&report.coverage));
     // These are the matter of fewer seeds; `disks.rs` has them.

@@ -100,3 +100,24 @@ fn an_event_that_a_watcher_is_not_told_of() {
         &["watch_resumable", "watch_bookmarkable", "watch_reliable", "watch_atomic"],
     );
 }
+
+#[test]
+fn a_lease_that_ends_before_its_time() {
+    is_found(Sabotage::LeaseEndsEarly, 40, &["lease_never_early"]);
+}
+
+#[test]
+fn a_renewal_that_a_leader_forgets() {
+    let renews = |seed: &u64| {
+        Options::of_seed(*seed).leases.is_some_and(|leases| leases.renewals_per_mille > 0)
+    };
+    let sabotage = Some(Sabotage::RenewalForgotten);
+    let mut runs = (0..200).filter(renews).map(|seed| run(seed, sabotage, Trace::off()));
+    let failure = runs.find_map(Result::err).expect("somebody relied on it");
+    assert!(failure.what.starts_with("lease_never_early"), "{}", failure.what);
+}
+
+#[test]
+fn leases_that_never_end() {
+    is_found(Sabotage::LeaseNeverEnds, 40, &["lease_expiry", "liveness"]);
+}

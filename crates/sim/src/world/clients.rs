@@ -64,6 +64,8 @@ impl World {
             self.rest(client);
         }
         self.chores.remove(&request);
+        self.lease_expiry_ended(request);
+        self.lease_command_ended(request, well);
         if let Some(node) = self.proofs.remove(&request) {
             // One that failed is asked again at the next look.
             if well {
@@ -95,5 +97,9 @@ fn brief_request(request: &Request) -> String {
         Request::Delete { key } => format!("delete {}", short(key)),
         Request::Compact { revision } => format!("compact {revision}"),
         Request::Read { key } => format!("read {}", short(key)),
+        Request::Attach { key, lease, .. } => format!("attach {} to {lease}", short(key)),
+        Request::Grant { .. } | Request::Revoke { .. } | Request::Expire { .. } => {
+            format!("{request:?}")
+        }
     }
 }

@@ -102,7 +102,9 @@ impl World {
         let done = match self.phase {
             Phase::Faulty | Phase::Partial => false,
             Phase::Core | Phase::Whole => self.core.is_subset(&self.proven),
-            Phase::Quiet => self.is_settled() && self.watchers_are_level(),
+            Phase::Quiet => {
+                self.is_settled() && self.watchers_are_level() && self.leases_are_over()
+            }
         };
         if done {
             match self.phase {
@@ -168,12 +170,13 @@ impl World {
             .collect();
         format!(
             "in phase {:?}, of {:?} only {:?} made progress; committed up to {}; open: {open:?}; watchers \
-             are told all: {}\n{}",
+             are told all: {}; leases are over: {}\n{}",
             self.phase,
             self.core,
             self.proven,
             self.oracle.last(),
             self.watchers_are_level(),
+            self.leases_are_over(),
             members.join("\n")
         )
     }

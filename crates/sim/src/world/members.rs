@@ -76,6 +76,7 @@ impl World {
         place.machine_durable = applied;
         place.waits_for_room = false;
         self.begin_scrubbing(id);
+        self.leases_start(id);
         match begin {
             Begin::Whole(recovered) => self.started(id, &recovered, applied)?,
             Begin::Healing(salvage) => self.trace.line(now, || {
@@ -139,6 +140,7 @@ impl World {
             }
         }
         self.watchers_lose(id)?;
+        self.leases_crash(id);
         for client in 0..self.workload.clients().len() {
             if let Some((request, at)) = self.workload.client_mut(client).waits_for
                 && at == id
@@ -213,6 +215,7 @@ impl World {
         if !is_healing {
             self.check_status(node, &status)?;
         }
+        self.lease_turn(node, &status);
         self.begin_batch(node);
         self.begin_job(node);
         self.schedule_wake(node, deadline);
@@ -266,6 +269,7 @@ impl World {
                 }
                 _ => {}
             }
+            self.lease_event(event);
             self.invariants.observe(Fact::Happened { node, event })?;
         }
         for record in &outbox.records {
@@ -278,6 +282,7 @@ impl World {
             if first {
                 self.trace.line(now, || format!("{node} commits {} first", entry.id));
                 self.oracle.committed(entry)?;
+                self.lease_committed()?;
             }
         }
         if let Some(healed) = outbox.healed {
@@ -289,6 +294,9 @@ impl World {
             self.send(envelope)?;
         }
         for (request, error) in outbox.failed {
+            if self.lease_barrier_ended(request, false)? {
+                continue;
+            }
             self.trace.line(now, || format!("{node} fails {request:?}: {error:?}"));
             self.oracle.failed(request, error)?;
             self.ended(request, false);
@@ -407,6 +415,7 @@ impl World {
         }
         self.machine_moved(node)?;
         self.wake_watchers(node);
+        self.leases_published(node);
         for (request, (id, outcome)) in job.outcomes {
             self.trace.line(now, || format!("{node} answers {request:?} at {id}"));
             if let Some(client) = self.workload.waiting_for(request) {
@@ -416,6 +425,9 @@ impl World {
             self.ended(request, true);
         }
         for request in job.reads {
+            if self.lease_barrier_ended(request, true)? {
+                continue;
+            }
             self.trace.line(now, || format!("{node} reads for {request:?} at {applied}"));
             self.answer_read(node, request)?;
         }
