@@ -24,6 +24,8 @@ const STEPS_PER_OPERATION: u64 = 30;
 pub struct Recorder {
     operations: Vec<Operation>,
     open: BTreeMap<RequestId, usize>,
+    /// Of each lease that no client asked to revoke: its end by a clock, which nobody was told of yet.
+    leases: BTreeMap<i64, usize>,
     /// Counted up at each call and return. The order of the world is all that matters of time.
     now: u64,
 }
@@ -52,7 +54,14 @@ impl Recorder {
         };
         // The clock of a lease may end it at any time from its grant on.
         let end = match request {
-            Request::LeaseGrant { id, .. } => Some(unknown(Request::LeaseRevoke { id })),
+            Request::LeaseGrant { id, .. } => {
+                self.leases.insert(id, self.operations.len() + 1);
+                Some(unknown(Request::LeaseRevoke { id }))
+            }
+            Request::LeaseRevoke { id } => {
+                self.leases.remove(&id);
+                None
+            }
             _ => None,
         };
         self.operations.push(unknown(request));
@@ -64,6 +73,16 @@ impl Recorder {
         self.now += 1;
         let returned = self.now;
         self.end(id, Outcome::Known { returned, reply });
+    }
+
+    /// A client is told that a lease is gone. If nobody asked for that, it was its clock: a revocation
+    /// that is known to have succeeded by now, which is a great help to a search.
+    pub fn lease_gone(&mut self, id: i64) {
+        self.now += 1;
+        if let Some(end) = self.leases.remove(&id) {
+            let reply = Ok(Response::LeaseRevoke);
+            self.operations[end].outcome = Outcome::Known { returned: self.now, reply };
+        }
     }
 
     /// A client is told that its request never takes effect.

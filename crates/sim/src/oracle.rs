@@ -182,6 +182,11 @@ impl Oracle {
         self.requests.values().any(|committed| committed == request)
     }
 
+    /// A client was told that a lease is gone.
+    pub fn lease_gone(&mut self, id: i64) {
+        self.seen.lease_gone(id);
+    }
+
     /// What was asked for and must be answered at the last position committed, if it is a command.
     #[must_use]
     pub fn last_committed(&self) -> Option<(&Request, &Outcome)> {

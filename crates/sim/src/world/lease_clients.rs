@@ -322,6 +322,9 @@ impl World {
             Seen::Gone => LeaseClient::Idle,
             _ => LeaseClient::Holding { id: lease, waits: Waits::Nothing },
         };
+        if seen == Seen::Gone {
+            self.oracle.lease_gone(lease);
+        }
         self.leasing.counts.renewed += u64::from(matches!(seen, Seen::Renewed { .. }));
         let record = self.leasing.records.get_mut(&lease).expect("its client was told of it");
         record.saw(&call, Some(now), seen);
