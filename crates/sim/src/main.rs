@@ -278,11 +278,11 @@ fn play(name: &str, flags: &Flags) -> Option<bool> {
     }
     println!("{demand}");
     let all: Vec<u64> = (0..seeds).collect();
-    let (mut failures, mut longest) = (Vec::new(), Duration::ZERO);
+    let (mut failures, mut all_measured) = (Vec::new(), Vec::new());
     let one = |seed: &u64| scenario::play(name, members, *seed);
     parallel::in_order(&all, flags.jobs()?, one, |measured| {
         match measured {
-            Ok(measured) => longest = longest.max(measured),
+            Ok(measured) => all_measured.push(measured),
             Err(what) => {
                 println!("{what}");
                 failures.push(Json::text(&what));
@@ -290,6 +290,11 @@ fn play(name: &str, flags: &Flags) -> Option<bool> {
         }
         true
     });
+    if let Err(what) = scenario::compare(&all_measured) {
+        println!("{name}, {members} members: {what}");
+        failures.push(Json::text(&what));
+    }
+    let longest = all_measured.iter().map(|measured| measured.took).max().unwrap_or_default();
     println!(
         "scenario {name}: {members} members, {seeds} seeds, {} failures, the most measured \
          {longest:?}",

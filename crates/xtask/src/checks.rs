@@ -17,5 +17,6 @@ pub(crate) mod lan;
 pub(crate) mod misuse;
 pub(crate) mod packages;
 pub(crate) mod partition;
+pub(crate) mod power_cut;
 pub(crate) mod relay;
 pub(crate) mod sizes;

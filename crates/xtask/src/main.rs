@@ -92,6 +92,11 @@ const CHORES: &[Chore] = &[
         run: checks::partition::run,
     },
     Chore {
+        name: "power-cut",
+        help: "cut the power of all members at once, under load; needs the right to mount (FUSE)",
+        run: checks::power_cut::run,
+    },
+    Chore {
         name: "proof",
         help: "write docs/proof.md from the reports of what ran; --run NAME makes one",
         run: proof::run,
@@ -114,7 +119,7 @@ const CHORES: &[Chore] = &[
 ];
 
 /// The chores that read what follows their name.
-const WITH_OPTIONS: &[&str] = &["blackbox", "damage", "museum", "proof", "relay"];
+const WITH_OPTIONS: &[&str] = &["blackbox", "damage", "museum", "power-cut", "proof", "relay"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

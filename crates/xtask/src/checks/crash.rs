@@ -15,7 +15,7 @@ use crate::checks::cluster::{Cluster, Program};
 const WRITERS: usize = 16;
 
 /// The keys that were acknowledged, with their revisions.
-type Acknowledged = Arc<Mutex<BTreeMap<String, i64>>>;
+pub(crate) type Acknowledged = Arc<Mutex<BTreeMap<String, i64>>>;
 
 /// Runs the storm on clusters of three and of five members; `CRASH_SECONDS` says for how long each.
 pub(crate) fn run() -> io::Result<()> {
@@ -40,7 +40,7 @@ async fn storm(mut cluster: Cluster, length: Duration, mut dice: Dice) -> io::Re
     let writers: Vec<_> = (0..WRITERS)
         .map(|number| {
             let clients = clients(&cluster, Duration::from_millis(1500));
-            tokio::spawn(write(number, clients, acknowledged.clone(), over.clone()))
+            tokio::spawn(write(number, clients, 1, acknowledged.clone(), over.clone()))
         })
         .collect();
 
@@ -91,9 +91,11 @@ async fn storm(mut cluster: Cluster, length: Duration, mut dice: Dice) -> io::Re
     Ok(())
 }
 
-async fn write(
+/// Puts keys, with values of at least so many bytes, until it is over.
+pub(crate) async fn write(
     writer: usize,
     clients: Vec<Client>,
+    bytes: usize,
     acknowledged: Acknowledged,
     over: Arc<AtomicBool>,
 ) {
@@ -104,7 +106,7 @@ async fn write(
         }
         let key = format!("crash/{writer:02}/{number:08}");
         let client = &clients[target % clients.len()];
-        match client.put(key.clone(), format!("{writer}:{number}")).await {
+        match client.put(key.clone(), format!("{writer}:{number:0>bytes$}")).await {
             Ok(revision) => {
                 acknowledged.lock().expect("no writer panicked").insert(key, revision);
             }

@@ -39,8 +39,8 @@ pub(super) fn of(
             "scenarios" => scenarios(&mut values, &record.reports),
             "museum" => museum(&mut values, &record.reports[0]),
             "damage" => damage(&mut values, &record.reports[0]),
-            "blackbox" => {
-                values.put("blackbox.table", counts(&record.reports[0], &[]));
+            "blackbox" | "power-cut" => {
+                values.put(&format!("{name}.table"), counts(&record.reports[0], &[]));
                 Ok(())
             }
             _ => Err(io::Error::other("the page has no place for this report")),

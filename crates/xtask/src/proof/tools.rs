@@ -24,7 +24,7 @@ pub(super) struct Tool {
 }
 
 /// All of them, in the order of the page.
-pub(super) const ALL: [Tool; 9] = [
+pub(super) const ALL: [Tool; 10] = [
     Tool {
         name: "swarm",
         commands: &["cargo run --release -p quorate-sim -- swarm --coverage"],
@@ -73,7 +73,9 @@ pub(super) const ALL: [Tool; 9] = [
             "cargo run --release -p quorate-sim -- scenario hung-idle-leader --nodes 3",
             "cargo run --release -p quorate-sim -- scenario hung-idle-leader --nodes 5",
             "cargo run --release -p quorate-sim -- scenario slow-disk --nodes 3",
+            "cargo run --release -p quorate-sim -- scenario slow-disk --nodes 5",
             "cargo run --release -p quorate-sim -- scenario slow-cpu --nodes 3",
+            "cargo run --release -p quorate-sim -- scenario slow-cpu --nodes 5",
             "cargo run --release -p quorate-sim -- scenario power-loss --nodes 3",
             "cargo run --release -p quorate-sim -- scenario power-loss --nodes 5",
             "cargo run --release -p quorate-sim -- scenario no-quorum --nodes 3",
@@ -95,6 +97,13 @@ pub(super) const ALL: [Tool; 9] = [
         full: "",
         quick: Some(""),
         variables: &["DAMAGE_SECONDS", "DAMAGE_POSITIONS", "DAMAGE_SEED", "CHECK_ETCD"],
+    },
+    Tool {
+        name: "power-cut",
+        commands: &["cargo xtask power-cut"],
+        full: "",
+        quick: Some(""),
+        variables: &["POWER_CUT_SECONDS", "POWER_CUT_SEED", "CHECK_PROGRAM"],
     },
     Tool {
         name: "blackbox",

@@ -1,0 +1,425 @@
+//! What is on a disk, and what would be on it if the power were cut now.
+//!
+//! POSIX promises little, and this keeps to the letter of it. What was written is durable when `fsync` of
+//! its file returns; that a name exists, is gone or is another one, when `fsync` of its directory does.
+//! Until then each sector of each page has, after a power cut, its old or its new content, whatever
+//! became of those beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+use crate::checks::crash::Dice;
+
+const PAGE_BYTES: usize = 4096;
+const SECTOR_BYTES: usize = 512;
+
+/// The number of a file or directory.
+pub(crate) type Number = u64;
+
+/// The directory that all others are in.
+pub(crate) const ROOT: Number = 1;
+
+type Page = [u8; PAGE_BYTES];
+
+/// What a file holds. Pages that are missing are zeros.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    pages: BTreeMap<u64, Arc<Page>>,
+    bytes: u64,
+}
+
+/// A file.
+#[derive(Debug, Default)]
+struct File {
+    now: Content,
+    durable: Content,
+    /// The pages in which the two differ.
+    unsynced: BTreeSet<u64>,
+}
+
+type Names = BTreeMap<OsString, Number>;
+
+/// A directory.
+#[derive(Clone, Debug, Default)]
+struct Directory {
+    now: Names,
+    durable: Names,
+}
+
+#[derive(Debug)]
+enum Node {
+    File(File),
+    Directory(Directory),
+}
+
+/// Why a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// There is no such file.
+    Absent,
+    /// There is one already.
+    Exists,
+    /// It is a directory, and should not be, or the reverse.
+    OtherKind,
+    /// The directory has something in it.
+    NotEmpty,
+}
+
+/// What there is to say of a file or directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) number: Number,
+    pub(crate) is_directory: bool,
+    pub(crate) bytes: u64,
+}
+
+/// How a power cut treats the names that no `fsync` of their directory has made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamesAfter {
+    /// All changes of them are undone.
+    Undone,
+    /// All are there, as on a file system with a journal that has just been written.
+    There,
+}
+
+/// Files and directories.
+#[derive(Debug)]
+pub(crate) struct Image {
+    nodes: BTreeMap<Number, Node>,
+    last: Number,
+}
+
+impl Image {
+    /// An empty directory.
+    pub(crate) fn new() -> Self {
+        let root = Node::Directory(Directory::default());
+        Self { nodes: BTreeMap::from([(ROOT, root)]), last: ROOT }
+    }
+
+    fn file(&mut self, number: Number) -> Result<&mut File, Failure> {
+        match self.nodes.get_mut(&number) {
+            Some(Node::File(file)) => Ok(file),
+            Some(Node::Directory(_)) => Err(Failure::OtherKind),
+            None => Err(Failure::Absent),
+        }
+    }
+
+    fn directory(&mut self, number: Number) -> Result<&mut Directory, Failure> {
+        match self.nodes.get_mut(&number) {
+            Some(Node::Directory(directory)) => Ok(directory),
+            Some(Node::File(_)) => Err(Failure::OtherKind),
+            None => Err(Failure::Absent),
+        }
+    }
+
+    /// What there is to say of a file or directory.
+    pub(crate) fn about(&self, number: Number) -> Result<About, Failure> {
+        match self.nodes.get(&number) {
+            Some(Node::File(file)) => {
+                Ok(About { number, is_directory: false, bytes: file.now.bytes })
+            }
+            Some(Node::Directory(_)) => Ok(About { number, is_directory: true, bytes: 0 }),
+            None => Err(Failure::Absent),
+        }
+    }
+
+    /// What a name in a directory stands for.
+    pub(crate) fn look_up(&mut self, parent: Number, name: &OsStr) -> Result<About, Failure> {
+        let number = *self.directory(parent)?.now.get(name).ok_or(Failure::Absent)?;
+        self.about(number)
+    }
+
+    /// What is in a directory.
+    pub(crate) fn list(&mut self, directory: Number) -> Result<Vec<(OsString, About)>, Failure> {
+        let names = self.directory(directory)?.now.clone();
+        names.into_iter().map(|(name, number)| Ok((name, self.about(number)?))).collect()
+    }
+
+    fn make(&mut self, parent: Number, name: &OsStr, node: Node) -> Result<About, Failure> {
+        if self.directory(parent)?.now.contains_key(name) {
+            return Err(Failure::Exists);
+        }
+        self.last += 1;
+        let number = self.last;
+        self.nodes.insert(number, node);
+        self.directory(parent)?.now.insert(name.to_owned(), number);
+        self.about(number)
+    }
+
+    /// Creates a file.
+    pub(crate) fn create(&mut self, parent: Number, name: &OsStr) -> Result<About, Failure> {
+        self.make(parent, name, Node::File(File::default()))
+    }
+
+    /// Creates a directory.
+    pub(crate) fn create_directory(
+        &mut self,
+        parent: Number,
+        name: &OsStr,
+    ) -> Result<About, Failure> {
+        self.make(parent, name, Node::Directory(Directory::default()))
+    }
+
+    /// Removes a name; a directory has to be empty.
+    pub(crate) fn remove(&mut self, parent: Number, name: &OsStr) -> Result<(), Failure> {
+        let about = self.look_up(parent, name)?;
+        if about.is_directory && !self.directory(about.number)?.now.is_empty() {
+            return Err(Failure::NotEmpty);
+        }
+        self.directory(parent)?.now.remove(name);
+        Ok(())
+    }
+
+    /// Gives something another name, which may be that of another file.
+    pub(crate) fn rename(
+        &mut self,
+        from: (Number, &OsStr),
+        to: (Number, &OsStr),
+    ) -> Result<(), Failure> {
+        let about = self.look_up(from.0, from.1)?;
+        self.directory(to.0)?;
+        self.directory(from.0)?.now.remove(from.1);
+        self.directory(to.0)?.now.insert(to.1.to_owned(), about.number);
+        Ok(())
+    }
+
+    /// Reads, no further than the end of the file.
+    pub(crate) fn read(
+        &mut self,
+        number: Number,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let content = &self.file(number)?.now;
+        let end = content.bytes.min(offset + bytes as u64);
+        let mut read = Vec::with_capacity(bytes);
+        let mut at = offset;
+        while at < end {
+            let (page, begin, length) = Self::piece(at, end);
+            match content.pages.get(&page) {
+                Some(page) => read.extend_from_slice(&page[begin..begin + length]),
+                None => read.resize(read.len() + length, 0),
+            }
+            at += length as u64;
+        }
+        Ok(read)
+    }
+
+    /// Writes.
+    pub(crate) fn write(
+        &mut self,
+        number: Number,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), Failure> {
+        let file = self.file(number)?;
+        let end = offset + data.len() as u64;
+        let mut at = offset;
+        let mut rest = data;
+        while at < end {
+            let (number, begin, length) = Self::piece(at, end);
+            let (piece, behind) = rest.split_at(length);
+            let page = file.now.pages.entry(number).or_insert_with(|| Arc::new([0; PAGE_BYTES]));
+            Arc::make_mut(page)[begin..begin + length].copy_from_slice(piece);
+            file.unsynced.insert(number);
+            at += length as u64;
+            rest = behind;
+        }
+        file.now.bytes = file.now.bytes.max(end);
+        Ok(())
+    }
+
+    /// The page at a position, the position in it, and how much of it comes before the end.
+    fn piece(at: u64, end: u64) -> (u64, usize, usize) {
+        let page = at / PAGE_BYTES as u64;
+        let begin = usize::try_from(at % PAGE_BYTES as u64).expect("less than a page");
+        let length = (PAGE_BYTES - begin).min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        (page, begin, length)
+    }
+
+    /// Makes a file longer, with zeros, or shorter.
+    pub(crate) fn resize(&mut self, number: Number, bytes: u64) -> Result<(), Failure> {
+        let file = self.file(number)?;
+        if bytes < file.now.bytes {
+            let gone = file.now.pages.split_off(&bytes.div_ceil(PAGE_BYTES as u64));
+            file.unsynced.extend(gone.keys());
+            let (page, begin, _) = Self::piece(bytes, u64::MAX);
+            if let Some(last) = file.now.pages.get_mut(&page) {
+                Arc::make_mut(last)[begin..].fill(0);
+                file.unsynced.insert(page);
+            }
+        }
+        file.now.bytes = bytes;
+        Ok(())
+    }
+
+    /// Makes a file durable, but not its name.
+    pub(crate) fn sync(&mut self, number: Number) -> Result<(), Failure> {
+        let file = self.file(number)?;
+        for page in std::mem::take(&mut file.unsynced) {
+            match file.now.pages.get(&page) {
+                Some(new) => file.durable.pages.insert(page, new.clone()),
+                None => file.durable.pages.remove(&page),
+            };
+        }
+        file.durable.bytes = file.now.bytes;
+        Ok(())
+    }
+
+    /// Makes the names in a directory durable.
+    pub(crate) fn sync_directory(&mut self, number: Number) -> Result<(), Failure> {
+        let directory = self.directory(number)?;
+        directory.durable = directory.now.clone();
+        Ok(())
+    }
+
+    /// Forgets what has no name any more, neither now nor after a power cut, and is not `open`.
+    pub(crate) fn forget_nameless(&mut self, open: &BTreeSet<Number>) {
+        let mut named = BTreeSet::from([ROOT]);
+        for node in self.nodes.values() {
+            if let Node::Directory(Directory { now, durable }) = node {
+                named.extend(now.values().chain(durable.values()));
+            }
+        }
+        self.nodes.retain(|number, _| named.contains(number) || open.contains(number));
+    }
+
+    /// Cuts the power. What is on the disk after that is durable: nothing else can happen to it.
+    pub(crate) fn cut(&mut self, names: NamesAfter, dice: &mut Dice) {
+        for node in self.nodes.values_mut() {
+            match node {
+                Node::File(file) => file.cut(dice),
+                Node::Directory(directory) if names == NamesAfter::There => {
+                    directory.durable = directory.now.clone();
+                }
+                Node::Directory(directory) => directory.now = directory.durable.clone(),
+            }
+        }
+        self.forget_nameless(&BTreeSet::new());
+    }
+}
+
+impl File {
+    fn cut(&mut self, dice: &mut Dice) {
+        // Sectors of one file share a fate more often than not.
+        let kept_of_four = dice.roll(5);
+        let mut is_kept = || dice.roll(4) < kept_of_four;
+        for number in std::mem::take(&mut self.unsynced) {
+            let none = Arc::new([0; PAGE_BYTES]);
+            let new = self.now.pages.remove(&number).unwrap_or_else(|| none.clone());
+            let mut page = *self.durable.pages.get(&number).unwrap_or(&none).as_ref();
+            for begin in (0..PAGE_BYTES).step_by(SECTOR_BYTES) {
+                if is_kept() {
+                    let sector = begin..begin + SECTOR_BYTES;
+                    page[sector.clone()].copy_from_slice(&new[sector]);
+                }
+            }
+            self.durable.pages.insert(number, Arc::new(page));
+        }
+        if is_kept() {
+            self.durable.bytes = self.now.bytes;
+        }
+        // A file that became shorter has nothing behind its end, should it become longer again.
+        let bytes = self.durable.bytes;
+        self.durable.pages.split_off(&bytes.div_ceil(PAGE_BYTES as u64));
+        let (page, begin, _) = Image::piece(bytes, u64::MAX);
+        if let Some(last) = self.durable.pages.get_mut(&page) {
+            Arc::make_mut(last)[begin..].fill(0);
+        }
+        self.now = self.durable.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> &OsStr {
+        OsStr::new(name)
+    }
+
+    /// A file of which all is durable.
+    fn durable(image: &mut Image, called: &str, data: &[u8]) -> Number {
+        let number = image.create(ROOT, name(called)).unwrap().number;
+        image.write(number, 0, data).unwrap();
+        image.sync(number).unwrap();
+        image.sync_directory(ROOT).unwrap();
+        number
+    }
+
+    fn all(image: &mut Image, number: Number) -> Vec<u8> {
+        image.read(number, 0, 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn what_was_synced_is_there_and_each_other_sector_is_old_or_new() {
+        let (mut torn, mut whole, mut undone) = (0, 0, 0);
+        for seed in 1..200 {
+            let mut image = Image::new();
+            let file = durable(&mut image, "file", &[1; 10_000]);
+            image.write(file, 4_096, &[2; 4_096]).unwrap();
+            image.cut(NamesAfter::Undone, &mut Dice(seed));
+            let after = all(&mut image, file);
+            assert_eq!(after.len(), 10_000);
+            assert!(after[..4_096].iter().chain(&after[8_192..]).all(|byte| *byte == 1));
+            let sectors = after[4_096..8_192].chunks(SECTOR_BYTES);
+            let new = sectors.filter(|sector| {
+                assert!([[1; 512], [2; 512]].contains(&(*sector).try_into().unwrap()));
+                sector[0] == 2
+            });
+            match new.count() {
+                0 => undone += 1,
+                8 => whole += 1,
+                _ => torn += 1,
+            }
+            image.cut(NamesAfter::Undone, &mut Dice(seed + 1));
+            assert_eq!(all(&mut image, file), after, "a cut leaves nothing to the next one");
+        }
+        assert!(torn > 50 && whole > 20 && undone > 20, "{torn} {whole} {undone}");
+    }
+
+    #[test]
+    fn a_name_is_durable_with_its_directory_only() {
+        for (names, is_there) in [(NamesAfter::Undone, false), (NamesAfter::There, true)] {
+            let mut image = Image::new();
+            durable(&mut image, "old", b"old");
+            let new = image.create(ROOT, name("new")).unwrap().number;
+            image.write(new, 0, b"new").unwrap();
+            image.sync(new).unwrap();
+            image.rename((ROOT, name("new")), (ROOT, name("old"))).unwrap();
+            image.cut(names, &mut Dice(1));
+            assert_eq!(image.look_up(ROOT, name("new")), Err(Failure::Absent));
+            let old = image.look_up(ROOT, name("old")).unwrap().number;
+            assert_eq!(all(&mut image, old), if is_there { b"new" } else { b"old" });
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_removed_comes_back_unless_its_directory_was_synced() {
+        for is_synced in [false, true] {
+            let mut image = Image::new();
+            durable(&mut image, "file", b"data");
+            image.remove(ROOT, name("file")).unwrap();
+            if is_synced {
+                image.sync_directory(ROOT).unwrap();
+            }
+            image.forget_nameless(&BTreeSet::new());
+            image.cut(NamesAfter::Undone, &mut Dice(1));
+            assert_eq!(image.look_up(ROOT, name("file")).is_ok(), !is_synced);
+        }
+    }
+
+    #[test]
+    fn a_file_that_grows_again_has_zeros_where_it_was_cut_off() {
+        let mut image = Image::new();
+        let file = durable(&mut image, "file", &[7; 9_000]);
+        image.resize(file, 5_000).unwrap();
+        image.resize(file, 9_000).unwrap();
+        let expected: Vec<u8> = [vec![7; 5_000], vec![0; 4_000]].concat();
+        assert_eq!(all(&mut image, file), expected);
+        image.sync(file).unwrap();
+        image.cut(NamesAfter::Undone, &mut Dice(1));
+        assert_eq!(all(&mut image, file), expected);
+    }
+}
