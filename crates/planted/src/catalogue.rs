@@ -197,7 +197,7 @@ catalogue! {
 
     // ---- Row 19: leases.
     LeaseExpiryUnfenced: 19, "a leader of the past ends a lease that its successor keeps alive",
-        from "etcd #15247", by test("quorate-mvcc", "goldenscript", "lease_expire");
+        from "etcd #15247", by simulator;
     LeaseNotExtended: 19, "a new leader counts the time in which nobody could renew",
         from "etcd #12528", by test("quorate-mvcc", "lessor", "a_new_primary_gives_the_whole_time");
 
@@ -229,17 +229,17 @@ catalogue! {
 
     // ---- Row 24: watches.
     WatchLosesAtHandOver: 24, "an event is lost where a watcher goes from the history to the present",
-        from "etcd #17529", by test("quorate-mvcc", "goldenscript", "watch_atomic");
+        from "etcd #17529", by simulator;
     WatchRepeatsAtHandOver: 24, "an event comes twice where a watcher goes from the history to the present",
-        from "etcd #18089", by test("quorate-mvcc", "goldenscript", "watch_hand_over");
+        from "etcd #18089", by simulator;
     WatchSplitsRevision: 24, "the changes of one revision are told in part",
-        from "etcd #19179", by test("quorate-mvcc", "goldenscript", "watch_too_large");
+        from "etcd #19179", by simulator;
     WatchMissesCompaction: 24, "a watcher whose history is compacted is told nothing",
-        from "etcd #18089, #19179", by test("quorate-mvcc", "goldenscript", "watch_compacted");
+        from "etcd #18089, #19179", by simulator;
     WatchBeforeItsTime: 24, "a watcher of the future is told of the present",
-        from "etcd #20221", by test("quorate-mvcc", "goldenscript", "watch_future");
+        from "etcd #20221", by simulator;
     WatchProgressTooEarly: 24, "progress is reported to watchers that are behind",
-        from "etcd #15220", by test("quorate-mvcc", "goldenscript", "watch_progress_behind");
+        from "etcd #15220", by simulator;
 
     // ---- Row 25: members that apply the same and come to differ.
     CompactionByLocalProgress: 25, "whether a revision is compacted depends on how far this member has cleaned up",
