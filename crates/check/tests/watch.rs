@@ -200,6 +200,21 @@ fn reliable_notices_an_event_that_is_missing() {
 }
 
 #[test]
+fn what_is_left_of_a_revision_may_be_lost_with_the_stream() {
+    let cut = |watch: &mut Watch, is_fragment: bool| {
+        watch.request.fragment = true;
+        watch.responses.truncate(3);
+        watch.responses[2].events.truncate(1);
+        watch.responses[2].fragment = is_fragment;
+    };
+    let changes = changes();
+    let mut watch = recording(&changes);
+    cut(&mut watch, true);
+    assert_eq!(violations(&watch, &changes), []);
+    only("watch_reliable", |watch| cut(watch, false));
+}
+
+#[test]
 fn reliable_notices_a_value_that_never_was() {
     only("watch_reliable", |watch| watch.responses[2].events[1].kv.value = bytes("a lie"));
 }

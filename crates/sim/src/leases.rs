@@ -117,6 +117,8 @@ pub struct Calm {
     pub extension: Duration,
     /// How long a command takes at most.
     pub command: Duration,
+    /// How often the end of a lease may be refused, since too many others are under way.
+    pub refusals: u32,
 }
 
 impl Calm {
@@ -124,7 +126,7 @@ impl Calm {
     fn grace(&self, ttl: i64) -> u64 {
         let ttl = Duration::from_secs(u64::try_from(ttl).expect("a few seconds"));
         // A leader that could not take over at once tries again at its next look.
-        let by_clock = ttl + self.extension + EXPIRY_SCAN * 2 + EXPIRY_RETRY;
+        let by_clock = ttl + self.extension + EXPIRY_SCAN * 2 + EXPIRY_RETRY * (1 + self.refusals);
         let slow = nanoseconds(by_clock) * RIGHT_PPM / self.slowest_ppm.min(RIGHT_PPM);
         slow + nanoseconds(self.command) - nanoseconds(ttl)
     }
@@ -189,7 +191,11 @@ impl Record {
         let early =
             self.history.observations.iter().map(|it| it.call).filter(|call| *call <= since);
         let rules = Rules {
-            tolerance: self.ended.as_ref().map_or(0, |ended| ended.gain_since(&self.given)),
+            // One that was given its time after its end has no excuse.
+            tolerance: match &self.ended {
+                Some(ended) if ended.at >= self.given.at => ended.gain_since(&self.given),
+                Some(_) | None => 0,
+            },
             grace: calm.grace(self.history.ttl),
             leader_changes: early.chain([since]).collect(),
         };
@@ -213,6 +219,7 @@ mod tests {
             slowest_ppm: RIGHT_PPM / 2,
             extension: Duration::from_millis(500),
             command: Duration::from_millis(500),
+            refusals: 0,
         }
     }
 

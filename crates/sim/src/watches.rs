@@ -313,7 +313,9 @@ impl WatchClient {
                     wish.next = i64::MAX;
                     continue;
                 }
-                Some(Cancel::Compacted { compact_revision }) if compact_revision <= compacted => {
+                Some(Cancel::Compacted { compact_revision })
+                    if wish.next < compact_revision && compact_revision <= compacted =>
+                {
                     open.is_over = true;
                     counts.compacted += 1;
                     wish.next = compact_revision;

@@ -78,7 +78,7 @@ enum Event {
     Turn { node: NodeId, process: u64 },
     Wake { node: NodeId, process: u64 },
     Synced { node: NodeId, process: u64, sync: u64 },
-    Apply { node: NodeId, process: u64 },
+    Apply { node: NodeId, process: u64, job: u64 },
     FlushMachine { node: NodeId },
     Client { client: usize },
     WatchClient { client: usize },
@@ -485,8 +485,8 @@ impl World {
                     self.synced(node)?;
                 }
             }
-            Event::Apply { node, process } => {
-                if self.is_current(node, process) {
+            Event::Apply { node, process, job } => {
+                if self.is_current(node, process) && self.places[&node].jobs == job {
                     self.apply(node)?;
                 }
             }

@@ -207,7 +207,8 @@ impl MemDisk {
         }
     }
 
-    /// Changes the durable bytes of a segment behind the log's back. They stay as many.
+    /// Changes the durable bytes of a segment behind the log's back. They stay as many. Readers see the
+    /// change, but in sectors of which the system has something else in its cache.
     ///
     /// # Panics
     /// If there is no such segment.
@@ -215,8 +216,14 @@ impl MemDisk {
         let mut state = self.state();
         let Node { visible, durable, .. } =
             state.node(segment).expect("the segment to damage exists");
+        let before = durable.clone();
         change(durable);
-        visible.clone_from(durable);
+        let sectors = visible.chunks_mut(SECTOR_BYTES).zip(before.chunks(SECTOR_BYTES));
+        for ((visible, before), durable) in sectors.zip(durable.chunks(SECTOR_BYTES)) {
+            if visible == before {
+                visible.copy_from_slice(durable);
+            }
+        }
     }
 
     /// Makes a segment out of bytes, durably, instead of the one that there may be.

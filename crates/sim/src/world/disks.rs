@@ -232,12 +232,13 @@ impl World {
         match self.places[&node].storage.look() {
             // What is spoiled is not needed.
             Ok(Remembered::Whole(_)) => Ok(()),
-            Ok(Remembered::Damaged(_)) => {
+            // What it held when it went bad was survivable. What came after that may not be.
+            Ok(Remembered::Damaged(_)) if self.is_survivable(None) => {
                 self.report.disks.came_to_light += 1;
                 self.damaged(node, false)
             }
             // What was known of it when it went bad is known no more: two terms have changed since.
-            _ if self.can_lose_disk(node) => self.wipe(node),
+            Ok(Remembered::Forgotten(_)) | Err(_) if self.can_lose_disk(node) => self.wipe(node),
             _ => {
                 self.place(node).storage.put_right();
                 Ok(())

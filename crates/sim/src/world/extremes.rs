@@ -144,9 +144,11 @@ impl World {
         let starved = place.cpu_factor > 1;
         (place.cpu_factor, place.disk_factor) = (1, 1);
         if starved && place.process.is_some() {
-            // The turn that it waits for may be seconds away.
+            // The turn and the job that it waits for may be seconds away.
             place.turn_scheduled = false;
+            place.applying = false;
             self.schedule_turn(node);
+            self.begin_job(node);
         }
         self.thaw_clock(node);
         self.end_disk_faults(node);

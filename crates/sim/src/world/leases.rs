@@ -302,18 +302,26 @@ impl World {
         self.judge_lease(id)
     }
 
+    /// Until now something may have kept a lease from ending.
+    pub(super) fn leases_settle(&mut self) {
+        self.leasing.unsettled = self.now;
+    }
+
     /// Holds what is known of a lease against the checks.
     pub(super) fn judge_lease(&mut self, id: i64) -> Outcome {
         if self.phase != Phase::Quiet {
-            self.leasing.unsettled = self.now;
+            self.leases_settle();
         }
         let slowest = self.places.values().map(|place| place.clock.ppm()).min();
         let extensions = self.places.values().map(|place| place.settings.election_timeout);
+        let pending_max = self.places.values().map(|place| place.settings.pending_max).min();
+        let together = self.leasing.records.len() / pending_max.expect("there are members");
         let calm = Calm {
             since: self.leasing.unsettled,
             slowest_ppm: slowest.expect("there are members"),
             extension: extensions.max().expect("there are members"),
             command: self.options.request_timeout,
+            refusals: u32::try_from(together).expect("a run is short"),
         };
         self.leasing.records[&id].judge(&calm)
     }
@@ -321,7 +329,7 @@ impl World {
     /// Something happened in the algorithm that may concern leases.
     pub(super) fn lease_event(&mut self, event: &RaftEvent) {
         if matches!(event, RaftEvent::BecameLeader { .. }) {
-            self.leasing.unsettled = self.now;
+            self.leases_settle();
         }
     }
 

@@ -115,6 +115,7 @@ impl World {
                 }
                 Phase::Whole => {
                     self.phase = Phase::Quiet;
+                    self.leases_settle();
                     self.phase_ends = self.now + self.patience();
                 }
                 Phase::Quiet => {

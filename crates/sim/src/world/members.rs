@@ -397,9 +397,10 @@ impl World {
             return;
         }
         place.applying = true;
-        let process = place.processes;
+        place.jobs += 1;
+        let (process, job) = (place.processes, place.jobs);
         let after = self.compute_time(node, self.options.apply_mean);
-        self.schedule(after, Event::Apply { node, process });
+        self.schedule(after, Event::Apply { node, process, job });
     }
 
     pub(super) fn apply(&mut self, node: NodeId) -> Outcome {
@@ -408,6 +409,7 @@ impl World {
         place.applying = false;
         let process = place.process.as_mut().expect("it is the current process");
         let fault = |fault| Violation::new("machine", format!("{node} fails: {fault}"));
+        let was_applied = process.applied();
         let job = process.apply().map_err(fault)?;
         let applied = process.applied();
         for (id, outcome) in &job.trace {
@@ -415,7 +417,9 @@ impl World {
         }
         self.machine_moved(node)?;
         self.wake_watchers(node);
-        self.leases_published(node);
+        if was_applied != applied {
+            self.leases_published(node);
+        }
         for (request, (id, outcome)) in job.outcomes {
             self.trace.line(now, || format!("{node} answers {request:?} at {id}"));
             if let Some(client) = self.workload.waiting_for(request) {

@@ -30,6 +30,8 @@ pub(super) struct Place {
     pub(super) wake_at: Option<Duration>,
     pub(super) turn_scheduled: bool,
     pub(super) applying: bool,
+    /// Counts the jobs of the machine.
+    pub(super) jobs: u64,
     /// Counts the times that an end of a sync was drawn; only the last one counts.
     pub(super) syncs: u64,
     /// Events held back while the member is paused.
@@ -60,6 +62,7 @@ impl Place {
             wake_at: None,
             turn_scheduled: false,
             applying: false,
+            jobs: 0,
             syncs: 0,
             paused: None,
             hung: None,
