@@ -18,6 +18,7 @@ use fuser::{
 };
 
 use super::image::{About, Failure, Image, NamesAfter, Number};
+use crate::checks::cluster::temporary_folder;
 use crate::checks::crash::Dice;
 
 /// The kernel is to ask again each time.
@@ -52,8 +53,7 @@ impl Disk {
     /// # Errors
     /// If this process may not mount it.
     pub(crate) fn mount() -> io::Result<Self> {
-        let path = env::temp_dir().join(format!("quorate-power-cut-{}", std::process::id()));
-        fs::create_dir(&path)?;
+        let path = temporary_folder(&env::temp_dir())?;
         let state = State { image: Image::new(), has_power: true, open: BTreeMap::new(), syncs: 0 };
         let state = Arc::new(Mutex::new(state));
         let mut config = Config::default();
