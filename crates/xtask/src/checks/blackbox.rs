@@ -39,7 +39,9 @@ use std::{env, fs, io};
 
 use crate::checks::capsule;
 use crate::checks::cluster::Program;
-use crate::checks::crash::{Dice, clients, leader, wait_for_leader};
+use crate::checks::crash::{clients, leader, wait_for_leader};
+use crate::checks::dice::Dice;
+use crate::checks::options;
 use fault::{Deck, Fault, Kind, Target};
 use recorder::Recorder;
 use report::Report;
@@ -62,17 +64,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What the caller wants.
 struct Options {
     length: Duration,
-    seed: u64,
     is_loopback: bool,
     json: Option<PathBuf>,
 }
 
 impl Options {
     fn read() -> io::Result<Self> {
-        let number = |name: &str, otherwise: u64| match env::var(name) {
-            Ok(text) => text.parse().map_err(|_| io::Error::other(format!("{name} is no number"))),
-            Err(_) => Ok(otherwise),
-        };
         let is_loopback = match env::var("BLACKBOX_NETWORK").as_deref() {
             Ok("loopback") => true,
             Ok(other) => {
@@ -82,17 +79,10 @@ impl Options {
             }
             Err(_) => false,
         };
-        let arguments: Vec<String> = env::args().skip(2).collect();
-        let json = match arguments.as_slice() {
-            [] => None,
-            [flag, path] if flag == "--json" => Some(PathBuf::from(path)),
-            _ => return Err(io::Error::other("usage: cargo xtask blackbox [--json FILE]")),
-        };
         Ok(Self {
-            length: Duration::from_secs(number("BLACKBOX_SECONDS", 60)?),
-            seed: number("BLACKBOX_SEED", 1)?,
+            length: Duration::from_secs(options::number("BLACKBOX_SECONDS", 60)?),
             is_loopback,
-            json,
+            json: options::report_file("blackbox")?,
         })
     }
 }
@@ -105,8 +95,9 @@ pub(crate) fn run() -> io::Result<()> {
         true => Some("BLACKBOX_NETWORK=loopback".to_owned()),
         false => capsule::enter()?,
     };
-    let mut report =
-        Report { seed: options.seed, refused, length: options.length, ..Report::default() };
+    // Not before here: what is drawn outside of a capsule is not what is drawn inside.
+    let seed = options::seed("BLACKBOX_SEED")?;
+    let mut report = Report { seed, refused, length: options.length, ..Report::default() };
     let mut kinds = Kind::ALL.to_vec();
     kinds.retain(|kind| !report.impossible().contains(kind));
     if let Program::Etcd(_) = program {
@@ -117,11 +108,7 @@ pub(crate) fn run() -> io::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     for round in 0..rounds {
         let members = if round % 2 == 0 { 3 } else { 5 };
-        let mut dice = Dice((options.seed * 4096 + u64::from(round)) << 1 | 1);
-        // Before the first number is worth anything the seed has to be everywhere.
-        for _ in 0..16 {
-            dice.roll(1);
-        }
+        let mut dice = Dice::new(seed, u64::from(round));
         let stage = Stage::set(program.clone(), members, report.refused.is_none(), &mut dice)?;
         *report.clusters.entry(members).or_default() += 1;
         let length = options.length / rounds;
@@ -155,12 +142,11 @@ async fn storm(
     let recorder = Arc::new(Recorder::new());
     let members = || clients(&stage.cluster, PATIENCE);
     let mut busy = Vec::new();
-    let mut seed = || Dice(dice.roll(u64::MAX) | 1);
     for number in 0..WRITERS {
-        busy.push(tokio::spawn(traffic::run(number, members(), recorder.clone(), seed())));
+        busy.push(tokio::spawn(traffic::run(number, members(), recorder.clone(), dice.split())));
     }
     for number in 0..TENANTS {
-        busy.push(tokio::spawn(leases::run(number, members(), recorder.clone(), seed())));
+        busy.push(tokio::spawn(leases::run(number, members(), recorder.clone(), dice.split())));
     }
     for number in 0..WATCHERS {
         busy.push(tokio::spawn(watchers::run(number as usize, members(), recorder.clone())));
@@ -226,10 +212,7 @@ async fn act(
             stage.keep_full()?;
             recorder.upset();
         }
-        if let Some(member) = stage.cluster.ended_by_itself()? {
-            let log = stage.cluster.log(member);
-            return Err(io::Error::other(format!("member {member} ended by itself:\n{log}")));
-        }
+        stage.cluster.demand_alive()?;
         stage.end_first()?;
         recorder.upset();
     }

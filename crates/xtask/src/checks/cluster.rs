@@ -315,16 +315,33 @@ impl Cluster {
         }
     }
 
-    /// Whether a process ended by itself; its log says why.
-    pub(crate) fn ended_by_itself(&mut self) -> io::Result<Option<usize>> {
-        for (number, member) in self.members.iter_mut().enumerate() {
-            if let Some(process) = &mut member.process
-                && process.try_wait()?.is_some()
-            {
-                return Ok(Some(number));
+    /// Demands that no member ended by itself.
+    ///
+    /// # Errors
+    /// One that did, with its log, which says why.
+    pub(crate) fn demand_alive(&mut self) -> io::Result<()> {
+        for member in 0..self.len() {
+            if self.has_ended(member)? {
+                let log = self.log(member);
+                return Err(io::Error::other(format!("member {member} ended by itself:\n{log}")));
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// Demands that no member's log tells of a panic, of whatever life of its process. One that panicked
+    /// just before it was to be killed is not noticed otherwise.
+    ///
+    /// # Errors
+    /// The first member that did, with its log.
+    pub(crate) fn demand_no_panic(&self) -> io::Result<()> {
+        for member in 0..self.len() {
+            let log = self.log(member);
+            if tells_of_a_panic(&log) {
+                return Err(io::Error::other(format!("member {member} panicked:\n{log}")));
+            }
+        }
+        Ok(())
     }
 
     /// User and system time of all members so far.
@@ -372,6 +389,11 @@ impl Drop for Cluster {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// Whether a log has the message of a panic: of Rust, or of Go.
+pub(crate) fn tells_of_a_panic(log: &str) -> bool {
+    log.lines().any(|line| line.contains("panicked at") || line.starts_with("panic:"))
 }
 
 /// Sends a signal. The shell's `kill` does it, so that no unsafe call is needed.

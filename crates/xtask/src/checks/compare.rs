@@ -9,13 +9,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, io};
+use std::{fs, io};
 
 use quorate_proto::etcdserverpb::RangeRequest;
 
 use crate::checks::client::Client;
 use crate::checks::cluster::{Cluster, Program};
 use crate::checks::crash::{leader, wait_for_leader};
+use crate::checks::options;
 use crate::workspace;
 
 /// What is measured.
@@ -74,10 +75,7 @@ struct Run {
 
 /// Measures and writes `docs/performance.md`; `COMPARE_PAIRS` says how many pairs of runs.
 pub(crate) fn run() -> io::Result<()> {
-    let pairs = match env::var("COMPARE_PAIRS") {
-        Ok(text) => text.parse().map_err(|_| io::Error::other("COMPARE_PAIRS is no number"))?,
-        Err(_) => 5,
-    };
+    let pairs = options::number("COMPARE_PAIRS", 5)?;
     let flags = ["--log-level", "error"];
     let etcd = Cluster::start(Program::etcd(), 3, &flags)?;
     let ours = Cluster::start(Program::quorate()?, 3, &flags)?;
@@ -201,7 +199,7 @@ fn machine() -> String {
     format!("{cores} cores ({}), Linux {}", model.map_or("?", |(_, name)| name), kernel.trim())
 }
 
-fn report(rows: &[(Case, Vec<(Run, Run)>)], pairs: usize) -> String {
+fn report(rows: &[(Case, Vec<(Run, Run)>)], pairs: u64) -> String {
     let mut text = format!(
         "# Performance\n\n\
          Written by `cargo xtask compare` (the variable `CHECK_ETCD` names the etcd to compare with): \

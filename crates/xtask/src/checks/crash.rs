@@ -3,32 +3,32 @@
 //! Each writer puts keys of its own, each key once, and remembers those that were acknowledged. When
 //! the storm is over all of them must be there, and all members must hold the same history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 use crate::checks::client::Client;
 use crate::checks::cluster::{Cluster, Program};
+use crate::checks::dice::Dice;
+use crate::checks::options;
 
 const WRITERS: usize = 16;
 
 /// The keys that were acknowledged, with their revisions.
 pub(crate) type Acknowledged = Arc<Mutex<BTreeMap<String, i64>>>;
 
-/// Runs the storm on clusters of three and of five members; `CRASH_SECONDS` says for how long each.
+/// Runs the storm on clusters of three and of five members; `CRASH_SECONDS` says for how long each,
+/// and `CRASH_SEED` what chance does.
 pub(crate) fn run() -> io::Result<()> {
-    let seconds = match env::var("CRASH_SECONDS") {
-        Ok(text) => text.parse().map_err(|_| io::Error::other("CRASH_SECONDS is no number"))?,
-        Err(_) => 60,
-    };
-    let seed = u64::from(std::process::id());
+    let length = Duration::from_secs(options::number("CRASH_SECONDS", 60)?);
+    let seed = options::seed("CRASH_SEED")?;
     let program = Program::subject()?;
     let runtime = tokio::runtime::Runtime::new()?;
     for members in [3, 5] {
         let cluster = Cluster::start(program.clone(), members, &["--log-level", "warn"])?;
-        runtime.block_on(storm(cluster, Duration::from_secs(seconds), Dice(seed | 1)))?;
+        runtime.block_on(storm(cluster, length, Dice::new(seed, members as u64)))?;
     }
     Ok(())
 }
@@ -48,18 +48,13 @@ async fn storm(mut cluster: Cluster, length: Duration, mut dice: Dice) -> io::Re
     let (mut kills, mut holds) = (0, 0);
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(500 + dice.roll(1500))).await;
-        if let Some(member) = cluster.ended_by_itself()? {
-            let log = cluster.log(member);
-            return Err(io::Error::other(format!("member {member} ended by itself:\n{log}")));
-        }
+        cluster.demand_alive()?;
         // At most a minority is out of action at any time.
         let minority = (cluster.len() - 1) / 2;
         let count = 1 + dice.roll(minority as u64) as usize;
         let leader = leader(&cluster).await;
         let mut victims: Vec<usize> = (0..cluster.len()).collect();
-        for at in (1..victims.len()).rev() {
-            victims.swap(at, dice.roll(at as u64 + 1) as usize);
-        }
+        dice.shuffle(&mut victims);
         if dice.roll(2) == 0 {
             // The leader is the most interesting one.
             victims.sort_by_key(|victim| Some(*victim) != leader);
@@ -80,6 +75,7 @@ async fn storm(mut cluster: Cluster, length: Duration, mut dice: Dice) -> io::Re
         writer.await.map_err(io::Error::other)?;
     }
     wait_for_leader(&cluster).await?;
+    cluster.demand_no_panic()?;
     let acknowledged = acknowledged.lock().expect("no writer panicked").clone();
     let revision = verify(&cluster, &acknowledged).await?;
     println!(
@@ -116,14 +112,28 @@ pub(crate) async fn write(
     }
 }
 
-/// Compares what is there with what was acknowledged, and the members with each other. Returns the
-/// revision at which they were compared.
-pub(crate) async fn verify(
+/// What was found at the end, held against what was acknowledged.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    /// The revision at which the members were compared.
+    pub(crate) revision: i64,
+    /// How many acknowledged writes some member has not, or not as they were acknowledged.
+    pub(crate) lost: usize,
+    /// What is wrong: of the lost writes the first, and hashes that differ.
+    pub(crate) violations: Vec<String>,
+}
+
+/// Compares what is there with what was acknowledged, and the members with each other.
+///
+/// # Errors
+/// If a member does not answer.
+pub(crate) async fn examine(
     cluster: &Cluster,
     acknowledged: &BTreeMap<String, i64>,
-) -> io::Result<i64> {
+) -> io::Result<Findings> {
     let clients = clients(cluster, Duration::from_secs(60));
-    let mut revision = 0;
+    let (mut revision, mut violations) = (0, Vec::new());
+    let mut lost = BTreeSet::new();
     for (member, client) in clients.iter().enumerate() {
         let found = client.prefix("crash/", false).await.map_err(io::Error::other)?;
         revision = found.header.unwrap_or_default().revision;
@@ -131,11 +141,11 @@ pub(crate) async fn verify(
             found.kvs.iter().map(|kv| (&kv.key[..], kv.mod_revision)).collect();
         for (key, revision) in acknowledged {
             let there = found.get(key.as_bytes());
-            if there != Some(revision) {
-                return Err(io::Error::other(format!(
+            if there != Some(revision) && lost.insert(key) && violations.is_empty() {
+                violations.push(format!(
                     "LOST: {key} was acknowledged at revision {revision}; member {member} has \
                      {there:?}"
-                )));
+                ));
             }
         }
     }
@@ -146,9 +156,28 @@ pub(crate) async fn verify(
         hashes.push(client.hash_kv(revision).await.map_err(io::Error::other)?.hash);
     }
     if hashes.iter().any(|hash| *hash != hashes[0]) {
-        return Err(io::Error::other(format!("FORK: hashes {hashes:?} at revision {revision}")));
+        violations.push(format!("FORK: hashes {hashes:?} at revision {revision}"));
     }
-    Ok(revision)
+    Ok(Findings { revision, lost: lost.len(), violations })
+}
+
+/// Demands that all that was acknowledged is there, and the same on all members. Returns the revision at
+/// which they were compared.
+///
+/// # Errors
+/// What is lost or differs, or a member that does not answer.
+pub(crate) async fn verify(
+    cluster: &Cluster,
+    acknowledged: &BTreeMap<String, i64>,
+) -> io::Result<i64> {
+    let Findings { revision, lost, violations } = examine(cluster, acknowledged).await?;
+    match violations.is_empty() {
+        true => Ok(revision),
+        false => {
+            let violations = violations.join("\n");
+            Err(io::Error::other(format!("{violations}\n{lost} acknowledged writes are lost")))
+        }
+    }
 }
 
 pub(crate) fn clients(cluster: &Cluster, timeout: Duration) -> Vec<Client> {
@@ -186,17 +215,4 @@ pub(crate) async fn wait_for_leader(cluster: &Cluster) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Where chance comes from: xorshift64*. The seed is odd, so never zero.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    /// A number below `sides`.
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % sides.max(1)
-    }
 }

@@ -27,7 +27,8 @@ use std::{env, fs, io};
 use serde_json::{Map, Value};
 
 use crate::checks::cluster::Program;
-use crate::checks::crash::Dice;
+use crate::checks::dice::Dice;
+use crate::checks::options;
 use place::{Kind, Place};
 use report::{Outcome, Report};
 use specimen::Specimen;
@@ -80,27 +81,17 @@ struct Options {
 
 impl Options {
     fn read() -> io::Result<Self> {
-        let number = |name: &str, otherwise: u64| match env::var(name) {
-            Ok(text) => text.parse().map_err(|_| io::Error::other(format!("{name} is no number"))),
-            Err(_) => Ok(otherwise),
-        };
         let is_all = env::var("DAMAGE_POSITIONS").is_ok_and(|value| value == "all");
         let day = Duration::from_secs(24 * 3600);
-        let seconds = number("DAMAGE_SECONDS", 120)?;
-        let arguments: Vec<String> = env::args().skip(2).collect();
-        let json = match arguments.as_slice() {
-            [] => None,
-            [flag, path] if flag == "--json" => Some(PathBuf::from(path)),
-            _ => return Err(io::Error::other("usage: cargo xtask damage [--json FILE]")),
-        };
+        let seconds = options::number("DAMAGE_SECONDS", 120)?;
         Ok(Self {
             length: if is_all { day } else { Duration::from_secs(seconds) },
             positions: match is_all {
                 true => None,
-                false => Some(number("DAMAGE_POSITIONS", 100_000)? as usize),
+                false => Some(options::number("DAMAGE_POSITIONS", 100_000)? as usize),
             },
-            seed: number("DAMAGE_SEED", 1)?,
-            json,
+            seed: options::seed("DAMAGE_SEED")?,
+            json: options::report_file("damage")?,
         })
     }
 }
@@ -111,7 +102,7 @@ async fn examine(program: Program, options: &Options, length: Duration) -> io::R
     let mut specimen = Specimen::prepare(program.clone(), 3).await?;
     // The last member is damaged: who leads is another question each time.
     let member = 2;
-    let mut dice = Dice(options.seed << 1 | 1);
+    let mut dice = Dice::new(options.seed, 0);
     let places = place::places(specimen.copy(member), &mut dice)?;
     let count = places.len();
     let end = Instant::now() + length;
@@ -160,22 +151,13 @@ fn in_the_log(data: &Path, part: usize, of: usize) -> io::Result<Place> {
 
 /// Whether a data directory is its copy with a damage and nothing else.
 fn same_files(copy: &Path, data: &Path, place: &Place) -> io::Result<bool> {
-    let files = place::files(copy)?;
-    if files != place::files(data)? {
-        return Ok(false);
+    let mut expected = place::content(copy)?;
+    if let Some(damaged) = expected.get_mut(&place.file) {
+        let start = place.offset as usize;
+        let end = damaged.len().min(start + place::SECTOR);
+        damaged[start..end].fill(0);
     }
-    for file in files {
-        let mut expected = fs::read(copy.join(&file))?;
-        if file == place.file {
-            let start = place.offset as usize;
-            let end = expected.len().min(start + 512);
-            expected[start..end].fill(0);
-        }
-        if fs::read(data.join(&file))? != expected {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    Ok(place::content(data)? == expected)
 }
 
 /// Whether a refusal is one of those that are documented.

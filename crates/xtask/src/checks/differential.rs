@@ -5,8 +5,8 @@
 //! asked: sorting by values that several keys share, because etcd leaves the order of equals to
 //! chance; remaining times of leases to the second.
 
+use std::io;
 use std::time::Duration;
-use std::{env, io};
 
 use bytes::Bytes;
 use quorate_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
@@ -24,7 +24,9 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::checks::cluster::{Cluster, Program};
-use crate::checks::crash::{Dice, wait_for_leader};
+use crate::checks::crash::wait_for_leader;
+use crate::checks::dice::Dice;
+use crate::checks::options;
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -44,12 +46,8 @@ type Answer = Result<String, (tonic::Code, String)>;
 
 /// Runs the comparison; `DIFFERENTIAL_REQUESTS` says how many requests, `DIFFERENTIAL_SEED` which.
 pub(crate) fn run() -> io::Result<()> {
-    let number = |name, default| match env::var(name) {
-        Ok(text) => text.parse::<u64>().map_err(|_| io::Error::other(format!("{name}: no number"))),
-        Err(_) => Ok(default),
-    };
-    let requests = number("DIFFERENTIAL_REQUESTS", 5_000)?;
-    let seed = number("DIFFERENTIAL_SEED", 1)?;
+    let requests = options::number("DIFFERENTIAL_REQUESTS", 5_000)?;
+    let seed = options::number("DIFFERENTIAL_SEED", 1)?;
     let etcd = Cluster::start(Program::etcd(), 1, &["--log-level", "error"])?;
     let ours = Cluster::start(Program::quorate()?, 3, &["--log-level", "error"])?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -58,7 +56,7 @@ pub(crate) fn run() -> io::Result<()> {
         wait_for_leader(&ours).await?;
         let (channel, followers) = (connect(&etcd.endpoint(0)), ours.endpoints());
         let followers: Vec<Channel> = followers.iter().map(|e| connect(e)).collect();
-        let mut generator = Generator { dice: Dice(seed | 1), revision: 1, leases: Vec::new() };
+        let mut generator = Generator { dice: Dice::new(seed, 0), revision: 1, leases: Vec::new() };
         let mut errors = 0;
         for number in 0..requests {
             let call = generator.call();

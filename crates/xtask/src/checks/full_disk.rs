@@ -15,7 +15,7 @@ use crate::checks::capsule;
 use crate::checks::client::{Client, end_of_prefix};
 use crate::checks::cluster::{Cluster, Program};
 use crate::checks::crash::wait_for_leader;
-use crate::checks::disk::Disk;
+use crate::checks::small_disk::SmallDisk;
 
 const DISK_MIB: usize = 1024;
 const VALUE_BYTES: usize = 256 << 10;
@@ -29,13 +29,13 @@ pub(crate) fn run() -> io::Result<()> {
             "this check needs a small disk of its own, and may not mount one: {refused}"
         )));
     }
-    let disk = Disk::mount(DISK_MIB)?;
+    let disk = SmallDisk::mount(DISK_MIB)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let _entered = runtime.enter();
     runtime.block_on(fill_and_recover(program, &disk))
 }
 
-async fn fill_and_recover(program: Program, disk: &Disk) -> io::Result<()> {
+async fn fill_and_recover(program: Program, disk: &SmallDisk) -> io::Result<()> {
     let mut cluster =
         Cluster::start_in(disk.path(), program, 1, &["--quota-backend-bytes", "8589934592"])?;
     wait_for_leader(&cluster).await?;
@@ -87,9 +87,7 @@ async fn fill_and_recover(program: Program, disk: &Disk) -> io::Result<()> {
     until("writes are taken again", async || Ok(put(&client, "after/2").await.is_ok())).await?;
     until("the reserve is taken again", async || Ok(reserve.exists())).await?;
 
-    if cluster.ended_by_itself()?.is_some() {
-        return Err(failed("the member ended", &cluster));
-    }
+    cluster.demand_alive()?;
     // And it is all there after a restart.
     let before = client.hash_kv(0).await.map_err(io::Error::other)?.hash;
     cluster.terminate(0)?;

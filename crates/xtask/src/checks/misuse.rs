@@ -15,8 +15,9 @@ use quorate_proto::etcdserverpb::RangeRequest;
 use tonic::Code;
 
 use crate::checks::client::Client;
-use crate::checks::cluster::{Cluster, Program};
-use crate::checks::crash::{Dice, leader, verify, wait_for_leader};
+use crate::checks::cluster::{Cluster, Program, tells_of_a_panic};
+use crate::checks::crash::{leader, verify, wait_for_leader};
+use crate::checks::dice::Dice;
 
 /// Runs everything. Speaks of Quorate only: etcd's answers to garbage are its own affair.
 pub(crate) fn run() -> io::Result<()> {
@@ -40,17 +41,10 @@ pub(crate) fn run() -> io::Result<()> {
     garbage(&cluster)?;
     runtime.block_on(wait_for_leader(&cluster))?;
     runtime.block_on(verify(&cluster, &acknowledged))?;
-    if let Some(member) = cluster.ended_by_itself()? {
-        return Err(io::Error::other(format!("member {member} ended:\n{}", cluster.log(member))));
-    }
+    cluster.demand_alive()?;
     hand_over(&mut cluster, &runtime)?;
     repair::run(&binary, &runtime)?;
-    for member in 0..cluster.len() {
-        let log = cluster.log(member);
-        if log.contains("panicked at") {
-            return Err(io::Error::other(format!("member {member} panicked:\n{log}")));
-        }
-    }
+    cluster.demand_no_panic()?;
     println!("misuse: every mistake has its message, and nothing was lost");
     Ok(())
 }
@@ -162,7 +156,7 @@ fn start_up(binary: &Path, cluster: &Cluster) -> io::Result<()> {
             Some(code) => output.status.code() == Some(*code),
             None => matches!(output.status.code(), Some(1 | 2)),
         };
-        if !right || !said.contains(text) || said.contains("panicked at") {
+        if !right || !said.contains(text) || tells_of_a_panic(&said) {
             return Err(io::Error::other(format!(
                 "{flags:?} ends with {} and says:\n{said}\nexpected {code:?} and {text:?}",
                 output.status
@@ -231,7 +225,7 @@ fn strangers(binary: &Path, cluster: &Cluster) -> io::Result<()> {
         process.wait()?;
     }
     let served = logs[..3].iter().any(|log| log.contains("ready to serve client requests"));
-    if ended || served || !all_said(&logs) || logs.iter().any(|log| log.contains("panicked at")) {
+    if ended || served || !all_said(&logs) || logs.iter().any(|log| tells_of_a_panic(log)) {
         let logs = logs.join("\n---\n");
         return Err(io::Error::other(format!("members of different clusters say:\n{logs}")));
     }
@@ -305,7 +299,7 @@ async fn requests(client: &Client) -> io::Result<()> {
 /// Garbage on the peer and the client ports of every member: random bytes, a good start with a bad
 /// rest, a length that claims everything, and silence.
 fn garbage(cluster: &Cluster) -> io::Result<()> {
-    let mut dice = Dice(0x9e37_79b9);
+    let mut dice = Dice::new(1, 0);
     let mut count = 0;
     for member in 0..cluster.len() {
         let client: u16 =

@@ -9,7 +9,6 @@
 mod disk;
 mod image;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,7 +20,9 @@ use serde_json::json;
 
 use crate::checks::capsule;
 use crate::checks::cluster::{Cluster, Home, Program};
-use crate::checks::crash::{self, Acknowledged, Dice};
+use crate::checks::crash::{self, Acknowledged};
+use crate::checks::dice::Dice;
+use crate::checks::options;
 
 const WRITERS: usize = 8;
 
@@ -31,13 +32,8 @@ const VALUE_BYTES: u64 = 8 << 10;
 /// Runs the check with one and with three members; `POWER_CUT_SECONDS` says for how long each, and
 /// `POWER_CUT_SEED` what chance does.
 pub(crate) fn run() -> io::Result<()> {
-    let seconds = number("POWER_CUT_SECONDS", 60)?;
-    let seed = number("POWER_CUT_SEED", u64::from(std::process::id()))?;
-    let json = match &env::args().skip(2).collect::<Vec<String>>()[..] {
-        [] => None,
-        [flag, path] if flag == "--json" => Some(PathBuf::from(path)),
-        _ => return Err(io::Error::other("usage: cargo xtask power-cut [--json FILE]")),
-    };
+    let length = Duration::from_secs(options::number("POWER_CUT_SECONDS", 60)?);
+    let json = options::report_file("power-cut")?;
     let program = Program::subject()?;
     if let Some(refused) = capsule::enter()? {
         return Err(io::Error::other(format!(
@@ -45,11 +41,10 @@ pub(crate) fn run() -> io::Result<()> {
         )));
     }
     let runtime = tokio::runtime::Runtime::new()?;
-    println!("power-cut: POWER_CUT_SEED={seed}");
+    let seed = options::seed("POWER_CUT_SEED")?;
     let mut total = Done::default();
     for members in [1, 3] {
-        let mut dice = Dice(seed.wrapping_mul(2 * members as u64 + 1) | 1);
-        let length = Duration::from_secs(seconds);
+        let mut dice = Dice::new(seed, members as u64);
         let run = cut_again_and_again(program.clone(), members, length, &mut dice);
         let done = runtime.block_on(run)?;
         println!(
@@ -87,13 +82,6 @@ impl Done {
     }
 }
 
-fn number(variable: &str, usual: u64) -> io::Result<u64> {
-    match env::var(variable) {
-        Ok(text) => text.parse().map_err(|_| io::Error::other(format!("{variable} is no number"))),
-        Err(_) => Ok(usual),
-    }
-}
-
 async fn cut_again_and_again(
     program: Program,
     members: usize,
@@ -119,10 +107,7 @@ async fn cut_again_and_again(
     let mut cuts = 0;
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(200 + dice.roll(3_000))).await;
-        if let Some(member) = cluster.ended_by_itself()? {
-            let log = cluster.log(member);
-            return Err(io::Error::other(format!("member {member} ended by itself:\n{log}")));
-        }
+        cluster.demand_alive()?;
         let names = if dice.roll(2) == 0 { NamesAfter::Undone } else { NamesAfter::There };
         disk.cut(names, dice);
         for member in 0..cluster.len() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checks::crash::Dice;
+use crate::checks::dice::Dice;
 use crate::checks::lan::{self, ALL, Losses};
 
 /// A kind of fault.
@@ -112,7 +112,7 @@ impl Deck {
         while drawn.len() < count {
             if self.left.is_empty() {
                 self.left.extend(self.all.iter().filter(|kind| !drawn.contains(*kind)));
-                shuffle(&mut self.left, dice);
+                dice.shuffle(&mut self.left);
             }
             drawn.extend(self.left.pop());
         }
@@ -163,7 +163,7 @@ impl Target<'_> {
         let most = if dice.roll(4) == 0 { self.members } else { (self.members - 1) / 2 };
         let count = 1 + dice.roll(most as u64) as usize;
         let mut victims = free.to_vec();
-        shuffle(&mut victims, dice);
+        dice.shuffle(&mut victims);
         if dice.roll(2) == 0 {
             victims.sort_by_key(|victim| Some(*victim) != self.leader);
         }
@@ -174,7 +174,7 @@ impl Target<'_> {
     /// Two halves, or one and the rest, or each for itself.
     fn partition(&self, dice: &mut Dice) -> Losses {
         let mut members: Vec<usize> = (0..self.members).collect();
-        shuffle(&mut members, dice);
+        dice.shuffle(&mut members);
         if dice.roll(2) == 0 {
             members.sort_by_key(|member| Some(*member) != self.leader);
         }
@@ -195,7 +195,7 @@ impl Target<'_> {
         for from in from {
             // To all others, or to some.
             let mut to: Vec<usize> = (0..self.members).filter(|to| *to != from).collect();
-            shuffle(&mut to, dice);
+            dice.shuffle(&mut to);
             if dice.roll(2) == 0 {
                 to.truncate(1 + dice.roll(to.len() as u64) as usize);
             }
@@ -215,13 +215,6 @@ impl Target<'_> {
     }
 }
 
-/// Brings things into an order that the dice decide.
-pub(super) fn shuffle<T>(things: &mut [T], dice: &mut Dice) {
-    for at in (1..things.len()).rev() {
-        things.swap(at, dice.roll(at as u64 + 1) as usize);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -230,7 +223,7 @@ mod tests {
 
     #[test]
     fn no_kind_comes_twice_before_all_have_come() {
-        let (mut deck, mut dice) = (Deck::new(&Kind::ALL), Dice(7));
+        let (mut deck, mut dice) = (Deck::new(&Kind::ALL), Dice::new(7, 0));
         let mut drawn: Vec<Kind> = (0..8).flat_map(|_| deck.draw(2, &mut dice)).collect();
         let mut again = drawn.split_off(Kind::ALL.len());
         drawn.sort();
@@ -249,7 +242,7 @@ mod tests {
         for seed in 0..500 {
             let target =
                 Target { members: 3 + 2 * (seed as usize % 2), leader: Some(1), to_damage: &[2] };
-            let faults = target.draw(&mut Deck::new(&Kind::ALL), &mut Dice(seed << 1 | 1));
+            let faults = target.draw(&mut Deck::new(&Kind::ALL), &mut Dice::new(seed, 0));
             most = most.max(faults.len());
             let mut fallen = BTreeSet::new();
             for fault in &faults {

@@ -35,10 +35,7 @@ const UNHEALED: [&str; 3] = ["store-lost", "store.lost", "wal.lost"];
 pub(super) async fn wait_until_whole(cluster: &mut Cluster) -> io::Result<()> {
     let end = Instant::now() + HEALING;
     loop {
-        if let Some(member) = cluster.ended_by_itself()? {
-            let log = cluster.log(member);
-            return Err(io::Error::other(format!("member {member} ended by itself:\n{log}")));
-        }
+        cluster.demand_alive()?;
         let missing = match same_hashes(&clients(cluster, Duration::from_secs(5))).await {
             Ok(_) => match unhealed(cluster) {
                 None => return Ok(()),

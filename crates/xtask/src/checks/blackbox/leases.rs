@@ -11,7 +11,7 @@ use quorate_mvcc::PutRequest;
 
 use crate::checks::blackbox::recorder::Recorder;
 use crate::checks::client::Client;
-use crate::checks::crash::Dice;
+use crate::checks::dice::Dice;
 
 /// What the keys on leases begin with. No client deletes them.
 pub(super) const PREFIX: &str = "l/";

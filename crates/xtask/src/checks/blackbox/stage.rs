@@ -3,12 +3,13 @@
 use std::time::Duration;
 use std::{env, io};
 
-use crate::checks::blackbox::fault::{Fault, Kind, What, shuffle};
+use crate::checks::blackbox::fault::{Fault, Kind, What};
 use crate::checks::cluster::{Cluster, Home, Program};
-use crate::checks::crash::{Dice, clients};
+use crate::checks::crash::clients;
 use crate::checks::damage::place::{self, Place};
-use crate::checks::disk::Disk;
+use crate::checks::dice::Dice;
 use crate::checks::lan::{Lan, Losses};
+use crate::checks::small_disk::SmallDisk;
 
 /// The size of the small disk. A member reserves an eighth of it, and becomes careful below a quarter;
 /// the log takes 64 MiB at a time.
@@ -27,7 +28,7 @@ pub(super) struct Stage {
     pub(super) cluster: Cluster,
     lan: Option<Lan>,
     /// The disk that is small, and whose it is.
-    disk: Option<Disk>,
+    disk: Option<SmallDisk>,
     /// The minority whose files are damaged, each with how often its store was.
     fragile: Vec<(usize, usize)>,
     /// Who was damaged and was not seen to serve since.
@@ -45,9 +46,9 @@ impl Stage {
         dice: &mut Dice,
     ) -> io::Result<Self> {
         let mut order: Vec<usize> = (0..members).collect();
-        shuffle(&mut order, dice);
+        dice.shuffle(&mut order);
         let lan = if is_capsule { Some(Lan::new(members)?) } else { None };
-        let disk = if is_capsule { Some(Disk::mount(DISK_MIB)?) } else { None };
+        let disk = if is_capsule { Some(SmallDisk::mount(DISK_MIB)?) } else { None };
         // Never a fragile one: a member without its store can't begin anew where there is not a byte left,
         // not even for the note that says so. It refuses to start until somebody makes room.
         let small = order[members - 1];
@@ -135,7 +136,7 @@ impl Stage {
         Ok(())
     }
 
-    fn disk(&self) -> &Disk {
+    fn disk(&self) -> &SmallDisk {
         self.disk.as_ref().expect("disks are filled in a capsule only")
     }
 

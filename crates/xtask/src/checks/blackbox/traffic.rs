@@ -12,7 +12,7 @@ use quorate_mvcc::{
 
 use crate::checks::blackbox::recorder::Recorder;
 use crate::checks::client::Client;
-use crate::checks::crash::Dice;
+use crate::checks::dice::Dice;
 
 /// So few keys that clients meet on them.
 const KEYS: u64 = 8;

@@ -1,14 +1,15 @@
 //! Where a member's files can be damaged, and how.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::checks::crash::Dice;
+use crate::checks::dice::Dice;
 
 /// What a disk loses at once.
-const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 
 /// So many sectors of zeros in each file are damaged too: the log's space that is not used yet.
 const ZEROS_MAX: usize = 8;
@@ -130,9 +131,7 @@ fn places_of(data: &Path, file: &Path, dice: &mut Dice) -> io::Result<Vec<Place>
     }
     let step = zeros.len().div_ceil(ZEROS_MAX).max(1);
     places.extend(zeros.into_iter().step_by(step).map(flipped));
-    for at in (1..places.len()).rev() {
-        places.swap(at, dice.roll(at as u64 + 1) as usize);
-    }
+    dice.shuffle(&mut places);
     Ok(places)
 }
 
@@ -154,6 +153,12 @@ pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// All files below a directory, with what is in them.
+pub(crate) fn content(directory: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let read = |file: PathBuf| Ok((file.clone(), fs::read(directory.join(file))?));
+    files(directory)?.into_iter().map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +171,7 @@ mod tests {
         let path = folder.join("wal/0001.wal");
         let all = {
             fs::write(&path, &content).expect("written");
-            places(&folder, &mut Dice(7)).expect("read")
+            places(&folder, &mut Dice::new(7, 0)).expect("read")
         };
         assert_eq!(all.len(), 6, "three sectors, two kinds");
         for place in all {

@@ -1,9 +1,8 @@
 //! A member alone whose log lost something: it refuses, says what to do, and that does what it says.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -13,6 +12,7 @@ use quorate_proto::etcdserverpb::RangeRequest;
 use crate::checks::client::Client;
 use crate::checks::cluster::{Cluster, Program};
 use crate::checks::crash::wait_for_leader;
+use crate::checks::damage::place;
 
 const KEYS: usize = 50;
 const SECTOR_BYTES: usize = 512;
@@ -47,9 +47,9 @@ pub(super) fn run(binary: &Path, runtime: &tokio::runtime::Runtime) -> io::Resul
         return Err(io::Error::other(format!("the member does not say {advice:?}:\n{said}")));
     }
 
-    let before = content(&data_dir)?;
+    let before = place::content(&data_dir)?;
     let told = repair(binary, &data_dir, &[], LEFT_DAMAGED)?;
-    if content(&data_dir)? != before || !told.contains("Lost: entr") {
+    if place::content(&data_dir)? != before || !told.contains("Lost: entr") {
         return Err(io::Error::other(format!("a question changes something, or says:\n{told}")));
     }
     let done = repair(binary, &data_dir, &["--accept-data-loss"], 0)?;
@@ -104,18 +104,4 @@ fn repair(binary: &Path, data_dir: &Path, flags: &[&str], code: i32) -> io::Resu
         "repair {flags:?} ends with {}, not {code}:\n{said}",
         output.status
     )))
-}
-
-/// All files below a directory, with what is in them.
-fn content(directory: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            all.extend(content(&path)?);
-        } else {
-            all.insert(path.clone(), fs::read(&path)?);
-        }
-    }
-    Ok(all)
 }

@@ -19,7 +19,7 @@ use fuser::{
 
 use super::image::{About, Failure, Image, NamesAfter, Number};
 use crate::checks::cluster::temporary_folder;
-use crate::checks::crash::Dice;
+use crate::checks::dice::Dice;
 
 /// The kernel is to ask again each time.
 const NEVER_CACHED: Duration = Duration::ZERO;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
-use crate::checks::crash::Dice;
+use crate::checks::dice::Dice;
 
 const PAGE_BYTES: usize = 4096;
 const SECTOR_BYTES: usize = 512;
@@ -359,7 +359,7 @@ mod tests {
             let mut image = Image::new();
             let file = durable(&mut image, "file", &[1; 10_000]);
             image.write(file, 4_096, &[2; 4_096]).unwrap();
-            image.cut(NamesAfter::Undone, &mut Dice(seed));
+            image.cut(NamesAfter::Undone, &mut Dice::new(seed, 0));
             let after = all(&mut image, file);
             assert_eq!(after.len(), 10_000);
             assert!(after[..4_096].iter().chain(&after[8_192..]).all(|byte| *byte == 1));
@@ -373,7 +373,7 @@ mod tests {
                 8 => whole += 1,
                 _ => torn += 1,
             }
-            image.cut(NamesAfter::Undone, &mut Dice(seed + 1));
+            image.cut(NamesAfter::Undone, &mut Dice::new(seed, 1));
             assert_eq!(all(&mut image, file), after, "a cut leaves nothing to the next one");
         }
         assert!(torn > 50 && whole > 20 && undone > 20, "{torn} {whole} {undone}");
@@ -388,7 +388,7 @@ mod tests {
             image.write(new, 0, b"new").unwrap();
             image.sync(new).unwrap();
             image.rename((ROOT, name("new")), (ROOT, name("old"))).unwrap();
-            image.cut(names, &mut Dice(1));
+            image.cut(names, &mut Dice::new(1, 0));
             assert_eq!(image.look_up(ROOT, name("new")), Err(Failure::Absent));
             let old = image.look_up(ROOT, name("old")).unwrap().number;
             assert_eq!(all(&mut image, old), if is_there { b"new" } else { b"old" });
@@ -405,7 +405,7 @@ mod tests {
                 image.sync_directory(ROOT).unwrap();
             }
             image.forget_nameless(&BTreeSet::new());
-            image.cut(NamesAfter::Undone, &mut Dice(1));
+            image.cut(NamesAfter::Undone, &mut Dice::new(1, 0));
             assert_eq!(image.look_up(ROOT, name("file")).is_ok(), !is_synced);
         }
     }
@@ -419,7 +419,7 @@ mod tests {
         let expected: Vec<u8> = [vec![7; 5_000], vec![0; 4_000]].concat();
         assert_eq!(all(&mut image, file), expected);
         image.sync(file).unwrap();
-        image.cut(NamesAfter::Undone, &mut Dice(1));
+        image.cut(NamesAfter::Undone, &mut Dice::new(1, 0));
         assert_eq!(all(&mut image, file), expected);
     }
 }

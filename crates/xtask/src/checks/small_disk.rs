@@ -11,9 +11,9 @@ use crate::checks::cluster::temporary_folder;
 
 /// A small file system, as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Disk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
-impl Disk {
+impl SmallDisk {
     /// Mounts one of so many MiB.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Gives back what [`Disk::fill`] took.
+    /// Gives back what [`SmallDisk::fill`] took.
     ///
     /// # Errors
     /// If the disk refuses.
@@ -68,7 +68,7 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
         let _ = fs::remove_dir(&self.0);
