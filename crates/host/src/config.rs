@@ -24,13 +24,17 @@ pub struct HostConfig {
     pub group: GroupId,
     /// Equal on all members; connections between different clusters are refused.
     pub cluster_id: u64,
-    /// Holds the log, in `wal/`. Created if missing.
+    /// Holds the log, in [`HostConfig::LOG`]. Created if missing.
     pub data_dir: PathBuf,
     /// The other voters, each with the addresses (`host:port`) to try in turn. An entry for this
     /// member itself is ignored.
     pub peers: BTreeMap<NodeId, Vec<String>>,
     /// Where other members connect to. Bound by the caller, who thereby knows the ports.
     pub listeners: Vec<TcpListener>,
+    /// An earlier start of this member has returned, so there is a log; should nothing be found of it, it
+    /// was lost, and the member must not begin as if it had never promised anything. A host can't always
+    /// know that by itself: let its caller remember it. Means nothing with [`HostConfig::rejoining`].
+    pub has_begun: bool,
     /// The group exists, and what this member promised there is not on its disk, which is a new one.
     /// It does not vote until it knows that it can keep its promises. To be told by each start until
     /// [`HostConfig::on_rejoined`] has returned without an error, and by none after it.
@@ -111,6 +115,9 @@ impl Default for Limits {
 }
 
 impl HostConfig {
+    /// The directory of the log, in the data directory.
+    pub const LOG: &str = "wal";
+
     /// The group of a host that replicates one.
     pub const GROUP: GroupId = GroupId(1);
 
@@ -125,6 +132,7 @@ impl HostConfig {
             data_dir: data_dir.into(),
             peers: BTreeMap::new(),
             listeners,
+            has_begun: false,
             rejoining: false,
             on_rejoined: Box::new(|| Ok(())),
             transport: Arc::new(Tcp),

@@ -160,17 +160,11 @@ pub enum StartError {
         /// Where, and how it is known.
         report: String,
     },
-    /// The log is damaged in such a way that nobody knows what this member promised: whom it voted for,
-    /// or where its log ended. It must begin anew, as one that lost its disk.
+    /// The log is gone, or damaged in such a way that nobody knows what this member promised: whom it
+    /// voted for, or where its log ended. It must begin anew, as one that lost its disk.
     LogForgotten {
         /// Where, and how it is known.
         report: String,
-    },
-    /// There is a state machine with a past and no log: the log was lost, and with it the memory of
-    /// whom this member voted for and what it acknowledged.
-    LogLost {
-        /// Up to where the machine reaches.
-        applied: EntryId,
     },
 }
 
@@ -182,8 +176,7 @@ impl StartError {
             Self::LogCorrupt { .. }
             | Self::MachineBehindLog { .. }
             | Self::LogDamaged { .. }
-            | Self::LogForgotten { .. }
-            | Self::LogLost { .. } => true,
+            | Self::LogForgotten { .. } => true,
             Self::Config(_)
             | Self::Io { .. }
             | Self::Log { .. }
@@ -219,15 +212,9 @@ impl fmt::Display for StartError {
                 "the log is damaged, and no other member has what it lost; nothing was changed: \
                  {report}"
             ),
-            Self::LogForgotten { report } => write!(
-                f,
-                "the log is damaged, and this member no longer knows what it promised: {report}"
-            ),
-            Self::LogLost { applied } => write!(
-                f,
-                "the state machine ends with entry {applied} and there is no log: this member no \
-                 longer knows what it promised; replace it by a new one"
-            ),
+            Self::LogForgotten { report } => {
+                write!(f, "the log is lost, and with it what this member promised: {report}")
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use quorate_node::{Applier, ApplyJob, GroupConfig, Machine, Node, NodeConfig};
+use quorate_node::{Applier, ApplyJob, Begin, GroupConfig, Machine, Node, NodeConfig};
 use quorate_raft::{EntryId, Membership, NodeId, Time};
 use quorate_wal::{Disk, FileDisk};
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use crate::handle::{Handle, Shared, Signal, Waiter};
 use crate::handshake::Identity;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::open::{Begin, Owner, open_log};
+use crate::open::{Owner, open_log};
 use crate::peer::{Incoming, Listening, Outgoing, Queue};
 use crate::report::Reporter;
 use crate::scrub::Pace;
@@ -339,13 +339,14 @@ fn open(
     membership: &Membership,
     applied: EntryId,
 ) -> Result<(Log, Begin), StartError> {
-    let path = config.data_dir.join("wal");
+    let path = config.data_dir.join(HostConfig::LOG);
     let disk = FileDisk::open(&path)
         .map_err(|error| StartError::Log { path: path.clone(), reason: error.to_string() })?;
     let disk: Box<dyn Disk> = match &config.space {
         Some(space) => Box::new(PatientDisk { disk, space: Arc::clone(space) }),
         None => Box::new(disk),
     };
-    let owner = Owner { id: config.id, group: config.group, membership, applied };
+    let has_begun = config.has_begun && !config.rejoining;
+    let owner = Owner { id: config.id, group: config.group, membership, has_begun, applied };
     open_log(disk, &path, owner)
 }

@@ -1,27 +1,16 @@
-//! What a member begins with: its log, as far as it is sound, held against its state machine, which is
-//! durable by itself.
+//! What a member begins with: its log, as far as it is sound, held against its state machine, as
+//! `node/src/begin.rs` judges.
 //!
-//! The machine may be *within* the log: the entries after its position are applied again. It may be
-//! *ahead* of the log: a crash came between the installation of a snapshot and the record of it, or
-//! the snapshot replaced entries that were never committed. The machine is right then, since it holds
-//! only what is committed, and Raft begins the log anew at its position, as the first record that
-//! it writes.
-//!
-//! Where the machine is *behind* the log's beginning, or the log has gaps, the member heals: it gets
-//! from others what is missing before it takes part (`node/src/heal.rs`). One that has no others must
-//! not begin. And it must not have a past without there being a log at all: a member that forgot its
-//! votes may vote twice in a term, and one that forgot entries may help to elect a leader without them.
-//! An empty log and a log that is gone are told apart by a record that is written before anything else
-//! happens.
+//! A member must not have a past without there being a log at all: it would have all its votes to give
+//! again. So a record is written before anything else happens, and the caller remembers that a start
+//! returned: a log without a record is then one that was lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use quorate_node::can_heal;
-use quorate_raft::{
-    EntryId, GroupId, HardState, Membership, NodeId, Record, Recovered, Remembered, Salvage,
-};
+use quorate_node::{Begin, Unfit, begin};
+use quorate_raft::{EntryId, GroupId, HardState, Membership, NodeId, Record, Remembered};
 use quorate_wal::{Damaged, Disk, OpenError, Opened, Wal, WalError};
 
 use crate::error::StartError;
@@ -33,17 +22,23 @@ pub(crate) struct Owner<'a> {
     pub(crate) id: NodeId,
     pub(crate) group: GroupId,
     pub(crate) membership: &'a Membership,
+    /// Whether it has, or may have, written to its log before.
+    pub(crate) has_begun: bool,
     /// Up to where its machine reaches.
     pub(crate) applied: EntryId,
 }
 
-/// What a member begins with.
-#[derive(Debug)]
-pub(crate) enum Begin {
-    /// Everything.
-    Whole(Recovered),
-    /// A log with gaps, or a machine that ends before the log begins.
-    Healing(Salvage),
+impl Owner<'_> {
+    /// What it begins with. `report` tells what is wrong with the log, should it be to blame.
+    fn begin(self, remembered: Remembered, report: &str) -> Result<Begin, StartError> {
+        let (applied, report) = (self.applied, report.to_owned());
+        begin(self.membership, self.id, remembered, applied).map_err(|unfit| match unfit {
+            Unfit::Contradiction { base } => StartError::MachineContradictsLog { applied, base },
+            Unfit::MachineBehind { base } => StartError::MachineBehindLog { applied, base },
+            Unfit::Damaged => StartError::LogDamaged { report },
+            Unfit::Forgotten => StartError::LogForgotten { report },
+        })
+    }
 }
 
 /// Opens the log on a disk, which is in this directory.
@@ -64,33 +59,30 @@ pub(crate) fn open_log(
     })?;
     match opened {
         Opened::Whole(mut wal, mut groups) => {
-            let begin = match groups.remove(&owner.group) {
-                Some(recovered) => begin_whole(recovered, owner)?,
-                None if owner.applied == EntryId::ZERO => {
-                    begin_empty(&mut wal, owner.group).map_err(|error| failed(&error))?
-                }
-                None => return Err(StartError::LogLost { applied: owner.applied }),
-            };
+            let own = groups.remove(&owner.group).map(Remembered::Whole);
+            let is_empty = own.is_none();
+            let has_begun = owner.has_begun || owner.applied != EntryId::ZERO;
+            let remembered = own.unwrap_or_else(|| Remembered::of_nothing(has_begun));
+            let begin = owner.begin(remembered, "there is no log of this member")?;
+            if is_empty {
+                write_first(&mut wal, owner.group).map_err(|error| failed(&error))?;
+            }
             Ok((Log::Whole(wal), begin))
         }
         Opened::Damaged(damaged) => {
             let report = report(&damaged);
-            match damaged.groups.get(&owner.group).cloned() {
-                Some(Remembered::Whole(recovered)) => {
-                    // What was damaged is not needed.
-                    let begin = begin_whole(recovered.clone(), owner)?;
-                    let groups = BTreeMap::from([(owner.group, recovered.into())]);
-                    let wal = damaged.heal(groups).map_err(|error| failed(&error))?;
-                    Ok((Log::Whole(Box::new(wal)), begin))
-                }
-                Some(Remembered::Damaged(salvage)) => {
-                    if !can_heal(owner.membership, owner.id, &salvage, owner.applied) {
-                        return Err(StartError::LogDamaged { report });
-                    }
-                    Ok((Log::Damaged(damaged), Begin::Healing(salvage)))
-                }
-                Some(Remembered::Forgotten(_)) | None => Err(StartError::LogForgotten { report }),
-            }
+            let own = damaged.groups.get(&owner.group).cloned();
+            let remembered = own.unwrap_or_else(|| Remembered::of_nothing(true));
+            let is_whole = match &remembered {
+                Remembered::Whole(recovered) => Some(recovered.clone()),
+                Remembered::Damaged(_) | Remembered::Forgotten(_) => None,
+            };
+            let begin = owner.begin(remembered, &report)?;
+            let Some(recovered) = is_whole else { return Ok((Log::Damaged(damaged), begin)) };
+            // What was damaged is not needed.
+            let groups = BTreeMap::from([(owner.group, recovered.into())]);
+            let wal = damaged.heal(groups).map_err(|error| failed(&error))?;
+            Ok((Log::Whole(Box::new(wal)), begin))
         }
     }
 }
@@ -102,26 +94,7 @@ fn report(damaged: &Damaged) -> String {
 }
 
 /// Begins a log that has nothing of the group, and never had.
-fn begin_empty(wal: &mut Wal, group: GroupId) -> Result<Begin, WalError> {
+fn write_first(wal: &mut Wal, group: GroupId) -> Result<(), WalError> {
     wal.append(group, &Record::HardState(HardState::default()));
-    wal.commit()?;
-    Ok(Begin::Whole(Recovered::default()))
-}
-
-/// Holds a log without gaps against the machine.
-fn begin_whole(recovered: Recovered, owner: Owner<'_>) -> Result<Begin, StartError> {
-    let Owner { applied, .. } = owner;
-    let base = recovered.base;
-    if applied.index == base.index && applied != base {
-        return Err(StartError::MachineContradictsLog { applied, base });
-    }
-    if base.index <= applied.index {
-        return Ok(Begin::Whole(recovered));
-    }
-    let salvage = Salvage::from(recovered);
-    if can_heal(owner.membership, owner.id, &salvage, applied) {
-        Ok(Begin::Healing(salvage))
-    } else {
-        Err(StartError::MachineBehindLog { applied, base })
-    }
+    wal.commit()
 }

@@ -21,7 +21,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use quorate_node::can_heal;
+use quorate_node::begin;
 use quorate_raft::{
     Entry, EntryId, HardState, Index, Membership, NodeId, Record, Recovered, Remembered, Term,
 };
@@ -66,17 +66,17 @@ impl IdleLog {
     }
 
     /// Reads the log of a member that is alone and whose state machine durably reaches `machine`, and
-    /// changes nothing.
+    /// changes nothing. `has_begun` is what a host is told of it: [`HostConfig::has_begun`].
     ///
     /// # Errors
     /// If it can't be read, or is no log of this member. The text is meant for the operator.
-    pub fn examine(&mut self, machine: EntryId) -> Result<Repair, String> {
+    pub fn examine(&mut self, machine: EntryId, has_begun: bool) -> Result<Repair, String> {
         let found = match &mut self.disk {
             Some(disk) => examine(disk, wal_options()),
             None => Ok(Examined { reports: Vec::new(), groups: Default::default() }),
         };
         let found = found.map_err(|error| self.failed(&error))?;
-        Repair::new(found, machine).map_err(|error| self.failed(&error))
+        Repair::new(found, machine, has_begun).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &dyn fmt::Display) -> String {
@@ -149,7 +149,9 @@ pub struct Repair {
     pub damage: Vec<String>,
     /// Up to where the state machine reaches. The new log begins after it.
     pub machine: EntryId,
-    /// The entries after it that are sound, without a hole: the new log.
+    /// The entry before the first of the log that was read.
+    pub base: EntryId,
+    /// The entries after the machine's that are sound, without a hole: the new log.
     pub kept: Vec<Entry>,
     /// What is lost of those that come after, ascending.
     pub lost: Vec<Stretch>,
@@ -166,25 +168,21 @@ impl Repair {
     ///
     /// # Errors
     /// If the two do not belong together. The text is meant for the operator.
-    pub(crate) fn new(found: Examined, machine: EntryId) -> Result<Self, String> {
+    pub(crate) fn new(found: Examined, machine: EntryId, has_begun: bool) -> Result<Self, String> {
         let Examined { reports, mut groups } = found;
         let own = groups.remove(&HostConfig::GROUP);
         if let Some(group) = groups.keys().next() {
             return Err(format!("it holds group {}, which is none of this program", group.0));
         }
         let has_nothing = own.is_none() && reports.is_empty();
-        let nothing = Recovered::default();
+        let has_begun = has_begun || machine != EntryId::ZERO;
         let own = own.unwrap_or_else(|| ExaminedGroup {
-            // A log that was never begun is whole.
-            remembered: match has_nothing && machine == EntryId::ZERO {
-                true => Remembered::Whole(nothing),
-                false => Remembered::Forgotten(nothing),
-            },
+            remembered: Remembered::of_nothing(has_begun || !has_nothing),
             beyond: Vec::new(),
             lost: Vec::new(),
         });
         let ExaminedGroup { remembered, beyond, lost: records } = own;
-        let verdict = verdict(&remembered, !reports.is_empty(), machine);
+        let verdict = verdict(remembered.clone(), !reports.is_empty(), machine);
         let is_end_known = !matches!(remembered, Remembered::Forgotten(_));
         let mut lost = Vec::new();
         let (hard_state, base, end, mut sound) = match remembered {
@@ -210,9 +208,8 @@ impl Repair {
         let term = Term(known.max().expect("there are some").0 + 1);
 
         let mut damage: Vec<String> = reports.iter().map(ToString::to_string).collect();
-        if has_nothing && machine != EntryId::ZERO {
-            damage
-                .push(format!("there is no log, while the store holds one up to entry {machine}"));
+        if has_nothing && has_begun {
+            damage.push("there is no log, though the member has written one".to_owned());
         }
         if machine.index < base.index {
             damage.push(format!(
@@ -243,7 +240,7 @@ impl Repair {
         }
         let given_up = given_up.chunk_by(|a, b| a.id.index.next() == b.id.index);
         let given_up = given_up.filter_map(Stretch::of).collect();
-        Ok(Self { verdict, damage, machine, kept, lost: gaps, given_up, is_end_known, term })
+        Ok(Self { verdict, damage, machine, base, kept, lost: gaps, given_up, is_end_known, term })
     }
 
     /// The last entry that is there after a repair.
@@ -328,16 +325,10 @@ impl Repair {
 }
 
 /// What a log needs whose member is alone.
-fn verdict(remembered: &Remembered, is_damaged: bool, machine: EntryId) -> Verdict {
-    let can_begin = match remembered {
-        Remembered::Whole(recovered) => recovered.base.index <= machine.index,
-        Remembered::Damaged(salvage) => {
-            let alone = NodeId(1);
-            can_heal(&Membership::of_voters([alone]), alone, salvage, machine)
-        }
-        Remembered::Forgotten(_) => false,
-    };
-    match (can_begin, is_damaged) {
+fn verdict(remembered: Remembered, is_damaged: bool, machine: EntryId) -> Verdict {
+    let alone = NodeId(1);
+    let begin = begin(&Membership::of_voters([alone]), alone, remembered, machine);
+    match (begin.is_ok(), is_damaged) {
         (true, false) => Verdict::Whole,
         (true, true) => Verdict::MendsItself,
         (false, _) => Verdict::Damaged,
@@ -425,14 +416,19 @@ mod tests {
     /// What a start makes of it, on a copy.
     fn starts(disk: &MemDisk, machine: EntryId) -> Result<(), StartError> {
         let membership = Membership::of_voters([NodeId(7)]);
-        let owner =
-            Owner { id: NodeId(7), group: GROUP, membership: &membership, applied: machine };
+        let owner = Owner {
+            id: NodeId(7),
+            group: GROUP,
+            membership: &membership,
+            has_begun: true,
+            applied: machine,
+        };
         open_log(Box::new(disk.copy()), Path::new("wal"), owner).map(|_| ())
     }
 
     fn examined(disk: &MemDisk, machine: EntryId) -> Result<Repair, String> {
         let found = examine(&mut disk.clone(), OPTIONS).map_err(|error| error.to_string())?;
-        Repair::new(found, machine)
+        Repair::new(found, machine, true)
     }
 
     /// Every entry after the machine is in one of the three lists, and what is said of it is true.
@@ -532,8 +528,13 @@ mod tests {
         );
         assert!(!repair.is_end_known && repair.lost.is_empty() && repair.given_up.is_empty());
         check_new_log(&repair, "no log");
-        let new = examined(&MemDisk::new(), EntryId::ZERO).expect("nothing to read");
-        assert_eq!(new.verdict, Verdict::Whole, "a member that did nothing yet");
+        for (has_begun, verdict) in [(false, Verdict::Whole), (true, Verdict::Damaged)] {
+            let found = examine(&mut MemDisk::new(), OPTIONS).expect("nothing to read");
+            let repair = Repair::new(found, EntryId::ZERO, has_begun).expect("it can be told");
+            assert_eq!(repair.verdict, verdict, "has begun: {has_begun}");
+        }
+        let started = starts(&MemDisk::new(), EntryId::ZERO);
+        assert!(matches!(started, Err(StartError::LogForgotten { .. })), "{started:?}");
     }
 
     #[test]

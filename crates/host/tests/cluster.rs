@@ -391,7 +391,7 @@ fn a_member_that_lost_a_part_of_itself_does_not_start() {
 
     std::fs::rename(data.join("wal"), data.join("elsewhere")).unwrap();
     let error = cluster.start_member(0).unwrap_err();
-    assert!(matches!(error, StartError::LogLost { .. }), "{error}");
+    assert!(matches!(error, StartError::LogForgotten { .. }), "{error}");
     std::fs::remove_dir_all(data.join("wal")).unwrap();
     std::fs::rename(data.join("elsewhere"), data.join("wal")).unwrap();
 

@@ -23,6 +23,7 @@ extern crate alloc;
 
 pub mod applier;
 pub mod audit;
+mod begin;
 pub mod effects;
 mod foreign;
 pub mod group;
@@ -39,6 +40,7 @@ mod waiters;
 
 pub use applier::{Applied, Applier};
 pub use audit::{AUDIT_INTERVAL, Report};
+pub use begin::{Begin, Unfit, begin};
 pub use effects::*;
 pub use group::GroupConfig;
 pub use heal::can_heal;

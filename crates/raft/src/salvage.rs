@@ -25,6 +25,16 @@ pub enum Remembered {
     Forgotten(Recovered),
 }
 
+impl Remembered {
+    /// What a log without damage is that has nothing of a group: whole, if the member has not begun yet to
+    /// write any; otherwise it lost all of it, and nobody knows what that was.
+    #[must_use]
+    pub fn of_nothing(has_begun: bool) -> Self {
+        let nothing = Recovered::default();
+        if has_begun { Self::Forgotten(nothing) } else { Self::Whole(nothing) }
+    }
+}
+
 /// A log with gaps, of which everything is known but the contents of the gaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Salvage {

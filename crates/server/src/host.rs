@@ -40,6 +40,7 @@ pub(crate) fn config(
             (NodeId(member.id), addresses.collect())
         })
         .collect();
+    host.has_begun = !identity.founding;
     host.rejoining = identity.rejoining;
     let (noted, data_dir) = (identity.clone(), config.data_dir.clone());
     host.on_rejoined = Box::new(move || noted.clone().note_rejoined(&data_dir));

@@ -26,6 +26,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use quorate_host::HostConfig;
+
 use crate::identity::STORE;
 use crate::whole_file;
 
@@ -36,7 +38,7 @@ const NOTE: &str = "store-lost";
 const ASIDE: &str = "store.lost";
 
 /// The log, and where it is put aside.
-pub(crate) const LOG: &str = "wal";
+pub(crate) const LOG: &str = HostConfig::LOG;
 const LOG_ASIDE: &str = "wal.lost";
 
 /// What becomes of a member's store, in its data directory.
@@ -90,12 +92,22 @@ impl Rebuild {
     }
 
     /// Whether anything is there of a log. What is damaged of it, or missing, is for the log to say.
-    pub(crate) fn has_log(&self) -> bool {
-        let mut entries = fs::read_dir(self.data_dir.join(LOG)).into_iter().flatten().flatten();
-        entries.any(|entry| {
-            let path = entry.path();
-            path.extension().is_some_and(|name| name == "wal") || path.ends_with("MARK")
-        })
+    ///
+    /// # Errors
+    /// If the disk refuses to tell: then nobody may say that there is none.
+    pub(crate) fn has_log(&self) -> Result<bool, String> {
+        let failed = |error| self.failed("look for the log", &error);
+        let entries = match fs::read_dir(self.data_dir.join(LOG)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(failed)?,
+        };
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|name| name == "wal") || path.ends_with("MARK") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Puts the log aside: it is damaged so that nobody knows what the member promised. The member is noted
@@ -110,9 +122,9 @@ impl Rebuild {
             .map_err(|error| self.failed("put the lost log aside", &error))
     }
 
-    /// Whether there is a store aside, and so the member is being rebuilt.
+    /// Whether there is a store or a log aside, and so the member is being rebuilt.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.data_dir.join(ASIDE).exists()
+        [ASIDE, LOG_ASIDE].iter().any(|name| self.data_dir.join(name).exists())
     }
 
     /// The member has caught up: what was put aside is no longer needed.
@@ -149,6 +161,20 @@ mod tests {
 
     fn aside(data_dir: &Path) -> Option<String> {
         fs::read_to_string(data_dir.join(ASIDE).join("content")).ok()
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_looked_for_is_not_called_missing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let rebuild = Rebuild::new(directory.path());
+        assert_eq!(rebuild.has_log(), Ok(false));
+        fs::write(directory.path().join(LOG), "no directory").expect("written");
+        assert!(rebuild.has_log().is_err());
+        fs::remove_file(directory.path().join(LOG)).expect("removed");
+        fs::create_dir(directory.path().join(LOG)).expect("a directory");
+        assert_eq!(rebuild.has_log(), Ok(false));
+        fs::write(directory.path().join(LOG).join("MARK"), "").expect("written");
+        assert_eq!(rebuild.has_log(), Ok(true));
     }
 
     #[test]

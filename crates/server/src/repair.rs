@@ -10,12 +10,14 @@
 //!
 //! ```text
 //! wal.repaired.tmp → wal.repaired      a new log, complete and durable
-//! store → store.damaged-N              only if the store is lost, and the log has everything
+//! store → store.damaged-N              only if the store is lost
 //! wal → wal.damaged-N
 //! wal.repaired → wal
 //! ```
 //!
-//! Nothing is deleted: what is put aside is as it was found.
+//! After a crash before the last step, `wal.repaired` is the log: it is read instead of the one that is not
+//! there, if it begins where the store ends. What was read is never deleted, and what is put aside is as it
+//! was found. The first start that succeeds removes the rest.
 
 mod look;
 
@@ -73,6 +75,20 @@ pub fn repair(
     Ok(Ending::Repaired)
 }
 
+/// Removes what repairs that were cut off have left, from the directory of a member that started without
+/// them.
+///
+/// # Errors
+/// If the disk refuses. The text is meant for the operator.
+pub(crate) fn remove_leftovers(data_dir: &Path) -> Result<(), String> {
+    for name in [UNFINISHED, FINISHED, look::SCRATCH] {
+        let path = data_dir.join(name);
+        remove_directory(&path)
+            .map_err(|error| format!("can't remove {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
 /// How an operator asks what is damaged.
 pub(crate) fn command(data_dir: &Path) -> String {
     format!("quorate repair --data-dir {}", data_dir.display())
@@ -81,12 +97,12 @@ pub(crate) fn command(data_dir: &Path) -> String {
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// Write the new log.
-    WriteLog,
+    /// Write the new log, which gets this name when it is complete.
+    WriteLog(&'static str),
     /// Put something aside.
     PutAside { from: PathBuf, to: PathBuf },
-    /// Put the new log in its place.
-    PutInPlace,
+    /// Put the log of this name in its place.
+    PutInPlace(&'static str),
 }
 
 /// What would be done, with the member held.
@@ -113,17 +129,19 @@ impl Plan {
                 identity.members.len()
             ));
         }
-        let path = data_dir.join(LOG);
-        let mut log = IdleLog::hold(&path)?;
-        let is_cut_off = data_dir.join(FINISHED).is_dir() && !log.exists()?;
-        if is_cut_off {
-            log = IdleLog::hold(&data_dir.join(FINISHED))?;
-        }
         let mut look = Look::at(data_dir)?;
-        if look.applied() == EntryId::ZERO && !log.exists()? && !identity.founding {
-            return Err(format!("there is no log, and no store: {NOTHING_LEFT}"));
+        let mut log = IdleLog::hold(&data_dir.join(LOG))?;
+        let mut repair = log.examine(look.applied(), !identity.founding)?;
+        let mut source = if log.exists()? { Source::InPlace } else { Source::Nowhere };
+        if source == Source::Nowhere && data_dir.join(FINISHED).is_dir() {
+            let mut finished = IdleLog::hold(&data_dir.join(FINISHED))?;
+            let cut_off = finished.examine(look.applied(), true)?;
+            // Otherwise it was made for an earlier state of the store.
+            if cut_off.base == look.applied() {
+                (log, repair, source) = (finished, cut_off, Source::CutOff);
+            }
         }
-        let repair = log.examine(look.applied())?;
+        let is_cut_off = source == Source::CutOff;
         let before = look.revision();
         look.apply(&repair.kept)?;
         let revisions = (before, look.revision());
@@ -156,7 +174,7 @@ impl Plan {
         if repair.end() == EntryId::ZERO && repair.verdict == Verdict::Damaged {
             return Err(NOTHING_LEFT.to_owned());
         }
-        let steps = steps(data_dir, &repair, lost.is_some(), is_cut_off);
+        let steps = steps(data_dir, &repair, source, lost.is_some());
         say(&format!("A repair does this:\n{}", list(&steps)));
         let data_dir = data_dir.to_owned();
         Ok(Some(Self { data_dir, repair, steps, _log: log, _store: held }))
@@ -164,23 +182,29 @@ impl Plan {
 
     /// Takes a step, durably.
     fn take(&self, step: &Step) -> Result<(), String> {
-        let (unfinished, finished) = (self.data_dir.join(UNFINISHED), self.data_dir.join(FINISHED));
+        let unfinished = self.data_dir.join(UNFINISHED);
+        let removed = |path: &Path| {
+            remove_directory(path)
+                .map_err(|error| format!("can't remove {}: {error}", path.display()))
+        };
         let renamed = |from: &Path, to: &Path| {
             whole_file::rename(&self.data_dir, from, to).map_err(|error| {
                 format!("can't move {} to {}: {error}", from.display(), to.display())
             })
         };
         match step {
-            Step::WriteLog => {
-                for leftover in [&unfinished, &finished] {
-                    remove_directory(leftover)
-                        .map_err(|error| format!("can't remove {}: {error}", leftover.display()))?;
-                }
+            Step::WriteLog(name) => {
+                removed(&unfinished)?;
                 self.repair.write(&unfinished)?;
-                renamed(&unfinished, &finished)
+                let new = self.data_dir.join(name);
+                if new == unfinished {
+                    return Ok(());
+                }
+                removed(&new)?;
+                renamed(&unfinished, &new)
             }
             Step::PutAside { from, to } => renamed(from, to),
-            Step::PutInPlace => renamed(&finished, &self.data_dir.join(LOG)),
+            Step::PutInPlace(name) => renamed(&self.data_dir.join(name), &self.data_dir.join(LOG)),
         }
     }
 }
@@ -188,37 +212,64 @@ impl Plan {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WriteLog => f.write_str("a new log is written"),
+            Self::WriteLog(_) => f.write_str("a new log is written"),
             Self::PutAside { from, to } => {
                 write!(f, "{} is put aside as it is: {}", from.display(), to.display())
             }
-            Self::PutInPlace => f.write_str("the new log takes its place"),
+            Self::PutInPlace(_) => f.write_str("the new log takes its place"),
         }
     }
 }
 
+/// Where the log is that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    InPlace,
+    /// There is none.
+    Nowhere,
+    /// Where a repair left it that was cut off.
+    CutOff,
+}
+
 /// What is to be done, in this order.
-fn steps(data_dir: &Path, repair: &Repair, is_store_lost: bool, is_cut_off: bool) -> Vec<Step> {
-    let aside = |name: &str| {
-        let from = data_dir.join(name);
-        let free = |number: &u32| !data_dir.join(format!("{name}.damaged-{number}")).exists();
-        let number = (1..).find(free).expect("a directory has fewer entries");
-        from.exists()
-            .then(|| Step::PutAside { to: data_dir.join(format!("{name}.damaged-{number}")), from })
-    };
+fn steps(data_dir: &Path, repair: &Repair, source: Source, is_store_lost: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     let is_log_new = repair.verdict == Verdict::Damaged;
+    // What was read stays where it is until the new log is in its place.
+    let new = if is_log_new && source == Source::CutOff { UNFINISHED } else { FINISHED };
     if is_log_new {
-        steps.push(Step::WriteLog);
+        if source == Source::Nowhere {
+            // A log that nobody read: it is of an earlier state of the store.
+            put_aside(&mut steps, data_dir, FINISHED, LOG);
+        }
+        steps.push(Step::WriteLog(new));
     }
     if is_store_lost {
-        steps.extend(aside(STORE));
+        put_aside(&mut steps, data_dir, STORE, STORE);
     }
-    if is_log_new || is_cut_off {
-        steps.extend(aside(LOG));
-        steps.push(Step::PutInPlace);
+    if is_log_new || source == Source::CutOff {
+        put_aside(&mut steps, data_dir, LOG, LOG);
+        steps.push(Step::PutInPlace(new));
+    }
+    if new == UNFINISHED {
+        put_aside(&mut steps, data_dir, FINISHED, LOG);
     }
     steps
+}
+
+/// Puts this directory aside, if it is there, as a damaged one of this kind.
+fn put_aside(steps: &mut Vec<Step>, data_dir: &Path, name: &str, kind: &str) {
+    let from = data_dir.join(name);
+    if !from.exists() {
+        return;
+    }
+    let mut names = (1_u32..).map(|number| data_dir.join(format!("{kind}.damaged-{number}")));
+    let is_free = |path: &PathBuf| {
+        let is_taken = |step: &Step| matches!(step, Step::PutAside { to, .. } if to == path);
+        !path.exists() && !steps.iter().any(is_taken)
+    };
+    let to = names.find(is_free).expect("a directory has fewer entries");
+    steps.push(Step::PutAside { from, to });
 }
 
 /// What is left, what is lost, and where that leads; from one revision to another.

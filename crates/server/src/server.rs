@@ -135,7 +135,7 @@ impl Server {
         }
 
         let rebuild = Rebuild::new(&config.data_dir);
-        if !identity.founding && !identity.rejoining && !rebuild.has_log() {
+        if !identity.founding && !identity.rejoining && !rebuild.has_log().map_err(StartError)? {
             return Err(without_a_log(config, &identity));
         }
         let store = open_store(&config.data_dir, &rebuild, &identity, &log)?;
@@ -167,6 +167,9 @@ impl Server {
             }
             Err(error) => return Err(StartError(error.to_string())),
         };
+        if let Err(error) = repair::remove_leftovers(&config.data_dir) {
+            log.warn("what a repair left stays").with("error", error);
+        }
         // One that rejoins notes it when it has all that it may have promised.
         if identity.founding && !identity.rejoining {
             identity.note_founded(&config.data_dir).map_err(StartError)?;

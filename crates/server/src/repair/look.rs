@@ -9,10 +9,10 @@ use quorate_raft::{Entry, EntryId, Payload};
 use quorate_store::{DiskEngine, Mirrored, Options};
 
 use crate::identity::STORE;
-use crate::rebuild::{Rebuild, remove_directory};
+use crate::rebuild::remove_directory;
 
 /// Where it is looked at, within the data directory: links lead to the same disk only.
-const SCRATCH: &str = "repair.tmp";
+pub(super) const SCRATCH: &str = "repair.tmp";
 
 /// What is verified at once, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -42,21 +42,17 @@ impl Look {
         let failed = |error: &dyn std::fmt::Display| {
             format!("can't look at the store in {}: {error}", path.display())
         };
-        let noted = Rebuild::new(data_dir).noted()?;
         let scratch = Scratch::new(data_dir.join(SCRATCH))?;
         let mut held = None;
-        let mut lost = noted;
+        let mut lost = None;
         if path.is_dir() {
             let mirror = scratch.0.join("mirror");
             held = Some(Mirrored::new(&path, &mirror).map_err(|error| failed(&error))?);
             match open(&mirror) {
-                Ok(store) if lost.is_none() => {
-                    return Ok(Self { store, lost, _scratch: scratch, held });
-                }
-                Ok(_) => {}
+                Ok(store) => return Ok(Self { store, lost, _scratch: scratch, held }),
                 Err(fault) if fault.kind.loses_state() => {
                     let (mirror, path) = (mirror.to_string_lossy(), path.to_string_lossy());
-                    lost.get_or_insert(fault.report.replace(&*mirror, &path));
+                    lost = Some(fault.report.replace(&*mirror, &path));
                 }
                 Err(fault) => return Err(failed(&fault)),
             }

@@ -100,6 +100,24 @@ async fn a_member_that_can_t_open_its_store_begins_without_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_which_nothing_is_left_is_not_taken_for_a_new_one() {
+    let mut cluster = Cluster::start(3).await;
+    fill(&cluster).await;
+    cluster.stop(1).await;
+    let log = cluster.data_dir(1).join("wal");
+    fs::write(log.join("0000000000000001.wal"), vec![0; 1 << 16]).expect("overwritten");
+    fs::remove_file(log.join("MARK")).expect("removed");
+    fs::remove_dir_all(cluster.data_dir(1).join("store")).expect("removed");
+    cluster.stop(2).await;
+    cluster.try_restart(1).expect("it begins anew");
+    let identity = fs::read_to_string(cluster.data_dir(1).join("identity")).expect("read");
+    assert!(identity.contains("rejoining"), "it has no vote: one member of three can't answer it");
+    cluster.restart(2).await;
+    cluster.catch_up(1, 0).await;
+    assert_eq!(count(&cluster, 1).await.expect("whole again"), KEYS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_without_others_keeps_its_damaged_store_and_says_so() {
     let mut cluster = Cluster::start(1).await;
     fill(&cluster).await;

@@ -220,6 +220,77 @@ async fn a_lost_log_leaves_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_log_is_a_lost_one() {
+    let mut cluster = killed_member().await;
+    let data_dir = cluster.data_dir(0).to_owned();
+    fs::write(data_dir.join("wal/0000000000000001.wal"), vec![0; 1 << 16]).expect("overwritten");
+    fs::remove_file(data_dir.join("wal/MARK")).expect("removed");
+    let refused = cluster.try_restart(0).expect_err("it has written a log");
+    assert!(refused.contains("the log is lost") && refused.contains("quorate repair"), "{refused}");
+    let before = content(&data_dir);
+    let (said, ending) = run(&data_dir, true);
+    assert!(ending.expect_err("nothing is left").contains("bring back a copy"), "{said}");
+    assert_same(&content(&data_dir), &before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_repair_left_is_not_read_again_when_the_member_has_gone_on() {
+    let mut cluster = killed_member().await;
+    let data_dir = cluster.data_dir(0).to_owned();
+    let (first, left) = (data_dir.join("wal/0000000000000001.wal"), data_dir.join("wal.repaired"));
+    let copy = |from: &Path, to: &Path| {
+        fs::create_dir_all(to).expect("created");
+        for file in content(from).into_keys() {
+            fs::copy(&file, to.join(file.file_name().expect("a file"))).expect("copied");
+        }
+    };
+    copy(&data_dir.join("wal"), &left);
+    for name in ["wal.repaired.tmp", "repair.tmp"] {
+        fs::create_dir(data_dir.join(name)).expect("created");
+    }
+    cluster.restart(0).await;
+    for name in ["wal.repaired", "wal.repaired.tmp", "repair.tmp"] {
+        assert!(!data_dir.join(name).exists(), "{name} pins what is no longer needed");
+    }
+    cluster.stop(0).await;
+
+    // The store is ahead of it now.
+    fs::rename(data_dir.join("wal"), &left).expect("moved");
+    fs::create_dir(data_dir.join("wal")).expect("created");
+    let begins_before_the_store = content(&left);
+    let (said, ending) = run(&data_dir, true);
+    assert_eq!(ending, Ok(Ending::Repaired), "{said}");
+    assert!(!said.contains("cut off"), "{said}");
+    let kept: Vec<_> = content(&data_dir.join("wal.damaged-1")).into_values().collect();
+    assert!(begins_before_the_store.into_values().eq(kept), "what nobody read is kept");
+    cluster.restart(0).await;
+    assert_eq!(count(&cluster).await, KEYS);
+    assert!(first.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_left_by_a_repair_and_is_damaged_is_kept_until_there_is_a_new_one() {
+    let mut cluster = killed_member().await;
+    let data_dir = cluster.data_dir(0).to_owned();
+    damage_log(&data_dir, 12_000);
+    fs::rename(data_dir.join("wal"), data_dir.join("wal.repaired")).expect("moved");
+    let before = content(&data_dir.join("wal.repaired"));
+    // A file where the new log is to be written.
+    fs::write(data_dir.join("wal.repaired.tmp"), "in the way").expect("written");
+    let (said, ending) = run(&data_dir, true);
+    ending.expect_err("it can't be written");
+    assert_same(&content(&data_dir.join("wal.repaired")), &before);
+    fs::remove_file(data_dir.join("wal.repaired.tmp")).expect("removed");
+    let (again, ending) = run(&data_dir, true);
+    assert_eq!(ending, Ok(Ending::Repaired), "{said}{again}");
+    let kept: Vec<_> = content(&data_dir.join("wal.damaged-1")).into_values().collect();
+    assert!(before.into_values().eq(kept), "it is put aside as it was found");
+    cluster.restart(0).await;
+    let found = count(&cluster).await;
+    assert!(0 < found && found < KEYS, "{found} keys are left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_t_be_repaired_is_refused_and_left_as_it_is() {
     let mut alone = Cluster::start(1).await;
     let data_dir = alone.data_dir(0).to_owned();
