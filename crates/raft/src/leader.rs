@@ -383,11 +383,7 @@ impl Leader {
                     }
                 }
                 Progress::Snapshot(outgoing) => {
-                    // Ever more rarely: the last piece is answered only when it is installed.
-                    outgoing.unanswered = outgoing.unanswered.saturating_add(1);
-                    if let Some(chunk) = &outgoing.sent
-                        && outgoing.unanswered > 1
-                        && outgoing.unanswered.is_power_of_two()
+                    if let Some(chunk) = outgoing.still_unanswered()
                         && !planted!(SnapshotPieceNotRepeated)
                     {
                         core.send(*id, Body::Snapshot(chunk.clone()));
@@ -570,7 +566,15 @@ impl Leader {
     ) {
         let (last, cursor) = match reply {
             SnapshotReply::Installed { durable } => {
-                return self.on_acknowledged(core, from, durable);
+                self.on_acknowledged(core, from, durable);
+                // If that was another snapshot, of an earlier leader, it ignored this one until now.
+                if let Some(peer) = self.peers.get_mut(&from)
+                    && let Progress::Snapshot(outgoing) = &mut peer.progress
+                    && let Some(chunk) = outgoing.again()
+                {
+                    core.send(from, Body::Snapshot(chunk.clone()));
+                }
+                return;
             }
             SnapshotReply::Continue { last, cursor } => (last, cursor),
         };

@@ -10,6 +10,9 @@ use bytes::Bytes;
 use crate::message::{SnapshotChunk, SnapshotMeta};
 use crate::types::{EntryId, Term};
 
+/// A piece is repeated after so many heartbeats at the latest, as long as there is no answer.
+const REPEAT_EVERY_MAX: u32 = 64;
+
 /// A snapshot that a leader sends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outgoing {
@@ -19,8 +22,7 @@ pub(crate) struct Outgoing {
     pub(crate) cursor: Bytes,
     /// The present piece; `None` while the host reads it.
     pub(crate) sent: Option<SnapshotChunk>,
-    /// Heartbeats since the piece was sent or answered. The second one repeats it: the first may
-    /// come at once.
+    /// Heartbeats since the piece was sent or answered.
     pub(crate) unanswered: u32,
 }
 
@@ -45,6 +47,25 @@ impl Outgoing {
         self.unanswered = 0;
         Some(self.sent.insert(chunk))
     }
+
+    /// Another heartbeat brought no answer to the piece. It is repeated by the second one, since the first
+    /// may come at once; and then ever more rarely, up to a point: the last piece is answered only when it
+    /// is installed, and a follower that does something else has to be found ready one day.
+    pub(crate) fn still_unanswered(&mut self) -> Option<&SnapshotChunk> {
+        self.unanswered = self.unanswered.saturating_add(1);
+        let is_due = match self.unanswered {
+            1 => false,
+            count if count < REPEAT_EVERY_MAX => count.is_power_of_two(),
+            count => count % REPEAT_EVERY_MAX == 0,
+        };
+        self.sent.as_ref().filter(|_| is_due)
+    }
+
+    /// The follower is known to have ignored the piece, if one is on its way.
+    pub(crate) fn again(&mut self) -> Option<&SnapshotChunk> {
+        self.unanswered = 0;
+        self.sent.as_ref()
+    }
 }
 
 /// A snapshot that a follower receives. Belongs to the member and not to its role: the machine goes
@@ -67,4 +88,27 @@ pub(crate) enum Stage {
     /// None: all of them were handed to the host, and it is installing them. Until it has answered
     /// no entry is handed out for application, for the machine is about to be elsewhere.
     Installing,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::membership::Membership;
+    use crate::types::NodeId;
+
+    #[test]
+    fn an_unanswered_piece_is_repeated_ever_more_rarely_up_to_a_point() {
+        let membership = Membership::of_voters([NodeId(1)]);
+        let meta = SnapshotMeta { last: EntryId::new(1, 1), membership };
+        let (cursor, data) = (Bytes::new(), Bytes::new());
+        let chunk = SnapshotChunk { meta, cursor, data, next: None };
+        let mut outgoing = Outgoing { sent: Some(chunk), ..Outgoing::default() };
+        let repeats: Vec<u32> =
+            (1..=256).filter(|_| outgoing.still_unanswered().is_some()).collect();
+        assert_eq!(repeats, [2, 4, 8, 16, 32, 64, 128, 192, 256]);
+        assert!(outgoing.again().is_some() && outgoing.still_unanswered().is_none());
+        assert!(outgoing.still_unanswered().is_some());
+    }
 }
