@@ -22,3 +22,4 @@ pub(crate) mod power_cut;
 pub(crate) mod relay;
 pub(crate) mod sizes;
 pub(crate) mod small_disk;
+pub(crate) mod verdict;

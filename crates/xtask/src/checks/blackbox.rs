@@ -35,13 +35,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use std::{env, fs, io};
+use std::{env, io};
 
-use crate::checks::capsule;
 use crate::checks::cluster::Program;
 use crate::checks::crash::{clients, leader, wait_for_leader};
 use crate::checks::dice::Dice;
-use crate::checks::options;
+use crate::checks::{capsule, options, verdict};
 use fault::{Deck, Fault, Kind, Target};
 use recorder::Recorder;
 use report::Report;
@@ -97,37 +96,42 @@ pub(crate) fn run() -> io::Result<()> {
     };
     // Not before here: what is drawn outside of a capsule is not what is drawn inside.
     let seed = options::seed("BLACKBOX_SEED")?;
-    let mut report = Report { seed, refused, length: options.length, ..Report::default() };
+    let length = options.length;
+    let name = program.name();
+    let mut report = Report { program: name, seed, refused, length, ..Report::default() };
     let mut kinds = Kind::ALL.to_vec();
     kinds.retain(|kind| !report.impossible().contains(kind));
     if let Program::Etcd(_) = program {
         kinds.retain(|kind| *kind != Kind::Damage);
     }
     report.kinds.clone_from(&kinds);
-    let rounds = 2 * options.length.div_duration_f64(2 * ROUND).ceil().max(1.0) as u32;
+    let rounds = 2 * length.div_duration_f64(2 * ROUND).ceil().max(1.0) as u32;
     let runtime = tokio::runtime::Runtime::new()?;
     for round in 0..rounds {
         let members = if round % 2 == 0 { 3 } else { 5 };
         let mut dice = Dice::new(seed, u64::from(round));
-        let stage = Stage::set(program.clone(), members, report.refused.is_none(), &mut dice)?;
-        *report.clusters.entry(members).or_default() += 1;
-        let length = options.length / rounds;
+        let ended = Stage::set(program.clone(), members, report.refused.is_none(), &mut dice)
+            .and_then(|stage| {
+                *report.clusters.entry(members).or_default() += 1;
+                runtime.block_on(storm(
+                    stage,
+                    Deck::new(&kinds),
+                    length / rounds,
+                    dice,
+                    &mut report,
+                ))
+            });
         // What a cluster did not survive is told together with all that was done.
-        if let Err(error) =
-            runtime.block_on(storm(stage, Deck::new(&kinds), length, dice, &mut report))
-        {
+        if let Err(error) = ended {
             report.violations.push(error.to_string());
             break;
         }
     }
+    if report.violations.is_empty() {
+        report.violations.extend(report.missing());
+    }
     println!("{}", report.summary());
-    if let Some(path) = &options.json {
-        fs::write(path, format!("{:#}\n", report.json()))?;
-    }
-    if !report.violations.is_empty() {
-        return Err(io::Error::other(report.violations.join("\n")));
-    }
-    report.missing().map_or(Ok(()), |missing| Err(io::Error::other(missing)))
+    verdict::conclude(options.json.as_deref(), report.json(), &report.violations)
 }
 
 /// Lets things go wrong for one cluster, and judges it.

@@ -37,6 +37,14 @@ impl Program {
         }
     }
 
+    /// What it is called in reports.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Quorate(_) => "quorate",
+            Self::Etcd(_) => "etcd",
+        }
+    }
+
     /// The release build of this workspace, made now if it is not current.
     pub(crate) fn quorate() -> io::Result<Self> {
         let root = workspace::root();

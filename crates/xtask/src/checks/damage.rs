@@ -22,13 +22,13 @@ mod truth;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{env, fs, io};
+use std::{env, io};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::checks::cluster::Program;
 use crate::checks::dice::Dice;
-use crate::checks::options;
+use crate::checks::{options, verdict};
 use place::{Kind, Place};
 use report::{Outcome, Report};
 use specimen::Specimen;
@@ -45,29 +45,27 @@ pub(crate) fn run() -> io::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     // Connections are made on it.
     let _entered = runtime.enter();
-    let ours = runtime.block_on(examine(Program::quorate()?, &options, options.length))?;
-    let etcd = match env::var_os("CHECK_ETCD") {
-        Some(_) => {
-            Some(runtime.block_on(examine(Program::etcd(), &options, options.length / 2))?)
-        }
-        None => None,
-    };
+    let mut ours = Report::default();
+    runtime.block_on(sweep(Program::quorate()?, &options, options.length, &mut ours));
     ours.print("quorate");
-    if let Some(etcd) = &etcd {
-        etcd.print("etcd");
-    }
-    if let Some(path) = &options.json {
-        let mut programs = Map::new();
-        programs.insert("quorate".to_owned(), ours.json());
-        if let Some(etcd) = &etcd {
+    // Before etcd has its turn: whatever becomes of that, this is told.
+    let (json, violations) = (options.json.as_deref(), ours.violations());
+    let mut programs = Map::from_iter([("quorate".to_owned(), ours.json())]);
+    let report =
+        |programs: &Map<String, Value>| json!({"seed": options.seed, "programs": programs});
+    verdict::leave(json, report(&programs), &violations)?;
+    let beside = match env::var_os("CHECK_ETCD") {
+        None => "not run, as CHECK_ETCD is not set".to_owned(),
+        Some(_) => {
+            let mut etcd = Report::default();
+            runtime.block_on(sweep(Program::etcd(), &options, options.length / 2, &mut etcd));
+            etcd.print("etcd");
             programs.insert("etcd".to_owned(), etcd.json());
+            etcd.summary()
         }
-        fs::write(path, format!("{:#}\n", Value::Object(programs)))?;
-    }
-    let beside =
-        etcd.as_ref().map_or("not run, as CHECK_ETCD is not set".to_owned(), Report::summary);
+    };
     println!("damage: {}; etcd: {beside}", ours.summary());
-    ours.verdict()
+    verdict::conclude(json, report(&programs), &violations)
 }
 
 /// What the caller wants.
@@ -96,15 +94,25 @@ impl Options {
     }
 }
 
-/// Damages a program's files in all three ways.
-async fn examine(program: Program, options: &Options, length: Duration) -> io::Result<Report> {
-    let mut report = Report::default();
+/// Damages a program's files in all three ways. What ends it early is part of the report.
+async fn sweep(program: Program, options: &Options, length: Duration, report: &mut Report) {
+    if let Err(error) = examine(program, options, length, report).await {
+        report.broken_off(&error);
+    }
+}
+
+async fn examine(
+    program: Program,
+    options: &Options,
+    length: Duration,
+    report: &mut Report,
+) -> io::Result<()> {
     let mut specimen = Specimen::prepare(program.clone(), 3).await?;
     // The last member is damaged: who leads is another question each time.
     let member = 2;
     let mut dice = Dice::new(options.seed, 0);
     let places = place::places(specimen.copy(member), &mut dice)?;
-    let count = places.len();
+    report.possible(places.len());
     let end = Instant::now() + length;
     for place in places.into_iter().take(options.positions.unwrap_or(usize::MAX)) {
         if Instant::now() > end {
@@ -113,7 +121,6 @@ async fn examine(program: Program, options: &Options, length: Duration) -> io::R
         let outcome = specimen.round(&[(member, place.clone())]).await?;
         report.one(place, outcome);
     }
-    report.possible(count);
     for round in 0..3 {
         let mut places = Vec::new();
         for member in 0..3 {
@@ -127,7 +134,7 @@ async fn examine(program: Program, options: &Options, length: Duration) -> io::R
     let outcome = alone.round(&[(0, place.clone())]).await?;
     let unchanged = same_files(alone.copy(0), &alone.data(0), &place)?;
     report.alone(place, outcome, unchanged);
-    Ok(report)
+    Ok(())
 }
 
 /// Zeroes a sector of the log which is so far into its records.

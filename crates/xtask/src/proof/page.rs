@@ -382,16 +382,15 @@ fn catalogue(values: &mut Values, found: &str) -> io::Result<()> {
 
 fn damage(values: &mut Values, report: &Value) -> io::Result<()> {
     const OUTCOMES: [&str; 5] = ["healed", "refused", "lost", "wrong", "silent"];
-    let programs = report.as_object().ok_or_else(|| io::Error::other("there are no programs"))?;
     let (mut said, mut rows) = (Vec::new(), Vec::new());
-    for (program, report) in programs {
+    for (program, report) in object(report, "programs")? {
         let possible = told(field(report, "places_possible")?);
         let summary = text(report, "summary")?;
         said.push(format!("- `{program}`: {summary}. Sectors to choose from: {possible}."));
         let files = object(report, "one_member_by_file")?;
         let at_once = ("logs of all members at once", field(report, "all_members_at_once")?);
         for (file, outcomes) in files.chain([at_once]) {
-            let mut row = vec![program.clone(), format!("`{file}`")];
+            let mut row = vec![program.to_owned(), format!("`{file}`")];
             for outcome in OUTCOMES {
                 row.push(grouped(number(outcomes, outcome)?));
             }
@@ -399,6 +398,8 @@ fn damage(values: &mut Values, report: &Value) -> io::Result<()> {
         }
     }
     let head = [&["program", "file"][..], &OUTCOMES].concat();
+    let violations = failures(list(report, "violations")?).replace('\n', " ");
+    said.push(format!("- Held against what is promised of `quorate`: {violations}."));
     values.put("damage.summary", said.join("\n"));
     values.put("damage.table", table(&head, &rows));
     Ok(())

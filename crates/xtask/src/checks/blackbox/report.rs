@@ -10,6 +10,8 @@ use crate::checks::blackbox::fault::Kind;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    /// Which program the members ran.
+    pub(super) program: &'static str,
     pub(super) seed: u64,
     /// Why there was no capsule, if there was none.
     pub(super) refused: Option<String>,
@@ -71,8 +73,9 @@ impl Report {
             self.faults.get(&kind).map(|count| format!("{} {count}", kind.name()))
         });
         let mut text = format!(
-            "blackbox: seed {}, clusters: {}, network: {}, {} s of faults: {}; {} times several \
+            "blackbox: {}, seed {}, clusters: {}, network: {}, {} s of faults: {}; {} times several \
              kinds at once\n",
+            self.program,
             self.seed,
             sizes.collect::<Vec<_>>().join(", "),
             self.network(),
@@ -100,7 +103,7 @@ impl Report {
         text
     }
 
-    /// The same as JSON.
+    /// The same as JSON, but for the violations, which end every report in one way.
     pub(super) fn json(&self) -> Value {
         let clusters: Map<String, Value> =
             self.clusters.iter().map(|(n, count)| (format!("of_{n}"), json!(count))).collect();
@@ -110,6 +113,7 @@ impl Report {
             .collect();
         let impossible: Vec<&str> = self.impossible().into_iter().map(Kind::name).collect();
         json!({
+            "program": self.program,
             "seed": self.seed,
             "network": self.network(),
             "faults_not_possible": impossible,
@@ -121,7 +125,6 @@ impl Report {
             "operations_of_unknown_outcome": self.unknown,
             "watch_events": self.events,
             "leases": self.leases,
-            "violations": self.violations.len(),
             "not_judged": self.not_judged,
             "milliseconds_until_whole_at_most": self.whole_after.as_millis() as u64,
         })
