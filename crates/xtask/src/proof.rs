@@ -34,7 +34,8 @@ const PAGE: &str = "docs/proof.md";
 ///
 /// # Errors
 ///
-/// A page that is not what the reports give, a report that does not exist, or one that can't be read.
+/// A page that is not what the reports give, a report that does not exist, that can't be read, or that is
+/// not of its tool; and a tool that did not pass, once that is stored and on the page.
 pub(crate) fn run() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -72,7 +73,11 @@ fn make(tool: &tools::Tool, size: &Size<'_>) -> io::Result<()> {
 
 fn generate() -> io::Result<String> {
     let found = workspace::read(&workspace::root().join(crate::museum::FOUND))?;
-    page::of(&record::all()?, &bugs::all()?, &found)
+    let records = record::all()?;
+    for (name, record) in &records {
+        named(name)?.verify(record)?;
+    }
+    page::of(&records, &bugs::all()?, &found)
 }
 
 fn write() -> io::Result<()> {

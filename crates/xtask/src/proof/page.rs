@@ -30,8 +30,13 @@ pub(super) fn of(
     values.put("runs", runs(records));
     values.put("bugs", own_bugs(bugs));
     values.put("bugs.count", grouped(bugs.len() as u64));
-    for (name, record) in records {
-        let known = match name.as_str() {
+    let (mute, told): (BTreeSet<&str>, BTreeSet<&str>) = records
+        .keys()
+        .map(String::as_str)
+        .partition(|name| records[*name].reports.contains(&Value::Null));
+    for name in &told {
+        let record = &records[*name];
+        let known = match *name {
             "swarm" => swarm(&mut values, &record.reports[0]),
             "over-limit" => many_runs(name, &mut values, &record.reports[0]),
             "bench" => bench(&mut values, &record.reports[0]),
@@ -47,11 +52,10 @@ pub(super) fn of(
         };
         known.map_err(|error| io::Error::other(format!("{name}.json: {error}")))?;
     }
-    if !records.contains_key("museum") {
+    if !told.contains("museum") {
         catalogue(&mut values, found)?;
     }
-    let names: BTreeSet<&str> = records.keys().map(String::as_str).collect();
-    template::fill(TEMPLATE, &values.0, &names)
+    template::fill(TEMPLATE, &values.0, &told, &mute)
 }
 
 #[derive(Default)]
@@ -435,6 +439,16 @@ mod tests {
         assert!(page.contains("| crash | 12 | 1 of 2 | voting |"), "{page}");
         assert!(page.contains("no failure"), "{page}");
         assert!(page.contains("`cargo xtask proof --run museum`"), "{page}");
+    }
+
+    #[test]
+    fn a_run_without_a_report_is_told() {
+        let mut record = record(Value::Null);
+        record.passed = false;
+        let records = BTreeMap::from([("power-cut".to_owned(), record)]);
+        let page = of(&records, &[], "HalfElects 7\n").unwrap();
+        assert!(page.contains("**did not pass**"), "{page}");
+        assert!(page.contains("did not pass, and left no report"), "{page}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The text of the page, with holes for everything that was measured.
 //!
 //! `{{name}}` is a hole. Lines `{{#report}}` and `{{/report}}` stand around what is said of a report;
-//! where nobody has made that report yet, a sentence says so instead. Three mistakes are errors, so that
+//! where nobody has made that report yet, or a run ended without one, a sentence says so instead. Three mistakes are errors, so that
 //! the page can't say less or more than what ran: a hole without a value, a value without a hole, and a
 //! digit that somebody typed.
 
@@ -26,7 +26,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Fills the holes.
+/// Fills the holes. `mute` are the tools that were run and left no report.
 ///
 /// # Errors
 ///
@@ -35,6 +35,7 @@ pub(super) fn fill(
     template: &str,
     values: &BTreeMap<String, String>,
     reports: &BTreeSet<&str>,
+    mute: &BTreeSet<&str>,
 ) -> io::Result<String> {
     let mut page = String::new();
     let mut used = BTreeSet::new();
@@ -44,7 +45,9 @@ pub(super) fn fill(
         match (Line::of(line), within) {
             (Line::Opens(name), None) => {
                 within = Some(name);
-                if !reports.contains(name) {
+                if mute.contains(name) {
+                    page.push_str("**It was run, did not pass, and left no report.**\n");
+                } else if !reports.contains(name) {
                     page.push_str(&format!(
                         "Not run for this page; `cargo xtask proof --run {name}` runs it.\n"
                     ));
@@ -117,7 +120,12 @@ mod tests {
 
     fn filled(template: &str, values: &[(&str, &str)]) -> io::Result<String> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        fill(template, &values.iter().map(owned).collect(), &BTreeSet::from(["swarm"]))
+        fill(
+            template,
+            &values.iter().map(owned).collect(),
+            &BTreeSet::from(["swarm"]),
+            &BTreeSet::from(["graphs"]),
+        )
     }
 
     #[track_caller]
@@ -139,6 +147,12 @@ mod tests {
             filled("{{#swarm}}\n{{x}}\n{{/swarm}}\n{{#bench}}\n{{y}}\n{{/bench}}\n", &[("x", "7")]);
         let expected = "7\nNot run for this page; `cargo xtask proof --run bench` runs it.\n";
         assert_eq!(page.unwrap(), expected);
+    }
+
+    #[test]
+    fn what_was_run_in_vain_is_said_to_be() {
+        let page = filled("{{#graphs}}\n{{x}}\n{{/graphs}}\n", &[]).unwrap();
+        assert_eq!(page, "**It was run, did not pass, and left no report.**\n");
     }
 
     #[test]

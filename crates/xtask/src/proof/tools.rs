@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs, io, thread};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::record::Record;
+use crate::checks::options;
 use crate::workspace;
 
 /// A kind of report.
@@ -19,6 +20,8 @@ pub(super) struct Tool {
     full: &'static str,
     /// The same for a page that is made in minutes, if it can be.
     quick: Option<&'static str>,
+    /// What else one may tell them, and they remain the same check.
+    more: &'static str,
     /// The variables that change what they do.
     variables: &'static [&'static str],
 }
@@ -30,6 +33,7 @@ pub(super) const ALL: [Tool; 10] = [
         commands: &["cargo run --release -p quorate-sim -- swarm --coverage"],
         full: "--seeds 100000 --jobs 2",
         quick: Some("--seeds 500 --jobs 2"),
+        more: "--from",
         variables: &[],
     },
     Tool {
@@ -37,6 +41,7 @@ pub(super) const ALL: [Tool; 10] = [
         commands: &["cargo run --release -p quorate-sim -- swarm --over-limit"],
         full: "--seeds 10000 --jobs 2",
         quick: Some("--seeds 100 --jobs 2"),
+        more: "--from",
         variables: &[],
     },
     Tool {
@@ -44,6 +49,7 @@ pub(super) const ALL: [Tool; 10] = [
         commands: &["cargo run --release -p quorate-sim -- bench"],
         full: "--seconds 120",
         quick: Some("--seconds 20"),
+        more: "",
         variables: &[],
     },
     Tool {
@@ -55,6 +61,7 @@ pub(super) const ALL: [Tool; 10] = [
         ],
         full: "--jobs 2",
         quick: Some("--jobs 2"),
+        more: "",
         variables: &[],
     },
     // Tens of thousands, so they are run by themselves.
@@ -63,6 +70,7 @@ pub(super) const ALL: [Tool; 10] = [
         commands: &["cargo run --release -p quorate-sim -- graphs --nodes 5"],
         full: "--jobs 2",
         quick: None,
+        more: "",
         variables: &[],
     },
     Tool {
@@ -82,6 +90,7 @@ pub(super) const ALL: [Tool; 10] = [
         ],
         full: "--seeds 200 --jobs 2",
         quick: Some("--seeds 10 --jobs 2"),
+        more: "",
         variables: &[],
     },
     Tool {
@@ -89,6 +98,7 @@ pub(super) const ALL: [Tool; 10] = [
         commands: &["cargo xtask museum"],
         full: "--record",
         quick: Some("--quick"),
+        more: "--from --seeds-max",
         variables: &[],
     },
     Tool {
@@ -96,6 +106,7 @@ pub(super) const ALL: [Tool; 10] = [
         commands: &["cargo xtask damage"],
         full: "",
         quick: Some(""),
+        more: "",
         variables: &["DAMAGE_SECONDS", "DAMAGE_POSITIONS", "DAMAGE_SEED", "CHECK_ETCD"],
     },
     Tool {
@@ -103,6 +114,7 @@ pub(super) const ALL: [Tool; 10] = [
         commands: &["cargo xtask power-cut"],
         full: "",
         quick: Some(""),
+        more: "",
         variables: &["POWER_CUT_SECONDS", "POWER_CUT_SEED", "CHECK_PROGRAM"],
     },
     Tool {
@@ -110,6 +122,7 @@ pub(super) const ALL: [Tool; 10] = [
         commands: &["cargo xtask blackbox"],
         full: "",
         quick: Some(""),
+        more: "",
         variables: &["BLACKBOX_SECONDS", "BLACKBOX_SEED", "BLACKBOX_NETWORK", "CHECK_PROGRAM"],
     },
 ];
@@ -132,10 +145,12 @@ impl Tool {
 
     /// Runs it and stores its report.
     ///
+    /// A tool that failed is stored too, as one that did not pass, whether it left a report or not: what is
+    /// there of an earlier run must not stand for this one.
+    ///
     /// # Errors
     ///
-    /// A tree with changes that are not committed, or a tool that left no report. A tool that found
-    /// something wrong has left one, which says so.
+    /// A tree with changes that are not committed, or a run that must not be stored: see [`Tool::verify`].
     pub(super) fn run(&self, size: &Size<'_>) -> io::Result<Record> {
         demand_a_clean_tree()?;
         let told: Vec<&str> = match size {
@@ -155,22 +170,85 @@ impl Tool {
         for command in self.commands {
             let words: Vec<&str> = command.split_whitespace().chain(told.iter().copied()).collect();
             let typed = format!("{}{}", self.settings(), words.join(" "));
+            self.demand_own(command, &typed)?;
             println!("proof: {typed}");
             let file = workspace::root().join("target").join(format!("proof-{}.json", self.name));
-            let passed = execute(&words, &file)?;
-            let text = fs::read_to_string(&file).map_err(|_| {
-                io::Error::other(format!("{typed} left no report: there is nothing to store"))
-            })?;
-            let mut report: Value = serde_json::from_str(&text)?;
+            options::forget(&file)?;
+            let ended_well = execute(&words, &file)?;
+            let mut report = left(&file);
             without_places(&mut report);
-            record.passed &= passed;
+            record.passed &= ended_well && !report.is_null();
             record.commands.push(typed);
             record.reports.push(report);
         }
+        self.verify(&record)?;
         let path = Record::path(self.name);
         fs::create_dir_all(path.parent().expect("it has a folder"))?;
         fs::write(&path, record.to_text()).map_err(|error| workspace::at(&path, &error))?;
         Ok(record)
+    }
+
+    /// Demands that a record is one of this tool: of all its command lines in their order, told nothing but
+    /// what they can be told without becoming another check; and if it passed, that nothing was left out.
+    ///
+    /// # Errors
+    ///
+    /// What is not so.
+    pub(super) fn verify(&self, record: &Record) -> io::Result<()> {
+        let wrong =
+            |what: String| Err(io::Error::other(format!("the report {}: {what}", self.name)));
+        if record.commands.len() != self.commands.len() {
+            let (stored, own) = (record.commands.len(), self.commands.len());
+            return wrong(format!("it is of {stored} commands, and {own} make one"));
+        }
+        for (own, typed) in self.commands.iter().zip(&record.commands) {
+            self.demand_own(own, typed)?;
+        }
+        for report in record.reports.iter().filter(|_| record.passed) {
+            if report.get("faults_not_possible").is_some_and(|faults| *faults != json!([])) {
+                return wrong("there were faults that its machine could not have".to_owned());
+            }
+            if report.get("program").is_some_and(|program| program != "quorate") {
+                return wrong("it is of another program".to_owned());
+            }
+            if report.get("passed").is_some_and(|passed| *passed != json!(true)) {
+                return wrong(
+                    "it says that it did not pass, and is stored as one that did".to_owned(),
+                );
+            }
+        }
+        match record.passed && record.reports.contains(&Value::Null) {
+            true => wrong("it passed and left no report".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Demands that what was typed is one of the tool's own command lines.
+    fn demand_own(&self, own: &str, typed: &str) -> io::Result<()> {
+        let wrong = |what: String| Err(io::Error::other(format!("{typed}: {what}")));
+        let is_setting = |word: &&str| word.contains('=') && !word.starts_with('-');
+        let mut words = typed.split_whitespace().peekable();
+        while let Some(setting) = words.next_if(is_setting) {
+            let (name, value) = setting.split_once('=').expect("it was looked for");
+            if !self.variables.contains(&name) {
+                return wrong(format!("{name} is not for the tool {}", self.name));
+            }
+            if name == "CHECK_PROGRAM" && value != "quorate" {
+                return wrong("a proof is of quorate".to_owned());
+            }
+        }
+        for expected in own.split_whitespace() {
+            if words.next() != Some(expected) {
+                return wrong(format!("the tool {} is run as {own:?}", self.name));
+            }
+        }
+        let known = [self.full, self.quick.unwrap_or_default(), self.more].join(" ");
+        let known: Vec<&str> =
+            known.split_whitespace().filter(|word| word.starts_with("--")).collect();
+        match words.find(|word| word.starts_with("--") && !known.contains(word)) {
+            Some(other) => wrong(format!("the tool {} is not told {other}", self.name)),
+            None => Ok(()),
+        }
     }
 
     /// The variables that were set, as one types them. Of a path, its last part.
@@ -186,11 +264,6 @@ impl Tool {
 
 /// Runs a command with a place for its report. Returns whether it ended well.
 fn execute(words: &[&str], report: &Path) -> io::Result<bool> {
-    if let Err(error) = fs::remove_file(report)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(workspace::at(report, &error));
-    }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(&words[1..])
@@ -200,6 +273,12 @@ fn execute(words: &[&str], report: &Path) -> io::Result<bool> {
         .stdin(Stdio::null())
         .status()?;
     Ok(status.success())
+}
+
+/// The report in a file; null if none was left, or only the beginning of one.
+fn left(file: &Path) -> Value {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
 /// The list of each place that was damaged is not stored; the counts are.
@@ -246,8 +325,7 @@ fn processor() -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
+    use super::super::record::tests::record;
     use super::*;
 
     #[test]
@@ -259,6 +337,63 @@ mod tests {
                 assert!(known.iter().any(|known| command.starts_with(known)), "{command}");
             }
         }
+    }
+
+    fn tool(name: &str) -> &'static Tool {
+        ALL.iter().find(|tool| tool.name == name).expect("it is one of them")
+    }
+
+    /// Whether a stored record of one command and its report stands for a tool.
+    fn verified(name: &str, typed: &str, passed: bool, report: Value) -> Result<(), String> {
+        let commands = vec![typed.to_owned()];
+        let record = Record { commands, passed, ..record(report) };
+        tool(name).verify(&record).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_report_is_of_the_command_lines_of_its_tool() {
+        let swarm = "cargo run --release -p quorate-sim -- swarm --coverage";
+        let verified = |name, typed: &str| verified(name, typed, true, json!({}));
+        verified("swarm", &format!("{swarm} --seeds 7 --jobs 2 --from 9")).unwrap();
+        verified("swarm", &format!("{swarm} --over-limit --seeds 7")).unwrap_err();
+        verified("over-limit", &format!("{swarm} --seeds 7")).unwrap_err();
+        verified("museum", "cargo xtask museum --only HalfElects").unwrap_err();
+        verified("graphs", "cargo run --release -p quorate-sim -- graphs --nodes 2").unwrap_err();
+        verified("blackbox", "BLACKBOX_SECONDS=9 cargo xtask blackbox").unwrap();
+        verified("blackbox", "POWER_CUT_SECONDS=9 cargo xtask blackbox").unwrap_err();
+        verified("blackbox", "CHECK_PROGRAM=etcd cargo xtask blackbox").unwrap_err();
+    }
+
+    #[test]
+    fn no_report_passes_that_is_less_than_it_looks() {
+        let all = [
+            (true, json!({"faults_not_possible": [], "program": "quorate", "passed": true})),
+            (false, json!({"faults_not_possible": ["partition"]})),
+            (false, Value::Null),
+        ];
+        for (passed, report) in all {
+            verified("blackbox", "cargo xtask blackbox", passed, report).unwrap();
+        }
+        let less = [
+            json!({"faults_not_possible": ["partition"]}),
+            json!({"program": "etcd"}),
+            json!({"passed": false}),
+            Value::Null,
+        ];
+        for report in less {
+            verified("blackbox", "cargo xtask blackbox", true, report).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn half_a_report_is_none() {
+        let path = env::temp_dir().join(format!("quorate-half-{}", std::process::id()));
+        assert_eq!(left(&path), Value::Null);
+        fs::write(&path, "{\"seeds\": 7").unwrap();
+        assert_eq!(left(&path), Value::Null);
+        fs::write(&path, "{\"seeds\": 7}").unwrap();
+        assert_eq!(left(&path), json!({"seeds": 7}));
+        fs::remove_file(path).unwrap();
     }
 
     #[test]
