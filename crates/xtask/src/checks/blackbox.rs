@@ -180,6 +180,8 @@ async fn storm(
     for task in busy {
         task.await.map_err(io::Error::other)?;
     }
+    let calm = stage.cluster.demand_no_panic();
+    report.violations.extend(calm.err().map(|panic| panic.to_string()));
     judge::judge(&stage.cluster, &recorder, report).await
 }
 
@@ -204,10 +206,9 @@ async fn act(
     let mut ends = Vec::new();
     for fault in faults {
         recorder.upset();
-        *report.faults.entry(fault.kind).or_default() += 1;
-        let until = Instant::now() + fault.length;
-        ends.push(until);
-        stage.begin(fault, dice)?;
+        ends.push(Instant::now() + fault.length);
+        let kind = stage.begin(fault, dice)?;
+        *report.faults.entry(kind).or_default() += 1;
         tokio::time::sleep(Duration::from_millis(dice.roll(300))).await;
     }
     for until in ends {

@@ -426,3 +426,26 @@ pub(crate) fn temporary_folder(base: &Path) -> io::Result<PathBuf> {
     }
     Err(io::Error::other("no free name for a temporary folder"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_panicked_is_noticed_before_and_after_it_is_killed() {
+        // A program that ends by itself.
+        let mut cluster = Cluster::start(Program::Etcd("false".into()), 1, &[]).expect("it starts");
+        cluster.demand_no_panic().expect("nobody has said anything");
+        while !cluster.has_ended(0).expect("it can be asked") {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let said = "thread 'main' panicked at src/main.rs:7:1:\n";
+        fs::write(cluster.members[0].folder.join("stderr"), said).expect("written");
+        let error = cluster.demand_alive().expect_err("it has ended").to_string();
+        assert!(error.contains("member 0 ended by itself") && error.contains(said), "{error}");
+        cluster.kill(0).expect("what has ended can be killed");
+        cluster.demand_alive().expect("who was killed did not end by himself");
+        let error = cluster.demand_no_panic().expect_err("its log remains").to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}

@@ -78,8 +78,14 @@ impl Stage {
         all.filter(|member| !self.hurt.contains(member)).collect()
     }
 
-    /// Begins a fault.
-    pub(super) fn begin(&mut self, fault: Fault, dice: &mut Dice) -> io::Result<()> {
+    /// Begins a fault, and says of what kind it was: a member in which there is nothing to damage was only
+    /// killed.
+    ///
+    /// # Errors
+    /// A member that ended by itself before, which nobody could tell after a kill.
+    pub(super) fn begin(&mut self, fault: Fault, dice: &mut Dice) -> io::Result<Kind> {
+        self.cluster.demand_alive()?;
+        let mut kind = fault.kind;
         match &fault.what {
             What::Members(members) => {
                 for &member in members {
@@ -87,7 +93,9 @@ impl Stage {
                         Kind::Hold => self.cluster.pause(member)?,
                         Kind::Damage => {
                             self.cluster.kill(member)?;
-                            self.damage(member, dice)?;
+                            if !self.damage(member, dice)? {
+                                kind = Kind::Kill;
+                            }
                         }
                         _ => self.cluster.kill(member)?,
                     }
@@ -102,7 +110,8 @@ impl Stage {
             What::Disk => self.disk().fill()?,
         }
         self.open.push(fault);
-        self.lose()
+        self.lose()?;
+        Ok(kind)
     }
 
     /// Ends the fault that began first.
@@ -155,8 +164,9 @@ impl Stage {
         lan.lose(sum)
     }
 
-    /// Flips a bit in the log of a member that does not run, or in its store, or one in each.
-    fn damage(&mut self, member: usize, dice: &mut Dice) -> io::Result<()> {
+    /// Flips a bit in the log of a member that does not run, or in its store, or one in each. Returns
+    /// whether any was.
+    fn damage(&mut self, member: usize, dice: &mut Dice) -> io::Result<bool> {
         let data = self.cluster.data(member);
         let places = place::places(&data, dice)?;
         let first = |folder: &str| {
@@ -169,19 +179,22 @@ impl Stage {
             .find(|(fragile, _)| *fragile == member)
             .expect("only the fragile ones are damaged");
         let choice = dice.roll(3);
+        let mut is_damaged = false;
         if choice != 0
             && *stores < STORE_DAMAGES_MAX
             && let Some(place) = first("store")
         {
             place.damage(&data)?;
             *stores += 1;
+            is_damaged = true;
         }
-        if choice != 1
+        if (choice != 1 || !is_damaged)
             && let Some(place) = first("wal")
         {
             place.damage(&data)?;
+            is_damaged = true;
         }
         self.hurt.push(member);
-        Ok(())
+        Ok(is_damaged)
     }
 }
