@@ -65,10 +65,13 @@ impl Patient {
         self.healer.flush(self.now, &mut self.out);
     }
 
-    /// Whom it asks for entries, and for which.
+    /// Whom it asks for entries, and for which. Each question names the term on its disk: a leader of an
+    /// earlier one gives up because of it, and without it the patient would wait for ever.
     fn asked(&mut self) -> Vec<(u64, Lost)> {
+        let own = self.healer.salvage.hard_state.term;
         let asks = self.out.send.drain(..).filter_map(|envelope| match envelope.body {
-            EnvelopeBody::HealAsk { incarnation: 7, ask: HealAsk::Entries { lost, .. } } => {
+            EnvelopeBody::HealAsk { incarnation: 7, ask: HealAsk::Entries { lost, term } } => {
+                assert_eq!(term, own, "it knows of this term, and says so");
                 Some((envelope.to.0, lost))
             }
             _ => None,
