@@ -291,11 +291,13 @@ pub fn replay(log: &mut Recovered, record: &Record) {
         Record::HardState(hard_state) => log.hard_state = *hard_state,
         Record::Append(entries) => {
             let Some(first) = entries.first() else { return };
-            log.entries.retain(|entry| entry.id.index < first.id.index);
+            let before = log.entries.partition_point(|entry| entry.id.index < first.id.index);
+            log.entries.truncate(before);
             log.entries.extend(entries.iter().cloned());
         }
         Record::Compact(base) => {
-            log.entries.retain(|entry| entry.id.index > base.index);
+            let gone = log.entries.partition_point(|entry| entry.id.index <= base.index);
+            log.entries.drain(..gone);
             log.base = log.base.max(*base);
         }
         Record::Reset(base) => {

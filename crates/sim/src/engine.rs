@@ -1,10 +1,14 @@
 //! The machine of a member: the production data model over an engine in memory that outlives the
 //! process, and lags behind as lazily durable engines do.
 
+use std::collections::VecDeque;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use quorate_mvcc::engine::{Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Table, View};
+use quorate_mvcc::engine::{
+    Engine, EngineError, EngineSize, KeyBounds, Reader, Row, Rows, Table, View,
+};
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::watch::{Recent, WatchRing};
 use quorate_mvcc::{
@@ -48,8 +52,93 @@ impl Reader for SharedEngine {
     }
 
     fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>) -> Rows<'a> {
-        let rows: Vec<_> = self.lock().scan(table, bounds).collect();
-        Box::new(rows.into_iter())
+        let owned = |bound: Bound<&[u8]>| bound.map(Bytes::copy_from_slice);
+        let (from, to) = (owned(bounds.0), owned(bounds.1));
+        Box::new(Scan {
+            engine: self,
+            table,
+            from,
+            to,
+            first: Batch::default(),
+            last: Batch::default(),
+        })
+    }
+}
+
+/// A scan of an engine that is locked only now and then: it takes rows in batches, larger and larger ones, from
+/// either end. Most readers want a row or two of a key with a long history.
+struct Scan<'a> {
+    engine: &'a SharedEngine,
+    table: Table,
+    /// The rows that were not taken yet.
+    from: Bound<Bytes>,
+    to: Bound<Bytes>,
+    /// Rows taken from either end, in the order in which they are asked for.
+    first: Batch,
+    last: Batch,
+}
+
+/// Rows taken and not asked for yet.
+struct Batch {
+    rows: VecDeque<Row>,
+    /// How many to take next.
+    next: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { rows: VecDeque::new(), next: 1 }
+    }
+}
+
+impl Batch {
+    /// The most rows that are taken at once.
+    const ROWS_MAX: usize = 256;
+
+    /// Takes the next rows. Returns the key of the last of them.
+    fn fill(&mut self, rows: impl Iterator<Item = Row>) -> Option<Bytes> {
+        self.rows.extend(rows.take(self.next));
+        self.next = (self.next * 2).min(Self::ROWS_MAX);
+        self.rows.back()?.as_ref().ok().map(|(key, _)| key.clone())
+    }
+}
+
+impl Scan<'_> {
+    fn bounds(&self) -> KeyBounds<'_> {
+        (self.from.as_ref().map(|key| &key[..]), self.to.as_ref().map(|key| &key[..]))
+    }
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        if self.first.rows.is_empty() {
+            let engine = self.engine.lock();
+            let mut batch = std::mem::take(&mut self.first);
+            let taken = batch.fill(engine.scan(self.table, self.bounds()));
+            self.first = batch;
+            if let Some(key) = taken {
+                self.from = Bound::Excluded(key);
+            }
+        }
+        // What is left may have been taken from the other end.
+        self.first.rows.pop_front().or_else(|| self.last.rows.pop_back())
+    }
+}
+
+impl DoubleEndedIterator for Scan<'_> {
+    fn next_back(&mut self) -> Option<Row> {
+        if self.last.rows.is_empty() {
+            let engine = self.engine.lock();
+            let mut batch = std::mem::take(&mut self.last);
+            let taken = batch.fill(engine.scan(self.table, self.bounds()).rev());
+            self.last = batch;
+            if let Some(key) = taken {
+                self.to = Bound::Excluded(key);
+            }
+        }
+        self.last.rows.pop_front().or_else(|| self.first.rows.pop_back())
     }
 }
 
@@ -291,5 +380,45 @@ impl Snapshot for Pieces {
 
     fn read(&mut self, cursor: &[u8], bytes_max: usize) -> Result<SnapshotBytes, SnapshotError> {
         self.snapshot.read(cursor, bytes_max.min(self.piece_bytes_max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of a scan from both ends, in their order: `backwards` says from which end each is taken.
+    fn taken(engine: &SharedEngine, bounds: KeyBounds<'_>, backwards: u32) -> Vec<Bytes> {
+        let mut scan = engine.scan(Table::ALL[0], bounds);
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        for turn in 0.. {
+            let is_back = backwards >> (turn % 32) & 1 != 0;
+            let row = if is_back { scan.next_back() } else { scan.next() };
+            let Some((key, _)) = row.transpose().expect("it can be read") else { break };
+            if is_back { last.push(key) } else { first.push(key) }
+        }
+        first.into_iter().chain(last.into_iter().rev()).collect()
+    }
+
+    #[test]
+    fn a_scan_in_batches_gives_each_row_once_from_whichever_end() {
+        let mut engine = SharedEngine::default();
+        let key = |number: u16| number.to_be_bytes();
+        (0..700).for_each(|number| {
+            engine.put(Table::ALL[0], &key(number), b"v").expect("there is room")
+        });
+        for (from, to) in [(0_u16, 700_u16), (3, 4), (5, 5), (10, 650), (600, 900)] {
+            let (low, high) = (key(from), key(to));
+            let bounds = (Bound::Included(&low[..]), Bound::Excluded(&high[..]));
+            let expected: Vec<Bytes> =
+                (from..to.min(700)).map(|number| Bytes::copy_from_slice(&key(number))).collect();
+            for backwards in [0, u32::MAX, 0x5555_5555, 0x0f0f_0001, 0xfffe_0000] {
+                assert_eq!(
+                    taken(&engine, bounds, backwards),
+                    expected,
+                    "{from} {to} {backwards:x}"
+                );
+            }
+        }
     }
 }
