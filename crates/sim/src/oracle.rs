@@ -56,8 +56,8 @@ pub struct Oracle {
     requests: BTreeMap<Index, Request>,
     /// The names of all committed commands.
     committed: BTreeSet<ProposalId>,
-    /// The values of commands that will never take effect, as their clients were told.
-    never: BTreeSet<bytes::Bytes>,
+    /// The commands that will never take effect, as their clients were told.
+    never: BTreeSet<Mark>,
     open: BTreeMap<RequestId, Open>,
     next: u64,
     /// The furthest position that an ended request has reached.
@@ -106,7 +106,7 @@ impl Oracle {
             Command::decode(&command).map_err(|error| wrong(format!("{id}: {error:?}")))?;
         let request = Request::of_command(&command)
             .ok_or_else(|| wrong(format!("{id} is no request of a client: {command:?}")))?;
-        if value_of(&request).is_some_and(|value| self.never.contains(value)) {
+        if mark_of(&request).is_some_and(|mark| self.never.contains(&mark)) {
             return Err(wrong(format!("{id} commits what never was to take effect: {request:?}")));
         }
         let outcome = self.model.apply(id, &request);
@@ -255,11 +255,11 @@ impl Oracle {
         if never {
             self.seen.failed(id);
         }
-        let Some(value) = value_of(&open.request).filter(|_| never) else { return Ok(()) };
+        let Some(mark) = mark_of(&open.request).filter(|_| never) else { return Ok(()) };
         if self.has_committed(&open.request) {
             return Err(wrong(format!("{:?} failed with {error:?} and took effect", open.request)));
         }
-        self.never.insert(value.clone());
+        self.never.insert(mark);
         Ok(())
     }
 
@@ -308,15 +308,24 @@ impl Oracle {
 }
 
 /// What makes a request unlike all others of a run.
-fn value_of(request: &Request) -> Option<&bytes::Bytes> {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    /// The value that it writes.
+    Value(bytes::Bytes),
+    /// The lease that it grants.
+    Lease(i64),
+}
+
+/// The mark of a request, if it has one: the others may be asked for again.
+fn mark_of(request: &Request) -> Option<Mark> {
     match request {
         Request::Put { value, .. }
         | Request::Swap { value, .. }
-        | Request::Attach { value, .. } => Some(value),
+        | Request::Attach { value, .. } => Some(Mark::Value(value.clone())),
+        Request::Grant { id, .. } => Some(Mark::Lease(*id)),
         Request::Delete { .. }
         | Request::Compact { .. }
         | Request::Read { .. }
-        | Request::Grant { .. }
         | Request::Revoke { .. }
         | Request::Expire { .. } => None,
     }
@@ -422,6 +431,21 @@ mod tests {
         let mut oracle = Oracle::default();
         let late = oracle.begin(put("a"));
         oracle.committed(&entry(1, 1, &put("a"))).unwrap();
+        oracle.failed(late, RequestError::Overloaded).expect_err("it took effect");
+    }
+
+    #[test]
+    fn a_lease_that_was_never_to_be_granted_is_noticed() {
+        let grant = |id| Request::Grant { id, ttl: 1 };
+        let mut oracle = Oracle::default();
+        let early = oracle.begin(grant(7));
+        oracle.failed(early, RequestError::NoLeader).unwrap();
+        oracle.committed(&entry(1, 1, &grant(8))).expect("that is another lease");
+        oracle.committed(&entry(2, 2, &grant(7))).expect_err("its client was told otherwise");
+
+        let mut oracle = Oracle::default();
+        let late = oracle.begin(grant(7));
+        oracle.committed(&entry(1, 1, &grant(7))).unwrap();
         oracle.failed(late, RequestError::Overloaded).expect_err("it took effect");
     }
 
