@@ -294,22 +294,31 @@ fn play(name: &str, flags: &Flags) -> Option<bool> {
         println!("{name}, {members} members: {what}");
         failures.push(Json::text(&what));
     }
+    let ratio = scenario::Ratio::of(&all_measured);
     let longest = all_measured.iter().map(|measured| measured.took).max().unwrap_or_default();
     println!(
         "scenario {name}: {members} members, {seeds} seeds, {} failures, the most measured \
          {longest:?}",
         failures.len()
     );
+    if let Some(scenario::Ratio { mean, worst }) = ratio {
+        let (mean, worst) = (Json::Thousandths(mean), Json::Thousandths(worst));
+        println!("{mean} times as long as where nobody is slow, {worst} times for the worst seed");
+    }
     let well = failures.is_empty();
     let written = flags.report(|| {
-        json([
+        let ratios = ratio.into_iter().flat_map(|scenario::Ratio { mean, worst }| {
+            [("ratio", Json::Thousandths(mean)), ("worst_ratio", Json::Thousandths(worst))]
+        });
+        let all = [
             ("scenario", Json::text(name)),
             ("demand", Json::text(demand)),
             ("members", Json::Number(members)),
             ("seeds", Json::Number(seeds)),
             ("failures", Json::List(failures)),
             ("most_measured_milliseconds", Json::Thousandths(longest.as_micros())),
-        ])
+        ];
+        json(all.into_iter().chain(ratios))
     });
     Some(well && written)
 }
