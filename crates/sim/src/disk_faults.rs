@@ -54,6 +54,11 @@ impl Scrub {
 }
 
 /// See [`DiskFaults::over_limit`].
+///
+/// A blow damages some sectors of the log, or sectors everywhere in it, or takes a file of it, with the
+/// state of the machine or without; or it hits log and mark together. One thing it never does is to take the
+/// end of a log *and* all that tells of it: that can't be told from a write which was torn, so not even
+/// silence can be asked for after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverLimit {
     /// When. Each time some members go down at once, and find damage when they start again.

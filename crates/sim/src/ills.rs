@@ -13,7 +13,9 @@ use quorate_wal::{Call, Fault, Faults};
 /// A call that is to fail once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failing {
-    /// A read, of a whole segment or of a part of it.
+    /// A read of a part of a segment; or of a whole one, as at a start, and then of all of its parts for as long
+    /// as that start lasts. (Whoever can't read a whole segment reads it piece by piece: one call alone would
+    /// never be missed.)
     Read,
     /// A write, of which nothing is written.
     Write,
@@ -62,8 +64,10 @@ pub struct Ills(Arc<Mutex<State>>);
 
 #[derive(Clone, Debug, Default)]
 struct State {
-    /// What fails next, if it is called.
-    armed: Option<Failing>,
+    /// What fails next, if it is called; each kind once.
+    armed: Vec<Failing>,
+    /// The segment of which no read succeeds until somebody asks what failed.
+    silent: Option<u64>,
     /// Whether every call fails.
     broken: bool,
     /// Whether there is no room.
@@ -95,12 +99,21 @@ impl Ills {
 
     /// The next call of this kind fails.
     pub fn arm(&self, failing: Failing) {
-        self.state().armed = Some(failing);
+        let mut state = self.state();
+        if !state.armed.contains(&failing) {
+            state.armed.push(failing);
+        }
     }
 
     /// From now on every call fails.
     pub fn break_down(&self) {
         self.state().broken = true;
+    }
+
+    /// Whether every call fails.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.state().broken
     }
 
     /// From now on there is no room.
@@ -123,12 +136,15 @@ impl Ills {
     /// From now on calls do what they should. What can't be read is lost nevertheless.
     pub fn work(&self) {
         let mut state = self.state();
-        (state.armed, state.broken) = (None, false);
+        (state.silent, state.broken) = (None, false);
+        state.armed.clear();
     }
 
     /// What failed since the last time that somebody asked.
     pub fn take_failure(&self) -> Option<Failure> {
-        self.state().failed.take()
+        let mut state = self.state();
+        state.silent = None;
+        state.failed.take()
     }
 
     /// Whether something has failed.
@@ -182,7 +198,16 @@ impl Faults for Ills {
             state.failed = Some(Failure::Broken);
             return Some(Fault::Fails(BROKEN));
         }
-        if let Some(failing) = state.armed.take_if(|failing| failing.meets(call)) {
+        if let Call::Read { segment } | Call::ReadPart { segment, .. } = call
+            && state.silent == Some(segment)
+        {
+            return Some(Failing::Read.fault());
+        }
+        if let Some(met) = state.armed.iter().position(|failing| failing.meets(call)) {
+            let failing = state.armed.remove(met);
+            if let Call::Read { segment } = call {
+                state.silent = Some(segment);
+            }
             state.failed = Some(Failure::Once(failing));
             return Some(failing.fault());
         }
@@ -236,6 +261,14 @@ mod tests {
         disk.sync_segment(1).expect_err("it was armed");
         assert_eq!(ills.take_failure(), Some(Failure::Once(Failing::Sync)));
         disk.sync_segment(1).expect("it fails once");
+        ills.arm(Failing::Read);
+        disk.read_part(1, 0, 512).expect_err("it was armed");
+        disk.read_part(1, 0, 512).expect("a part fails once");
+        ills.arm(Failing::Read);
+        disk.read(1, 8_192).expect_err("it was armed");
+        disk.read_part(1, 0, 512).expect_err("who starts is not helped by another way to read");
+        assert_eq!(ills.take_failure(), Some(Failure::Once(Failing::Read)));
+        disk.read(1, 8_192).expect("the next start can read");
         ills.lose_sector(1, 600);
         disk.read(1, 8_192).expect_err("a part of it is lost");
         assert_eq!(disk.read_part(1, 0, 512).expect("that is sound"), [1; 512]);

@@ -34,17 +34,21 @@ pub enum Sabotage {
     DamageCutAway,
     /// A member that must not begin with what is left of its disk begins with an empty one.
     RefusalIgnored,
+    /// A log that is to verify itself says that it did, and reads nothing.
+    ScrubSkipped,
     /// The clock by which leases are ended is ahead.
     LeaseEndsEarly,
     /// Nobody looks for leases that have run out.
     LeaseNeverEnds,
     /// A leader says that it has kept a lease alive, and has not.
     RenewalForgotten,
+    /// Who believes to lead answers for leases without asking anybody whether it still does.
+    LeaseUnconfirmed,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::DurableBeforeSync,
         Self::LyingDisk,
         Self::VoteForgotten,
@@ -58,8 +62,10 @@ impl Sabotage {
         Self::SyncErrorsHidden,
         Self::DamageCutAway,
         Self::RefusalIgnored,
+        Self::ScrubSkipped,
         Self::LeaseEndsEarly,
         Self::LeaseNeverEnds,
         Self::RenewalForgotten,
+        Self::LeaseUnconfirmed,
     ];
 }

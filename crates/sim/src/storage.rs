@@ -8,7 +8,7 @@
 use core::fmt;
 
 use quorate_node::Healed;
-use quorate_raft::{Index, Record, Recovered, Remembered, Salvage};
+use quorate_raft::{HardState, Index, Record, Recovered, Remembered, Salvage};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{Damaged, Disk as _, Fate, MemDisk, Opened, Scrubbed, Wal, WalOptions};
 
@@ -54,6 +54,8 @@ pub struct Storage {
     rounds: u64,
     /// Whether a damaged log is cut where the damage begins.
     cuts: bool,
+    /// Whether the log is said to have been verified, and was not.
+    skips_scrub: bool,
     /// The machine's engine.
     pub engine: SharedEngine,
 }
@@ -73,6 +75,7 @@ impl Storage {
             spoiled: Vec::new(),
             rounds: 0,
             cuts: false,
+            skips_scrub: false,
             engine: SharedEngine::default(),
         }
     }
@@ -104,6 +107,11 @@ impl Storage {
     /// From now on a damaged log is cut where the damage begins.
     pub fn cut_damage(&mut self) {
         self.cuts = true;
+    }
+
+    /// From now on the log is said to be verified, and is not.
+    pub fn skip_scrub(&mut self) {
+        self.skips_scrub = true;
     }
 
     fn trouble(&self, what: &impl fmt::Display) -> Trouble {
@@ -198,10 +206,11 @@ impl Storage {
         before
     }
 
-    /// The disk is as it was before it was damaged.
-    pub fn undo(&mut self, before: MemDisk) {
-        before.set_faults(self.power.ills.clone());
-        self.disk = before;
+    /// Another disk takes the place of this one, of a member that is down: a copy from before it was
+    /// damaged, say. It suffers from the same ills.
+    pub fn put_disk(&mut self, disk: MemDisk) {
+        disk.set_faults(self.power.ills.clone());
+        self.disk = disk;
     }
 
     /// So many sectors of a thousand go bad in the whole log of a member that is down.
@@ -217,6 +226,20 @@ impl Storage {
         }
     }
 
+    /// Both copies of the mark of a member that is down go bad, unless its log needs them to tell what it lost.
+    /// Who loses the end of a log together with all that tells of it can't know, and begins with the rest as
+    /// after a torn write: no single disk can be asked for more.
+    pub fn lose_marks(&mut self, chance: &mut Chance) {
+        let (before, known) = (self.disk.copy(), self.look().ok().and_then(standing));
+        for slot in 0..2 {
+            self.disk.damage_mark(slot, |bytes| spoil(bytes, chance));
+        }
+        let left = self.look().ok().and_then(standing);
+        if left.is_some() && left != known {
+            self.put_disk(before);
+        }
+    }
+
     /// A file of the log of a member that is down is gone.
     pub fn lose_file(&mut self, chance: &mut Chance) {
         let segments = self.disk.numbers();
@@ -227,7 +250,7 @@ impl Storage {
         let mut disk = self.disk.copy();
         let lost = disk.remove(*chance.pick(&segments)).and_then(|()| disk.sync_directory());
         lost.expect("the segment is there");
-        self.undo(disk);
+        self.put_disk(disk);
     }
 
     /// Sectors rot beneath a running log. What the mark beside it said by then has reached the disk: that it is
@@ -275,7 +298,10 @@ impl Storage {
     pub fn scrub(&mut self, piece_bytes: usize) -> Result<Option<(Scrubbed, u64)>, Trouble> {
         let is_idle = !self.under_way && !self.power.ills.is_full();
         let Some(wal) = self.wal.as_mut().filter(|_| is_idle) else { return Ok(None) };
-        let scrubbed = wal.scrub(piece_bytes);
+        let scrubbed = match self.skips_scrub {
+            true => Ok(Scrubbed { is_round: true, ..Scrubbed::default() }),
+            false => wal.scrub(piece_bytes),
+        };
         let bytes = wal.stats().bytes;
         let scrubbed = scrubbed.map_err(|error| self.trouble(&error))?;
         self.rounds += u64::from(scrubbed.is_round);
@@ -361,6 +387,15 @@ fn remembered(damaged: &Damaged) -> Remembered {
     left.unwrap_or_else(|| Remembered::Forgotten(Recovered::default()))
 }
 
+/// What a log says of its end and of what its member promised, if it says so.
+fn standing(remembered: Remembered) -> Option<(Index, HardState)> {
+    match remembered {
+        Remembered::Whole(log) => Some((last_of(&log), log.hard_state)),
+        Remembered::Damaged(log) => Some((log.last.index, log.hard_state)),
+        Remembered::Forgotten(_) => None,
+    }
+}
+
 /// What a log holds before its first gap.
 fn sound_part(salvage: &Salvage) -> Recovered {
     let Salvage { hard_state, base, entries, lost, .. } = salvage.clone();
@@ -391,7 +426,7 @@ fn spoil(bytes: &mut [u8], chance: &mut Chance) {
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::{HardState, NodeId, Term};
+    use quorate_raft::{NodeId, Term};
 
     use super::*;
 

@@ -258,6 +258,7 @@ fn storage_of(options: &Options, sabotage: Option<Sabotage>) -> Storage {
         Some(Sabotage::LyingDisk) => storage.lie(),
         Some(Sabotage::SyncErrorsHidden) => storage.hide_failures(),
         Some(Sabotage::DamageCutAway) => storage.cut_damage(),
+        Some(Sabotage::ScrubSkipped) => storage.skip_scrub(),
         _ => {}
     }
     storage

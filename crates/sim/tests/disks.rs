@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_sim::coverage::{Coverage, Fault};
+use quorate_sim::coverage::{Coverage, Fault, Stage};
 use quorate_sim::disk_faults::{DiskCounts, DiskFaults, Ending, Scrub};
 use quorate_sim::extremes::Extremes;
 use quorate_sim::run::{Failure, run_with};
@@ -74,6 +74,8 @@ fn calls_fail_and_processes_end_start_again_and_wait_for_room() {
     {
         assert!(coverage.total(fault) > 0, "no {}", fault.name());
     }
+    let of_start = coverage.count(Fault::ReadError, Stage::Down);
+    assert!(of_start > 5, "{of_start} starts met a segment that could not be read for now");
     let DiskCounts { ended, failed_starts, waited, .. } = counts;
     assert!(ended > 10 && failed_starts > 10 && waited > 5, "{counts:?}");
 }
@@ -122,4 +124,10 @@ fn a_log_that_is_cut_where_it_is_damaged_is_noticed() {
 fn a_member_that_begins_although_it_must_not_is_noticed() {
     let by = ["recovery", "term_and_vote"];
     is_found(Sabotage::RefusalIgnored, 60, Options::over_limit, &by);
+}
+
+#[test]
+fn a_log_that_is_said_to_be_verified_and_is_not_is_noticed() {
+    let options = |seed| with(seed, all_damage(Some(100)));
+    is_found(Sabotage::ScrubSkipped, 20, options, &["log"]);
 }

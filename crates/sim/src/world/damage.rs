@@ -51,7 +51,7 @@ impl World {
         let left = storage.look();
         if matches!(left, Ok(Remembered::Whole(_) | Remembered::Damaged(_))) {
             if !self.is_survivable(None) {
-                self.place(node).storage.undo(before);
+                self.place(node).storage.put_disk(before);
                 return Ok(());
             }
             self.note(Fault::LogDamage, node);
@@ -61,7 +61,7 @@ impl World {
             self.note(Fault::LogDamage, node);
             self.wipe(node)
         } else {
-            self.place(node).storage.undo(before);
+            self.place(node).storage.put_disk(before);
             Ok(())
         }
     }

@@ -44,6 +44,8 @@ enum Blow {
     Log,
     /// A file.
     File,
+    /// Sectors everywhere, and both copies of what the end of the log is, where that can be noticed.
+    LogAndMark,
 }
 
 /// How soon somebody looks again who found the log busy.
@@ -333,10 +335,10 @@ impl World {
         self.refuses(node, &trouble.what)
     }
 
-    /// A member does not begin with what is left, as long as nobody brings it more. Right, if it was hurt
-    /// beyond the limit.
+    /// A member does not begin with what is left, as long as nobody brings it more. Right, if a blow hit it:
+    /// all other damage was weighed.
     fn refuses(&mut self, node: NodeId, why: &str) -> Outcome {
-        if !self.is_over_limit() || !self.places[&node].damaged {
+        if !self.places[&node].struck {
             return Err(Violation::new("recovery", format!("{node} can't start: {why}")));
         }
         let now = self.now;
@@ -411,6 +413,7 @@ impl World {
                 (Some(Blow::Sectors), false),
                 (Some(Blow::Log), false),
                 (Some(Blow::File), false),
+                (Some(Blow::LogAndMark), false),
                 (Some(Blow::Sectors), true),
                 (Some(Blow::Log), true),
                 (None, true),
@@ -420,6 +423,10 @@ impl World {
                 Some(Blow::Sectors) => drop(storage.damage(&mut chance)),
                 Some(Blow::Log) => storage.devastate(over.sectors_per_mille, &mut chance),
                 Some(Blow::File) => storage.lose_file(&mut chance),
+                Some(Blow::LogAndMark) => {
+                    storage.devastate(over.sectors_per_mille, &mut chance);
+                    storage.lose_marks(&mut chance);
+                }
                 None => {}
             }
             if machine {
@@ -427,6 +434,7 @@ impl World {
             }
             let is_whole = matches!(storage.look(), Ok(Remembered::Whole(_)));
             if machine || !is_whole {
+                self.place(node).struck = true;
                 self.damaged(node, machine)?;
             }
             let down = self.rot.long_tailed(over.blows.lasts);
@@ -445,10 +453,25 @@ impl World {
         self.report.ending = self.is_over_limit().then_some(ending);
     }
 
-    /// Nobody goes on any more, or not everybody, after damage beyond the limit. Whoever answers still must
-    /// answer right.
+    /// Nobody goes on any more, or not everybody, after damage beyond the limit. There must be a cause for
+    /// that: members that refuse to begin, or can't heal or come back. Who has everything must run, and a
+    /// majority of such members has none and must have got writes through. Whoever answers still must answer
+    /// right.
+    ///
+    /// # Errors
+    /// If it has no cause, or somebody lies.
     pub(super) fn halt(&mut self) -> Outcome {
         let what = self.what_is_missing();
+        let whole: Vec<NodeId> =
+            self.ids().into_iter().filter(|id| self.places[id].is_whole()).collect();
+        let all_run = whole.iter().all(|id| self.places[id].process.is_some());
+        let is_majority = whole.len() > self.places.len() / 2;
+        let have_worked = whole.iter().all(|id| self.proven.contains(id));
+        let has_cause = whole.len() < self.places.len();
+        if !has_cause || !all_run || is_majority && !have_worked {
+            let what = format!("it came to a halt while {whole:?} have everything: {what}");
+            return Err(Violation::new("liveness", what));
+        }
         self.trace.line(self.now, || format!("it has come to a halt: {what}"));
         for (id, place) in &self.places {
             let Some(process) = place.process.as_ref().filter(|process| !process.is_healing())

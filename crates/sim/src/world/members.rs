@@ -19,6 +19,7 @@ use crate::oracle::RequestId;
 use crate::process::{Begin, GROUP, Outbox, Process};
 use crate::sabotage::Sabotage;
 use crate::settings::Settings;
+use crate::storage::Trouble;
 
 impl World {
     pub(super) fn start(&mut self, id: NodeId) -> Outcome {
@@ -89,7 +90,8 @@ impl World {
 
     /// A member takes part from now on, with this log.
     fn started(&mut self, id: NodeId, recovered: &Recovered, applied: EntryId) -> Outcome {
-        self.place(id).damaged = false;
+        let place = self.place(id);
+        (place.damaged, place.struck) = (false, false);
         self.trace.line(self.now, || {
             let (base, last) = (recovered.base, cluster::last(recovered));
             format!("{id} starts at {applied}, log {base} to {last}")
@@ -169,7 +171,7 @@ impl World {
         assert!(place.process.is_none(), "{id} runs on the disk that is to be lost");
         place.storage = storage;
         place.rejoining = !unsaid;
-        place.damaged = false;
+        (place.damaged, place.struck) = (false, false);
         place.hung = None;
         self.report.wipes += 1;
         self.trace.line(now, || format!("{id} loses its disk"));
@@ -468,15 +470,23 @@ impl World {
         self.invariants.observe(Fact::MachineDurable { node, last })
     }
 
+    /// A machine becomes durable by itself, if its disk takes it. One that has no room takes it when there is
+    /// some; one that fails ends the process, as the engine of production does.
     pub(super) fn flush_machine(&mut self, node: NodeId) -> Outcome {
         let again = self.chance.long_tailed(self.options.flush_every);
         self.schedule(again.max(Duration::from_millis(1)), Event::FlushMachine { node });
         let sabotage = self.sabotage;
         let place = self.place(node);
-        if place.paused.is_some() || place.hung.is_some() {
+        if place.paused.is_some() || place.hung.is_some() || place.storage.ills().is_full() {
             return Ok(());
         }
+        let is_broken = place.storage.ills().is_broken();
         let Some(process) = &mut place.process else { return Ok(()) };
+        if is_broken {
+            let what = "the disk fails at everything".to_owned();
+            let trouble = Trouble { what, is_of_disk: true };
+            return self.fails(node, "make its machine durable", &trouble);
+        }
         if sabotage == Some(Sabotage::MachineForgets) {
             let applied = process.applied().index;
             let feedback = Feedback::Progress { applied, durable: applied };

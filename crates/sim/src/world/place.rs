@@ -19,6 +19,8 @@ pub(super) struct Place {
     pub(super) rejoining: bool,
     /// Whether what is on the disk was damaged and is not healed.
     pub(super) damaged: bool,
+    /// Whether that was done beyond the limit of what can be survived.
+    pub(super) struck: bool,
     /// Whether a commit waits for room on the disk.
     pub(super) waits_for_room: bool,
     /// Counts the processes that ran here.
@@ -55,6 +57,7 @@ impl Place {
             process: None,
             rejoining: false,
             damaged: false,
+            struck: false,
             waits_for_room: false,
             processes: 0,
             settings,
