@@ -3,18 +3,21 @@
 //! The lease checks of [`quorate_check::lease`] judge by one observer's clock, which here is that of the
 //! world, and let the observer say how far the clocks of leaders may differ. A simulator knows that to
 //! the nanosecond, whatever its clocks do: it reads all of them when a lease is given its time and
-//! when it ends. What the fastest of them gained in between is how much earlier it may end, and not a
-//! nanosecond more. So clocks that jump by hours make no lease exempt.
+//! when it ends. What the clock that ended it gained in between is how much earlier it may end, and not
+//! a nanosecond more. That holds if the clock was not in charge from the beginning: who takes over gives
+//! the lease its whole time again, and no clock goes back. So clocks that jump by hours make no lease
+//! exempt, and none is excused by the clock of somebody else.
 //!
 //! That leases end at last is asked for when everything works: how late they may end is then a matter
 //! of the slowest clock, and of the last moment at which nobody, or somebody new, led.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_check::Violation;
 use quorate_check::lease::{LeaseHistory, Observation, Rules, Seen, violations};
 use quorate_mvcc::lease::{EXPIRY_RETRY, EXPIRY_SCAN};
-use quorate_raft::Time;
+use quorate_raft::{NodeId, Time};
 
 use crate::chance::Chance;
 use crate::clock::RIGHT_PPM;
@@ -72,38 +75,49 @@ pub struct LeaseCounts {
     pub renewed: u64,
     /// Commands to end one that were void, as another member led by then.
     pub fenced: u64,
+    /// Ends of leases that were looked at with all their keys, in what a member remembers.
+    pub together: u64,
 }
 
 impl LeaseCounts {
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
-        let Self { granted, expired, revoked, renewed, fenced } = other;
+        let Self { granted, expired, revoked, renewed, fenced, together } = other;
         self.granted += granted;
         self.expired += expired;
         self.revoked += revoked;
         self.renewed += renewed;
         self.fenced += fenced;
+        self.together += together;
     }
 }
 
-/// What the clocks of all members show at a moment, in the order of the members.
+/// What the clocks of all members show at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// In the world's own time.
     pub at: Duration,
     /// By each member's clock.
-    pub clocks: Vec<Time>,
+    pub clocks: BTreeMap<NodeId, Time>,
 }
 
 impl Moment {
-    /// How much more than the true time the fastest clock went through since then.
-    fn gain_since(&self, earlier: &Self) -> u64 {
+    /// How much more than the true time a member's clock went through since then, in nanoseconds.
+    fn gain_since(&self, earlier: &Self, whose: NodeId) -> u64 {
         let passed = nanoseconds(self.at - earlier.at);
-        let clocks = self.clocks.iter().zip(&earlier.clocks);
-        let gains = clocks.map(|(now, then)| (now.0 - then.0).saturating_sub(passed));
+        let gain = (self.clocks[&whose].0 - earlier.clocks[&whose].0).saturating_sub(passed);
         // A clock shows whole nanoseconds, and so do the two differences.
-        gains.max().unwrap_or(0) + 2
+        gain + 2
     }
+}
+
+/// Why a lease is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A client wished it.
+    Revoked,
+    /// It ran out by the clock of this member.
+    Expired(NodeId),
 }
 
 /// What the world vouches for, when everything works.
@@ -144,8 +158,8 @@ pub struct Record {
     history: LeaseHistory,
     /// When it was last given its time, as far as its client was told: then it was asked for.
     given: Moment,
-    /// When the command that ended it was committed.
-    ended: Option<Moment>,
+    /// When the command that ended it was committed, and why it was given.
+    ended: Option<(Moment, End)>,
 }
 
 impl Record {
@@ -172,13 +186,13 @@ impl Record {
         self.history.observations[observation].returned = Some(nanoseconds(now));
     }
 
-    /// It ended, by a command that was committed now: by its clock, or as a client wished.
-    pub fn end(&mut self, now: Moment, is_revoked: bool) {
-        if is_revoked {
+    /// It ended, by a command that was committed now.
+    pub fn end(&mut self, now: Moment, why: End) {
+        if why == End::Revoked {
             self.saw(&now, Some(now.at), Seen::Revoked);
         }
         self.saw(&now, Some(now.at), Seen::Gone);
-        self.ended = Some(now);
+        self.ended = Some((now, why));
     }
 
     /// Holds it against the checks.
@@ -193,7 +207,9 @@ impl Record {
         let rules = Rules {
             // One that was given its time after its end has no excuse.
             tolerance: match &self.ended {
-                Some(ended) if ended.at >= self.given.at => ended.gain_since(&self.given),
+                Some((ended, End::Expired(by))) if ended.at >= self.given.at => {
+                    ended.gain_since(&self.given, *by)
+                }
                 Some(_) | None => 0,
             },
             grace: calm.grace(self.history.ttl),
@@ -207,10 +223,15 @@ impl Record {
 mod tests {
     use super::*;
 
+    /// Two members; the clock of the first shows what a test says.
+    const FAST: NodeId = NodeId(1);
+    const RIGHT: NodeId = NodeId(2);
+
     fn moment(millis: u64, clock: u64) -> Moment {
         let origin = Time(5_000);
         let at = Duration::from_millis;
-        Moment { at: at(millis), clocks: vec![origin + at(clock), origin + at(millis)] }
+        let clocks = [(FAST, origin + at(clock)), (RIGHT, origin + at(millis))].into();
+        Moment { at: at(millis), clocks }
     }
 
     const fn calm(since: u64) -> Calm {
@@ -224,29 +245,31 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_may_end_as_early_as_a_clock_gained_and_no_earlier() {
-        let ends = |at, clock| {
+    fn a_lease_may_end_as_early_as_the_clock_gained_that_ends_it_and_no_earlier() {
+        let ends = |at, clock, by| {
             let mut record = Record::new(7, 2, moment(1_000, 1_000));
-            record.end(moment(at, clock), false);
+            record.end(moment(at, clock), End::Expired(by));
             record.judge(&calm(0))
         };
-        ends(3_000, 3_000).expect("two seconds are over");
-        ends(1_500, 3_000).expect("two seconds are over by somebody's clock");
-        let early = ends(1_500, 2_999).expect_err("they are over by nobody's");
+        ends(3_000, 3_000, FAST).expect("two seconds are over");
+        ends(1_500, 3_000, FAST).expect("two seconds are over by its clock");
+        let early = ends(1_500, 2_999, FAST).expect_err("they are over by nobody's");
+        assert_eq!(early.property, "lease_never_early");
+        let early = ends(1_500, 3_000, RIGHT).expect_err("they are over by another's clock");
         assert_eq!(early.property, "lease_never_early");
     }
 
     #[test]
     fn a_renewal_counts_from_when_it_was_asked_for() {
-        let ends = |is_revoked| {
+        let ends = |why| {
             let mut record = Record::new(7, 2, moment(1_000, 1_000));
             let asked = moment(2_000, 2_000);
             record.saw(&asked, Some(Duration::from_millis(2_100)), Seen::Renewed { ttl: 2 });
-            record.end(moment(3_500, 3_500), is_revoked);
+            record.end(moment(3_500, 3_500), why);
             record.judge(&calm(0))
         };
-        ends(false).expect_err("it was to live until 4");
-        ends(true).expect("a client wished it");
+        ends(End::Expired(RIGHT)).expect_err("it was to live until 4");
+        ends(End::Revoked).expect("a client wished it");
     }
 
     #[test]

@@ -122,22 +122,25 @@ impl Summary {
             .map(|(fault, stage)| Json::text(&format!("{} at {}", fault.name(), stage.name())));
         let Tally { writes, reads, failed, lost } = self.tally;
         let requests = [("writes", writes), ("reads", reads), ("failed", failed), ("lost", lost)];
-        let WatchCounts { streams, watches, resumed, compacted, events, progress } = self.watches;
+        let WatchCounts { streams, watches, resumed, cancelled, compacted, events, progress } =
+            self.watches;
         let watched = [
             ("streams", streams),
             ("watches", watches),
             ("resumed", resumed),
+            ("cancelled", cancelled),
             ("compacted", compacted),
             ("events", events),
             ("progress", progress),
         ];
-        let LeaseCounts { granted, expired, revoked, renewed, fenced } = self.leases;
+        let LeaseCounts { granted, expired, revoked, renewed, fenced, together } = self.leases;
         let leased = [
             ("granted", granted),
             ("expired", expired),
             ("revoked", revoked),
             ("renewed", renewed),
             ("fenced", fenced),
+            ("judged_together", together),
         ];
         let NetCounts { sent, lost, refused, repeated, replayed, clogs, held } = self.net;
         let messages = [

@@ -98,6 +98,8 @@ pub struct WatchCounts {
     pub watches: u64,
     /// How many of them went on with one that was lost.
     pub resumed: u64,
+    /// Wishes given up by their client, whose watch was ended and told so.
+    pub cancelled: u64,
     /// How many were cancelled because their history was gone.
     pub compacted: u64,
     /// Events judged.
@@ -109,10 +111,11 @@ pub struct WatchCounts {
 impl WatchCounts {
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
-        let Self { streams, watches, resumed, compacted, events, progress } = other;
+        let Self { streams, watches, resumed, cancelled, compacted, events, progress } = other;
         self.streams += streams;
         self.watches += watches;
         self.resumed += resumed;
+        self.cancelled += cancelled;
         self.compacted += compacted;
         self.events += events;
         self.progress += progress;
@@ -141,10 +144,8 @@ struct Open {
 /// A stream as both ends see it.
 #[derive(Debug)]
 pub struct Connection {
-    /// Where it ends, and which of the processes there.
+    /// Where it ends.
     pub node: NodeId,
-    /// See `node`.
-    pub process: u64,
     /// The member's end.
     pub stream: WatchStream,
     /// Responses on their way, in their order.
@@ -226,20 +227,12 @@ impl WatchClient {
 
     /// Opens a stream at a member, with all wishes on it. `skips` makes the member begin each resumed
     /// watch one revision late.
-    pub fn connect(
-        &mut self,
-        node: NodeId,
-        process: u64,
-        limits: WatchLimits,
-        revision: i64,
-        skips: bool,
-    ) {
+    pub fn connect(&mut self, node: NodeId, limits: WatchLimits, revision: i64, skips: bool) {
         assert!(self.connection.is_none(), "a client has one stream");
         self.connections += 1;
         self.counts.streams += 1;
         self.connection = Some(Connection {
             node,
-            process,
             stream: WatchStream::new(limits),
             under_way: VecDeque::new(),
             publications: 0,
@@ -310,6 +303,7 @@ impl WatchClient {
                 None => {}
                 Some(Cancel::Asked) => {
                     open.is_over = true;
+                    counts.cancelled += 1;
                     wish.next = i64::MAX;
                     continue;
                 }
@@ -429,7 +423,7 @@ mod tests {
             WatchCreateRequest { key, range_end, fragment: true, ..WatchCreateRequest::default() };
         let wishes = vec![Wish { request, next, was_created: false }];
         let mut client = WatchClient { wishes, ..WatchClient::default() };
-        client.connect(NodeId(1), 1, LIMITS, 1, false);
+        client.connect(NodeId(1), LIMITS, 1, false);
         client.receive(1, -1).expect("the answer to the wish");
         client
     }
@@ -450,7 +444,7 @@ mod tests {
         hears(&mut client, [WatchResponse { revision: 7, ..WatchResponse::default() }]);
         assert_eq!(client.wishes[0].next, 8, "nothing happened up to 7");
         client.disconnect();
-        client.connect(NodeId(2), 1, LIMITS, 9, false);
+        client.connect(NodeId(2), LIMITS, 9, false);
         let resumed = &client.connection.as_ref().unwrap().open[0].watch;
         assert_eq!(resumed.request.start_revision, 8);
         assert_eq!(client.counts.resumed, 1);

@@ -503,7 +503,7 @@ impl World {
             }
             Event::LeaseAsk { node, question, attempt } => self.lease_ask(node, question, attempt),
             Event::LeaseAsked { node, question, attempt } => {
-                self.lease_asked(node, question, attempt);
+                self.lease_asked(node, question, attempt)?;
             }
             Event::LeaseAnswered { question, attempt, answer, .. } => {
                 self.lease_answered(question, attempt, answer)?;

@@ -121,3 +121,17 @@ fn a_renewal_that_a_leader_forgets() {
 fn leases_that_never_end() {
     is_found(Sabotage::LeaseNeverEnds, 40, &["lease_expiry", "liveness"]);
 }
+
+/// Only somebody who has been deposed and does not know gives a wrong answer, and only for as long as that
+/// takes: seeds whose leases are kept alive often.
+#[test]
+fn answers_about_leases_that_nobody_confirmed() {
+    let renews = |seed: &u64| {
+        Options::of_seed(*seed).leases.is_some_and(|leases| leases.renewals_per_mille >= 400)
+    };
+    let sabotage = Some(Sabotage::LeaseUnconfirmed);
+    let mut runs = (0..2_000).filter(renews).map(|seed| run(seed, sabotage, Trace::off()));
+    let failure = runs.find_map(Result::err).expect("somebody relied on it");
+    let by = ["lease_never_early", "lease_expiry", "linearizability"];
+    assert!(by.iter().any(|by| failure.what.starts_with(by)), "{}", failure.what);
+}

@@ -12,7 +12,6 @@ use quorate_check::lease::Seen;
 use quorate_mvcc::lease::LeaseAnswer;
 use quorate_raft::NodeId;
 
-use super::leases::Purpose;
 use super::{Event, Outcome, Phase, World};
 use crate::leases::{Leases, Moment};
 use crate::model::Request;
@@ -235,14 +234,15 @@ impl World {
     }
 
     /// A question comes to who leads, or did.
-    pub(super) fn lease_asked(&mut self, node: NodeId, number: u64, attempt: u64) {
+    pub(super) fn lease_asked(&mut self, node: NodeId, number: u64, attempt: u64) -> Outcome {
         if self.question(number, attempt).is_none() {
-            return;
+            return Ok(());
         }
         if self.places[&node].process.is_none() {
-            return self.ask_again(number);
+            self.ask_again(number);
+            return Ok(());
         }
-        self.lease_barrier(node, Purpose::Answer(number));
+        self.lease_confirm(node, number)
     }
 
     /// The barrier before an answer has passed, or has failed.

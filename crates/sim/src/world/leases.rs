@@ -19,7 +19,7 @@ use super::lease_clients::{LeaseClient, Question};
 use super::{Event, Outcome, Phase, World};
 use crate::chance::Chance;
 use crate::clock::RIGHT_PPM;
-use crate::leases::{Calm, LeaseCounts, Leases, Moment, Record};
+use crate::leases::{Calm, End, LeaseCounts, Leases, Moment, Record};
 use crate::model::Request;
 use crate::oracle::RequestId;
 use crate::process::GROUP;
@@ -37,6 +37,8 @@ pub(super) struct Leasing {
     barriers: BTreeMap<RequestId, (NodeId, Purpose)>,
     /// Commands to end a lease, and who proposed them.
     expiring: BTreeMap<RequestId, NodeId>,
+    /// Whose clock ended leases in a term: a term has one leader.
+    enders: BTreeMap<u64, NodeId>,
     /// Questions of members to whoever leads, by number.
     pub(super) questions: BTreeMap<u64, Question>,
     pub(super) records: BTreeMap<i64, Record>,
@@ -57,6 +59,7 @@ impl Leasing {
             keepers: BTreeMap::new(),
             barriers: BTreeMap::new(),
             expiring: BTreeMap::new(),
+            enders: BTreeMap::new(),
             questions: BTreeMap::new(),
             records: BTreeMap::new(),
             numbers: 0,
@@ -113,7 +116,7 @@ impl World {
     }
 
     pub(super) fn moment(&self) -> Moment {
-        let clocks = self.places.values().map(|place| place.clock.read(self.now));
+        let clocks = self.places.iter().map(|(id, place)| (*id, place.clock.read(self.now)));
         Moment { at: self.now, clocks: clocks.collect() }
     }
 
@@ -175,8 +178,17 @@ impl World {
         }
     }
 
+    /// Before a member answers a question about a lease, it has to know that it leads: a barrier tells.
+    pub(super) fn lease_confirm(&mut self, node: NodeId, question: u64) -> Outcome {
+        if self.sabotage == Some(Sabotage::LeaseUnconfirmed) {
+            return self.lease_answer(node, question, true);
+        }
+        self.lease_barrier(node, Purpose::Answer(question));
+        Ok(())
+    }
+
     /// Asks for a barrier at a member.
-    pub(super) fn lease_barrier(&mut self, node: NodeId, purpose: Purpose) {
+    fn lease_barrier(&mut self, node: NodeId, purpose: Purpose) {
         let waiter = RequestId(BARRIERS + self.leasing.number());
         self.leasing.barriers.insert(waiter, (node, purpose));
         self.post(node, Input::Read { group: GROUP, waiter });
@@ -226,6 +238,7 @@ impl World {
             let Command::LeaseExpire { id, term } = command else {
                 unreachable!("{command:?} ends no lease");
             };
+            self.leasing.enders.insert(term, node);
             let request = self.ask(node, Request::Expire { id, term });
             self.leasing.expiring.insert(request, node);
         }
@@ -241,17 +254,18 @@ impl World {
     }
 
     /// A member's machine may have committed something.
-    pub(super) fn leases_published(&mut self, node: NodeId) {
+    pub(super) fn leases_published(&mut self, node: NodeId) -> Outcome {
         if !self.has_leases() {
-            return;
+            return Ok(());
         }
         let process = self.places[&node].process.as_ref().expect("its machine is at work");
         let (changes, local) = (process.reading().take_lease_changes(), self.local(node));
         let keeping = self.keeping(node);
         keeping.keeper.note(local, changes);
         for question in std::mem::take(&mut keeping.waiting) {
-            self.lease_barrier(node, Purpose::Answer(question));
+            self.lease_confirm(node, question)?;
         }
+        Ok(())
     }
 
     /// A member has crashed: its clocks are gone, and so is all that it was asked.
@@ -276,7 +290,7 @@ impl World {
         let (request, result) = (request.clone(), outcome.result.clone());
         let moment = self.moment();
         let counts = &mut self.leasing.counts;
-        let (id, is_revoked) = match (request, result) {
+        let (id, why) = match (request, result) {
             (Request::Grant { id, ttl }, Ok(_)) => {
                 counts.granted += 1;
                 self.leasing.records.insert(id, Record::new(id, ttl, moment));
@@ -284,11 +298,11 @@ impl World {
             }
             (Request::Revoke { id }, Ok(_)) => {
                 counts.revoked += 1;
-                (id, true)
+                (id, End::Revoked)
             }
-            (Request::Expire { id, .. }, Ok(Response::LeaseExpire { revoked: true })) => {
+            (Request::Expire { id, term }, Ok(Response::LeaseExpire { revoked: true })) => {
                 counts.expired += 1;
-                (id, false)
+                (id, End::Expired(self.leasing.enders[&term]))
             }
             (Request::Expire { id, .. }, _) => {
                 let is_there = self.oracle.model().leases().contains_key(&id);
@@ -298,7 +312,7 @@ impl World {
             _ => return Ok(()),
         };
         let record = self.leasing.records.get_mut(&id).expect("it was granted");
-        record.end(moment, is_revoked);
+        record.end(moment, why);
         self.judge_lease(id)
     }
 
@@ -337,18 +351,21 @@ impl World {
     ///
     /// # Errors
     /// The first lease that did not take its keys along.
-    pub(super) fn judge_leases_together(&self) -> Outcome {
+    pub(super) fn judge_leases_together(&mut self) -> Outcome {
         if !self.has_leases() || self.phase != Phase::Quiet {
             return Ok(());
         }
         let model = self.oracle.model();
+        let is_end = |revision| model.is_end_of_lease(revision);
         for place in self.places.values() {
             // Beyond the limits of what can be survived, some are down for good.
             let Some(process) = &place.process else { continue };
             let Some(history) = process.reading().whole_history() else { continue };
             let events = history.iter().flat_map(|revision| revision.events.iter().cloned());
             let changes = Changes::new(events)?;
-            check_together(&changes, |revision| !model.is_end_of_lease(revision))?;
+            check_together(&changes, |revision| !is_end(revision))?;
+            let ends = (2..=changes.last()).filter(|revision| is_end(*revision));
+            self.leasing.counts.together += ends.count() as u64;
         }
         Ok(())
     }

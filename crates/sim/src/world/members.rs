@@ -420,7 +420,7 @@ impl World {
         self.machine_moved(node)?;
         self.wake_watchers(node);
         if was_applied != applied {
-            self.leases_published(node);
+            self.leases_published(node)?;
         }
         for (request, (id, outcome)) in job.outcomes {
             self.trace.line(now, || format!("{node} answers {request:?} at {id}"));

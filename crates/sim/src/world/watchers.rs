@@ -133,14 +133,13 @@ impl World {
         if self.places[&node].paused.is_some() {
             return;
         }
-        let process = self.places[&node].processes;
         let revision = self.serving(node).reading().published_revision();
         let Watching { chance, clients } = &mut self.watching;
         let watcher = &mut clients[client];
         if watcher.wishes() == 0 {
             watcher.wish(chance, keys, newest);
         }
-        watcher.connect(node, process, limits, revision, skips);
+        watcher.connect(node, limits, revision, skips);
         let wishes = watcher.wishes();
         self.trace.line(now, || {
             format!("watcher {client} begins {wishes} watches at {node}, which is at {revision}")
