@@ -22,8 +22,9 @@ pub struct Failure {
     pub at: Duration,
     /// The property violated, and how; or what the code said when it panicked.
     pub what: String,
-    /// The command that runs it again.
-    pub replay: String,
+    /// The command that runs it again, if there is one: the options may be those of a test alone, and no
+    /// command commits a sabotage.
+    pub replay: Option<String>,
 }
 
 impl fmt::Display for Failure {
@@ -31,7 +32,10 @@ impl fmt::Display for Failure {
         let Self { seed, options, at, what, replay } = self;
         writeln!(f, "seed {seed} fails after {:.6} s: {what}", at.as_secs_f64())?;
         writeln!(f, "{options}")?;
-        write!(f, "replay: cargo run --release -p quorate-sim -- {replay}")
+        match replay {
+            Some(replay) => write!(f, "replay: cargo run --release -p quorate-sim -- {replay}"),
+            None => write!(f, "replay: by whoever chose these options; no command draws them"),
+        }
     }
 }
 
@@ -67,10 +71,11 @@ pub fn run_with(
         }
     };
     let replay = match &options {
-        plain if *plain == Options::plain(seed) => format!("{seed} --plain"),
-        usual if *usual == Options::of_seed(seed) => seed.to_string(),
-        over if *over == Options::over_limit(seed) => format!("{seed} --over-limit"),
-        _ => seed.to_string(),
+        _ if sabotage.is_some() => None,
+        usual if *usual == Options::of_seed(seed) => Some(seed.to_string()),
+        plain if *plain == Options::plain(seed) => Some(format!("{seed} --plain")),
+        over if *over == Options::over_limit(seed) => Some(format!("{seed} --over-limit")),
+        _ => None,
     };
     Err(Box::new(Failure { seed, options, at: world.now(), what, replay }))
 }
@@ -85,7 +90,7 @@ pub fn run_graph(members: u64, graph: Graph, trace: Trace) -> Result<Report, Box
     options.extremes.partial = Some(Partial::Exact(graph));
     let number = graph.number();
     run_with(number, options, None, trace).map_err(|mut failure| {
-        failure.replay = format!("graphs --nodes {members} --only {number}");
+        failure.replay = Some(format!("graphs --nodes {members} --only {number}"));
         failure
     })
 }

@@ -1,6 +1,7 @@
 //! A seed is one run for ever, and the seeds that found bugs find none any more.
 
 use std::cell::RefCell;
+use std::process::Command;
 use std::rc::Rc;
 
 use quorate_sim::coverage::{Coverage, Fault};
@@ -9,14 +10,14 @@ use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
 
 /// Everything that a run prints.
-fn trace_of(seed: u64) -> String {
+fn trace_of(seed: u64, options: Options) -> String {
     let lines = Rc::new(RefCell::new(String::new()));
     let sink = Rc::clone(&lines);
     let trace = Trace::to(move |line| {
         sink.borrow_mut().push_str(line);
         sink.borrow_mut().push('\n');
     });
-    let result = run(seed, None, trace);
+    let result = run_with(seed, options, None, trace);
     let end = format!("{result:?}");
     let lines = lines.borrow();
     format!("{lines}{end}")
@@ -25,11 +26,55 @@ fn trace_of(seed: u64) -> String {
 #[test]
 fn a_seed_replays_to_the_byte() {
     for seed in [3, 6, 10] {
-        let (first, second) = (trace_of(seed), trace_of(seed));
-        assert!(first.lines().count() > 100, "seed {seed} is no run worth comparing");
-        assert!(first == second, "seed {seed} went two ways");
+        goes_one_way(seed, Options::of_seed);
     }
-    assert_ne!(trace_of(3), trace_of(6));
+    assert_ne!(trace_of(3, Options::of_seed(3)), trace_of(6, Options::of_seed(6)));
+}
+
+#[track_caller]
+fn goes_one_way(seed: u64, options: fn(u64) -> Options) {
+    let (first, second) = (trace_of(seed, options(seed)), trace_of(seed, options(seed)));
+    assert!(first.lines().count() > 100, "seed {seed} is no run worth comparing");
+    assert!(first == second, "seed {seed} went two ways");
+}
+
+/// The first seeds whose options are of some kind.
+fn seeds(count: usize, is_meant: fn(&Options) -> bool) -> Vec<u64> {
+    (0..).filter(|seed| is_meant(&Options::of_seed(*seed))).take(count).collect()
+}
+
+fn has_failing_disks(options: &Options) -> bool {
+    let faults = &options.extremes.disk_faults;
+    faults.errors.is_some() && faults.rot.is_some() && faults.scrub.is_some()
+}
+
+#[test]
+fn so_does_one_whose_disks_fail_one_with_leases_and_one_that_is_over_the_limit() {
+    seeds(2, has_failing_disks).into_iter().for_each(|seed| goes_one_way(seed, Options::of_seed));
+    let with_leases = seeds(2, |options| options.leases.is_some());
+    with_leases.into_iter().for_each(|seed| goes_one_way(seed, Options::of_seed));
+    [1, 4].into_iter().for_each(|seed| goes_one_way(seed, Options::over_limit));
+}
+
+/// What the command prints for a seed, in a process of its own: one with other addresses, other sources of
+/// chance and another order of whatever has none.
+fn printed(seed: u64, flags: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-sim"));
+    let output = command.arg(seed.to_string()).args(flags).output().expect("it is built");
+    assert!(output.status.success(), "seed {seed} {flags:?} fails");
+    assert!(output.stdout.len() > 10_000, "seed {seed} is no run worth comparing");
+    output.stdout
+}
+
+#[test]
+fn two_processes_print_the_same_to_the_byte() {
+    let with_leases = |options: &Options| options.leases.is_some();
+    for seed in [seeds(1, has_failing_disks), seeds(1, with_leases)].concat() {
+        assert!(printed(seed, &[]) == printed(seed, &[]), "seed {seed} went two ways");
+    }
+    let over = &["--over-limit"][..];
+    assert!(printed(2, over) == printed(2, over), "seed 2 went two ways over the limit");
+    assert_ne!(printed(2, over), printed(2, &[]), "it is another run");
 }
 
 #[test]
@@ -75,11 +120,13 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     assert!(total(|r| r.rejoined) > 5, "members that came back from that");
     assert!(total(|r| r.watches.events) > 1_000, "events that watchers were told of");
     assert!(total(|r| r.watches.resumed) > 100, "watches that went on elsewhere");
+    assert!(total(|r| r.watches.cancelled) > 20, "watches that were given up");
     assert!(total(|r| r.watches.compacted) > 5, "watches whose history was gone");
     assert!(total(|r| r.watches.progress) > 100, "reports of progress");
     assert!(total(|r| r.leases.granted) > 20, "leases");
     assert!(total(|r| r.leases.expired) > 20, "leases that ran out");
     assert!(total(|r| r.leases.renewed) > 20, "leases that were kept alive");
+    assert!(total(|r| r.leases.together) > 4, "ends of leases judged with their keys");
     let mut coverage = Coverage::default();
     reports.iter().for_each(|report| coverage.add(&report.coverage));
     // These are the matter of fewer seeds; `disks.rs` has them.
