@@ -3,34 +3,58 @@
 //!
 //! A process that is killed loses nothing that it has written, since the kernel still has it. So the
 //! members' data lie on a disk that this process makes itself (`disk.rs`), and which forgets what was
-//! not synced: whole, in part, or sector by sector, as POSIX lets it. It needs the right to mount (FUSE).
-//! `--json FILE` writes what was done.
+//! not synced: sector by sector in a file, and in each directory all names or none, as POSIX lets it. It
+//! needs the right to mount (FUSE). Power goes under load, right after names were changed, and while
+//! members start.
+//!
+//! A check of this kind passes easily where nothing is ever lost. So what the cuts undid is counted and
+//! must not be nothing; and on a disk that says that it has synced and has not, the same writes must be
+//! found lost: the *control*.
+//!
+//! `POWER_CUT_SECONDS` says for how long the power is cut, for a cluster of one and for one of three;
+//! `POWER_CUT_SEED` what chance does. `--json FILE` writes what was done and found.
 
 mod disk;
 mod image;
+mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, io};
+use std::{env, io};
 
-use disk::Disk;
-use image::NamesAfter;
-use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
-use crate::checks::capsule;
 use crate::checks::cluster::{Cluster, Home, Program};
-use crate::checks::crash::{self, Acknowledged};
+use crate::checks::crash::{self, Acknowledged, Findings};
 use crate::checks::dice::Dice;
-use crate::checks::options;
+use crate::checks::{capsule, options, verdict};
+use disk::Disk;
+use report::Report;
 
 const WRITERS: usize = 8;
 
 /// So large that a store makes files of its own while the check runs.
 const VALUE_BYTES: u64 = 8 << 10;
 
-/// Runs the check with one and with three members; `POWER_CUT_SECONDS` says for how long each, and
-/// `POWER_CUT_SEED` what chance does.
+/// So long somebody waits for names to be changed; then the power is cut without.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// So much longer the power is cut if chance has kept everything until then.
+const EXTRA: Duration = Duration::from_secs(60);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// So often the control is tried. A lie need not be noticed at once: chance may keep all that was not
+/// synced, and a member may refuse to start with what is left.
+const CONTROLS_MAX: u64 = 20;
+
+/// So long a member may take to come back in the control.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the check with one and with three members, and the control.
 pub(crate) fn run() -> io::Result<()> {
     let length = Duration::from_secs(options::number("POWER_CUT_SECONDS", 60)?);
     let json = options::report_file("power-cut")?;
@@ -42,89 +66,177 @@ pub(crate) fn run() -> io::Result<()> {
     }
     let runtime = tokio::runtime::Runtime::new()?;
     let seed = options::seed("POWER_CUT_SEED")?;
-    let mut total = Done::default();
+    let mut report = Report::new(program.name(), seed);
     for members in [1, 3] {
-        let mut dice = Dice::new(seed, members as u64);
-        let run = cut_again_and_again(program.clone(), members, length, &mut dice);
-        let done = runtime.block_on(run)?;
-        println!(
-            "power-cut: {members} members, {} cuts of all at once, {} syncs: all {} acknowledged \
-             writes are there, one hash on all members",
-            done.cuts, done.syncs, done.acknowledged,
-        );
-        total.add(&done);
+        let dice = Dice::new(seed, members as u64);
+        let run = cut_again_and_again(&program, members, length, dice, &mut report);
+        if let Err(error) = runtime.block_on(run) {
+            report.violations.push(format!("{members} members: {error}"));
+        }
     }
-    if let Some(path) = json {
-        let report = json!({
-            "acknowledged_writes": total.acknowledged,
-            "acknowledged_writes_lost": 0,
-            "power_cuts": total.cuts,
-            "syncs": total.syncs,
-        });
-        fs::write(path, format!("{report:#}\n"))?;
+    match runtime.block_on(control(&program, Dice::new(seed, 0))) {
+        Ok(found) => report.control = found,
+        Err(error) => report.violations.push(format!("the control: {error}")),
     }
-    Ok(())
+    report.violations.extend(report.missing());
+    println!("{}", report.summary());
+    verdict::conclude(json.as_deref(), report.json(), &report.violations)
 }
 
-/// What was done, and was right.
-#[derive(Default)]
-struct Done {
-    cuts: u64,
-    syncs: u64,
-    acknowledged: u64,
+/// Members on a disk whose power can be cut, and clients that write.
+struct Scene {
+    // The processes end before what they live on.
+    cluster: Cluster,
+    disk: Disk,
+    acknowledged: Acknowledged,
+    over: Arc<AtomicBool>,
+    writers: Vec<JoinHandle<()>>,
 }
 
-impl Done {
-    fn add(&mut self, other: &Self) {
-        self.cuts += other.cuts;
-        self.syncs += other.syncs;
-        self.acknowledged += other.acknowledged;
+impl Scene {
+    /// Members that serve.
+    async fn set(program: &Program, members: usize) -> io::Result<Self> {
+        let disk = Disk::mount()?;
+        let home = Home { disk: Some(disk.path().to_owned()), ..Home::default() };
+        let (homes, flags) = (vec![home; members], ["--log-level", "warn"]);
+        let cluster = Cluster::start_at(&env::temp_dir(), program.clone(), &homes, &flags)?;
+        crash::wait_for_leader(&cluster).await?;
+        let (acknowledged, over) = Default::default();
+        Ok(Self { cluster, disk, acknowledged, over, writers: Vec::new() })
+    }
+
+    /// Clients begin to write.
+    fn load(&mut self, dice: &mut Dice) {
+        for number in 0..WRITERS {
+            let clients = crash::clients(&self.cluster, Duration::from_millis(1500));
+            let bytes = 1 + dice.roll(VALUE_BYTES) as usize;
+            let (acknowledged, over) = (self.acknowledged.clone(), self.over.clone());
+            let writer = crash::write(number, clients, bytes, acknowledged, over);
+            self.writers.push(tokio::spawn(writer));
+        }
+    }
+
+    /// The power goes after a while; no member may have ended until then.
+    async fn lose_power_after(&mut self, time: Duration, dice: &mut Dice) -> io::Result<()> {
+        sleep(time).await;
+        self.cluster.demand_alive()?;
+        self.power_off(dice)
+    }
+
+    /// The power goes as soon as so many names were changed.
+    async fn lose_power_after_names(&mut self, names: u64, dice: &mut Dice) -> io::Result<()> {
+        self.disk.cut_after_names(names, dice.split());
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let all_live = self.cluster.demand_alive();
+            // Without power they may end.
+            if !self.disk.has_power() {
+                break;
+            }
+            all_live?;
+            sleep(LOOK).await;
+        }
+        self.power_off(dice)
+    }
+
+    fn power_off(&mut self, dice: &mut Dice) -> io::Result<()> {
+        self.disk.cut(dice);
+        (0..self.cluster.len()).try_for_each(|member| self.cluster.kill(member))
+    }
+
+    /// Power is there again, and members start.
+    fn power_on(&mut self) -> io::Result<()> {
+        self.disk.power_on();
+        (0..self.cluster.len()).try_for_each(|member| self.cluster.restart(member))
+    }
+
+    /// Ends the load, and compares what is there with what was acknowledged.
+    async fn judge(&mut self) -> io::Result<(Findings, usize)> {
+        self.over.store(true, Ordering::Relaxed);
+        for writer in self.writers.drain(..) {
+            writer.await.map_err(io::Error::other)?;
+        }
+        let acknowledged = self.acknowledged.lock().expect("no writer panicked").clone();
+        Ok((crash::examine(&self.cluster, &acknowledged).await?, acknowledged.len()))
     }
 }
 
 async fn cut_again_and_again(
-    program: Program,
+    program: &Program,
     members: usize,
     length: Duration,
+    mut dice: Dice,
+    report: &mut Report,
+) -> io::Result<()> {
+    let mut scene = Scene::set(program, members).await?;
+    scene.load(&mut dice);
+    let ended = cut_for(&mut scene, length, &mut dice, report).await;
+    let done = scene.disk.done();
+    report.syncs += done.syncs;
+    report.undone.sectors += done.undone.sectors;
+    report.undone.names += done.undone.names;
+    ended?;
+    let (findings, acknowledged) = scene.judge().await?;
+    report.judged(members, acknowledged, &findings);
+    scene.cluster.demand_alive()?;
+    scene.cluster.demand_no_panic()
+}
+
+/// Cuts the power for so long, and until something of each kind was undone. All members serve at the end.
+async fn cut_for(
+    scene: &mut Scene,
+    length: Duration,
     dice: &mut Dice,
-) -> io::Result<Done> {
-    let disk = Disk::mount()?;
-    let home = Home { disk: Some(disk.path().to_owned()), ..Home::default() };
-    let homes = vec![home; members];
-    let flags = ["--log-level", "warn"];
-    let mut cluster = Cluster::start_at(&env::temp_dir(), program, &homes, &flags)?;
-    crash::wait_for_leader(&cluster).await?;
-    let acknowledged = Acknowledged::default();
-    let over = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|number| {
-            let clients = crash::clients(&cluster, Duration::from_millis(1500));
-            let bytes = 1 + dice.roll(VALUE_BYTES) as usize;
-            tokio::spawn(crash::write(number, clients, bytes, acknowledged.clone(), over.clone()))
-        })
-        .collect();
-    let end = Instant::now() + length;
-    let mut cuts = 0;
-    while Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(200 + dice.roll(3_000))).await;
-        cluster.demand_alive()?;
-        let names = if dice.roll(2) == 0 { NamesAfter::Undone } else { NamesAfter::There };
-        disk.cut(names, dice);
-        for member in 0..cluster.len() {
-            cluster.kill(member)?;
+    report: &mut Report,
+) -> io::Result<()> {
+    let start = Instant::now();
+    let is_over = |scene: &Scene| {
+        let undone = scene.disk.done().undone;
+        let time = if undone.sectors > 0 && undone.names > 0 { length } else { length + EXTRA };
+        start.elapsed() > time
+    };
+    while !is_over(scene) {
+        sleep(Duration::from_millis(200 + dice.roll(2_000))).await;
+        if dice.roll(2) == 0 {
+            scene.lose_power_after_names(1 + dice.roll(4), dice).await?;
+        } else {
+            scene.lose_power_after(Duration::from_millis(dice.roll(1_000)), dice).await?;
         }
-        disk.power_on();
-        for member in 0..cluster.len() {
-            cluster.restart(member)?;
+        report.cuts += 1;
+        scene.power_on()?;
+        // As in most places, power that has just come back may go again.
+        while dice.roll(2) == 0 {
+            if dice.roll(2) == 0 {
+                scene.lose_power_after_names(1 + dice.roll(8), dice).await?;
+            } else {
+                scene.lose_power_after(Duration::from_millis(dice.roll(200)), dice).await?;
+            }
+            report.cuts += 1;
+            report.cuts_in_start_up += 1;
+            scene.power_on()?;
         }
-        crash::wait_for_leader(&cluster).await?;
-        cuts += 1;
+        crash::wait_for_leader(&scene.cluster).await?;
     }
-    over.store(true, Ordering::Relaxed);
-    for writer in writers {
-        writer.await.map_err(io::Error::other)?;
+    Ok(())
+}
+
+/// Writes to a disk that ignores syncs, and cuts its power: acknowledged writes must be found lost. Returns
+/// what was found, if anything was.
+async fn control(program: &Program, mut dice: Dice) -> io::Result<Option<String>> {
+    for _ in 0..CONTROLS_MAX {
+        let mut scene = Scene::set(program, 1).await?;
+        scene.disk.lie();
+        scene.load(&mut dice);
+        scene.lose_power_after(Duration::from_millis(500), &mut dice).await?;
+        scene.power_on()?;
+        let judged = timeout(CONTROL_PATIENCE, async {
+            crash::wait_for_leader(&scene.cluster).await?;
+            scene.judge().await
+        });
+        // Who does not start with what is left has noticed, but this check has not.
+        if let Ok(Ok((Findings { lost: 1.., violations, .. }, _))) = judged.await {
+            return Ok(violations.into_iter().next());
+        }
     }
-    let acknowledged = acknowledged.lock().expect("no writer panicked").clone();
-    crash::verify(&cluster, &acknowledged).await?;
-    Ok(Done { cuts, syncs: disk.syncs(), acknowledged: acknowledged.len() as u64 })
+    Ok(None)
 }

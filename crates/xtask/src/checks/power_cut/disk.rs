@@ -17,7 +17,7 @@ use fuser::{
     ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use super::image::{About, Failure, Image, NamesAfter, Number};
+use super::image::{About, Failure, Image, Number, Undone};
 use crate::checks::cluster::temporary_folder;
 use crate::checks::dice::Dice;
 
@@ -36,15 +36,27 @@ pub(crate) struct Disk {
     session: Option<BackgroundSession>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     image: Image,
     /// Without power, nothing is read or written.
-    has_power: bool,
+    power_is_cut: bool,
+    /// Once so many names were changed, the power is cut, and these dice say what becomes of everything.
+    to_be_cut: Option<(u64, Dice)>,
+    /// Whether it says that it has synced, and has not.
+    lies: bool,
     /// How often each file is open.
     open: BTreeMap<Number, usize>,
+    done: Done,
+}
+
+/// What was done with a disk, and to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
     /// How many syncs of files and directories there were.
-    syncs: u64,
+    pub(crate) syncs: u64,
+    /// What the cuts took back, all together.
+    pub(crate) undone: Undone,
 }
 
 impl Disk {
@@ -54,8 +66,7 @@ impl Disk {
     /// If this process may not mount it.
     pub(crate) fn mount() -> io::Result<Self> {
         let path = temporary_folder(&env::temp_dir())?;
-        let state = State { image: Image::new(), has_power: true, open: BTreeMap::new(), syncs: 0 };
-        let state = Arc::new(Mutex::new(state));
+        let state = Arc::new(Mutex::new(State::default()));
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("quorate-power-cut".into())];
         match fuser::spawn_mount(Files(state.clone()), &path, &config) {
@@ -74,21 +85,62 @@ impl Disk {
         &self.path
     }
 
-    /// How many syncs there were.
-    pub(crate) fn syncs(&self) -> u64 {
-        lock(&self.state).syncs
+    /// What was done until now.
+    pub(crate) fn done(&self) -> Done {
+        lock(&self.state).done
+    }
+
+    /// From now on it says that it has synced, and has not.
+    pub(crate) fn lie(&self) {
+        lock(&self.state).lies = true;
     }
 
     /// Cuts the power, at one moment for all that is on the disk. Whoever uses it gets errors from now on.
-    pub(crate) fn cut(&self, names: NamesAfter, dice: &mut Dice) {
-        let mut state = lock(&self.state);
-        state.has_power = false;
-        state.image.cut(names, dice);
+    /// If that has happened already, nothing does.
+    pub(crate) fn cut(&self, dice: &mut Dice) {
+        lock(&self.state).cut(dice);
+    }
+
+    /// Cuts the power right after so many names were changed from now on: not yet durable, as nobody can
+    /// have synced their directory in between.
+    pub(crate) fn cut_after_names(&self, names: u64, dice: Dice) {
+        lock(&self.state).to_be_cut = Some((names, dice));
+    }
+
+    /// Whether there is power.
+    pub(crate) fn has_power(&self) -> bool {
+        !lock(&self.state).power_is_cut
     }
 
     /// Power is there again. Whoever used the disk before has to be gone.
     pub(crate) fn power_on(&self) {
-        lock(&self.state).has_power = true;
+        lock(&self.state).power_is_cut = false;
+    }
+}
+
+impl State {
+    fn cut(&mut self, dice: &mut Dice) {
+        self.to_be_cut = None;
+        if !self.power_is_cut {
+            self.power_is_cut = true;
+            let undone = self.image.cut(dice);
+            self.done.undone.sectors += undone.sectors;
+            self.done.undone.names += undone.names;
+        }
+    }
+
+    /// Somebody opened a file.
+    fn opened(&mut self, number: Number) {
+        *self.open.entry(number).or_default() += 1;
+    }
+
+    /// Somebody changed a name.
+    fn changed_a_name(&mut self) {
+        match self.to_be_cut.take() {
+            None => {}
+            Some((0 | 1, mut dice)) => self.cut(&mut dice),
+            Some((names, dice)) => self.to_be_cut = Some((names - 1, dice)),
+        }
     }
 }
 
@@ -112,7 +164,7 @@ impl Files {
     /// Does something with the image, if there is power.
     fn with<T>(&self, act: impl FnOnce(&mut State) -> Result<T, Failure>) -> Result<T, Errno> {
         let mut state = lock(&self.0);
-        if !state.has_power {
+        if state.power_is_cut {
             return Err(Errno::EIO);
         }
         act(&mut state).map_err(|failure| match failure {
@@ -123,19 +175,35 @@ impl Files {
         })
     }
 
-    fn done(&self, reply: ReplyEmpty, act: impl FnOnce(&mut State) -> Result<(), Failure>) {
-        match self.with(act) {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(error),
-        }
+    /// The same, with something that changes a name.
+    fn rename_with<T>(
+        &self,
+        act: impl FnOnce(&mut Image) -> Result<T, Failure>,
+    ) -> Result<T, Errno> {
+        self.with(|state| {
+            let acted = act(&mut state.image)?;
+            state.changed_a_name();
+            Ok(acted)
+        })
     }
 
-    fn entry(&self, reply: ReplyEntry, act: impl FnOnce(&mut State) -> Result<About, Failure>) {
-        match self.with(act) {
-            Ok(about) => reply.entry(&NEVER_CACHED, &attributes(about), Generation(0)),
-            Err(error) => reply.error(error),
-        }
+    /// Syncs, or says so.
+    fn sync_with(&self, act: impl FnOnce(&mut State) -> Result<(), Failure>) -> Result<(), Errno> {
+        self.with(|state| {
+            state.done.syncs += 1;
+            if state.lies { Ok(()) } else { act(state) }
+        })
     }
+}
+
+/// Replies with what was given, or with why nothing was. The types of replies have no trait in common.
+macro_rules! answer {
+    ($reply:ident, $acted:expr, $given:pat => $said:expr) => {
+        match $acted {
+            Ok($given) => $said,
+            Err(error) => $reply.error(error),
+        }
+    };
 }
 
 fn attributes(about: About) -> FileAttr {
@@ -166,14 +234,15 @@ fn attributes(about: About) -> FileAttr {
 
 impl Filesystem for Files {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.entry(reply, |state| state.image.look_up(parent.0, name));
+        let found = self.with(|state| state.image.look_up(parent.0, name));
+        answer!(reply, found, about => {
+            reply.entry(&NEVER_CACHED, &attributes(about), Generation(0));
+        });
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.with(|state| state.image.about(ino.0)) {
-            Ok(about) => reply.attr(&NEVER_CACHED, &attributes(about)),
-            Err(error) => reply.error(error),
-        }
+        let about = self.with(|state| state.image.about(ino.0));
+        answer!(reply, about, about => reply.attr(&NEVER_CACHED, &attributes(about)));
     }
 
     fn setattr(
@@ -200,10 +269,7 @@ impl Filesystem for Files {
             }
             state.image.about(ino.0)
         });
-        match resized {
-            Ok(about) => reply.attr(&NEVER_CACHED, &attributes(about)),
-            Err(error) => reply.error(error),
-        }
+        answer!(reply, resized, about => reply.attr(&NEVER_CACHED, &attributes(about)));
     }
 
     fn mkdir(
@@ -215,15 +281,19 @@ impl Filesystem for Files {
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        self.entry(reply, |state| state.image.create_directory(parent.0, name));
+        let created = self.rename_with(|image| image.create_directory(parent.0, name));
+        answer!(reply, created, about => {
+            reply.entry(&NEVER_CACHED, &attributes(about), Generation(0));
+        });
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.done(reply, |state| state.image.remove(parent.0, name));
+        let removed = self.rename_with(|image| image.remove(parent.0, name));
+        answer!(reply, removed, () => reply.ok());
     }
 
-    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.done(reply, |state| state.image.remove(parent.0, name));
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.unlink(request, parent, name, reply);
     }
 
     fn rename(
@@ -239,7 +309,8 @@ impl Filesystem for Files {
         if !flags.is_empty() {
             return reply.error(Errno::EINVAL);
         }
-        self.done(reply, |state| state.image.rename((parent.0, name), (newparent.0, newname)));
+        let (from, to) = ((parent.0, name), (newparent.0, newname));
+        answer!(reply, self.rename_with(|image| image.rename(from, to)), () => reply.ok());
     }
 
     fn create(
@@ -254,31 +325,23 @@ impl Filesystem for Files {
     ) {
         let created = self.with(|state| {
             let about = state.image.create(parent.0, name)?;
-            *state.open.entry(about.number).or_default() += 1;
-            Ok(about)
+            state.opened(about.number);
+            state.changed_a_name();
+            Ok(attributes(about))
         });
-        match created {
-            Ok(about) => reply.created(
-                &NEVER_CACHED,
-                &attributes(about),
-                Generation(0),
-                FileHandle(0),
-                FopenFlags::FOPEN_DIRECT_IO,
-            ),
-            Err(error) => reply.error(error),
-        }
+        answer!(reply, created, attributes => {
+            let direct = FopenFlags::FOPEN_DIRECT_IO;
+            reply.created(&NEVER_CACHED, &attributes, Generation(0), FileHandle(0), direct);
+        });
     }
 
     fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let opened = self.with(|state| {
             state.image.about(ino.0)?;
-            *state.open.entry(ino.0).or_default() += 1;
+            state.opened(ino.0);
             Ok(())
         });
-        match opened {
-            Ok(()) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
-            Err(error) => reply.error(error),
-        }
+        answer!(reply, opened, () => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO));
     }
 
     fn release(
@@ -312,10 +375,8 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.with(|state| state.image.read(ino.0, offset, size as usize)) {
-            Ok(data) => reply.data(&data),
-            Err(error) => reply.error(error),
-        }
+        let read = self.with(|state| state.image.read(ino.0, offset, size as usize));
+        answer!(reply, read, data => reply.data(&data));
     }
 
     fn write(
@@ -330,31 +391,27 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.with(|state| state.image.write(ino.0, offset, data)) {
-            Ok(()) => reply.written(u32::try_from(data.len()).expect("the kernel counts so")),
-            Err(error) => reply.error(error),
-        }
+        let bytes = u32::try_from(data.len()).expect("the kernel counts so");
+        let written = self.with(|state| state.image.write(ino.0, offset, data));
+        answer!(reply, written, () => reply.written(bytes));
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        self.done(reply, |_| Ok(()));
+        answer!(reply, self.with(|_| Ok(())), () => reply.ok());
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.done(reply, |state| {
-            state.syncs += 1;
-            state.image.sync(ino.0)
-        });
+        answer!(reply, self.sync_with(|state| state.image.sync(ino.0)), () => reply.ok());
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.done(reply, |state| {
-            state.syncs += 1;
+        let synced = self.sync_with(|state| {
             state.image.sync_directory(ino.0)?;
             let open: BTreeSet<Number> = state.open.keys().copied().collect();
             state.image.forget_nameless(&open);
             Ok(())
         });
+        answer!(reply, synced, () => reply.ok());
     }
 
     fn readdir(
@@ -365,22 +422,22 @@ impl Filesystem for Files {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let listed = match self.with(|state| state.image.list(ino.0)) {
-            Ok(listed) => listed,
-            Err(error) => return reply.error(error),
-        };
-        let dots = [".", ".."].map(|dot| (dot.into(), ino.0, FileType::Directory));
-        let entries = listed.into_iter().map(|(name, about)| {
-            let kind = attributes(about).kind;
-            (name, about.number, kind)
-        });
-        let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (at, (name, number, kind)) in (1..).zip(dots.into_iter().chain(entries)).skip(skipped) {
-            if reply.add(INodeNo(number), at, kind, &name) {
-                break;
+        let listed = self.with(|state| state.image.list(ino.0));
+        answer!(reply, listed, listed => {
+            let dots = [".", ".."].map(|dot| (dot.into(), ino.0, FileType::Directory));
+            let entries = listed.into_iter().map(|(name, about)| {
+                let kind = attributes(about).kind;
+                (name, about.number, kind)
+            });
+            let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
+            let all = (1..).zip(dots.into_iter().chain(entries));
+            for (at, (name, number, kind)) in all.skip(skipped) {
+                if reply.add(INodeNo(number), at, kind, &name) {
+                    break;
+                }
             }
-        }
-        reply.ok();
+            reply.ok();
+        });
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
@@ -402,9 +459,10 @@ impl Filesystem for Files {
         if mode != 0 {
             return reply.error(Errno::ENOTSUP);
         }
-        self.done(reply, |state| {
+        let resized = self.with(|state| {
             let bytes = state.image.about(ino.0)?.bytes;
             state.image.resize(ino.0, bytes.max(offset + length))
         });
+        answer!(reply, resized, () => reply.ok());
     }
 }

@@ -74,13 +74,13 @@ pub(crate) struct About {
     pub(crate) bytes: u64,
 }
 
-/// How a power cut treats the names that no `fsync` of their directory has made durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NamesAfter {
-    /// All changes of them are undone.
-    Undone,
-    /// All are there, as on a file system with a journal that has just been written.
-    There,
+/// What a power cut took back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Undone {
+    /// Sectors that have another content than they were last given.
+    pub(crate) sectors: u64,
+    /// Names that stand for something else than they last did, or for nothing, or are back.
+    pub(crate) names: u64,
 }
 
 /// Files and directories.
@@ -90,13 +90,15 @@ pub(crate) struct Image {
     last: Number,
 }
 
-impl Image {
+impl Default for Image {
     /// An empty directory.
-    pub(crate) fn new() -> Self {
+    fn default() -> Self {
         let root = Node::Directory(Directory::default());
         Self { nodes: BTreeMap::from([(ROOT, root)]), last: ROOT }
     }
+}
 
+impl Image {
     fn file(&mut self, number: Number) -> Result<&mut File, Failure> {
         match self.nodes.get_mut(&number) {
             Some(Node::File(file)) => Ok(file),
@@ -285,37 +287,54 @@ impl Image {
         self.nodes.retain(|number, _| named.contains(number) || open.contains(number));
     }
 
-    /// Cuts the power. What is on the disk after that is durable: nothing else can happen to it.
-    pub(crate) fn cut(&mut self, names: NamesAfter, dice: &mut Dice) {
+    /// Cuts the power: of each directory the names that are not durable yet are kept or lost, of each file
+    /// each sector on its own. What is on the disk after that is durable: nothing else can happen to it.
+    pub(crate) fn cut(&mut self, dice: &mut Dice) -> Undone {
+        let mut undone = Undone::default();
         for node in self.nodes.values_mut() {
             match node {
-                Node::File(file) => file.cut(dice),
-                Node::Directory(directory) if names == NamesAfter::There => {
-                    directory.durable = directory.now.clone();
-                }
-                Node::Directory(directory) => directory.now = directory.durable.clone(),
+                Node::File(file) => undone.sectors += file.cut(dice),
+                Node::Directory(directory) => undone.names += directory.cut(dice),
             }
         }
         self.forget_nameless(&BTreeSet::new());
+        undone
+    }
+}
+
+impl Directory {
+    /// Returns how many names were undone.
+    fn cut(&mut self, dice: &mut Dice) -> u64 {
+        if dice.roll(2) == 0 {
+            // As on a file system with a journal that has just been written.
+            self.durable = self.now.clone();
+            return 0;
+        }
+        let all: BTreeSet<&OsString> = self.now.keys().chain(self.durable.keys()).collect();
+        let undone = all.iter().filter(|name| self.now.get(**name) != self.durable.get(**name));
+        let undone = undone.count() as u64;
+        self.now = self.durable.clone();
+        undone
     }
 }
 
 impl File {
-    fn cut(&mut self, dice: &mut Dice) {
+    /// Returns how many sectors were undone.
+    fn cut(&mut self, dice: &mut Dice) -> u64 {
         // Sectors of one file share a fate more often than not.
         let kept_of_four = dice.roll(5);
         let mut is_kept = || dice.roll(4) < kept_of_four;
-        for number in std::mem::take(&mut self.unsynced) {
-            let none = Arc::new([0; PAGE_BYTES]);
-            let new = self.now.pages.remove(&number).unwrap_or_else(|| none.clone());
-            let mut page = *self.durable.pages.get(&number).unwrap_or(&none).as_ref();
+        let unsynced = std::mem::take(&mut self.unsynced);
+        for number in &unsynced {
+            let new = self.now.page(*number);
+            let mut page = self.durable.page(*number);
             for begin in (0..PAGE_BYTES).step_by(SECTOR_BYTES) {
                 if is_kept() {
                     let sector = begin..begin + SECTOR_BYTES;
                     page[sector.clone()].copy_from_slice(&new[sector]);
                 }
             }
-            self.durable.pages.insert(number, Arc::new(page));
+            self.durable.pages.insert(*number, Arc::new(page));
         }
         if is_kept() {
             self.durable.bytes = self.now.bytes;
@@ -327,7 +346,21 @@ impl File {
         if let Some(last) = self.durable.pages.get_mut(&page) {
             Arc::make_mut(last)[begin..].fill(0);
         }
+        let undone = unsynced.iter().map(|number| {
+            let (then, now) = (self.now.page(*number), self.durable.page(*number));
+            let sectors = then.chunks(SECTOR_BYTES).zip(now.chunks(SECTOR_BYTES));
+            sectors.filter(|(then, now)| then != now).count() as u64
+        });
+        let undone = undone.sum();
         self.now = self.durable.clone();
+        undone
+    }
+}
+
+impl Content {
+    /// A page, of zeros if there is none.
+    fn page(&self, number: u64) -> Page {
+        self.pages.get(&number).map_or([0; PAGE_BYTES], |page| **page)
     }
 }
 
@@ -356,10 +389,10 @@ mod tests {
     fn what_was_synced_is_there_and_each_other_sector_is_old_or_new() {
         let (mut torn, mut whole, mut undone) = (0, 0, 0);
         for seed in 1..200 {
-            let mut image = Image::new();
+            let mut image = Image::default();
             let file = durable(&mut image, "file", &[1; 10_000]);
             image.write(file, 4_096, &[2; 4_096]).unwrap();
-            image.cut(NamesAfter::Undone, &mut Dice::new(seed, 0));
+            let cut = image.cut(&mut Dice::new(seed, 0));
             let after = all(&mut image, file);
             assert_eq!(after.len(), 10_000);
             assert!(after[..4_096].iter().chain(&after[8_192..]).all(|byte| *byte == 1));
@@ -368,58 +401,88 @@ mod tests {
                 assert!([[1; 512], [2; 512]].contains(&(*sector).try_into().unwrap()));
                 sector[0] == 2
             });
-            match new.count() {
+            let new = new.count();
+            assert_eq!(cut, Undone { sectors: 8 - new as u64, names: 0 });
+            match new {
                 0 => undone += 1,
                 8 => whole += 1,
                 _ => torn += 1,
             }
-            image.cut(NamesAfter::Undone, &mut Dice::new(seed, 1));
+            assert_eq!(image.cut(&mut Dice::new(seed, 1)), Undone::default());
             assert_eq!(all(&mut image, file), after, "a cut leaves nothing to the next one");
         }
         assert!(torn > 50 && whole > 20 && undone > 20, "{torn} {whole} {undone}");
     }
 
     #[test]
-    fn a_name_is_durable_with_its_directory_only() {
-        for (names, is_there) in [(NamesAfter::Undone, false), (NamesAfter::There, true)] {
-            let mut image = Image::new();
+    fn the_names_of_a_directory_that_was_not_synced_are_kept_or_lost() {
+        let (mut kept, mut lost) = (0, 0);
+        for seed in 0..50 {
+            let mut image = Image::default();
             durable(&mut image, "old", b"old");
             let new = image.create(ROOT, name("new")).unwrap().number;
             image.write(new, 0, b"new").unwrap();
             image.sync(new).unwrap();
             image.rename((ROOT, name("new")), (ROOT, name("old"))).unwrap();
-            image.cut(names, &mut Dice::new(1, 0));
+            let undone = image.cut(&mut Dice::new(seed, 0));
             assert_eq!(image.look_up(ROOT, name("new")), Err(Failure::Absent));
             let old = image.look_up(ROOT, name("old")).unwrap().number;
-            assert_eq!(all(&mut image, old), if is_there { b"new" } else { b"old" });
+            let is_kept = all(&mut image, old) == b"new";
+            assert!(is_kept || all(&mut image, old) == b"old");
+            assert_eq!(undone.names, u64::from(!is_kept));
+            *(if is_kept { &mut kept } else { &mut lost }) += 1;
         }
+        assert!(kept > 10 && lost > 10, "{kept} {lost}");
     }
 
     #[test]
-    fn a_file_that_was_removed_comes_back_unless_its_directory_was_synced() {
-        for is_synced in [false, true] {
-            let mut image = Image::new();
-            durable(&mut image, "file", b"data");
-            image.remove(ROOT, name("file")).unwrap();
-            if is_synced {
-                image.sync_directory(ROOT).unwrap();
+    fn two_directories_need_not_share_a_fate() {
+        let mut fates = BTreeSet::new();
+        for seed in 0..50 {
+            let mut image = Image::default();
+            let folders =
+                ["a", "b"].map(|folder| image.create_directory(ROOT, name(folder)).unwrap().number);
+            image.sync_directory(ROOT).unwrap();
+            for folder in folders {
+                image.create(folder, name("file")).unwrap();
             }
-            image.forget_nameless(&BTreeSet::new());
-            image.cut(NamesAfter::Undone, &mut Dice::new(1, 0));
-            assert_eq!(image.look_up(ROOT, name("file")).is_ok(), !is_synced);
+            image.cut(&mut Dice::new(seed, 0));
+            fates.insert(folders.map(|folder| image.look_up(folder, name("file")).is_ok()));
+        }
+        assert_eq!(fates.len(), 4, "{fates:?}");
+    }
+
+    #[test]
+    fn a_file_that_was_removed_may_come_back_unless_its_directory_was_synced() {
+        for is_synced in [false, true] {
+            let mut back = 0;
+            for seed in 0..50 {
+                let mut image = Image::default();
+                durable(&mut image, "file", b"data");
+                image.remove(ROOT, name("file")).unwrap();
+                if is_synced {
+                    image.sync_directory(ROOT).unwrap();
+                }
+                image.forget_nameless(&BTreeSet::new());
+                let undone = image.cut(&mut Dice::new(seed, 0));
+                let is_back = image.look_up(ROOT, name("file")).is_ok();
+                assert_eq!(undone.names, u64::from(is_back));
+                back += undone.names;
+            }
+            assert_eq!(back > 0, !is_synced, "{back}");
         }
     }
 
     #[test]
     fn a_file_that_grows_again_has_zeros_where_it_was_cut_off() {
-        let mut image = Image::new();
+        let mut image = Image::default();
         let file = durable(&mut image, "file", &[7; 9_000]);
         image.resize(file, 5_000).unwrap();
         image.resize(file, 9_000).unwrap();
         let expected: Vec<u8> = [vec![7; 5_000], vec![0; 4_000]].concat();
         assert_eq!(all(&mut image, file), expected);
         image.sync(file).unwrap();
-        image.cut(NamesAfter::Undone, &mut Dice::new(1, 0));
+        image.cut(&mut Dice::new(1, 0));
         assert_eq!(all(&mut image, file), expected);
     }
 }
