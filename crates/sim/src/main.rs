@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use mimalloc::MiMalloc;
 use quorate_sim::graphs::{self, Graph};
 use quorate_sim::json::Json;
 use quorate_sim::parallel;
@@ -17,6 +18,10 @@ use quorate_sim::summary::Summary;
 use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
 use quorate_sim::world::Report;
+
+/// A run is a million small allocations.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit]
        quorate-sim swarm --seeds N [--from S] [--jobs J] [--over-limit] [--until-failure] [--coverage]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::engine::KeyBounds;
 
 /// A page with more rows is split.
-const PAGE_ROWS_MAX: usize = 128;
+const PAGE_ROWS_MAX: usize = 32;
 
 /// A key and its value.
 type Row = (Bytes, Bytes);

@@ -72,7 +72,7 @@ impl World {
         )
         .map_err(|fault| Violation::new("recovery", format!("{id} can't start: {fault}")))?;
         let applied = process.durable();
-        place.process = Some(process);
+        place.process = Some(Box::new(process));
         place.processes += 1;
         place.machine_durable = applied;
         place.waits_for_room = false;
@@ -394,7 +394,7 @@ impl World {
 
     pub(super) fn begin_job(&mut self, node: NodeId) {
         let place = self.place(node);
-        let has_job = place.process.as_ref().is_some_and(Process::has_job);
+        let has_job = place.process.as_deref().is_some_and(Process::has_job);
         if !has_job || place.applying {
             return;
         }

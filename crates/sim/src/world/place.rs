@@ -14,7 +14,7 @@ use crate::storage::Storage;
 /// See the module.
 pub(super) struct Place {
     pub(super) storage: Storage,
-    pub(super) process: Option<Process>,
+    pub(super) process: Option<Box<Process>>,
     /// Whether the disk was lost and the member is no voter again: what a host keeps beside the log.
     pub(super) rejoining: bool,
     /// Whether what is on the disk was damaged and is not healed.
@@ -88,8 +88,8 @@ impl Place {
 
     /// What the member is about, as its process says.
     pub(super) fn observe_stage(&mut self, status: &Status) {
-        let is_installing = self.process.as_ref().is_some_and(Process::is_installing);
-        let is_healing = self.process.as_ref().is_some_and(Process::is_healing);
+        let is_installing = self.process.as_deref().is_some_and(Process::is_installing);
+        let is_healing = self.process.as_deref().is_some_and(Process::is_healing);
         self.stage = if is_healing { Stage::Healing } else { stage(status, is_installing) };
     }
 }

@@ -191,7 +191,7 @@ impl World {
         if !is_current {
             return Ok(());
         }
-        let reading = self.places[&node].process.as_ref().map(Process::reading);
+        let reading = self.places[&node].process.as_deref().map(Process::reading);
         let reading = reading.expect("a stream ends with its process").clone();
         let count = watcher.connection.as_ref().map_or(0, |it| it.under_way.len());
         watcher.receive(count, compacted)?;
