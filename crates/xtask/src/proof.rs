@@ -120,7 +120,10 @@ fn demand_commits() -> io::Result<()> {
     }
     let records = record::all()?;
     let reports = records.into_iter().map(|(name, record)| (name, record.commit));
-    let bugs = bugs::all()?.into_iter().filter_map(|bug| Some((bug.what, bug.fixed?)));
+    let bugs = bugs::all()?.into_iter().filter_map(|bug| match bug.fixed {
+        bugs::Fixed::In(commit) => Some((bug.what, commit)),
+        bugs::Fixed::WithItsSeed | bugs::Fixed::NotYet => None,
+    });
     for (what, commit) in reports.chain(bugs) {
         tools::output("git", &["merge-base", "--is-ancestor", &commit, "HEAD"])
             .map_err(|_| io::Error::other(format!("{what}: {commit} is no commit before this")))?;

@@ -161,6 +161,13 @@ impl Scene {
     }
 }
 
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // Whoever still writes would not stop for want of members.
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
 async fn cut_again_and_again(
     program: &Program,
     members: usize,

@@ -24,8 +24,19 @@ pub(super) struct OwnBug {
     pub(super) keeper: String,
     /// The function in it, if it has several.
     pub(super) test: Option<String>,
-    /// The commit that mended it, if the list names it: a seed that comes with its commit can't.
-    pub(super) fixed: Option<String>,
+    pub(super) fixed: Fixed,
+}
+
+/// Whether it is mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fixed {
+    /// This commit did it.
+    In(String),
+    /// The commit did it with which the seed came, and which it can't name. The test that runs the seed
+    /// would fail if it were not so.
+    WithItsSeed,
+    /// It is known and there.
+    NotYet,
 }
 
 /// All of them.
@@ -74,7 +85,7 @@ fn seeds(text: &str) -> io::Result<Vec<OwnBug>> {
             found: format!("{FOUND_BY}{}", seed.trim()),
             keeper: SEEDS.to_owned(),
             test: None,
-            fixed: fixed.map(str::to_owned),
+            fixed: fixed.map_or(Fixed::WithItsSeed, |commit| Fixed::In(commit.to_owned())),
         })
     };
     let bug = |line| {
@@ -94,7 +105,8 @@ fn seeds(text: &str) -> io::Result<Vec<OwnBug>> {
     Ok(bugs)
 }
 
-/// Paragraphs of four lines: `bug:`, `found:`, `kept:` with a file and perhaps a function, and `fixed:`.
+/// Paragraphs of four lines: `bug:`, `found:`, `kept:` with a file and perhaps a function, and `fixed:` with
+/// a commit, or `not yet`.
 fn list(text: &str) -> io::Result<Vec<OwnBug>> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let paragraphs = lines.split(|line| line.trim().is_empty()).filter(|lines| !lines.is_empty());
@@ -107,7 +119,10 @@ fn list(text: &str) -> io::Result<Vec<OwnBug>> {
             found: found.strip_prefix("found: ")?.to_owned(),
             keeper: keeper.to_owned(),
             test: test.map(str::to_owned),
-            fixed: Some(fixed.strip_prefix("fixed: ")?.to_owned()),
+            fixed: match fixed.strip_prefix("fixed: ")? {
+                "not yet" => Fixed::NotYet,
+                commit => Fixed::In(commit.to_owned()),
+            },
         })
     };
     let bug = |lines: &[&str]| {
@@ -127,13 +142,11 @@ mod tests {
     fn seeds_are_read_with_what_they_found() {
         let bugs = seeds("# a comment\n\n143 plain  # it was (so) wrong (fixed in 0123abc)\n");
         let [bug] = bugs.unwrap().try_into().unwrap();
-        assert_eq!(
-            (bug.what.as_str(), bug.fixed.as_deref()),
-            ("it was (so) wrong", Some("0123abc"))
-        );
+        let fixed = Fixed::In("0123abc".to_owned());
+        assert_eq!((bug.what.as_str(), bug.fixed), ("it was (so) wrong", fixed));
         assert_eq!(bug.found, "the simulator, seed 143 plain");
         let [bug] = seeds("143 # it was wrong").unwrap().try_into().unwrap();
-        assert_eq!((bug.what.as_str(), bug.fixed), ("it was wrong", None));
+        assert_eq!((bug.what.as_str(), bug.fixed), ("it was wrong", Fixed::WithItsSeed));
         seeds("143").expect_err("nobody knows what it found");
         let twice = "7 # it was wrong (fixed in 0123abc)\n8 plain # the same (fixed in 0123abc)\n";
         let [bug] = seeds(twice).unwrap().try_into().unwrap();
@@ -144,6 +157,9 @@ mod tests {
     fn a_list_is_read() {
         let [bug] = list(TEXT).unwrap().try_into().unwrap();
         assert_eq!((bug.keeper.as_str(), bug.test.as_deref()), ("tests/a.rs", Some("it_is_right")));
+        assert_eq!(bug.fixed, Fixed::In("0123abc".to_owned()));
+        let [open] = list(&TEXT.replace("0123abc", "not yet")).unwrap().try_into().unwrap();
+        assert_eq!(open.fixed, Fixed::NotYet);
         assert!(list(&TEXT.replace("kept", "held")).is_err());
         assert!(list(&TEXT.replace("fixed: 0123abc\n", "")).is_err());
     }

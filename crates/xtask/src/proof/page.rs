@@ -6,7 +6,7 @@ use std::io;
 use quorate_planted::{Bug, Exhibit, Finder};
 use serde_json::Value;
 
-use super::bugs::OwnBug;
+use super::bugs::{Fixed, OwnBug};
 use super::record::Record;
 use super::table::{flattened, grouped, rounded, table, told};
 use super::template;
@@ -30,6 +30,7 @@ pub(super) fn of(
     values.put("runs", runs(records));
     values.put("bugs", own_bugs(bugs));
     values.put("bugs.count", grouped(bugs.len() as u64));
+    values.put("bugs.mended", mended(bugs));
     let (mute, told): (BTreeSet<&str>, BTreeSet<&str>) = records
         .keys()
         .map(String::as_str)
@@ -145,11 +146,23 @@ fn own_bugs(bugs: &[OwnBug]) -> String {
             Some(test) => format!("{file}, `{test}`"),
             None => file,
         };
-        let fixed = bug.fixed.as_ref().map_or("–".to_owned(), |commit| format!("`{commit}`"));
+        let fixed = match &bug.fixed {
+            Fixed::In(commit) => format!("`{commit}`"),
+            Fixed::WithItsSeed => "–".to_owned(),
+            Fixed::NotYet => "**not yet**".to_owned(),
+        };
         vec![bug.what.clone(), bug.found.clone(), keeper, fixed]
     };
     let rows: Vec<Vec<String>> = bugs.iter().map(row).collect();
     table(&["what went wrong", "found by", "what keeps it away", "mended in"], &rows)
+}
+
+/// How many of the bugs are mended.
+fn mended(bugs: &[OwnBug]) -> String {
+    match bugs.iter().filter(|bug| bug.fixed == Fixed::NotYet).count() {
+        0 => "all mended".to_owned(),
+        open => format!("**{} not mended yet**", grouped(open as u64)),
+    }
 }
 
 fn last_part(path: &str) -> &str {
@@ -449,6 +462,23 @@ mod tests {
         let page = of(&records, &[], "HalfElects 7\n").unwrap();
         assert!(page.contains("**did not pass**"), "{page}");
         assert!(page.contains("did not pass, and left no report"), "{page}");
+    }
+
+    #[test]
+    fn a_bug_that_is_there_is_told() {
+        let bug = |fixed| OwnBug {
+            what: "it is wrong".to_owned(),
+            found: "somebody".to_owned(),
+            keeper: "a.rs".to_owned(),
+            test: None,
+            fixed,
+        };
+        let fixed = [bug(Fixed::In("0123abc".to_owned())), bug(Fixed::WithItsSeed)];
+        assert_eq!(mended(&fixed), "all mended");
+        assert_eq!(
+            mended(&[fixed.as_slice(), &[bug(Fixed::NotYet)]].concat()),
+            "**1 not mended yet**"
+        );
     }
 
     #[test]
