@@ -8,12 +8,11 @@ use std::collections::VecDeque;
 
 use quorate_mvcc::{Outcome, RangeResponse};
 use quorate_node::{
-    Applied, Applier, ApplyJob, Effects, Envelope, Fault, Feedback, GroupConfig, Healed, Input,
-    Node, NodeConfig, RequestError,
+    Applied, Applier, ApplyJob, Begin, Effects, Envelope, Fault, Feedback, GroupConfig, Healed,
+    Input, Node, NodeConfig, RequestError,
 };
 use quorate_raft::{
-    EntryId, Event, GroupId, Membership, NodeId, Persist, Record, Recovered, Salvage, Seq,
-    SnapshotRequest, Time,
+    EntryId, Event, GroupId, Membership, NodeId, Persist, Record, Seq, SnapshotRequest, Time,
 };
 
 use crate::engine::{self, MachineOptions, Reading, SharedEngine, Traced};
@@ -62,15 +61,6 @@ pub struct Process {
     installing: bool,
     /// Whether it fetches what its storage lacks, and takes no part yet.
     healing: bool,
-}
-
-/// What a member has when it starts.
-#[derive(Clone, Debug)]
-pub enum Begin {
-    /// Everything.
-    Whole(Recovered),
-    /// A log with gaps, or a machine that ends before its log begins.
-    Healing(Salvage),
 }
 
 impl Process {

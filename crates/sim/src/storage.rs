@@ -52,6 +52,8 @@ pub struct Storage {
     spoiled: Vec<Spoiled>,
     /// How many times all of the log was verified since then.
     rounds: u64,
+    /// Whether something was ever committed to the log. A server remembers that beside it.
+    has_begun: bool,
     /// Whether a damaged log is cut where the damage begins.
     cuts: bool,
     /// Whether the log is said to have been verified, and was not.
@@ -74,6 +76,7 @@ impl Storage {
             writes: Vec::new(),
             spoiled: Vec::new(),
             rounds: 0,
+            has_begun: false,
             cuts: false,
             skips_scrub: false,
             engine: SharedEngine::default(),
@@ -128,7 +131,7 @@ impl Storage {
         match Wal::open(disk, self.options).map_err(|error| self.trouble(&error))? {
             Opened::Whole(wal, mut groups) => {
                 self.wal = Some(*wal);
-                Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
+                Ok(self.found(groups.remove(&GROUP)))
             }
             Opened::Damaged(damaged) => {
                 let mut remembered = remembered(&damaged);
@@ -161,9 +164,7 @@ impl Storage {
         let copy = self.disk.copy();
         copy.set_faults(self.power.ills.lasting());
         match Wal::open(Box::new(copy), self.options) {
-            Ok(Opened::Whole(_, mut groups)) => {
-                Ok(Remembered::Whole(groups.remove(&GROUP).unwrap_or_default()))
-            }
+            Ok(Opened::Whole(_, mut groups)) => Ok(self.found(groups.remove(&GROUP))),
             Ok(Opened::Damaged(damaged)) => Ok(remembered(&damaged)),
             Err(error) => Err(error.to_string()),
         }
@@ -330,6 +331,11 @@ impl Storage {
         self.disk.write_back_marks();
     }
 
+    /// What a log without damage says of the group.
+    fn found(&self, own: Option<Recovered>) -> Remembered {
+        own.map_or_else(|| Remembered::of_nothing(self.has_begun), Remembered::Whole)
+    }
+
     fn wal(&mut self) -> &mut Wal {
         self.wal.as_mut().expect("the log of a running process is open")
     }
@@ -350,6 +356,7 @@ impl Storage {
         self.under_way = false;
         self.power.take_writes();
         self.wal().commit().map_err(|error| self.trouble(&error))?;
+        self.has_begun = true;
         self.writes = self.power.take_writes();
         self.wal().mark();
         Ok(())

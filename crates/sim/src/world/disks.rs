@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use quorate_check::Violation;
-use quorate_node::can_heal;
+use quorate_node::{Begin, begin};
 use quorate_raft::{EntryId, Membership, NodeId, Remembered};
 
 use super::{Event, Outcome, Phase, World, storage_of};
@@ -16,7 +16,6 @@ use crate::coverage::Fault;
 use crate::disk_faults::Ending;
 use crate::engine::SharedEngine;
 use crate::ills::{Failing, Failure};
-use crate::process::Begin;
 use crate::sabotage::Sabotage;
 use crate::storage::Trouble;
 use crate::swarm::Recurring;
@@ -352,8 +351,7 @@ impl World {
         Ok(())
     }
 
-    /// How a member begins with what is on its disk: what `open.rs` of `quorate-host` decides. Nothing, if it
-    /// must not.
+    /// What a member begins with; nothing, if it must not.
     ///
     /// # Errors
     /// If it must not, and nothing was done to it that would explain it.
@@ -363,28 +361,14 @@ impl World {
         remembered: Remembered,
         machine: EntryId,
     ) -> Result<Option<Begin>, Violation> {
-        let is_hurt = self.places[&node].damaged;
-        let salvage = match remembered {
-            Remembered::Whole(recovered) if recovered.base.index <= machine.index => {
-                return Ok(Some(Begin::Whole(recovered)));
+        match begin(&Membership::of_voters(self.ids()), node, remembered, machine) {
+            Ok(Begin::Healing(salvage)) if !self.places[&node].damaged => {
+                let what = format!("{node} lacks something, and nobody took it: {salvage:?}");
+                Err(Violation::new("recovery", what))
             }
-            // Its machine is gone, and its log does not tell all.
-            Remembered::Whole(recovered) => recovered.into(),
-            Remembered::Damaged(salvage) => salvage,
-            Remembered::Forgotten(_) => {
-                self.refuses(node, "what it promised is forgotten")?;
-                return Ok(None);
-            }
-        };
-        if !is_hurt {
-            let what = format!("{node} lacks something, and nobody took it: {salvage:?}");
-            return Err(Violation::new("recovery", what));
+            Ok(begin) => Ok(Some(begin)),
+            Err(unfit) => self.refuses(node, &unfit.to_string()).map(|()| None),
         }
-        if can_heal(&Membership::of_voters(self.ids()), node, &salvage, machine) {
-            return Ok(Some(Begin::Healing(salvage)));
-        }
-        self.refuses(node, "nobody has what it lacks")?;
-        Ok(None)
     }
 
     /// Some members, a majority as a rule, go down at once with damage that nobody has weighed.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use quorate_check::Violation;
 use quorate_check::cluster::{self, Fact};
 use quorate_mvcc::engine::Engine as _;
-use quorate_node::{Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input, NodeConfig};
+use quorate_node::{
+    Begin, Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input, NodeConfig,
+};
 use quorate_raft::{
     AppendReply, Body, EntryId, Membership, NodeId, Record, Recovered, Salvage, Time,
 };
@@ -16,7 +18,7 @@ use crate::engine::MachineOptions;
 use crate::model::Request;
 use crate::net::Delivery;
 use crate::oracle::RequestId;
-use crate::process::{Begin, GROUP, Outbox, Process};
+use crate::process::{GROUP, Outbox, Process};
 use crate::sabotage::Sabotage;
 use crate::settings::Settings;
 use crate::storage::Trouble;
