@@ -11,8 +11,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use quorate_planted::planted;
 use quorate_raft::{
-    Body, Effects as RaftEffects, EntryId, Event, GroupId, HeartbeatReply, Input as RaftInput,
-    Membership, Message, NodeId, Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
+    Effects as RaftEffects, EntryId, Event, GroupId, Input as RaftInput, Membership, NodeId,
+    Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
 };
 
 use crate::audit::Report;
@@ -220,7 +220,7 @@ impl<W> Group<W> {
     ) {
         match ask {
             HealAsk::Entries { lost: asked, term } if is_sensible(asked) => {
-                self.hear_of(now, from, term, out);
+                self.step(now, RaftInput::LaterTerm { from, term }, out);
                 let found = self.raft.find(asked, self.piece_bytes);
                 let way = (self.node, from);
                 out.send.push(entries_answer(self.id, way, incarnation, asked, found));
@@ -233,16 +233,6 @@ impl<W> Group<W> {
                 let until = now + reader_patience(self.election_timeout);
                 self.heal_source.read(self.id, from, incarnation, (last, cursor), until, out);
             }
-        }
-    }
-
-    /// A member that heals knows of a term: one that leads an earlier one leads no more, as if it had
-    /// heard an answer of that term.
-    fn hear_of(&mut self, now: Time, from: NodeId, term: Term, out: &mut Effects<W>) {
-        if self.raft.leader() == Some(self.node) && self.raft.term() < term {
-            let body = Body::HeartbeatReply(HeartbeatReply { round: 0 });
-            let message = Message { from, to: self.node, term, rejoining: false, body };
-            self.step(now, RaftInput::Message(message), out);
         }
     }
 

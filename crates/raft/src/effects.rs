@@ -56,6 +56,16 @@ pub enum Input {
     Timeout,
     /// Hand leadership to this member (thesis §3.10). Ignored with an event if it can't be done.
     Transfer(NodeId),
+    /// The disk of another member, which is no member of the group for now, knows of this term. It says so in
+    /// a message of the host's own, and is data as any message is. A leader of an earlier term gives up:
+    /// whatever that member waits for, only a later leader can decide. Nobody else enters the term, since
+    /// somebody who leads in it will be heard.
+    LaterTerm {
+        /// Who knows of it.
+        from: NodeId,
+        /// The term.
+        term: Term,
+    },
 }
 
 /// A piece of a snapshot, read from the state machine.

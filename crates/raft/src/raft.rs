@@ -88,6 +88,7 @@ impl Raft {
             Input::SnapshotFailed { last } => self.on_snapshot_failed(last),
             Input::Timeout => self.on_timeout(),
             Input::Transfer(to) => self.on_transfer(to),
+            Input::LaterTerm { from, term } => self.on_later_term(from, term),
         };
         self.perform(next);
         if self.core.advance_rejoining()
@@ -288,6 +289,17 @@ impl Raft {
             }
         }
         self.dispatch(from, term, rejoining, message.body)
+    }
+
+    fn on_later_term(&mut self, from: NodeId, term: Term) -> Next {
+        if term > Term::BELIEVABLE_MAX {
+            self.core.malformed(from, "there is no such term");
+            return Next::Stay;
+        }
+        match self.role {
+            Role::Leader(_) if self.core.term() < term => Next::Follow { term, leader: None },
+            _ => Next::Stay,
+        }
     }
 
     /// Whether this member is bound to a leader, or leads itself, and does not help to elect
