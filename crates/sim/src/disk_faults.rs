@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::swarm::Recurring;
+use crate::swarm::{Recurring, ms};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,17 +69,6 @@ pub struct OverLimit {
     pub sectors_per_mille: u64,
 }
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn recurring(chance: &mut Chance, every: (u64, u64), lasts: (u64, u64)) -> Recurring {
-    Recurring {
-        every: chance.duration(ms(every.0), ms(every.1)),
-        lasts: chance.duration(ms(lasts.0), ms(lasts.1)),
-    }
-}
-
 /// Of a thousand seeds with extremes, how many are over the limit.
 const OVER_LIMIT_PER_MILLE: u64 = 30;
 
@@ -93,7 +82,7 @@ impl DiskFaults {
             (has, own)
         };
         let some = |(has, mut own): (bool, Chance), every, lasts| {
-            has.then(|| recurring(&mut own, every, lasts))
+            has.then(|| Recurring::draw(&mut own, every, lasts))
         };
         let errors = some(each(250), (300, 4_000), (5, 1_000));
         let breakdowns = some(each(120), (500, 6_000), (50, 3_000));
@@ -123,7 +112,7 @@ impl OverLimit {
     #[must_use]
     pub fn draw(chance: &mut Chance) -> Self {
         Self {
-            blows: recurring(chance, (200, 4_000), (10, 1_500)),
+            blows: Recurring::draw(chance, (200, 4_000), (10, 1_500)),
             blows_max: chance.between(1, 3),
             sectors_per_mille: *chance.pick(&[50, 300, 1_000]),
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::chance::Chance;
 use crate::disk_faults::DiskFaults;
 use crate::graphs::Graph;
-use crate::swarm::{PartitionStyle, Recurring};
+use crate::swarm::{PartitionStyle, Recurring, ms};
 
 /// All extremes of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,10 +125,6 @@ pub struct Hangs {
     pub for_good_per_mille: u64,
 }
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
 impl Extremes {
     /// A run without any.
     #[must_use]
@@ -157,19 +153,12 @@ fn has(chance: &mut Chance) -> bool {
     chance.per_mille(330)
 }
 
-fn recurring(chance: &mut Chance, every: (u64, u64), lasts: (u64, u64)) -> Recurring {
-    Recurring {
-        every: chance.duration(ms(every.0), ms(every.1)),
-        lasts: chance.duration(ms(lasts.0), ms(lasts.1)),
-    }
-}
-
 impl Clocks {
     fn draw(chance: &mut Chance) -> Self {
         Self {
             wild: has(chance),
-            jumps: has(chance).then(|| recurring(chance, (100, 3_000), (10, 10_000))),
-            freezes: has(chance).then(|| recurring(chance, (200, 3_000), (10, 3_000))),
+            jumps: has(chance).then(|| Recurring::draw(chance, (100, 3_000), (10, 10_000))),
+            freezes: has(chance).then(|| Recurring::draw(chance, (200, 3_000), (10, 3_000))),
         }
     }
 }
@@ -178,7 +167,7 @@ impl Processes {
     fn draw(chance: &mut Chance) -> Self {
         Self {
             slow_cpu: has(chance).then(|| SlowCpu {
-                episodes: recurring(chance, (200, 4_000), (100, 4_000)),
+                episodes: Recurring::draw(chance, (200, 4_000), (100, 4_000)),
                 factor: *chance.pick(&[10, 100, 1_000]),
             }),
             mixed_settings: has(chance),
@@ -191,7 +180,7 @@ impl Disks {
         Self {
             sync_mean: chance.per_mille(100).then(|| ms(*chance.pick(&[50, 100, 300, 1_000]))),
             hangs: has(chance).then(|| Hangs {
-                episodes: recurring(chance, (300, 5_000), (100, 5_000)),
+                episodes: Recurring::draw(chance, (300, 5_000), (100, 5_000)),
                 for_good_per_mille: *chance.pick(&[0, 100, 500]),
             }),
             gray: has(chance).then_some(100),

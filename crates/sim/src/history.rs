@@ -24,7 +24,8 @@ const STEPS_PER_OPERATION: u64 = 30;
 pub struct Recorder {
     operations: Vec<Operation>,
     open: BTreeMap<RequestId, usize>,
-    /// Of each lease that no client asked to revoke: its end by a clock, which nobody was told of yet.
+    /// For each lease that a client asked for and none asked to revoke: which of the operations stands for its
+    /// end by a clock, as long as no client was told that it has ended.
     leases: BTreeMap<i64, usize>,
     /// Counted up at each call and return. The order of the world is all that matters of time.
     now: u64,

@@ -1,7 +1,10 @@
 //! What a disk suffers from at the moment: calls that fail, sectors that can't be read, no room.
 //!
-//! The world says what goes wrong and when; the disk asks before each call. Whoever fails a call is
-//! noted, so that the world can tell a disk that failed as it was told to from a log that is at fault.
+//! The disk in memory asks before each call what becomes of it ([`Faults`]), and this answers. The world says
+//! what goes wrong and when (`world/disks.rs`), as drawn in [`disk_faults`](crate::disk_faults). What failed is
+//! noted until somebody asks: so a disk that failed as it was told to is no fault of the log.
+//!
+//! Bytes that are there and wrong are not here: `rot.rs` changes them in the disk itself.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,5 +1,8 @@
-//! The disk as the log sees it: it may stop in the midst of a commit, confirm what it has not done, and
-//! be full.
+//! The disk between the log and [`MemDisk`]: what depends on the machine around a disk and not on the disk.
+//!
+//! The power fails after so many calls, in the midst of a commit; a sabotaged system confirms syncs that were
+//! not done; and a host that finds no room waits and tries again. What the disk itself suffers from is in
+//! `ills.rs`, and asked for by `MemDisk` beneath this. What was written where is noted, for `rot.rs` to spoil.
 
 use std::fmt;
 use std::io;

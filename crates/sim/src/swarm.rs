@@ -50,6 +50,23 @@ pub struct Recurring {
     pub lasts: Duration,
 }
 
+impl Recurring {
+    /// Something that is over at once.
+    #[must_use]
+    pub const fn moments(every: Duration) -> Self {
+        Self { every, lasts: Duration::ZERO }
+    }
+
+    /// With both times drawn, each from a range of milliseconds.
+    #[must_use]
+    pub fn draw(chance: &mut Chance, every: (u64, u64), lasts: (u64, u64)) -> Self {
+        Self {
+            every: chance.duration(ms(every.0), ms(every.1)),
+            lasts: chance.duration(ms(lasts.0), ms(lasts.1)),
+        }
+    }
+}
+
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -154,7 +171,8 @@ const OVER_LIMIT: u64 = 0x6f_7665_725f_6c69;
 /// Of a thousand seeds, how many are a turmoil.
 const TURMOIL_PER_MILLE: u64 = 150;
 
-const fn ms(millis: u64) -> Duration {
+/// Options are written in milliseconds.
+pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
@@ -211,10 +229,7 @@ impl Options {
         let election_timeout =
             heartbeat * u32::try_from(chance.between(3, 5)).expect("at most five");
         let mut often = |per_mille, every: (u64, u64), lasts: (u64, u64)| {
-            chance.per_mille(per_mille).then(|| Recurring {
-                every: chance.duration(ms(every.0), ms(every.1)),
-                lasts: chance.duration(ms(lasts.0), ms(lasts.1)),
-            })
+            chance.per_mille(per_mille).then(|| Recurring::draw(chance, every, lasts))
         };
         Self {
             partitions: often(800, (20, 400), (20, 600)),
@@ -321,10 +336,7 @@ impl Options {
             if chance.per_mille(400) { 0 } else { chance.between(1, most) }
         };
         let recurring = |chance: &mut Chance, every: (u64, u64), lasts: (u64, u64)| {
-            chance.per_mille(600).then(|| Recurring {
-                every: chance.duration(ms(every.0), ms(every.1)),
-                lasts: chance.duration(ms(lasts.0), ms(lasts.1)),
-            })
+            chance.per_mille(600).then(|| Recurring::draw(chance, every, lasts))
         };
         let sometimes = |chance: &mut Chance, every: (u64, u64)| {
             chance.per_mille(500).then(|| chance.duration(ms(every.0), ms(every.1)))
@@ -371,17 +383,15 @@ impl Options {
             wipes: {
                 // Drawn last, from a source of its own: all else in a seed is what it was before.
                 let mut chance = chance.fork();
-                chance.per_mille(300).then(|| Recurring {
-                    every: chance.duration(ms(300), ms(4_000)),
-                    lasts: chance.duration(ms(10), ms(1_000)),
-                })
+                chance
+                    .per_mille(300)
+                    .then(|| Recurring::draw(&mut chance, (300, 4_000), (10, 1_000)))
             },
             damage: {
                 let mut chance = chance.fork();
-                chance.per_mille(300).then(|| Recurring {
-                    every: chance.duration(ms(200), ms(4_000)),
-                    lasts: chance.duration(ms(10), ms(1_000)),
-                })
+                chance
+                    .per_mille(300)
+                    .then(|| Recurring::draw(&mut chance, (200, 4_000), (10, 1_000)))
             },
             upsets_per_mille: 0,
             extremes: Extremes::none(),

@@ -140,16 +140,16 @@ impl Ord for Scheduled {
     }
 }
 
-/// Which part of the run it is.
+/// Which part of the run it is. After the first, clients ask for nothing, and all that is written are the
+/// proofs that members make progress: where a log keeps less than clients write while a snapshot travels,
+/// whoever needs the snapshot would never catch up, and the options may say that it keeps so little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Everything goes wrong.
     Faulty,
     /// Some majority can talk, all else stays broken, and writes must get through.
     Partial,
-    /// A majority works, and each of its members must get a write through. From here on clients ask
-    /// for nothing else: a log that keeps less than what is written during the transfer of a
-    /// snapshot would be a moving target, and that is how it was configured.
+    /// A majority works, and each of its members must get a write through.
     Core,
     /// Everything works, and every member must get a write through.
     Whole,

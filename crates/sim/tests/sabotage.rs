@@ -1,27 +1,24 @@
 //! The simulator notices what it is there to notice: every broken promise is found within a few
 //! seeds. A checker that never fired proves nothing.
 
-use quorate_sim::run::{Failure, run};
+mod common;
+
 use quorate_sim::sabotage::Sabotage;
 use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
 use quorate_sim::world::World;
 
-/// Runs seeds under a sabotage until one fails.
-fn first_failure(sabotage: Sabotage, seeds: u64) -> Option<Box<Failure>> {
-    (0..seeds).find_map(|seed| run(seed, Some(sabotage), Trace::off()).err())
-}
-
 /// The sabotage is found within so many seeds, and by one of these properties.
 #[track_caller]
 fn is_found(sabotage: Sabotage, seeds: u64, by: &[&str]) {
-    let failure = first_failure(sabotage, seeds);
-    let failure = failure.unwrap_or_else(|| panic!("{sabotage:?} goes unnoticed in {seeds} seeds"));
-    assert!(
-        by.iter().any(|property| failure.what.starts_with(property)),
-        "{sabotage:?} is taken for something else: {}",
-        failure.what
-    );
+    common::is_found(sabotage, 0..seeds, Options::of_seed, by);
+}
+
+/// The seeds up to this one in which so many of a thousand acts of a client keep its lease alive.
+fn renewing(seeds: u64, per_mille: u64) -> impl Iterator<Item = u64> {
+    (0..seeds).filter(move |seed| {
+        Options::of_seed(*seed).leases.is_some_and(|leases| leases.renewals_per_mille >= per_mille)
+    })
 }
 
 #[test]
@@ -108,13 +105,8 @@ fn a_lease_that_ends_before_its_time() {
 
 #[test]
 fn a_renewal_that_a_leader_forgets() {
-    let renews = |seed: &u64| {
-        Options::of_seed(*seed).leases.is_some_and(|leases| leases.renewals_per_mille > 0)
-    };
-    let sabotage = Some(Sabotage::RenewalForgotten);
-    let mut runs = (0..200).filter(renews).map(|seed| run(seed, sabotage, Trace::off()));
-    let failure = runs.find_map(Result::err).expect("somebody relied on it");
-    assert!(failure.what.starts_with("lease_never_early"), "{}", failure.what);
+    let by = &["lease_never_early"];
+    common::is_found(Sabotage::RenewalForgotten, renewing(200, 1), Options::of_seed, by);
 }
 
 #[test]
@@ -126,12 +118,6 @@ fn leases_that_never_end() {
 /// takes: seeds whose leases are kept alive often.
 #[test]
 fn answers_about_leases_that_nobody_confirmed() {
-    let renews = |seed: &u64| {
-        Options::of_seed(*seed).leases.is_some_and(|leases| leases.renewals_per_mille >= 400)
-    };
-    let sabotage = Some(Sabotage::LeaseUnconfirmed);
-    let mut runs = (0..2_000).filter(renews).map(|seed| run(seed, sabotage, Trace::off()));
-    let failure = runs.find_map(Result::err).expect("somebody relied on it");
-    let by = ["lease_never_early", "lease_expiry", "linearizability"];
-    assert!(by.iter().any(|by| failure.what.starts_with(by)), "{}", failure.what);
+    let by = &["lease_never_early", "lease_expiry", "linearizability"];
+    common::is_found(Sabotage::LeaseUnconfirmed, renewing(2_000, 400), Options::of_seed, by);
 }

@@ -2,8 +2,12 @@
 //!
 //! What a host does then is done here: a log that fails ends the process, which is started again; one
 //! that has no room waits for it; a start that fails is tried again; and a running log verifies itself
-//! and mends what it finds. What goes bad without anybody's knowing is done first and looked at then, as
-//! in `damage.rs`.
+//! and mends what it finds.
+//!
+//! Damage comes in three kinds. What `damage.rs` does to a member that is down, and what goes bad here without
+//! anybody's knowing, is done first, looked at then, and taken back if it can't be survived. A *blow* beyond
+//! the limit is not weighed: after it members may refuse to begin or wait for ever, and this says when that is
+//! right.
 
 use std::time::Duration;
 
@@ -56,13 +60,12 @@ const TRY_AGAIN: Duration = Duration::from_millis(200);
 impl World {
     pub(super) fn begin_disk_faults(&mut self) {
         let faults = &self.options.extremes.disk_faults;
-        let often = |every: Duration| Recurring { every, lasts: Duration::ZERO };
         let events = [
             (faults.errors, DiskEvent::Error),
             (faults.breakdowns, DiskEvent::BreakDown),
             (faults.full, DiskEvent::Fill),
-            (faults.strays.map(often), DiskEvent::Stray),
-            (faults.rot.map(often), DiskEvent::Rot),
+            (faults.strays.map(Recurring::moments), DiskEvent::Stray),
+            (faults.rot.map(Recurring::moments), DiskEvent::Rot),
         ];
         let blows = faults.over_limit.map(|over| (over.blows, over.blows_max));
         for (fault, event) in events {
@@ -85,7 +88,6 @@ impl World {
         let is_faulty = self.phase == Phase::Faulty;
         let (errors, breakdowns, full) = (faults.errors, faults.breakdowns, faults.full);
         let (strays, rot, over) = (faults.strays, faults.rot, faults.over_limit);
-        let often = |every: Duration| Recurring { every, lasts: Duration::ZERO };
         match event {
             DiskEvent::Works { node } => self.disk_works(node),
             DiskEvent::Room { node } => self.room(node),
@@ -109,8 +111,8 @@ impl World {
             DiskEvent::Error => errors,
             DiskEvent::BreakDown => breakdowns,
             DiskEvent::Fill => full,
-            DiskEvent::Stray => strays.map(often),
-            DiskEvent::Rot => rot.map(often),
+            DiskEvent::Stray => strays.map(Recurring::moments),
+            DiskEvent::Rot => rot.map(Recurring::moments),
             _ => None,
         };
         self.recur_at_disks(again, event);
