@@ -62,6 +62,7 @@ use crate::watches::WatchCounts;
 use crate::workload::Workload;
 
 use disks::DiskEvent;
+use lease_clients::Way;
 use leases::Leasing;
 use partial::Vigil;
 use place::Place;
@@ -85,8 +86,8 @@ enum Event {
     LeaseClient { client: usize },
     LeaseScan { node: NodeId, process: u64 },
     LeaseAsk { node: NodeId, question: u64, attempt: u64 },
-    LeaseAsked { node: NodeId, question: u64, attempt: u64 },
-    LeaseAnswered { node: NodeId, question: u64, attempt: u64, answer: LeaseAnswer },
+    LeaseAsked { way: Way, question: u64, attempt: u64 },
+    LeaseAnswered { way: Way, question: u64, attempt: u64, answer: LeaseAnswer },
     WatchTurn { node: NodeId, client: usize, connection: u64 },
     Crash,
     Wipe,
@@ -502,11 +503,15 @@ impl World {
                 }
             }
             Event::LeaseAsk { node, question, attempt } => self.lease_ask(node, question, attempt),
-            Event::LeaseAsked { node, question, attempt } => {
-                self.lease_asked(node, question, attempt)?;
+            event @ Event::LeaseAsked { way, question, attempt } => {
+                if self.lease_arrives(way, question, attempt, event) {
+                    self.lease_asked(way.to, question, attempt)?;
+                }
             }
-            Event::LeaseAnswered { question, attempt, answer, .. } => {
-                self.lease_answered(question, attempt, answer)?;
+            event @ Event::LeaseAnswered { way, question, attempt, answer } => {
+                if self.lease_arrives(way, question, attempt, event) {
+                    self.lease_answered(question, attempt, answer)?;
+                }
             }
             Event::Crash => self.crash_somebody()?,
             Event::Wipe => self.wipe_somebody()?,
@@ -555,9 +560,10 @@ impl World {
             | Event::Apply { node, .. }
             | Event::WatchTurn { node, .. }
             | Event::LeaseScan { node, .. }
-            | Event::LeaseAsk { node, .. }
-            | Event::LeaseAsked { node, .. }
-            | Event::LeaseAnswered { node, .. } => (*node, true, false),
+            | Event::LeaseAsk { node, .. } => (*node, true, false),
+            Event::LeaseAsked { way, .. } | Event::LeaseAnswered { way, .. } => {
+                (way.to, true, false)
+            }
             Event::Synced { node, .. } | Event::Healed { node, .. } => (*node, true, true),
             Event::Restart { node, .. } => (*node, false, true),
             _ => return Some(event),

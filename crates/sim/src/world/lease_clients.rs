@@ -3,7 +3,9 @@
 //! A client grants a lease, hangs keys on it, keeps it alive for a while or asks what is left of it,
 //! and begins anew when it is gone. That a lease is kept alive, and what is left of it, only the leader
 //! can say: the member that is asked passes the question on, beside the log, and again when it gets no
-//! answer, until its time is up. What the leader does with it is in `leases.rs`.
+//! answer, until its time is up. Question and answer travel as messages between members do, but that they
+//! are part of a call: when one of them is lost, its sender knows. What the leader does with a question is
+//! in `leases.rs`.
 
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use quorate_raft::NodeId;
 use super::{Event, Outcome, Phase, World};
 use crate::leases::{Leases, Moment};
 use crate::model::Request;
+use crate::net::Delivery;
 use crate::oracle::RequestId;
 use crate::sabotage::Sabotage;
 
@@ -60,6 +63,13 @@ pub(super) struct Question {
     attempt: u64,
     /// What was noted of it when its client gave it up.
     noted: Option<usize>,
+}
+
+/// The way of a question or an answer, which may begin and end at the same member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
 }
 
 impl World {
@@ -196,29 +206,51 @@ impl World {
         if question.deadline < now {
             return self.give_up(number);
         }
-        match leader {
-            Some(leader) if leader == node => {
-                self.pass_on(number, leader, Duration::ZERO);
-            }
-            Some(leader) if !self.net.is_blocked(node, leader) => {
-                let after = self.travel_time();
-                self.pass_on(number, leader, after);
-            }
-            _ => self.ask_again(number),
-        }
-    }
-
-    fn travel_time(&mut self) -> Duration {
-        let (least, mean) = (self.options.delay_min, self.options.delay_mean);
-        let mean = if self.phase == Phase::Faulty { mean } else { self.options.heartbeat / 16 };
-        least + self.leasing.chance.long_tailed(mean)
-    }
-
-    fn pass_on(&mut self, number: u64, leader: NodeId, after: Duration) {
+        let Some(leader) = leader else { return self.ask_again(number) };
+        let way = Way { from: node, to: leader };
+        let Some(after) = self.travel_time(way) else { return self.ask_again(number) };
         let question = self.leasing.questions.get_mut(&number).expect("it is under way");
         question.leader = Some(leader);
-        let attempt = question.attempt;
-        self.schedule(after, Event::LeaseAsked { node: leader, question: number, attempt });
+        self.schedule(after, Event::LeaseAsked { way, question: number, attempt });
+    }
+
+    /// How long a question or an answer takes to the end of its way, if it gets there. A call arrives once.
+    fn travel_time(&mut self, way: Way) -> Option<Duration> {
+        let Way { from, to } = way;
+        if from == to {
+            return Some(Duration::ZERO);
+        }
+        let arrivals = self.net.route(self.now, from, to);
+        arrivals.iter().skip(1).for_each(|_| self.net.forget(from, to));
+        arrivals.iter().next()
+    }
+
+    /// A question or an answer is at the end of its way. Returns whether it is received; what is held on a
+    /// clogged link comes again, and what is lost is asked for again.
+    pub(super) fn lease_arrives(
+        &mut self,
+        way: Way,
+        number: u64,
+        attempt: u64,
+        event: Event,
+    ) -> bool {
+        if way.from == way.to {
+            return true;
+        }
+        match self.net.deliver(self.now, way.from, way.to) {
+            Delivery::Arrives => return true,
+            Delivery::Held(after) => self.schedule(after, event),
+            Delivery::Lost if self.question(number, attempt).is_some() => self.ask_again(number),
+            Delivery::Lost => {}
+        }
+        false
+    }
+
+    /// Who held a question or an answer that had come is gone.
+    pub(super) fn forget_way(&mut self, way: Way) {
+        if way.from != way.to {
+            self.net.forget(way.from, way.to);
+        }
     }
 
     /// There was no answer.
@@ -276,18 +308,15 @@ impl World {
             self.forget_question(number);
             return Ok(());
         }
-        if member != node && self.net.is_blocked(node, member) {
+        let way = Way { from: node, to: member };
+        let Some(after) = self.travel_time(way) else {
             self.ask_again(number);
             return Ok(());
-        }
+        };
         if let Some(question) = self.leasing.questions.get_mut(&number) {
             question.leader = None;
         }
-        let after = if member == node { Duration::ZERO } else { self.travel_time() };
-        self.schedule(
-            after,
-            Event::LeaseAnswered { node: member, question: number, attempt, answer },
-        );
+        self.schedule(after, Event::LeaseAnswered { way, question: number, attempt, answer });
         Ok(())
     }
 

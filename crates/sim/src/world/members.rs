@@ -139,8 +139,12 @@ impl World {
         place.turn_scheduled = false;
         place.applying = false;
         for event in place.paused.take().into_iter().flatten() {
-            if let Event::Arrive(envelope) = event {
-                self.net.forget(envelope.from, envelope.to);
+            match event {
+                Event::Arrive(envelope) => self.net.forget(envelope.from, envelope.to),
+                Event::LeaseAsked { way, .. } | Event::LeaseAnswered { way, .. } => {
+                    self.forget_way(way);
+                }
+                _ => {}
             }
         }
         self.watchers_lose(id)?;
