@@ -115,7 +115,7 @@ pub(super) const ALL: [Tool; 10] = [
         full: "",
         quick: Some(""),
         more: "",
-        variables: &["POWER_CUT_SECONDS", "POWER_CUT_SEED", "CHECK_PROGRAM"],
+        variables: &["POWER_CUT_SECONDS", "POWER_CUT_SEED"],
     },
     Tool {
         name: "blackbox",

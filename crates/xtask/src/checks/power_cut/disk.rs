@@ -41,13 +41,22 @@ struct State {
     image: Image,
     /// Without power, nothing is read or written.
     power_is_cut: bool,
-    /// Once so many names were changed, the power is cut, and these dice say what becomes of everything.
-    to_be_cut: Option<(u64, Dice)>,
-    /// Whether it says that it has synced, and has not.
+    /// After so many changes of a kind the power is cut, and these dice say what becomes of everything.
+    to_be_cut: Option<(Change, u64, Dice)>,
+    /// Whether it says that it has synced, and has not. Then a cut takes back everything since.
     lies: bool,
     /// How often each file is open.
     open: BTreeMap<Number, usize>,
     done: Done,
+}
+
+/// What is not durable for a moment at least, as nobody can have synced it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A name was created, removed or given to something else.
+    Name,
+    /// Something was written to a file.
+    Content,
 }
 
 /// What was done with a disk, and to it.
@@ -90,7 +99,7 @@ impl Disk {
         lock(&self.state).done
     }
 
-    /// From now on it says that it has synced, and has not.
+    /// From now on it says that it has synced, and has not; the next cut takes it back to now.
     pub(crate) fn lie(&self) {
         lock(&self.state).lies = true;
     }
@@ -101,10 +110,9 @@ impl Disk {
         lock(&self.state).cut(dice);
     }
 
-    /// Cuts the power right after so many names were changed from now on: not yet durable, as nobody can
-    /// have synced their directory in between.
-    pub(crate) fn cut_after_names(&self, names: u64, dice: Dice) {
-        lock(&self.state).to_be_cut = Some((names, dice));
+    /// Cuts the power right after so many changes of a kind from now on.
+    pub(crate) fn cut_after(&self, change: Change, count: u64, dice: Dice) {
+        lock(&self.state).to_be_cut = Some((change, count, dice));
     }
 
     /// Whether there is power.
@@ -123,6 +131,9 @@ impl State {
         self.to_be_cut = None;
         if !self.power_is_cut {
             self.power_is_cut = true;
+            if self.lies {
+                return self.image.take_back();
+            }
             let undone = self.image.cut(dice);
             self.done.undone.sectors += undone.sectors;
             self.done.undone.names += undone.names;
@@ -134,12 +145,15 @@ impl State {
         *self.open.entry(number).or_default() += 1;
     }
 
-    /// Somebody changed a name.
-    fn changed_a_name(&mut self) {
+    /// Somebody changed something.
+    fn changed(&mut self, change: Change) {
         match self.to_be_cut.take() {
+            Some((awaited, 0 | 1, mut dice)) if awaited == change => self.cut(&mut dice),
+            Some((awaited, count, dice)) => {
+                let left = count - u64::from(awaited == change);
+                self.to_be_cut = Some((awaited, left, dice));
+            }
             None => {}
-            Some((0 | 1, mut dice)) => self.cut(&mut dice),
-            Some((names, dice)) => self.to_be_cut = Some((names - 1, dice)),
         }
     }
 }
@@ -182,7 +196,7 @@ impl Files {
     ) -> Result<T, Errno> {
         self.with(|state| {
             let acted = act(&mut state.image)?;
-            state.changed_a_name();
+            state.changed(Change::Name);
             Ok(acted)
         })
     }
@@ -326,7 +340,7 @@ impl Filesystem for Files {
         let created = self.with(|state| {
             let about = state.image.create(parent.0, name)?;
             state.opened(about.number);
-            state.changed_a_name();
+            state.changed(Change::Name);
             Ok(attributes(about))
         });
         answer!(reply, created, attributes => {
@@ -392,7 +406,11 @@ impl Filesystem for Files {
         reply: ReplyWrite,
     ) {
         let bytes = u32::try_from(data.len()).expect("the kernel counts so");
-        let written = self.with(|state| state.image.write(ino.0, offset, data));
+        let written = self.with(|state| {
+            state.image.write(ino.0, offset, data)?;
+            state.changed(Change::Content);
+            Ok(())
+        });
         answer!(reply, written, () => reply.written(bytes));
     }
 

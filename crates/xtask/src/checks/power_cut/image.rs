@@ -300,6 +300,20 @@ impl Image {
         self.forget_nameless(&BTreeSet::new());
         undone
     }
+
+    /// Takes back all that is not durable: the worst that a power cut can do.
+    pub(crate) fn take_back(&mut self) {
+        for node in self.nodes.values_mut() {
+            match node {
+                Node::File(file) => {
+                    file.unsynced.clear();
+                    file.now = file.durable.clone();
+                }
+                Node::Directory(directory) => directory.now = directory.durable.clone(),
+            }
+        }
+        self.forget_nameless(&BTreeSet::new());
+    }
 }
 
 impl Directory {
@@ -471,6 +485,21 @@ mod tests {
             }
             assert_eq!(back > 0, !is_synced, "{back}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_as_it_was() {
+        let mut image = Image::default();
+        let file = durable(&mut image, "file", &[1; 5_000]);
+        image.write(file, 100, &[2; 6_000]).unwrap();
+        image.rename((ROOT, name("file")), (ROOT, name("other"))).unwrap();
+        image.create(ROOT, name("new")).unwrap();
+        image.take_back();
+        let names: Vec<OsString> =
+            image.list(ROOT).unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["file"]);
+        assert_eq!(all(&mut image, file), [1; 5_000]);
+        assert_eq!(image.cut(&mut Dice::new(1, 0)), Undone::default());
     }
 
     #[test]

@@ -8,8 +8,6 @@ use crate::checks::power_cut::image::Undone;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// Which program the members ran.
-    program: &'static str,
     seed: u64,
     /// How often the power was cut, and how often of that while members started.
     pub(super) cuts: u64,
@@ -32,8 +30,8 @@ struct Judged {
 
 impl Report {
     /// Nothing was done yet.
-    pub(super) fn new(program: &'static str, seed: u64) -> Self {
-        Self { program, seed, ..Self::default() }
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
     }
 
     /// A cluster was held against what it had acknowledged.
@@ -71,10 +69,9 @@ impl Report {
             format!("of {} acknowledged writes {} lost", judged.acknowledged, judged.lost)
         });
         format!(
-            "power-cut: {}, seed {}, {} cuts of all at once, {} of them in start-up; {} syncs, {} \
+            "power-cut: seed {}, {} cuts of all at once, {} of them in start-up; {} syncs, {} \
              sectors and {} names undone; {judged}, {} violations\npower-cut: on a disk that ignores \
              syncs: {}",
-            self.program,
             self.seed,
             self.cuts,
             self.cuts_in_start_up,
@@ -90,7 +87,6 @@ impl Report {
     /// has no count.
     pub(super) fn json(&self) -> Value {
         json!({
-            "program": self.program,
             "seed": self.seed,
             "power_cuts": self.cuts,
             "power_cuts_in_start_up": self.cuts_in_start_up,
@@ -117,7 +113,6 @@ mod tests {
 
     fn good() -> Report {
         let mut report = Report {
-            program: "quorate",
             cuts: 9,
             cuts_in_start_up: 2,
             syncs: 80,
