@@ -292,6 +292,11 @@ fn graphs(name: &str, values: &mut Values, reports: &[Value]) -> io::Result<()> 
 fn scenarios(values: &mut Values, reports: &[Value]) -> io::Result<()> {
     let mut rows = Vec::new();
     for report in reports {
+        // Only where a member is slow is there anything to compare with.
+        let ratio = |name| match report.get(name) {
+            Some(_) => measure(report, name).map(rounded),
+            None => Ok("–".to_owned()),
+        };
         rows.push(vec![
             format!("`{}`", text(report, "scenario")?),
             text(report, "demand")?.to_owned(),
@@ -299,9 +304,20 @@ fn scenarios(values: &mut Values, reports: &[Value]) -> io::Result<()> {
             grouped(number(report, "seeds")?),
             failures(list(report, "failures")?),
             rounded(measure(report, "most_measured_milliseconds")?),
+            ratio("ratio")?,
+            ratio("worst_ratio")?,
         ]);
     }
-    let head = ["scenario", "demand", "members", "seeds", "outcome", "most measured, ms"];
+    let head = [
+        "scenario",
+        "demand",
+        "members",
+        "seeds",
+        "outcome",
+        "most measured, ms",
+        "times as long as without a fault, on average over all seeds",
+        "the same, worst seed",
+    ];
     values.put("scenarios.table", table(&head, &rows));
     Ok(())
 }
@@ -462,6 +478,22 @@ mod tests {
         let page = of(&records, &[], "HalfElects 7\n").unwrap();
         assert!(page.contains("**did not pass**"), "{page}");
         assert!(page.contains("did not pass, and left no report"), "{page}");
+    }
+
+    #[test]
+    fn a_scenario_shows_its_ratio_if_it_has_one() {
+        let mut report = json!({
+            "scenario": "slow-disk", "demand": "as fast", "members": 3, "seeds": 9,
+            "failures": [], "most_measured_milliseconds": 7.5,
+        });
+        let row = |report: &Value| {
+            let page = page("scenarios", report.clone()).unwrap();
+            page.lines().find(|line| line.starts_with("| `slow-disk`")).unwrap().to_owned()
+        };
+        assert!(row(&report).ends_with("| 7.50 | – | – |"), "{}", row(&report));
+        report["ratio"] = json!(1.046);
+        report["worst_ratio"] = json!(1.5);
+        assert!(row(&report).ends_with("| 7.50 | 1.05 | 1.50 |"), "{}", row(&report));
     }
 
     #[test]
