@@ -167,7 +167,7 @@ mod tests {
                     waiters.into_iter().map(|(_, waiter)| waiter).collect()
                 }
                 ApplyJob::Reads(readers) => readers,
-                ApplyJob::Snapshot(_) => panic!("there was none"),
+                ApplyJob::Snapshot(_) | ApplyJob::HealSnapshot(_) => panic!("there was none"),
             })
             .collect();
         assert_eq!(shape, [vec![1, 2], vec![9], vec![3, 4]]);

@@ -58,12 +58,20 @@ impl<W, O> Default for Applied<W, O> {
     }
 }
 
+/// Who is given a snapshot. A member that heals may be a follower at the same time, as far as a leader
+/// knows, and reads another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reader {
+    Follower(NodeId),
+    Healing(NodeId),
+}
+
 /// A state machine and the snapshots read from it.
 pub struct Applier<O: Send + 'static> {
     machine: Box<dyn Machine<Outcome = O>>,
     membership: Membership,
-    /// The snapshot that each follower is being given.
-    snapshots: BTreeMap<NodeId, Box<dyn Snapshot>>,
+    /// The snapshots that others are being given.
+    snapshots: BTreeMap<Reader, Box<dyn Snapshot>>,
     /// What the entries cost that were applied since the machine was last asked to flush.
     unflushed_bytes: usize,
     /// What members say about their states.
@@ -121,6 +129,18 @@ impl<O: Send + 'static> Applier<O> {
                 Ok(())
             }
             ApplyJob::Snapshot(request) => self.snapshot(request, out),
+            ApplyJob::HealSnapshot(SnapshotRequest::Read { to, last, cursor }) => {
+                let chunk = self.read_piece(Reader::Healing(to), last, cursor)?;
+                out.feedback.push(Feedback::HealSnapshotReady(SnapshotPiece { to, chunk }));
+                Ok(())
+            }
+            ApplyJob::HealSnapshot(SnapshotRequest::Release { to }) => {
+                self.snapshots.remove(&Reader::Healing(to));
+                Ok(())
+            }
+            ApplyJob::HealSnapshot(SnapshotRequest::Write(_)) => {
+                unreachable!("what a member gives to another one is read")
+            }
         }
     }
 
@@ -207,8 +227,8 @@ impl<O: Send + 'static> Applier<O> {
     ) -> Result<(), Fault> {
         match request {
             SnapshotRequest::Read { to, last, cursor } => {
-                let piece = self.read_piece(to, last, cursor)?;
-                out.feedback.push(Feedback::SnapshotReady(piece));
+                let chunk = self.read_piece(Reader::Follower(to), last, cursor)?;
+                out.feedback.push(Feedback::SnapshotReady(SnapshotPiece { to, chunk }));
             }
             SnapshotRequest::Write(chunk) => {
                 let last = chunk.meta.last;
@@ -238,7 +258,7 @@ impl<O: Send + 'static> Applier<O> {
                 }
             }
             SnapshotRequest::Release { to } => {
-                self.snapshots.remove(&to);
+                self.snapshots.remove(&Reader::Follower(to));
             }
         }
         Ok(())
@@ -249,10 +269,10 @@ impl<O: Send + 'static> Applier<O> {
     /// too.
     fn read_piece(
         &mut self,
-        to: NodeId,
+        to: Reader,
         last: Option<EntryId>,
         cursor: Bytes,
-    ) -> Result<SnapshotPiece, Fault> {
+    ) -> Result<SnapshotChunk, Fault> {
         let kept = self.snapshots.get(&to).is_some_and(|s| Some(s.last()) == last);
         let cursor = if kept { cursor } else { Bytes::new() };
         if !kept {
@@ -273,8 +293,7 @@ impl<O: Send + 'static> Applier<O> {
             Err(SnapshotError::Fault(fault)) => return Err(fault),
         };
         let meta = SnapshotMeta { last: snapshot.last(), membership: self.membership.clone() };
-        let chunk = SnapshotChunk { meta, cursor, data: read.data, next: read.next };
-        Ok(SnapshotPiece { to, chunk })
+        Ok(SnapshotChunk { meta, cursor, data: read.data, next: read.next })
     }
 }
 

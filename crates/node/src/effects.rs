@@ -89,8 +89,10 @@ pub enum Feedback {
     },
     /// The state at a place of the log, for the other members to compare theirs with.
     Audited(Report),
-    /// A piece of a snapshot was read.
+    /// A piece of a snapshot was read, for a follower.
     SnapshotReady(SnapshotPiece),
+    /// A piece of a snapshot was read, for a member that heals.
+    HealSnapshotReady(SnapshotPiece),
     /// A snapshot was installed, durably.
     SnapshotInstalled {
         /// The last entry it contains.
@@ -282,8 +284,10 @@ pub enum ApplyJob<W> {
     },
     /// The state reflects all that these readers must see.
     Reads(Vec<W>),
-    /// Read, write or release a snapshot.
+    /// Read, write or release a snapshot, for the group.
     Snapshot(SnapshotRequest),
+    /// Read or release a snapshot, for a member that heals. It may be a follower that is given another one.
+    HealSnapshot(SnapshotRequest),
 }
 
 /// Why a request ended without an outcome.

@@ -236,14 +236,13 @@ impl<W> Group<W> {
         }
     }
 
-    /// A piece of a snapshot was read, for a follower of this leader or for a member that heals.
-    fn piece_ready(&mut self, now: Time, piece: SnapshotPiece, out: &mut Effects<W>) {
-        if self.heal_source.serves(piece.to) {
-            let term = self.raft.durable_term();
-            out.send.push(self.heal_source.answer(self.id, self.node, piece, term));
-        } else {
-            self.step(now, RaftInput::SnapshotReady(piece), out);
-        }
+    /// A piece of a snapshot was read for a member that heals. Says whether that one waits for it still.
+    fn piece_for_healing(&mut self, piece: SnapshotPiece, out: &mut Effects<W>) -> bool {
+        let term = self.raft.durable_term();
+        let answer = self.heal_source.answer(self.id, self.node, piece, term);
+        let is_awaited = answer.is_some();
+        out.send.extend(answer);
+        is_awaited
     }
 
     /// Queues commands of another node's clients. Silent unless this node leads the very term they
@@ -299,7 +298,15 @@ impl<W> Group<W> {
             Feedback::Audited(report) => {
                 self.report = Some(report).filter(|_| self.membership.is_voter(self.node));
             }
-            Feedback::SnapshotReady(piece) => self.piece_ready(now, piece, out),
+            Feedback::SnapshotReady(piece) => {
+                if planted!(PieceToWhoHeals) && self.piece_for_healing(piece.clone(), out) {
+                    return;
+                }
+                self.step(now, RaftInput::SnapshotReady(piece), out);
+            }
+            Feedback::HealSnapshotReady(piece) => {
+                self.piece_for_healing(piece, out);
+            }
             Feedback::SnapshotInstalled { last } => {
                 self.waiters.snapshot_installed(&mut out.failed);
                 self.given = self.given.max(last);

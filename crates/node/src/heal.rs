@@ -41,7 +41,7 @@
 //! on what is gone is not listened to.
 //!
 //! **What can't be healed.** Where the one sound copy is on a member that is down, the healing waits
-//! for it. A cluster of one has nobody to ask; its host must not begin.
+//! for it. A cluster of one has nobody to ask: unless its machine has all that the log lost, it must not begin.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -426,7 +426,10 @@ impl Healer {
                 self.ask_at = now;
             }
             // Pieces read for others are answered by whoever asked for them to be read.
-            Feedback::Progress { .. } | Feedback::SnapshotReady(_) | Feedback::Audited(_) => {}
+            Feedback::Progress { .. }
+            | Feedback::SnapshotReady(_)
+            | Feedback::HealSnapshotReady(_)
+            | Feedback::Audited(_) => {}
         }
     }
 

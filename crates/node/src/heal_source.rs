@@ -45,33 +45,25 @@ impl HealSource {
         (reader.incarnation, reader.until) = (incarnation, until);
         if !core::mem::replace(&mut reader.is_served, true) {
             let request = SnapshotRequest::Read { to, last, cursor };
-            out.apply.push((group, ApplyJob::Snapshot(request)));
+            out.apply.push((group, ApplyJob::HealSnapshot(request)));
         }
     }
 
-    /// Whether the applier reads a piece for this member here.
-    pub(crate) fn serves(&self, to: NodeId) -> bool {
-        self.readers.get(&to).is_some_and(|reader| reader.is_served)
-    }
-
-    /// The answer to a member that is served, with the piece that was read.
-    ///
-    /// # Panics
-    /// If the member is not served.
+    /// The answer to a member for which this piece was read; nothing if it was read when this member still
+    /// healed itself.
     pub(crate) fn answer(
         &mut self,
         group: GroupId,
         from: NodeId,
         piece: SnapshotPiece,
         term: Term,
-    ) -> Envelope {
+    ) -> Option<Envelope> {
         let SnapshotPiece { to, chunk } = piece;
-        let reader = self.readers.get_mut(&to).filter(|reader| reader.is_served);
-        let reader = reader.expect("the piece was read for somebody");
+        let reader = self.readers.get_mut(&to).filter(|reader| reader.is_served)?;
         reader.is_served = false;
         let answer =
             HealAnswer { incarnation: reader.incarnation, body: Heal::Snapshot { chunk, term } };
-        Envelope { group, from, to, body: EnvelopeBody::HealAnswer(answer) }
+        Some(Envelope { group, from, to, body: EnvelopeBody::HealAnswer(answer) })
     }
 
     /// Releases the snapshots of those who ask no more.
@@ -80,7 +72,7 @@ impl HealSource {
             let stays = reader.is_served || now < reader.until;
             if !stays {
                 let release = SnapshotRequest::Release { to: *to };
-                out.apply.push((group, ApplyJob::Snapshot(release)));
+                out.apply.push((group, ApplyJob::HealSnapshot(release)));
             }
             stays
         });

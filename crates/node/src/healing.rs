@@ -44,11 +44,9 @@ impl HealingGroup {
             Input::Propose { waiter, .. } | Input::Read { waiter, .. } => {
                 out.failed.push((waiter, RequestError::NoLeader));
             }
-            Input::Applied { feedback: Feedback::SnapshotReady(piece), .. } => {
-                if self.source.serves(piece.to) {
-                    let (group, from, term) = (self.config.group, self.node.id, self.term());
-                    out.send.push(self.source.answer(group, from, piece, term));
-                }
+            Input::Applied { feedback: Feedback::HealSnapshotReady(piece), .. } => {
+                let (group, from, term) = (self.config.group, self.node.id, self.term());
+                out.send.extend(self.source.answer(group, from, piece, term));
             }
             Input::Applied { feedback, .. } => self.healer.applied(now, feedback),
             Input::Durable { .. } | Input::Transfer { .. } | Input::Timeout => {}

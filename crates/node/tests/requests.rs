@@ -415,3 +415,31 @@ fn a_leader_that_is_asked_from_a_later_term_leads_no_more() {
         assert_eq!((status(&cluster).role, status(&cluster).term), (role, term));
     }
 }
+
+#[test]
+fn who_heals_and_who_follows_are_given_snapshots_of_their_own() {
+    use quorate_node::{Feedback, HealAsk};
+    use quorate_raft::{SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest};
+
+    let (mut cluster, leader) = Cluster::with_leader();
+    let [to, from] = [leader, (leader + 1) % 3].map(|at| cluster.members[at].node.id());
+    let ask = HealAsk::Snapshot { last: None, cursor: Bytes::new() };
+    let body = EnvelopeBody::HealAsk { incarnation: 1, ask };
+    cluster.input(leader, Input::Peer(Envelope { group: GROUP, from, to, body }));
+    let Member { node, effects, .. } = &mut cluster.members[leader];
+    let reads = |job: &ApplyJob<_>| matches!(job, ApplyJob::HealSnapshot(SnapshotRequest::Read { to, .. }) if *to == from);
+    assert!(effects.apply.iter().any(|(_, job)| reads(job)), "a piece is read for it");
+
+    let membership = Membership::of_voters([1, 2, 3].map(NodeId));
+    let meta = SnapshotMeta { last: EntryId::new(1, 1), membership };
+    let (cursor, data) = (Bytes::new(), Bytes::new());
+    let piece = SnapshotPiece { to: from, chunk: SnapshotChunk { meta, cursor, data, next: None } };
+    let mut answers = |feedback| {
+        node.step(cluster.now, Input::Applied { group: GROUP, feedback }, effects);
+        let sent = effects.send.drain(..).map(|envelope| envelope.body);
+        sent.filter(|body| matches!(body, EnvelopeBody::HealAnswer(_))).count()
+    };
+    assert_eq!(answers(Feedback::SnapshotReady(piece.clone())), 0, "that is the follower's");
+    assert_eq!(answers(Feedback::HealSnapshotReady(piece.clone())), 1);
+    assert_eq!(answers(Feedback::HealSnapshotReady(piece)), 0, "nobody waits for it any more");
+}

@@ -222,6 +222,8 @@ catalogue! {
         from "ours, 810327e", by test("quorate-raft", "scripts", "snapshot_late_answer");
     SnapshotPieceNotRepeated: 22, "a piece of a snapshot that is lost is not sent again",
         from "openraft, a follower behind a purged log", by simulator;
+    PieceToWhoHeals: 22, "a member that heals is sent the piece that was read for the same member as a follower",
+        from "ours, seed 93785", by test("quorate-node", "requests", "who_heals_and_who_follows_are_given_snapshots_of_their_own");
     SnapshotChecksumIgnored: 22, "a piece of a snapshot is taken as it comes",
         from "Jepsen NATS 2.12.1", by test("quorate-mvcc", "store", "a_snapshot_that_is_not_right_is_refused");
     AppliedWhileInstalling: 23, "entries are applied while a snapshot is being installed",

@@ -138,7 +138,7 @@ impl Process {
                     self.installing = false;
                 }
                 ApplyJob::Snapshot(SnapshotRequest::Write(_)) => self.installing = true,
-                ApplyJob::Snapshot(_) | ApplyJob::Reads(_) => {}
+                ApplyJob::Snapshot(_) | ApplyJob::HealSnapshot(_) | ApplyJob::Reads(_) => {}
             }
             self.jobs.push_back(job);
         }
