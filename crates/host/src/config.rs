@@ -31,10 +31,14 @@ pub struct HostConfig {
     pub peers: BTreeMap<NodeId, Vec<String>>,
     /// Where other members connect to. Bound by the caller, who thereby knows the ports.
     pub listeners: Vec<TcpListener>,
-    /// An earlier start of this member has returned, so there is a log; should nothing be found of it, it
-    /// was lost, and the member must not begin as if it had never promised anything. A host can't always
-    /// know that by itself: let its caller remember it. Means nothing with [`HostConfig::rejoining`].
+    /// There is a log: [`HostConfig::on_begun`] was called by an earlier start. Should nothing be found of
+    /// it, it was lost, and the member must not begin as if it had never promised anything. Nothing in the
+    /// data directory could tell that from a new member, so let this be remembered elsewhere in it. Means
+    /// nothing with [`HostConfig::rejoining`].
     pub has_begun: bool,
+    /// Called when there is a log for the first time, before the member takes part in anything, so that
+    /// the next start has [`HostConfig::has_begun`]. The host does not start if that can't be noted.
+    pub on_begun: Box<dyn FnMut() -> Result<(), String> + Send>,
     /// The group exists, and what this member promised there is not on its disk, which is a new one.
     /// It does not vote until it knows that it can keep its promises. To be told by each start until
     /// [`HostConfig::on_rejoined`] has returned without an error, and by none after it.
@@ -133,6 +137,7 @@ impl HostConfig {
             peers: BTreeMap::new(),
             listeners,
             has_begun: false,
+            on_begun: Box::new(|| Ok(())),
             rejoining: false,
             on_rejoined: Box::new(|| Ok(())),
             transport: Arc::new(Tcp),

@@ -75,6 +75,12 @@ impl<O: Send + 'static> Host<O> {
         let membership = Membership::of_voters(peers.iter().copied().chain([config.id]));
         let applied = machine.applied();
         let (log, begin) = open(&config, &membership, applied)?;
+        if !config.has_begun && !config.rejoining {
+            (config.on_begun)().map_err(|error| StartError::Log {
+                path: config.data_dir.join(HostConfig::LOG),
+                reason: format!("it can't be noted that there is one: {error}"),
+            })?;
+        }
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::new(peers.iter().copied()));
         let shared = Arc::new(Shared::new(config.id, config.limits.clone(), metrics));

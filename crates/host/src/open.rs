@@ -2,8 +2,9 @@
 //! `node/src/begin.rs` judges.
 //!
 //! A member must not have a past without there being a log at all: it would have all its votes to give
-//! again. So a record is written before anything else happens, and the caller remembers that a start
-//! returned: a log without a record is then one that was lost.
+//! again. So a record is written before anything else happens, and it is noted beside the log that there
+//! is one ([`HostConfig::on_begun`](crate::HostConfig::on_begun)): a log without a record is then one that
+//! was lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,7 @@ pub(crate) struct Owner<'a> {
     pub(crate) id: NodeId,
     pub(crate) group: GroupId,
     pub(crate) membership: &'a Membership,
-    /// Whether it has, or may have, written to its log before.
+    /// Whether it is known to have written to its log before.
     pub(crate) has_begun: bool,
     /// Up to where its machine reaches.
     pub(crate) applied: EntryId,
@@ -61,8 +62,8 @@ pub(crate) fn open_log(
         Opened::Whole(mut wal, mut groups) => {
             let own = groups.remove(&owner.group).map(Remembered::Whole);
             let is_empty = own.is_none();
-            let has_begun = owner.has_begun || owner.applied != EntryId::ZERO;
-            let remembered = own.unwrap_or_else(|| Remembered::of_nothing(has_begun));
+            let nothing = || Remembered::of_nothing(owner.has_begun, owner.applied);
+            let remembered = own.unwrap_or_else(nothing);
             let begin = owner.begin(remembered, "there is no log of this member")?;
             if is_empty {
                 write_first(&mut wal, owner.group).map_err(|error| failed(&error))?;
@@ -72,13 +73,13 @@ pub(crate) fn open_log(
         Opened::Damaged(damaged) => {
             let report = report(&damaged);
             let own = damaged.groups.get(&owner.group).cloned();
-            let remembered = own.unwrap_or_else(|| Remembered::of_nothing(true));
-            let is_whole = match &remembered {
+            let remembered = own.unwrap_or_else(|| Remembered::of_nothing(true, owner.applied));
+            let sound = match &remembered {
                 Remembered::Whole(recovered) => Some(recovered.clone()),
                 Remembered::Damaged(_) | Remembered::Forgotten(_) => None,
             };
             let begin = owner.begin(remembered, &report)?;
-            let Some(recovered) = is_whole else { return Ok((Log::Damaged(damaged), begin)) };
+            let Some(recovered) = sound else { return Ok((Log::Damaged(damaged), begin)) };
             // What was damaged is not needed.
             let groups = BTreeMap::from([(owner.group, recovered.into())]);
             let wal = damaged.heal(groups).map_err(|error| failed(&error))?;
@@ -93,7 +94,7 @@ fn report(damaged: &Damaged) -> String {
     places.join("; ")
 }
 
-/// Begins a log that has nothing of the group, and never had.
+/// Begins a log that has nothing of the group: it is a new one, or that of a member that rejoins.
 fn write_first(wal: &mut Wal, group: GroupId) -> Result<(), WalError> {
     wal.append(group, &Record::HardState(HardState::default()));
     wal.commit()

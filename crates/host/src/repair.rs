@@ -47,11 +47,9 @@ impl IdleLog {
     /// # Errors
     /// If another process has it, or the system says so. The text is meant for the operator.
     pub fn hold(path: &Path) -> Result<Self, String> {
-        let disk = if path.is_dir() {
-            Some(FileDisk::open(path).map_err(|error| error.to_string())?)
-        } else {
-            None
-        };
+        let failed = |error: io::Error| error.to_string();
+        let is_there = path.try_exists().map_err(failed)?;
+        let disk = is_there.then(|| FileDisk::open(path)).transpose().map_err(failed)?;
         Ok(Self { path: path.to_owned(), disk })
     }
 
@@ -175,9 +173,8 @@ impl Repair {
             return Err(format!("it holds group {}, which is none of this program", group.0));
         }
         let has_nothing = own.is_none() && reports.is_empty();
-        let has_begun = has_begun || machine != EntryId::ZERO;
         let own = own.unwrap_or_else(|| ExaminedGroup {
-            remembered: Remembered::of_nothing(has_begun || !has_nothing),
+            remembered: Remembered::of_nothing(has_begun || !has_nothing, machine),
             beyond: Vec::new(),
             lost: Vec::new(),
         });
@@ -208,7 +205,7 @@ impl Repair {
         let term = Term(known.max().expect("there are some").0 + 1);
 
         let mut damage: Vec<String> = reports.iter().map(ToString::to_string).collect();
-        if has_nothing && has_begun {
+        if has_nothing && verdict == Verdict::Damaged {
             damage.push("there is no log, though the member has written one".to_owned());
         }
         if machine.index < base.index {
@@ -545,7 +542,7 @@ mod tests {
         }
         (0..2).for_each(|slot| disk.damage_mark(slot, |bytes| bytes.fill(0)));
         let machine = EntryId::new(2, 20);
-        assert!(matches!(starts(&disk, machine), Err(StartError::LogCorrupt { .. })));
+        assert!(matches!(starts(&disk, machine), Err(StartError::LogForgotten { .. })));
         let repair = examined(&disk, machine).expect("damage is no error");
         assert_eq!((repair.verdict, repair.end()), (Verdict::Damaged, machine));
         assert!(!repair.damage.is_empty() && !repair.is_end_known);

@@ -8,8 +8,8 @@
 //! it writes.
 //!
 //! Where the machine is *behind* the log's beginning, or the log has gaps, the member heals: it gets
-//! from others what is missing before it takes part (`heal.rs`). One that has no others must not begin.
-//! And nobody may begin who forgot: a member that forgot its votes may vote twice in a term, and one that
+//! from others what is missing before it takes part (`heal.rs`). One that has no others must not begin,
+//! unless its own machine has what its log lost. And nobody may begin who forgot: a member that forgot its votes may vote twice in a term, and one that
 //! forgot entries may help to elect a leader without them.
 
 use core::fmt;
@@ -82,23 +82,29 @@ pub fn begin(
     machine: EntryId,
 ) -> Result<Begin, Unfit> {
     let (salvage, unfit) = match remembered {
+        Remembered::Whole(log) if log.base.index <= machine.index => {
+            return agree(log.base, machine).map(|()| Begin::Whole(log));
+        }
         Remembered::Whole(log) => {
-            let base = log.base;
-            if base.index == machine.index && base != machine {
-                return Err(Unfit::Contradiction { base });
-            }
-            if base.index <= machine.index {
-                return Ok(Begin::Whole(log));
-            }
-            (Salvage::from(log), Unfit::MachineBehind { base })
+            let behind = Unfit::MachineBehind { base: log.base };
+            (Salvage::from(log), behind)
         }
         Remembered::Damaged(salvage) => (salvage, Unfit::Damaged),
         Remembered::Forgotten(_) => return Err(Unfit::Forgotten),
     };
+    agree(salvage.base, machine)?;
     if can_heal(membership, id, &salvage, machine) {
         Ok(Begin::Healing(salvage))
     } else {
         Err(unfit)
+    }
+}
+
+/// Whether the machine has no other entry where the log begins.
+fn agree(base: EntryId, machine: EntryId) -> Result<(), Unfit> {
+    match base.index == machine.index && base != machine {
+        true => Err(Unfit::Contradiction { base }),
+        false => Ok(()),
     }
 }
 
@@ -158,9 +164,12 @@ mod tests {
         let other = EntryId::new(2, 3);
         let contradiction = Unfit::Contradiction { base: id(3) };
         assert_eq!(begin(Remembered::Whole(whole()), other), Err(contradiction));
+        assert_eq!(begin(Remembered::Damaged(damaged()), other), Err(contradiction));
         assert_eq!(begin(Remembered::Forgotten(whole()), id(3)), Err(Unfit::Forgotten));
         let fresh = Ok(Begin::Whole(Recovered::default()));
-        assert_eq!(begin(Remembered::of_nothing(false), EntryId::ZERO), fresh);
-        assert_eq!(begin(Remembered::of_nothing(true), EntryId::ZERO), Err(Unfit::Forgotten));
+        let begin = |has_begun, machine| begin(Remembered::of_nothing(has_begun, machine), machine);
+        assert_eq!(begin(false, EntryId::ZERO), fresh);
+        assert_eq!(begin(false, id(1)), Err(Unfit::Forgotten));
+        assert_eq!(begin(true, EntryId::ZERO), Err(Unfit::Forgotten));
     }
 }

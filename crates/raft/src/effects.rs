@@ -56,10 +56,10 @@ pub enum Input {
     Timeout,
     /// Hand leadership to this member (thesis §3.10). Ignored with an event if it can't be done.
     Transfer(NodeId),
-    /// The disk of another member, which is no member of the group for now, knows of this term. It says so in
-    /// a message of the host's own, and is data as any message is. A leader of an earlier term gives up:
-    /// whatever that member waits for, only a later leader can decide. Nobody else enters the term, since
-    /// somebody who leads in it will be heard.
+    /// A member that heals, and so takes no part, has this term on its disk. It says so in a message of
+    /// the host's own, which vouches that it comes from another member; the term is data as any message
+    /// is. A leader of an earlier term gives up: whatever that member waits for, only a later leader can
+    /// decide. Others needn't enter the term, since whoever leads is asked again.
     LaterTerm {
         /// Who knows of it.
         from: NodeId,

@@ -567,10 +567,9 @@ impl Leader {
         let (last, cursor) = match reply {
             SnapshotReply::Installed { durable } => {
                 self.on_acknowledged(core, from, durable);
-                // If that was another snapshot, of an earlier leader, it ignored this one until now.
                 if let Some(peer) = self.peers.get_mut(&from)
                     && let Progress::Snapshot(outgoing) = &mut peer.progress
-                    && let Some(chunk) = outgoing.again()
+                    && let Some(chunk) = outgoing.after_another(durable)
                 {
                     core.send(from, Body::Snapshot(chunk.clone()));
                 }

@@ -26,12 +26,15 @@ pub enum Remembered {
 }
 
 impl Remembered {
-    /// What a log without damage is that has nothing of a group: whole, if the member has not begun yet to
-    /// write any; otherwise it lost all of it, and nobody knows what that was.
+    /// What a log is that has nothing of a group: whole, if the member has not begun to write any, and
+    /// has nothing in its state machine either; otherwise it lost all of it, and nobody knows what that was.
     #[must_use]
-    pub fn of_nothing(has_begun: bool) -> Self {
+    pub fn of_nothing(has_begun: bool, machine: EntryId) -> Self {
         let nothing = Recovered::default();
-        if has_begun { Self::Forgotten(nothing) } else { Self::Whole(nothing) }
+        match has_begun || machine != EntryId::ZERO {
+            true => Self::Forgotten(nothing),
+            false => Self::Whole(nothing),
+        }
     }
 }
 

@@ -8,9 +8,10 @@
 use bytes::Bytes;
 
 use crate::message::{SnapshotChunk, SnapshotMeta};
-use crate::types::{EntryId, Term};
+use crate::types::{EntryId, Index, Term};
 
-/// A piece is repeated after so many heartbeats at the latest, as long as there is no answer.
+/// A piece is repeated after so many intervals between heartbeats at the latest, as long as there is no
+/// answer.
 const REPEAT_EVERY_MAX: u32 = 64;
 
 /// A snapshot that a leader sends.
@@ -22,8 +23,10 @@ pub(crate) struct Outgoing {
     pub(crate) cursor: Bytes,
     /// The present piece; `None` while the host reads it.
     pub(crate) sent: Option<SnapshotChunk>,
-    /// Heartbeats since the piece was sent or answered.
+    /// Heartbeats since the piece was asked of the host, sent or answered.
     pub(crate) unanswered: u32,
+    /// Whether it was sent again out of turn since the last heartbeat.
+    pub(crate) again: bool,
 }
 
 impl Outgoing {
@@ -53,6 +56,7 @@ impl Outgoing {
     /// is installed, and a follower that does something else has to be found ready one day.
     pub(crate) fn still_unanswered(&mut self) -> Option<&SnapshotChunk> {
         self.unanswered = self.unanswered.saturating_add(1);
+        self.again = false;
         let is_due = match self.unanswered {
             1 => false,
             count if count < REPEAT_EVERY_MAX => count.is_power_of_two(),
@@ -61,9 +65,14 @@ impl Outgoing {
         self.sent.as_ref().filter(|_| is_due)
     }
 
-    /// The follower is known to have ignored the piece, if one is on its way.
-    pub(crate) fn again(&mut self) -> Option<&SnapshotChunk> {
-        self.unanswered = 0;
+    /// The follower has installed a snapshot up to `durable`. If that was another one than this, of an earlier
+    /// leader, it may have ignored the piece until now: it is due again, once between two heartbeats.
+    pub(crate) fn after_another(&mut self, durable: Index) -> Option<&SnapshotChunk> {
+        if self.again || self.last.is_none_or(|last| last.index <= durable) {
+            return None;
+        }
+        self.again = true;
+        self.unanswered = self.unanswered.min(2);
         self.sent.as_ref()
     }
 }
@@ -98,17 +107,33 @@ mod tests {
     use crate::membership::Membership;
     use crate::types::NodeId;
 
+    /// The one piece of a snapshot up to entry 5 is on its way.
+    fn sending() -> Outgoing {
+        let meta = SnapshotMeta {
+            last: EntryId::new(1, 5),
+            membership: Membership::of_voters([NodeId(1)]),
+        };
+        let (cursor, data) = (Bytes::new(), Bytes::new());
+        let mut outgoing = Outgoing::default();
+        outgoing.take(SnapshotChunk { meta, cursor, data, next: None }).expect("it was asked for");
+        outgoing
+    }
+
     #[test]
     fn an_unanswered_piece_is_repeated_ever_more_rarely_up_to_a_point() {
-        let membership = Membership::of_voters([NodeId(1)]);
-        let meta = SnapshotMeta { last: EntryId::new(1, 1), membership };
-        let (cursor, data) = (Bytes::new(), Bytes::new());
-        let chunk = SnapshotChunk { meta, cursor, data, next: None };
-        let mut outgoing = Outgoing { sent: Some(chunk), ..Outgoing::default() };
+        let mut outgoing = sending();
         let repeats: Vec<u32> =
             (1..=256).filter(|_| outgoing.still_unanswered().is_some()).collect();
         assert_eq!(repeats, [2, 4, 8, 16, 32, 64, 128, 192, 256]);
-        assert!(outgoing.again().is_some() && outgoing.still_unanswered().is_none());
-        assert!(outgoing.still_unanswered().is_some());
+    }
+
+    #[test]
+    fn a_piece_is_sent_again_after_another_snapshot_and_not_for_each_answer() {
+        let mut outgoing = sending();
+        assert!(outgoing.after_another(Index(5)).is_none(), "that is this one");
+        assert!(outgoing.after_another(Index(4)).is_some());
+        assert!(outgoing.after_another(Index(4)).is_none(), "a repeated answer");
+        assert!(outgoing.still_unanswered().is_none());
+        assert!(outgoing.after_another(Index(4)).is_some());
     }
 }

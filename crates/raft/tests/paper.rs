@@ -186,24 +186,6 @@ fn accepted(durable: u64) -> Body {
     Body::AppendReply(AppendReply::Accepted { durable: Index(durable) })
 }
 
-/// Not of the paper: what a member that heals knows of terms is said outside of the protocol.
-#[test]
-fn who_leads_an_earlier_term_than_another_disk_knows_gives_up() {
-    let knows = |term| Input::LaterTerm { from: NodeId(2), term };
-    let mut subject = Subject::new(3);
-    subject.step(knows(Term(7)));
-    assert_eq!(subject.status().term, Term(0), "who does not lead will hear of it");
-    subject.lead();
-    let term = subject.status().term;
-    subject.step(knows(term));
-    assert_eq!(subject.status().role, RoleKind::Leader, "that is its own");
-    let said = subject.step(knows(Term(u64::MAX)));
-    assert!(matches!(said.events[..], [Event::Malformed { .. }]), "{said:?}");
-    assert_eq!(subject.status().role, RoleKind::Leader, "there is no such term");
-    subject.step(knows(Term(9)));
-    assert_eq!((subject.status().role, subject.status().term), (RoleKind::Follower, Term(9)));
-}
-
 // ---- 5.1 Basics ------------------------------------------------------------------------------
 
 #[test]
@@ -773,4 +755,23 @@ fn s7_a_snapshot_of_less_than_is_committed_is_not_needed() {
     let installed = SnapshotReply::Installed { durable: Index(3) };
     assert_eq!(said.to(2), [&Body::SnapshotReply(installed)]);
     assert_eq!(subject.terms(), [1, 1, 1]);
+}
+
+// ---- Beside the paper ------------------------------------------------------------------------
+
+#[test]
+fn who_leads_an_earlier_term_than_another_disk_knows_gives_up() {
+    let knows = |term| Input::LaterTerm { from: NodeId(2), term };
+    let mut subject = Subject::new(3);
+    subject.step(knows(Term(7)));
+    assert_eq!(subject.status().term, Term(0), "who does not lead will hear of it");
+    subject.lead();
+    let term = subject.status().term;
+    subject.step(knows(term));
+    assert_eq!(subject.status().role, RoleKind::Leader, "that is its own");
+    let said = subject.step(knows(Term(u64::MAX)));
+    assert!(matches!(said.events[..], [Event::Malformed { .. }]), "{said:?}");
+    assert_eq!(subject.status().role, RoleKind::Leader, "there is no such term");
+    subject.step(knows(Term(9)));
+    assert_eq!((subject.status().role, subject.status().term), (RoleKind::Follower, Term(9)));
 }

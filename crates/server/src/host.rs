@@ -41,6 +41,8 @@ pub(crate) fn config(
         })
         .collect();
     host.has_begun = !identity.founding;
+    let (noted, data_dir) = (identity.clone(), config.data_dir.clone());
+    host.on_begun = Box::new(move || noted.clone().note_founded(&data_dir));
     host.rejoining = identity.rejoining;
     let (noted, data_dir) = (identity.clone(), config.data_dir.clone());
     host.on_rejoined = Box::new(move || noted.clone().note_rejoined(&data_dir));

@@ -26,6 +26,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use quorate_host::HostConfig;
+
 use crate::config::{Config, InitialMember, InitialState, Url};
 use crate::whole_file;
 
@@ -104,7 +106,7 @@ impl Identity {
     ///
     /// # Errors
     /// If the disk refuses. The text is meant for the operator.
-    pub(crate) fn note_founded(&mut self, data_dir: &Path) -> Result<(), String> {
+    pub(crate) fn note_founded(mut self, data_dir: &Path) -> Result<(), String> {
         self.founding = false;
         self.store_or_explain(data_dir)
     }
@@ -183,7 +185,8 @@ impl Identity {
 fn refuse_leftovers(data_dir: &Path) -> Result<(), String> {
     for directory in DATA {
         let path: PathBuf = data_dir.join(directory);
-        if path.exists() {
+        let is_there = path.try_exists();
+        if is_there.map_err(|error| format!("can't look at {}: {error}", path.display()))? {
             return Err(format!(
                 "{} exists while {} is missing: the data directory is damaged",
                 path.display(),
@@ -196,7 +199,7 @@ fn refuse_leftovers(data_dir: &Path) -> Result<(), String> {
 
 /// Where the member's data are: the log, and the store.
 pub(crate) const STORE: &str = "store";
-const DATA: [&str; 2] = ["wal", STORE];
+const DATA: [&str; 2] = [HostConfig::LOG, STORE];
 
 #[cfg(test)]
 mod tests {

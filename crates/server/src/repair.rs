@@ -16,22 +16,24 @@
 //! ```
 //!
 //! After a crash before the last step, `wal.repaired` is the log: it is read instead of the one that is not
-//! there, if it begins where the store ends. What was read is never deleted, and what is put aside is as it
-//! was found. The first start that succeeds removes the rest.
+//! there, if it begins where the store ends. No log is ever deleted, and what is put aside is as it was found.
 
 mod look;
+mod steps;
 
 use std::fmt::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use quorate_host::{IdleLog, Repair, Verdict};
 use quorate_raft::EntryId;
 use quorate_store::Mirrored;
 
-use crate::identity::{Identity, STORE};
-use crate::rebuild::{LOG, remove_directory};
-use crate::whole_file;
+use crate::identity::Identity;
+use crate::rebuild::LOG;
 use look::Look;
+use steps::{Source, Step, is_there, steps};
+
+pub(crate) use steps::tidy_up;
 
 /// The new log, while it is written and when it is complete.
 const UNFINISHED: &str = "wal.repaired.tmp";
@@ -69,24 +71,10 @@ pub fn repair(
         return Ok(Ending::Found);
     }
     for step in &plan.steps {
-        plan.take(step)?;
+        step.take(data_dir, &plan.repair)?;
     }
     say("It is done: start the member.");
     Ok(Ending::Repaired)
-}
-
-/// Removes what repairs that were cut off have left, from the directory of a member that started without
-/// them.
-///
-/// # Errors
-/// If the disk refuses. The text is meant for the operator.
-pub(crate) fn remove_leftovers(data_dir: &Path) -> Result<(), String> {
-    for name in [UNFINISHED, FINISHED, look::SCRATCH] {
-        let path = data_dir.join(name);
-        remove_directory(&path)
-            .map_err(|error| format!("can't remove {}: {error}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// How an operator asks what is damaged.
@@ -94,20 +82,8 @@ pub(crate) fn command(data_dir: &Path) -> String {
     format!("quorate repair --data-dir {}", data_dir.display())
 }
 
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// Write the new log, which gets this name when it is complete.
-    WriteLog(&'static str),
-    /// Put something aside.
-    PutAside { from: PathBuf, to: PathBuf },
-    /// Put the log of this name in its place.
-    PutInPlace(&'static str),
-}
-
 /// What would be done, with the member held.
 struct Plan {
-    data_dir: PathBuf,
     /// What the new log is made of.
     repair: Repair,
     steps: Vec<Step>,
@@ -133,12 +109,18 @@ impl Plan {
         let mut log = IdleLog::hold(&data_dir.join(LOG))?;
         let mut repair = log.examine(look.applied(), !identity.founding)?;
         let mut source = if log.exists()? { Source::InPlace } else { Source::Nowhere };
-        if source == Source::Nowhere && data_dir.join(FINISHED).is_dir() {
-            let mut finished = IdleLog::hold(&data_dir.join(FINISHED))?;
-            let cut_off = finished.examine(look.applied(), true)?;
-            // Otherwise it was made for an earlier state of the store.
-            if cut_off.base == look.applied() {
-                (log, repair, source) = (finished, cut_off, Source::CutOff);
+        let finished = data_dir.join(FINISHED);
+        if source == Source::Nowhere && is_there(&finished)? {
+            let mut left = IdleLog::hold(&finished)?;
+            match left.examine(look.applied(), true) {
+                Ok(cut_off) if cut_off.base == look.applied() => {
+                    (log, repair, source) = (left, cut_off, Source::CutOff);
+                }
+                other => say(&format!(
+                    "{} is what a repair left that was cut off. It is not used: {}.",
+                    finished.display(),
+                    other.err().unwrap_or("the store does not end where it begins".to_owned())
+                )),
             }
         }
         let is_cut_off = source == Source::CutOff;
@@ -174,102 +156,10 @@ impl Plan {
         if repair.end() == EntryId::ZERO && repair.verdict == Verdict::Damaged {
             return Err(NOTHING_LEFT.to_owned());
         }
-        let steps = steps(data_dir, &repair, source, lost.is_some());
+        let steps = steps(data_dir, &repair, source, lost.is_some())?;
         say(&format!("A repair does this:\n{}", list(&steps)));
-        let data_dir = data_dir.to_owned();
-        Ok(Some(Self { data_dir, repair, steps, _log: log, _store: held }))
+        Ok(Some(Self { repair, steps, _log: log, _store: held }))
     }
-
-    /// Takes a step, durably.
-    fn take(&self, step: &Step) -> Result<(), String> {
-        let unfinished = self.data_dir.join(UNFINISHED);
-        let removed = |path: &Path| {
-            remove_directory(path)
-                .map_err(|error| format!("can't remove {}: {error}", path.display()))
-        };
-        let renamed = |from: &Path, to: &Path| {
-            whole_file::rename(&self.data_dir, from, to).map_err(|error| {
-                format!("can't move {} to {}: {error}", from.display(), to.display())
-            })
-        };
-        match step {
-            Step::WriteLog(name) => {
-                removed(&unfinished)?;
-                self.repair.write(&unfinished)?;
-                let new = self.data_dir.join(name);
-                if new == unfinished {
-                    return Ok(());
-                }
-                removed(&new)?;
-                renamed(&unfinished, &new)
-            }
-            Step::PutAside { from, to } => renamed(from, to),
-            Step::PutInPlace(name) => renamed(&self.data_dir.join(name), &self.data_dir.join(LOG)),
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WriteLog(_) => f.write_str("a new log is written"),
-            Self::PutAside { from, to } => {
-                write!(f, "{} is put aside as it is: {}", from.display(), to.display())
-            }
-            Self::PutInPlace(_) => f.write_str("the new log takes its place"),
-        }
-    }
-}
-
-/// Where the log is that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    InPlace,
-    /// There is none.
-    Nowhere,
-    /// Where a repair left it that was cut off.
-    CutOff,
-}
-
-/// What is to be done, in this order.
-fn steps(data_dir: &Path, repair: &Repair, source: Source, is_store_lost: bool) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let is_log_new = repair.verdict == Verdict::Damaged;
-    // What was read stays where it is until the new log is in its place.
-    let new = if is_log_new && source == Source::CutOff { UNFINISHED } else { FINISHED };
-    if is_log_new {
-        if source == Source::Nowhere {
-            // A log that nobody read: it is of an earlier state of the store.
-            put_aside(&mut steps, data_dir, FINISHED, LOG);
-        }
-        steps.push(Step::WriteLog(new));
-    }
-    if is_store_lost {
-        put_aside(&mut steps, data_dir, STORE, STORE);
-    }
-    if is_log_new || source == Source::CutOff {
-        put_aside(&mut steps, data_dir, LOG, LOG);
-        steps.push(Step::PutInPlace(new));
-    }
-    if new == UNFINISHED {
-        put_aside(&mut steps, data_dir, FINISHED, LOG);
-    }
-    steps
-}
-
-/// Puts this directory aside, if it is there, as a damaged one of this kind.
-fn put_aside(steps: &mut Vec<Step>, data_dir: &Path, name: &str, kind: &str) {
-    let from = data_dir.join(name);
-    if !from.exists() {
-        return;
-    }
-    let mut names = (1_u32..).map(|number| data_dir.join(format!("{kind}.damaged-{number}")));
-    let is_free = |path: &PathBuf| {
-        let is_taken = |step: &Step| matches!(step, Step::PutAside { to, .. } if to == path);
-        !path.exists() && !steps.iter().any(is_taken)
-    };
-    let to = names.find(is_free).expect("a directory has fewer entries");
-    steps.push(Step::PutAside { from, to });
 }
 
 /// What is left, what is lost, and where that leads; from one revision to another.
@@ -308,7 +198,7 @@ fn outlook(
     let (end, revision, term) = (repair.end(), revisions.1, repair.term.0);
     lines
         .push(format!("The member goes on from entry {end}, revision {revision}, in term {term}."));
-    lines.push(if is_cut_off {
+    lines.push(if is_cut_off && repair.verdict != Verdict::Damaged {
         "A repair that was cut off left this log, and told what is lost. To put it in place is left \
          to do."
             .to_owned()

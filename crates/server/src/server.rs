@@ -121,7 +121,7 @@ impl Server {
         for warning in &config.warnings {
             log.warn(warning);
         }
-        let mut identity = Identity::load_or_create(config).map_err(StartError)?;
+        let identity = Identity::load_or_create(config).map_err(StartError)?;
         log.info("starting the member")
             .with("name", &config.name)
             .with("member-id", format_args!("{:x}", identity.member_id))
@@ -167,12 +167,8 @@ impl Server {
             }
             Err(error) => return Err(StartError(error.to_string())),
         };
-        if let Err(error) = repair::remove_leftovers(&config.data_dir) {
+        if let Err(error) = repair::tidy_up(&config.data_dir) {
             log.warn("what a repair left stays").with("error", error);
-        }
-        // One that rejoins notes it when it has all that it may have promised.
-        if identity.founding && !identity.rejoining {
-            identity.note_founded(&config.data_dir).map_err(StartError)?;
         }
 
         let runtime =
@@ -254,9 +250,9 @@ impl Server {
             // What it told the cluster has come back to it, and so has everything before.
             if rebuild.is_under_way() {
                 match tokio::task::block_in_place(|| rebuild.complete()) {
-                    Ok(()) => drop(member.log.info("the store is whole again")),
+                    Ok(()) => drop(member.log.info("this member has everything again")),
                     Err(error) => {
-                        drop(member.log.warn("the lost store stays").with("error", error))
+                        drop(member.log.warn("what was put aside stays").with("error", error))
                     }
                 }
             }
@@ -408,7 +404,10 @@ fn open_store(
     let unusable = |why: &dyn fmt::Display| {
         StartError(format!("can't open the store in {}: {why}", path.display()))
     };
-    let report = match rebuild.noted().map_err(StartError)? {
+    // One that is alone never notes it: it has nobody to begin anew with.
+    let is_alone = identity.members.len() == 1;
+    let noted = if is_alone { None } else { rebuild.noted().map_err(StartError)? };
+    let report = match noted {
         Some(report) => report,
         None => match open() {
             Ok(store) => return Ok(store),
@@ -416,7 +415,7 @@ fn open_store(
             Err(fault) => return Err(unusable(&fault)),
         },
     };
-    if identity.members.len() == 1 {
+    if is_alone {
         return Err(StartError(format!(
             "{report}; the store in {} is lost, and no other member has what it held; nothing was \
              changed; `{}` tells what can be saved",

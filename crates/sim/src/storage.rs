@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use quorate_mvcc::engine::Engine;
 use quorate_node::Healed;
 use quorate_raft::{HardState, Index, Record, Recovered, Remembered, Salvage};
 use quorate_wal::memory::SECTOR_BYTES;
@@ -333,7 +334,10 @@ impl Storage {
 
     /// What a log without damage says of the group.
     fn found(&self, own: Option<Recovered>) -> Remembered {
-        own.map_or_else(|| Remembered::of_nothing(self.has_begun), Remembered::Whole)
+        own.map_or_else(
+            || Remembered::of_nothing(self.has_begun, Engine::durable(&self.engine)),
+            Remembered::Whole,
+        )
     }
 
     fn wal(&mut self) -> &mut Wal {

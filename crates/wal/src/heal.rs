@@ -19,7 +19,7 @@ use quorate_raft::{Entry, EntryId, GroupId, HardState, Index, Recovered, Remembe
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::mark::Marker;
-use crate::record::Link;
+use crate::record::{Link, NUMBER_LIMIT};
 use crate::recover::{Found, OpenError, Report, Tail};
 use crate::salvage::{LostBody, Salvaged, salvage};
 use crate::segment::SEGMENT_BYTES_MAX;
@@ -118,17 +118,17 @@ impl Damaged {
     ) -> Result<Self, OpenError> {
         let survey = survey(disk.as_mut(), options.record_bytes_max)?;
         let salvaged = salvage(survey.facts);
-        if salvaged.is_empty() {
-            // There are segments, and nothing in them. That is no log which lost something.
-            return Err(OpenError::Corrupt(report));
-        }
-        let reports = merged(survey.reports, report);
+        let reports = merged(survey.reports, report.clone());
         let (mut groups, mut bodies) = (BTreeMap::new(), BTreeMap::new());
         for (group, Salvaged { remembered, bodies: lost, .. }) in salvaged {
             groups.insert(group, remembered);
             bodies.insert(group, lost);
         }
         let segment = survey.last_segment + 2;
+        if segment >= NUMBER_LIMIT {
+            // No log gets there, and none could be written after it.
+            return Err(OpenError::Corrupt(report));
+        }
         let (link, marker) = (survey.link, survey.marker);
         Ok(Self { reports, groups, bodies, disk, options, segment, link, marker })
     }
@@ -188,6 +188,7 @@ impl Damaged {
             tail: Some(Tail { segment: number, offset }),
             link,
             syncs: 1,
+            hollow: None,
             marker: self.marker,
         };
         let (mut wal, _) = Wal::of(self.disk, self.options, found);

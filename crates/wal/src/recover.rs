@@ -78,8 +78,8 @@ pub enum OpenError {
         /// What the disk said.
         source: io::Error,
     },
-    /// What is there makes no sense, or nothing is left of it. Nothing was changed. There is no healing it:
-    /// the member is to be treated as one that lost its disk.
+    /// What is there makes no sense. Nothing was changed. There is no healing it: the member is to be treated
+    /// as one that lost its disk.
     Corrupt(Report),
 }
 
@@ -147,6 +147,9 @@ pub(crate) struct Found {
     pub(crate) tail: Option<Tail>,
     pub(crate) link: Link,
     pub(crate) syncs: u64,
+    /// The first segment of all, if nothing is in it. Whoever has it never wrote another record, or lost all
+    /// of them; so it goes with the first record, and no earlier.
+    pub(crate) hollow: Option<u64>,
     /// What writes the next marks.
     pub(crate) marker: Marker,
 }
@@ -164,9 +167,13 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, T
     let Some((last, dropped)) = find_last(disk, &present, length_max, mark)? else {
         return Ok(found);
     };
-    let mut removable: Vec<u64> = dropped.into_iter().collect();
+    let mut removable: Vec<u64> = Vec::new();
     let mut repair = None;
+    if last.is_none() {
+        found.hollow = dropped;
+    }
     if let Some(Last { number, head }) = last {
+        removable.extend(dropped);
         removable.extend(present.iter().filter(|present| **present < head.oldest));
         let mut before: Option<(usize, Link)> = None;
         for segment in head.oldest..=number {
@@ -537,11 +544,12 @@ mod tests {
         assert_eq!(raft.leader(), Some(id));
     }
 
+    const OPTIONS: WalOptions = WalOptions { segment_bytes: 4096, record_bytes_max: 1 << 10 };
+
     /// Whatever is on a disk, nothing panics, and what is damaged can be healed if it is healed with what it
     /// says itself.
     fn opens_or_refuses(disk: &MemDisk) {
-        let options = WalOptions { segment_bytes: 4096, record_bytes_max: 1 << 10 };
-        let open = |disk: &MemDisk| Wal::open(Box::new(disk.clone()), options);
+        let open = |disk: &MemDisk| Wal::open(Box::new(disk.clone()), OPTIONS);
         match open(disk) {
             Ok(Opened::Whole(_, found)) => {
                 found.values().cloned().for_each(leads_with);
@@ -558,7 +566,10 @@ mod tests {
                     .collect();
                 let is_small = groups.len() == damaged.groups.len();
                 match damaged.heal(groups) {
-                    Ok(_) => assert!(is_small && matches!(open(disk), Ok(Opened::Whole(..)))),
+                    Ok(_) => {
+                        let again = open(disk);
+                        assert!(is_small && matches!(again, Ok(Opened::Whole(..))), "{again:?}");
+                    }
                     // Of a body that is lost, the checksum is known.
                     Err(HealError::Contradiction { .. }) => {}
                     Err(error) => panic!("{error}"),
@@ -685,8 +696,13 @@ mod tests {
             let mut disk = MemDisk::new();
             disk.insert(1, bytes);
             let found = recover(&mut disk, 1 << 10).expect("nothing was acknowledged");
-            assert_eq!(found.tail, None);
-            assert_eq!(disk.segments().unwrap(), []);
+            assert_eq!((found.tail, found.hollow), (None, Some(1)));
+            assert_eq!(disk.segments().unwrap(), [1], "who has begun a log misses something in it");
+            let (mut wal, _) = Wal::open_whole(Box::new(disk.clone()), OPTIONS).expect("no damage");
+            wal.append(GroupId(1), &Record::HardState(HardState::default()));
+            wal.commit().expect("written");
+            let (_, found) = Wal::open_whole(Box::new(disk), OPTIONS).expect("it is whole");
+            assert_eq!(found.len(), 1);
         }
     }
 

@@ -144,6 +144,8 @@ pub struct Wal {
     segments: BTreeMap<u64, u64>,
     /// `None` as long as there is no segment.
     tail: Option<Tail>,
+    /// A first segment with nothing in it, which stands where the first one is to be.
+    hollow: Option<u64>,
     link: Link,
     batch: Batch,
     marker: Marker,
@@ -198,7 +200,7 @@ impl Wal {
         options: WalOptions,
         found: Found,
     ) -> (Self, BTreeMap<GroupId, Recovered>) {
-        let Found { groups, recovered, segments, tail, link, syncs, marker } = found;
+        let Found { groups, recovered, segments, tail, link, syncs, hollow, marker } = found;
         let stats = Stats { syncs, ..Stats::default() };
         let batch = Batch::default();
         let (scrubber, poisoned) = (Scrubber::default(), false);
@@ -208,6 +210,7 @@ impl Wal {
             groups,
             segments,
             tail,
+            hollow,
             link,
             batch,
             marker,
@@ -389,6 +392,10 @@ impl Wal {
             // damage is not.
             let message = format!("{used} bytes, and a segment has at most {SEGMENT_BYTES_MAX}");
             return Err(failed("begin a segment", io::Error::other(message)));
+        }
+        if let Some(hollow) = self.hollow.take() {
+            self.remove([hollow]).map_err(|e| failed("remove an empty segment", e))?;
+            self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
         }
         self.disk.create(segment, length).map_err(|e| failed("create a segment", e))?;
         self.segments.insert(segment, length);

@@ -1,6 +1,6 @@
 //! A sorted table whose copies are cheap and stay as they are.
 //!
-//! The rows lie in pages, and a copy shares the pages: it costs a pointer for every hundred rows or so,
+//! The rows lie in pages, and a copy shares the pages: it costs a pointer for every thirty rows or so,
 //! when one of the two is first written to, and a write copies the one page that it changes. A tree of
 //! the standard library would be copied row by row, for every commit that somebody looks at.
 
@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use crate::engine::KeyBounds;
 
-/// A page with more rows is split.
+/// A page with more rows is split. The first write to a page after a copy costs its rows, and each copy that
+/// is written to costs the pages: this is about right for some thousands of rows.
 const PAGE_ROWS_MAX: usize = 32;
 
 /// A key and its value.

@@ -9,6 +9,8 @@ const OTHERS: [u64; 2] = [2, 3];
 
 /// Member 1 of some members, with a log in which entries are sound or lost.
 struct Patient {
+    /// What its disk knew when it was found damaged.
+    term: Term,
     healer: Healer,
     now: Time,
     out: Effects<()>,
@@ -53,6 +55,7 @@ impl Patient {
         };
         let machine = EntryId::new(machine.0, machine.1);
         let mut patient = Self {
+            term: salvage.hard_state.term,
             healer: Healer::new(config, salvage, machine, Time(0)),
             now: Time(0),
             out: Effects::default(),
@@ -68,7 +71,7 @@ impl Patient {
     /// Whom it asks for entries, and for which. Each question names the term on its disk: a leader of an
     /// earlier one gives up because of it, and without it the patient would wait for ever.
     fn asked(&mut self) -> Vec<(u64, Lost)> {
-        let own = self.healer.salvage.hard_state.term;
+        let own = self.term;
         let asks = self.out.send.drain(..).filter_map(|envelope| match envelope.body {
             EnvelopeBody::HealAsk { incarnation: 7, ask: HealAsk::Entries { lost, term } } => {
                 assert_eq!(term, own, "it knows of this term, and says so");

@@ -8,6 +8,7 @@ use quorate_node::{Fault, Machine, proposal};
 use quorate_raft::{Entry, EntryId, Payload};
 use quorate_store::{DiskEngine, Mirrored, Options};
 
+use super::steps::is_there;
 use crate::identity::STORE;
 use crate::rebuild::remove_directory;
 
@@ -45,7 +46,7 @@ impl Look {
         let scratch = Scratch::new(data_dir.join(SCRATCH))?;
         let mut held = None;
         let mut lost = None;
-        if path.is_dir() {
+        if is_there(&path)? {
             let mirror = scratch.0.join("mirror");
             held = Some(Mirrored::new(&path, &mirror).map_err(|error| failed(&error))?);
             match open(&mirror) {

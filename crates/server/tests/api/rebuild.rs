@@ -103,18 +103,28 @@ async fn a_member_that_can_t_open_its_store_begins_without_it() {
 async fn a_log_in_which_nothing_is_left_is_not_taken_for_a_new_one() {
     let mut cluster = Cluster::start(3).await;
     fill(&cluster).await;
-    cluster.stop(1).await;
-    let log = cluster.data_dir(1).join("wal");
-    fs::write(log.join("0000000000000001.wal"), vec![0; 1 << 16]).expect("overwritten");
-    fs::remove_file(log.join("MARK")).expect("removed");
-    fs::remove_dir_all(cluster.data_dir(1).join("store")).expect("removed");
-    cluster.stop(2).await;
-    cluster.try_restart(1).expect("it begins anew");
-    let identity = fs::read_to_string(cluster.data_dir(1).join("identity")).expect("read");
-    assert!(identity.contains("rejoining"), "it has no vote: one member of three can't answer it");
-    cluster.restart(2).await;
-    cluster.catch_up(1, 0).await;
-    assert_eq!(count(&cluster, 1).await.expect("whole again"), KEYS);
+    for segments in [1, 3] {
+        cluster.stop(1).await;
+        let log = cluster.data_dir(1).join("wal");
+        fs::remove_dir_all(&log).expect("removed");
+        fs::create_dir(&log).expect("created");
+        for number in 1..=segments {
+            fs::write(log.join(format!("{number:016x}.wal")), vec![0; 1 << 16]).expect("written");
+        }
+        fs::remove_dir_all(cluster.data_dir(1).join("store")).expect("removed");
+        cluster.stop(2).await;
+        cluster.try_restart(1).expect("it begins anew");
+        let identity = fs::read_to_string(cluster.data_dir(1).join("identity")).expect("read");
+        assert!(identity.contains("rejoining"), "it has no vote: not all others can answer it");
+        let aside = fs::read_dir(cluster.data_dir(1).join("wal.lost")).expect("it is put aside");
+        let kept = aside.filter(|entry| {
+            entry.as_ref().is_ok_and(|e| e.path().extension().is_some_and(|name| name == "wal"))
+        });
+        assert_eq!(kept.count(), segments, "as it was found");
+        cluster.restart(2).await;
+        cluster.catch_up(1, 0).await;
+        assert_eq!(count(&cluster, 1).await.expect("whole again"), KEYS);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
