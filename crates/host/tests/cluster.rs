@@ -3,7 +3,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -406,6 +406,40 @@ fn a_member_that_lost_a_part_of_itself_does_not_start() {
     cluster.start_member(0).unwrap();
     assert_eq!(cluster.propose(0, "last"), 10, "nothing was damaged by looking");
     cluster.assert_healthy();
+}
+
+#[test]
+fn a_member_is_noted_to_have_a_log_before_it_takes_part() {
+    let mut cluster = Cluster::prepare(1);
+    let mut refused = cluster.config(0);
+    refused.on_begun = Box::new(|| Err("no room".into()));
+    let error = cluster.start_with(0, refused).unwrap_err();
+    assert!(error.to_string().contains("no room"), "{error}");
+
+    let noted = Arc::new(AtomicBool::new(false));
+    let mut config = cluster.config(0);
+    let (on_begun, log) = (Arc::clone(&noted), cluster.data(0).join("wal"));
+    config.on_begun = Box::new(move || {
+        let segment = std::fs::read(log.join("0000000000000001.wal")).unwrap();
+        assert!(segment.starts_with(b"QWAL"), "there is a record");
+        on_begun.store(true, Ordering::SeqCst);
+        Ok(())
+    });
+    cluster.start_with(0, config).unwrap();
+    assert!(noted.load(Ordering::SeqCst));
+    cluster.propose(0, "a");
+    cluster.stop(0);
+
+    // Its log is gone, and so is what the machine had.
+    for lost in ["wal", "ledger"] {
+        std::fs::rename(cluster.data(0).join(lost), cluster.data(0).join(lost.to_owned() + ".old"))
+            .unwrap();
+    }
+    let mut config = cluster.config(0);
+    config.has_begun = true;
+    config.on_begun = Box::new(|| panic!("it is noted already"));
+    let error = cluster.start_with(0, config).unwrap_err();
+    assert!(matches!(error, StartError::LogForgotten { .. }), "{error}");
 }
 
 /// Flips a bit in the middle of what the log of a member that is down holds, and says how long that is.
