@@ -11,6 +11,7 @@
 //! ```
 
 mod bugs;
+mod demands;
 mod page;
 mod record;
 mod table;
