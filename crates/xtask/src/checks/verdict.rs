@@ -15,14 +15,15 @@ const STORED_CHARACTERS: usize = 2_000;
 /// did.
 ///
 /// # Errors
-/// The violations, or a report that can't be written.
+/// The violations, and behind them that the report can't be written, if it can't.
 pub(crate) fn conclude(
     path: Option<&Path>,
     report: Value,
     violations: &[String],
 ) -> io::Result<()> {
-    leave(path, report, violations)?;
-    match violations {
+    let mut wrong = violations.to_vec();
+    wrong.extend(leave(path, report, violations).err().map(|error| error.to_string()));
+    match wrong.as_slice() {
         [] => Ok(()),
         some => Err(io::Error::other(some.join("\n"))),
     }
@@ -74,6 +75,17 @@ mod tests {
         let expected = json!({"cuts": 7, "passed": false, "violations": ["LOST: a", "FORK: b"]});
         assert_eq!(report, expected);
         assert_eq!(ended.unwrap_err().to_string(), "LOST: a\nFORK: b");
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_hides_no_violation() {
+        let path = Path::new("/there/is/no/such/folder");
+        let said = |violations: &[String]| {
+            conclude(Some(path), json!({}), violations).unwrap_err().to_string()
+        };
+        let both = said(&["LOST: a".to_owned()]);
+        assert!(both.starts_with("LOST: a\n") && both.contains("no/such/folder"), "{both}");
+        assert!(said(&[]).contains("no/such/folder"));
     }
 
     #[test]
