@@ -3,9 +3,9 @@
 //!
 //! A process that is killed loses nothing that it has written, since the kernel still has it. So the
 //! members' data lie on a disk that this process makes itself (`disk.rs`), and which forgets what was
-//! not synced: sector by sector in a file, and in each directory all names or none, as POSIX lets it. It
-//! needs the right to mount (FUSE). Power goes under load, right after names or contents were
-//! changed, and while members start.
+//! not synced: sector by sector in a file, and in each directory all changed names or none. It needs the
+//! right to mount (FUSE). Power goes under load, right after names or contents were
+//! changed, and again when it has just come back, while members start or have just begun to serve.
 //!
 //! A check of this kind passes easily where nothing is ever lost. So what the cuts undid is counted and
 //! must not be nothing; and on a disk that says that it has synced and has not, the same writes must be
@@ -214,7 +214,7 @@ async fn cut_for(
         while dice.roll(2) == 0 {
             scene.lose_power(Duration::from_millis(200), dice).await?;
             report.cuts += 1;
-            report.cuts_in_start_up += 1;
+            report.cuts_soon_again += 1;
             scene.power_on()?;
         }
         crash::wait_for_leader(&scene.cluster).await?;
@@ -228,7 +228,14 @@ async fn control(program: &Program, mut dice: Dice) -> io::Result<Option<String>
     let mut scene = Scene::set(program, 1).await?;
     scene.disk.lie();
     scene.load(&mut dice);
-    scene.lose_power_after(Duration::from_secs(1), &mut dice).await?;
+    let end = Instant::now() + EXTRA;
+    while scene.acknowledged.lock().expect("no writer panicked").is_empty() {
+        if Instant::now() > end {
+            return Err(io::Error::other("not one write was acknowledged"));
+        }
+        sleep(LOOK).await;
+    }
+    scene.lose_power_after(Duration::ZERO, &mut dice).await?;
     scene.power_on()?;
     crash::wait_for_leader(&scene.cluster).await?;
     let (findings, _) = scene.judge().await?;

@@ -1,9 +1,9 @@
 //! The text of the page, with holes for everything that was measured.
 //!
 //! `{{name}}` is a hole. Lines `{{#report}}` and `{{/report}}` stand around what is said of a report;
-//! where nobody has made that report yet, or a run ended without one, a sentence says so instead. Three mistakes are errors, so that
-//! the page can't say less or more than what ran: a hole without a value, a value without a hole, and a
-//! digit that somebody typed.
+//! where nobody has made that report yet, or a run ended without one, a sentence says so instead. Three
+//! mistakes are errors, so that the page can't say less or more than what ran: a hole without a value, a
+//! value without a hole, and a digit that somebody typed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -55,7 +55,7 @@ struct State {
 pub(crate) enum Change {
     /// A name was created, removed or given to something else.
     Name,
-    /// Something was written to a file.
+    /// Something was written to a file, or its length was changed.
     Content,
 }
 
@@ -281,7 +281,11 @@ impl Filesystem for Files {
             if let Some(bytes) = size {
                 state.image.resize(ino.0, bytes)?;
             }
-            state.image.about(ino.0)
+            let about = state.image.about(ino.0)?;
+            if size.is_some() {
+                state.changed(Change::Content);
+            }
+            Ok(about)
         });
         answer!(reply, resized, about => reply.attr(&NEVER_CACHED, &attributes(about)));
     }
@@ -479,7 +483,9 @@ impl Filesystem for Files {
         }
         let resized = self.with(|state| {
             let bytes = state.image.about(ino.0)?.bytes;
-            state.image.resize(ino.0, bytes.max(offset + length))
+            state.image.resize(ino.0, bytes.max(offset + length))?;
+            state.changed(Change::Content);
+            Ok(())
         });
         answer!(reply, resized, () => reply.ok());
     }

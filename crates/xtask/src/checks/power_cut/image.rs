@@ -1,9 +1,11 @@
 //! What is on a disk, and what would be on it if the power were cut now.
 //!
-//! POSIX promises little, and this keeps to the letter of it. What was written is durable when `fsync` of
-//! its file returns; that a name exists, is gone or is another one, when `fsync` of its directory does.
-//! Until then each sector of each page has, after a power cut, its old or its new content, whatever
-//! became of those beside it.
+//! POSIX promises little. What was written is durable when `fsync` of its file returns; that a name
+//! exists, is gone or is another one, when `fsync` of its directory does. Until then each sector of each
+//! page has, after a power cut, its old or its new content, whatever became of those beside it.
+//!
+//! Of names POSIX would allow any subset. Here all changed names of one directory are kept, or none: less
+//! than could happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -173,14 +175,21 @@ impl Image {
         Ok(())
     }
 
-    /// Gives something another name, which may be that of another file.
+    /// Gives something another name, which may be that of another file or of an empty directory.
     pub(crate) fn rename(
         &mut self,
         from: (Number, &OsStr),
         to: (Number, &OsStr),
     ) -> Result<(), Failure> {
         let about = self.look_up(from.0, from.1)?;
-        self.directory(to.0)?;
+        if let Some(&replaced) = self.directory(to.0)?.now.get(to.1) {
+            if self.about(replaced)?.is_directory != about.is_directory {
+                return Err(Failure::OtherKind);
+            }
+            if about.is_directory && !self.directory(replaced)?.now.is_empty() {
+                return Err(Failure::NotEmpty);
+            }
+        }
         self.directory(from.0)?.now.remove(from.1);
         self.directory(to.0)?.now.insert(to.1.to_owned(), about.number);
         Ok(())
@@ -447,6 +456,23 @@ mod tests {
             *(if is_kept { &mut kept } else { &mut lost }) += 1;
         }
         assert!(kept > 10 && lost > 10, "{kept} {lost}");
+    }
+
+    #[test]
+    fn only_an_empty_directory_is_replaced_by_another() {
+        let mut image = Image::default();
+        let mut folder = |called| image.create_directory(ROOT, name(called)).unwrap().number;
+        let (new, full) = (folder("new"), folder("full"));
+        folder("empty");
+        image.create(full, name("file")).unwrap();
+        image.create(ROOT, name("file")).unwrap();
+        let mut rename = |from, to| image.rename((ROOT, name(from)), (ROOT, name(to)));
+        assert_eq!(rename("new", "full"), Err(Failure::NotEmpty));
+        assert_eq!(rename("new", "file"), Err(Failure::OtherKind));
+        assert_eq!(rename("file", "new"), Err(Failure::OtherKind));
+        assert_eq!(rename("new", "empty"), Ok(()));
+        assert_eq!(image.look_up(ROOT, name("empty")).unwrap().number, new);
+        assert!(image.look_up(full, name("file")).is_ok());
     }
 
     #[test]

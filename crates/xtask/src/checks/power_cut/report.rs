@@ -9,9 +9,10 @@ use crate::checks::power_cut::image::Undone;
 #[derive(Debug, Default)]
 pub(super) struct Report {
     seed: u64,
-    /// How often the power was cut, and how often of that while members started.
+    /// How often the power was cut, and how often of that right after it had come back: while members
+    /// start, or when they have just begun to serve.
     pub(super) cuts: u64,
-    pub(super) cuts_in_start_up: u64,
+    pub(super) cuts_soon_again: u64,
     /// How many syncs of files and directories there were.
     pub(super) syncs: u64,
     pub(super) undone: Undone,
@@ -50,7 +51,7 @@ impl Report {
     pub(super) fn missing(&self) -> Option<String> {
         let happened = [
             ("cut", self.cuts),
-            ("cut in start-up", self.cuts_in_start_up),
+            ("cut soon after another", self.cuts_soon_again),
             ("sync", self.syncs),
             ("sector that was undone", self.undone.sectors),
             ("name that was undone", self.undone.names),
@@ -69,12 +70,12 @@ impl Report {
             format!("of {} acknowledged writes {} lost", judged.acknowledged, judged.lost)
         });
         format!(
-            "power-cut: seed {}, {} cuts of all at once, {} of them in start-up; {} syncs, {} \
+            "power-cut: seed {}, {} cuts of all at once, {} of them soon after another; {} syncs, {} \
              sectors and {} names undone; {judged}, {} violations\npower-cut: on a disk that ignores \
              syncs: {}",
             self.seed,
             self.cuts,
-            self.cuts_in_start_up,
+            self.cuts_soon_again,
             self.syncs,
             self.undone.sectors,
             self.undone.names,
@@ -89,7 +90,7 @@ impl Report {
         json!({
             "seed": self.seed,
             "power_cuts": self.cuts,
-            "power_cuts_in_start_up": self.cuts_in_start_up,
+            "power_cuts_soon_after_another": self.cuts_soon_again,
             "syncs": self.syncs,
             "sectors_undone": self.undone.sectors,
             "names_undone": self.undone.names,
@@ -114,7 +115,7 @@ mod tests {
     fn good() -> Report {
         let mut report = Report {
             cuts: 9,
-            cuts_in_start_up: 2,
+            cuts_soon_again: 2,
             syncs: 80,
             undone: Undone { sectors: 7, names: 1 },
             control: Some("LOST: a key".to_owned()),
@@ -130,7 +131,7 @@ mod tests {
         assert_eq!((report.missing(), report.violations.len()), (None, 0));
         let lame: [(Spoil, &str); 7] = [
             (|report| report.cuts = 0, "no cut"),
-            (|report| report.cuts_in_start_up = 0, "no cut in start-up"),
+            (|report| report.cuts_soon_again = 0, "no cut soon after another"),
             (|report| report.syncs = 0, "no sync"),
             (|report| report.undone.sectors = 0, "no sector"),
             (|report| report.undone.names = 0, "no name"),
