@@ -12,9 +12,10 @@
 use std::time::Duration;
 
 use quorate_check::Violation;
-use quorate_node::{Begin, begin};
+use quorate_node::{Begin, Unfit, begin};
 use quorate_raft::{EntryId, Membership, NodeId, Remembered};
 
+use super::place::Struck;
 use super::{Event, Outcome, Phase, World, storage_of};
 use crate::coverage::Fault;
 use crate::disk_faults::Ending;
@@ -333,19 +334,22 @@ impl World {
             self.start_later(node);
             return Ok(());
         }
-        self.refuses(node, &trouble.what)
+        let is_explained = self.places[&node].struck.log;
+        self.refuses(node, &trouble.what, is_explained)
     }
 
-    /// A member does not begin with what is left, as long as nobody brings it more. Right, if a blow hit it:
-    /// all other damage was weighed.
-    fn refuses(&mut self, node: NodeId, why: &str) -> Outcome {
-        if !self.places[&node].struck {
+    /// A member does not begin with what is left, as long as nobody brings it more. Right, if that is explained
+    /// by a blow which hit it: all other damage was weighed.
+    fn refuses(&mut self, node: NodeId, why: &str, is_explained: bool) -> Outcome {
+        if !is_explained {
             return Err(Violation::new("recovery", format!("{node} can't start: {why}")));
         }
         let now = self.now;
         self.trace.line(now, || format!("{node} refuses to start: {why}"));
         self.report.disks.refused += 1;
-        self.place(node).storage.close();
+        let place = self.place(node);
+        place.refused = true;
+        place.storage.close();
         if self.sabotage == Some(Sabotage::RefusalIgnored) {
             self.place(node).storage = storage_of(&self.options, None);
             return self.start(node);
@@ -369,7 +373,16 @@ impl World {
                 Err(Violation::new("recovery", what))
             }
             Ok(begin) => Ok(Some(begin)),
-            Err(unfit) => self.refuses(node, &unfit.to_string()).map(|()| None),
+            Err(unfit) => {
+                let Struck { log, machine: has_lost_machine } = self.places[&node].struck;
+                let is_explained = match unfit {
+                    // No loss puts another entry in the place of one: that is a fork.
+                    Unfit::Contradiction { .. } => false,
+                    Unfit::MachineBehind { .. } => has_lost_machine,
+                    Unfit::Damaged | Unfit::Forgotten => log,
+                };
+                self.refuses(node, &unfit.to_string(), is_explained).map(|()| None)
+            }
         }
     }
 
@@ -420,7 +433,7 @@ impl World {
             }
             let is_whole = matches!(storage.look(), Ok(Remembered::Whole(_)));
             if machine || !is_whole {
-                self.place(node).struck = true;
+                self.place(node).struck = Struck { log: !is_whole, machine };
                 self.damaged(node, machine)?;
             }
             let down = self.rot.long_tailed(over.blows.lasts);

@@ -92,8 +92,7 @@ impl World {
 
     /// A member takes part from now on, with this log.
     fn started(&mut self, id: NodeId, recovered: &Recovered, applied: EntryId) -> Outcome {
-        let place = self.place(id);
-        (place.damaged, place.struck) = (false, false);
+        self.place(id).has_everything();
         self.trace.line(self.now, || {
             let (base, last) = (recovered.base, cluster::last(recovered));
             format!("{id} starts at {applied}, log {base} to {last}")
@@ -177,7 +176,7 @@ impl World {
         assert!(place.process.is_none(), "{id} runs on the disk that is to be lost");
         place.storage = storage;
         place.rejoining = !unsaid;
-        (place.damaged, place.struck) = (false, false);
+        place.has_everything();
         place.hung = None;
         self.report.wipes += 1;
         self.trace.line(now, || format!("{id} loses its disk"));

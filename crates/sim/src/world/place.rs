@@ -11,6 +11,15 @@ use crate::process::Process;
 use crate::settings::Settings;
 use crate::storage::Storage;
 
+/// What a blow took of a member, and it has not got back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Struck {
+    /// Something of its log.
+    pub(super) log: bool,
+    /// All of its machine.
+    pub(super) machine: bool,
+}
+
 /// See the module.
 pub(super) struct Place {
     pub(super) storage: Storage,
@@ -19,8 +28,10 @@ pub(super) struct Place {
     pub(super) rejoining: bool,
     /// Whether what is on the disk was damaged and is not healed.
     pub(super) damaged: bool,
-    /// Whether that was done beyond the limit of what can be survived.
-    pub(super) struck: bool,
+    /// What was taken of it beyond the limit of what can be survived.
+    pub(super) struck: Struck,
+    /// Whether its last start was refused.
+    pub(super) refused: bool,
     /// Whether a commit waits for room on the disk.
     pub(super) waits_for_room: bool,
     /// Counts the processes that ran here.
@@ -57,7 +68,8 @@ impl Place {
             process: None,
             rejoining: false,
             damaged: false,
-            struck: false,
+            struck: Struck::default(),
+            refused: false,
             waits_for_room: false,
             processes: 0,
             settings,
@@ -74,6 +86,11 @@ impl Place {
             machine_durable: EntryId::ZERO,
             stage: Stage::Down,
         }
+    }
+
+    /// Nothing of what its disk should hold is missing.
+    pub(super) fn has_everything(&mut self) {
+        (self.damaged, self.struck, self.refused) = (false, Struck::default(), false);
     }
 
     /// Whether it has everything that it ever promised to keep.
