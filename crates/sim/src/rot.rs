@@ -101,26 +101,37 @@ pub(crate) fn rot(disk: &MemDisk, ills: &Ills, chance: &mut Chance) -> Vec<Spoil
 }
 
 /// One of these writes, which were synced, is lost, or has gone elsewhere in the files of the log. Says which.
+///
+/// # Errors
+/// If it never came to the disk.
 pub(crate) fn stray(
     disk: &MemDisk,
     writes: &[Written],
     chance: &mut Chance,
-) -> Option<(Fault, Vec<Spoiled>)> {
+) -> Result<Option<(Fault, Vec<Spoiled>)>, String> {
     let segments = disk.numbers();
     let there: Vec<&Written> =
         writes.iter().filter(|written| segments.contains(&written.segment)).collect();
     if there.is_empty() {
-        return None;
+        return Ok(None);
     }
     let Written { segment, offset, bytes: length } = **chance.pick(&there);
     let from = usize::try_from(offset).expect("a segment is in memory");
-    let mut was = Vec::new();
-    disk.damage(segment, |bytes| {
-        // A log appends: where it wrote, there were zeros.
-        let place = &mut bytes[from..from + length];
-        was = place.to_vec();
-        place.fill(0);
+    let mut was = Err(0);
+    disk.damage(segment, |bytes| match bytes.get_mut(from..from + length) {
+        Some(place) => {
+            was = Ok(place.to_vec());
+            // A log appends: where it wrote, there were zeros.
+            place.fill(0);
+        }
+        None => was = Err(bytes.len()),
     });
+    let was = was.map_err(|has| {
+        format!(
+            "a write that was confirmed is not on the disk: {length} bytes at offset {from} of segment \
+             {segment}, which has {has}"
+        )
+    })?;
     let lost = Spoiled {
         segment,
         offset: from,
@@ -154,7 +165,7 @@ pub(crate) fn stray(
         }
     });
     let fault = if spoiled.len() == 1 { Fault::LostWrite } else { Fault::StrayWrite };
-    Some((fault, spoiled))
+    Ok(Some((fault, spoiled)))
 }
 
 /// How far a segment is written.
@@ -188,7 +199,10 @@ mod tests {
             let written = [Written { segment: 1, offset: 3_584, bytes: 512 }];
             let spoiled = match seed % 2 {
                 0 => rot(&disk, &ills, &mut chance),
-                _ => stray(&disk, &written, &mut chance).expect("there was a write").1,
+                _ => {
+                    let strayed = stray(&disk, &written, &mut chance).expect("it is on the disk");
+                    strayed.expect("there was a write").1
+                }
             };
             assert!(spoiled.iter().any(|spoiled| spoiled.is_there(&disk, &ills)), "seed {seed}");
             assert!(content(&disk)[4_096..].iter().all(|byte| *byte == 0), "nothing is there");
@@ -199,11 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_was_confirmed_and_never_came_to_the_disk_is_noticed() {
+        let written = [Written { segment: 1, offset: 8_000, bytes: 512 }];
+        let what = stray(&disk(), &written, &mut Chance::new(1)).expect_err("it ends at 8192");
+        assert!(what.starts_with("a write that was confirmed is not on the disk"), "{what}");
+    }
+
+    #[test]
     fn what_was_written_since_is_left_alone() {
         let written = [Written { segment: 1, offset: 3_584, bytes: 512 }];
         let lost = (0..).find_map(|seed| {
             let disk = disk();
-            let (fault, spoiled) = stray(&disk, &written, &mut Chance::new(seed))?;
+            let strayed = stray(&disk, &written, &mut Chance::new(seed));
+            let (fault, spoiled) = strayed.expect("it is on the disk")?;
             (fault == Fault::LostWrite).then_some((disk, spoiled))
         });
         let (disk, spoiled) = lost.expect("one of them");

@@ -265,12 +265,17 @@ impl Storage {
 
     /// Something that the last commit wrote is not where it should be. Says what became of it; nothing if there
     /// is no such write.
-    pub fn stray(&mut self, chance: &mut Chance) -> Option<Fault> {
+    ///
+    /// # Errors
+    /// If what the commit wrote was never there.
+    pub fn stray(&mut self, chance: &mut Chance) -> Result<Option<Fault>, String> {
         self.settle();
-        let (fault, spoiled) = stray(&self.disk, &self.writes, chance)?;
-        self.spoiled = spoiled;
-        self.rounds = 0;
-        Some(fault)
+        let strayed = stray(&self.disk, &self.writes, chance)?;
+        Ok(strayed.map(|(fault, spoiled)| {
+            self.spoiled = spoiled;
+            self.rounds = 0;
+            fault
+        }))
     }
 
     /// Whether what went bad beneath a running log is still there.

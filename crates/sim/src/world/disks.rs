@@ -101,7 +101,7 @@ impl World {
             DiskEvent::Error => self.arm_somebody(),
             DiskEvent::BreakDown => self.break_somebody(),
             DiskEvent::Fill => self.fill_somebody(),
-            DiskEvent::Stray | DiskEvent::Rot => self.spoil_somebody(event),
+            DiskEvent::Stray | DiskEvent::Rot => self.spoil_somebody(event)?,
             DiskEvent::Blow { left } => {
                 self.blow()?;
                 let next = over.filter(|_| left > 1).map(|over| over.blows);
@@ -204,20 +204,25 @@ impl World {
     }
 
     /// Something goes bad beneath a process that has all it should have, if it is not a fault too many.
-    fn spoil_somebody(&mut self, event: DiskEvent) {
+    ///
+    /// # Errors
+    /// If what a commit wrote was never on the disk.
+    fn spoil_somebody(&mut self, event: DiskEvent) -> Outcome {
         let mut chance = self.rot.fork();
         let (now, node) = (self.now, *self.rot.pick(&self.ids()));
         let place = self.place(node);
         if place.process.is_none() || !place.is_sound() {
-            return;
+            return Ok(());
         }
         let fault = if matches!(event, DiskEvent::Stray) {
-            place.storage.stray(&mut chance)
+            let strayed = place.storage.stray(&mut chance);
+            strayed.map_err(|what| Violation::new("log", format!("{node}: {what}")))?
         } else {
             place.storage.rot(&mut chance);
             Some(Fault::LiveRot)
         };
-        let Some(fault) = fault.filter(|_| self.places[&node].storage.is_spoiled()) else { return };
+        let is_spoiled = self.places[&node].storage.is_spoiled();
+        let Some(fault) = fault.filter(|_| is_spoiled) else { return Ok(()) };
         let left = self.places[&node].storage.look();
         let is_known = matches!(left, Ok(Remembered::Whole(_) | Remembered::Damaged(_)));
         if is_known && self.is_survivable(None) {
@@ -226,6 +231,7 @@ impl World {
         } else {
             self.place(node).storage.put_right();
         }
+        Ok(())
     }
 
     /// What went bad beneath a process that has just ended is found when it starts again.
