@@ -147,6 +147,25 @@ impl Net {
 
     /// Takes a message.
     pub fn route(&mut self, now: Duration, from: NodeId, to: NodeId) -> Arrivals {
+        let arrivals = self.draw(now, from, to);
+        self.counts.repeated += u64::from(arrivals.after[1].is_some());
+        self.counts.replayed += u64::from(arrivals.after[2].is_some());
+        self.links.get_mut(from, to).in_flight += arrivals.iter().count() as u64;
+        arrivals
+    }
+
+    /// Takes a part of a call, which arrives once or not at all: what carries it drops repetitions.
+    pub fn call(&mut self, now: Duration, from: NodeId, to: NodeId) -> Arrivals {
+        let mut arrivals = self.draw(now, from, to);
+        let is_repeated = |fault: &Fault| matches!(fault, Fault::Duplicate | Fault::Replay);
+        arrivals.faults = arrivals.faults.map(|fault| fault.filter(|fault| !is_repeated(fault)));
+        arrivals.after = [arrivals.after[0], None, None];
+        self.links.get_mut(from, to).in_flight += arrivals.iter().count() as u64;
+        arrivals
+    }
+
+    /// What becomes of something that is sent.
+    fn draw(&mut self, now: Duration, from: NodeId, to: NodeId) -> Arrivals {
         self.counts.sent += 1;
         if self.is_blocked(from, to) {
             self.counts.lost += 1;
@@ -164,7 +183,6 @@ impl Net {
         let mut arrivals = Arrivals::default();
         arrivals.after[0] = Some(self.delay(from, to));
         if self.chance.per_mille(self.duplicate_per_mille) {
-            self.counts.repeated += 1;
             arrivals.faults[0] = Some(Fault::Duplicate);
             // A repetition may come much later, when the world has moved on.
             let late = if self.chance.per_mille(200) { 50 } else { 2 };
@@ -174,7 +192,6 @@ impl Net {
         arrivals.after[2] = self.replay();
         arrivals.faults[1] = arrivals.after[2].map(|_| Fault::Replay);
         arrivals.faults[2] = self.clog(now, from, to).then_some(Fault::Clog);
-        self.links.get_mut(from, to).in_flight += arrivals.iter().count() as u64;
         arrivals
     }
 
@@ -183,7 +200,6 @@ impl Net {
         if !self.extreme.per_mille(per_mille) {
             return None;
         }
-        self.counts.replayed += 1;
         Some(self.extreme.long_tailed(after))
     }
 
@@ -373,6 +389,27 @@ mod tests {
         assert!(first.windows(2).any(|pair| pair[0] > pair[1]), "the second overtakes the first");
         assert_eq!(net.counts().sent, 10_000);
         assert_eq!(net.counts().lost, lost as u64);
+    }
+
+    #[test]
+    fn a_call_arrives_once_and_no_repetition_of_it_is_counted() {
+        let mut net = net(|options| {
+            (options.loss_per_mille, options.duplicate_per_mille) = (200, 300);
+            let after = Duration::from_secs(5);
+            options.extremes.network.replays = Some(Replays { per_mille: 500, after });
+        });
+        let (mut faults, mut lost) = (BTreeSet::new(), 0);
+        for _ in 0..1_000 {
+            let arrivals = net.call(Duration::ZERO, NodeId(1), NodeId(2));
+            assert_eq!(arrivals.iter().count(), usize::from(!arrivals.is_empty()));
+            lost += u64::from(arrivals.is_empty());
+            faults.extend(arrivals.faults());
+        }
+        assert_eq!(faults, [Fault::Loss].into());
+        let NetCounts { sent, repeated, replayed, .. } = net.counts();
+        assert_eq!((sent, net.counts().lost, repeated, replayed), (1_000, lost, 0, 0));
+        let in_flight = net.links.get(NodeId(1), NodeId(2)).in_flight;
+        assert_eq!(in_flight, 1_000 - lost, "what is dropped takes no room");
     }
 
     #[test]

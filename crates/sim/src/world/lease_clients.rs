@@ -220,8 +220,10 @@ impl World {
         if from == to {
             return Some(Duration::ZERO);
         }
-        let arrivals = self.net.route(self.now, from, to);
-        arrivals.iter().skip(1).for_each(|_| self.net.forget(from, to));
+        let arrivals = self.net.call(self.now, from, to);
+        for fault in arrivals.faults() {
+            self.note(fault, to);
+        }
         arrivals.iter().next()
     }
 

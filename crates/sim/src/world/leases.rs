@@ -4,7 +4,7 @@
 //! A server has tasks around it that wait for a commit, a barrier, a tick; here these are events of the
 //! world. A barrier is a read that no client asked for, so the oracle does not hear of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_check::Violation;
@@ -357,6 +357,7 @@ impl World {
         }
         let model = self.oracle.model();
         let is_end = |revision| model.is_end_of_lease(revision);
+        let mut judged = BTreeSet::new();
         for place in self.places.values() {
             // Beyond the limits of what can be survived, some are down for good.
             let Some(process) = &place.process else { continue };
@@ -364,9 +365,9 @@ impl World {
             let events = history.iter().flat_map(|revision| revision.events.iter().cloned());
             let changes = Changes::new(events)?;
             check_together(&changes, |revision| !is_end(revision))?;
-            let ends = (2..=changes.last()).filter(|revision| is_end(*revision));
-            self.leasing.counts.together += ends.count() as u64;
+            judged.extend((2..=changes.last()).filter(|revision| is_end(*revision)));
         }
+        self.leasing.counts.together += judged.len() as u64;
         Ok(())
     }
 
