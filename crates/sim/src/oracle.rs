@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use quorate_check::Violation;
 use quorate_mvcc::{Command, Outcome, RangeResponse};
 use quorate_node::RequestError;
@@ -96,7 +97,7 @@ impl Oracle {
         Ok(())
     }
 
-    fn command(&mut self, id: EntryId, bytes: &bytes::Bytes) -> Result<Outcome, Violation> {
+    fn command(&mut self, id: EntryId, bytes: &Bytes) -> Result<Outcome, Violation> {
         let (name, command) =
             proposal::decode(bytes).ok_or_else(|| wrong(format!("{id} has no envelope")))?;
         if !self.committed.insert(name) {
@@ -182,6 +183,18 @@ impl Oracle {
         self.requests.values().any(|committed| committed == request)
     }
 
+    /// What was put up to the furthest position that an ended request had reached, keys and values: whoever
+    /// was answered there has seen all of it.
+    #[must_use]
+    pub fn acknowledged_puts(&self) -> Vec<(Bytes, Bytes)> {
+        let acknowledged = self.requests.range(..=self.floor).map(|(_, request)| request);
+        let puts = acknowledged.filter_map(|request| match request {
+            Request::Put { key, value } => Some((key.clone(), value.clone())),
+            _ => None,
+        });
+        puts.collect()
+    }
+
     /// A client was told that a lease is gone.
     pub fn lease_gone(&mut self, id: i64) {
         self.seen.lease_gone(id);
@@ -225,12 +238,7 @@ impl Oracle {
     ///
     /// # Errors
     /// If it is not what the model reads there.
-    pub fn state(
-        &self,
-        key: &bytes::Bytes,
-        at: Index,
-        response: &RangeResponse,
-    ) -> Result<(), Violation> {
+    pub fn state(&self, key: &Bytes, at: Index, response: &RangeResponse) -> Result<(), Violation> {
         let expected = self.model.read(key, at);
         if expected == *response {
             return Ok(());
@@ -311,7 +319,7 @@ impl Oracle {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
     /// The value that it writes.
-    Value(bytes::Bytes),
+    Value(Bytes),
     /// The lease that it grants.
     Lease(i64),
 }

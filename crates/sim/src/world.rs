@@ -61,6 +61,8 @@ use crate::trace::Trace;
 use crate::watches::WatchCounts;
 use crate::workload::Workload;
 
+pub use direct::DirectWrite;
+
 use disks::DiskEvent;
 use lease_clients::Way;
 use leases::Leasing;

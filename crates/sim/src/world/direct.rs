@@ -3,10 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_check::Violation;
 use quorate_raft::{NodeId, RoleKind};
 
 use super::World;
+use crate::model::Request;
+use crate::oracle::RequestId;
+
+/// A write that a scenario asked for.
+#[derive(Clone, Debug)]
+pub struct DirectWrite {
+    id: RequestId,
+    request: Request,
+}
 
 impl World {
     /// Runs until this moment. The members have to be started with [`World::begin`].
@@ -61,9 +71,41 @@ impl World {
     }
 
     /// A client writes at this member.
-    pub fn write_at(&mut self, node: NodeId) {
+    pub fn write_at(&mut self, node: NodeId) -> DirectWrite {
         let request = self.workload.write();
-        self.ask(node, request);
+        DirectWrite { id: self.ask(node, request.clone()), request }
+    }
+
+    /// How a write has ended: whether it took effect; nothing if it has not ended.
+    #[must_use]
+    pub fn ended_well(&self, write: &DirectWrite) -> Option<bool> {
+        let has_ended = self.oracle.request(write.id).is_none();
+        has_ended.then(|| self.oracle.has_committed(&write.request))
+    }
+
+    /// What was put up to the furthest position that a client was told of, keys and values.
+    #[must_use]
+    pub fn acknowledged_puts(&self) -> Vec<(Bytes, Bytes)> {
+        self.oracle.acknowledged_puts()
+    }
+
+    /// Reads from every running member all that was ever put there.
+    ///
+    /// # Errors
+    /// If one of these is not among it.
+    pub fn read_back(&self, puts: &[(Bytes, Bytes)]) -> Result<(), Violation> {
+        for (id, place) in &self.places {
+            let Some(process) = &place.process else { continue };
+            let history = process.reading().whole_history().unwrap_or_default();
+            let events = history.iter().flat_map(|revision| revision.events.iter());
+            let there: BTreeSet<(Bytes, Bytes)> =
+                events.map(|event| (event.kv.key.clone(), event.kv.value.clone())).collect();
+            if let Some((key, value)) = puts.iter().find(|put| !there.contains(put)) {
+                let what = format!("{id} has lost {key:?}, which was {value:?}");
+                return Err(Violation::new("durability", what));
+            }
+        }
+        Ok(())
     }
 
     /// How many writes were acknowledged so far.
