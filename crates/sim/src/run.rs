@@ -25,16 +25,25 @@ pub struct Failure {
     /// The command that runs it again, if there is one: the options may be those of a test alone, and no
     /// command commits a sabotage.
     pub replay: Option<String>,
+    /// What was broken on purpose.
+    pub sabotage: Option<Sabotage>,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, options, at, what, replay } = self;
+        let Self { seed, options, at, what, replay, sabotage } = self;
         writeln!(f, "seed {seed} fails after {:.6} s: {what}", at.as_secs_f64())?;
         writeln!(f, "{options}")?;
-        match replay {
-            Some(replay) => write!(f, "replay: cargo run --release -p quorate-sim -- {replay}"),
-            None => write!(f, "replay: by whoever chose these options; no command draws them"),
+        match (sabotage, replay) {
+            (Some(sabotage), _) => {
+                write!(f, "replay: by a test that breaks {sabotage:?}; no command does")
+            }
+            (None, Some(replay)) => {
+                write!(f, "replay: cargo run --release -p quorate-sim -- {replay}")
+            }
+            (None, None) => {
+                write!(f, "replay: by whoever chose these options; no command draws them")
+            }
         }
     }
 }
@@ -77,7 +86,7 @@ pub fn run_with(
         over if *over == Options::over_limit(seed) => Some(format!("{seed} --over-limit")),
         _ => None,
     };
-    Err(Box::new(Failure { seed, options, at: world.now(), what, replay }))
+    Err(Box::new(Failure { seed, options, at: world.now(), what, replay, sabotage }))
 }
 
 /// Breaks the links of a healthy cluster so that only those of a graph are left, and demands that a

@@ -5,7 +5,8 @@ use quorate_sim::sabotage::Sabotage;
 use quorate_sim::swarm::Options;
 use quorate_sim::trace::Trace;
 
-/// This sabotage is found in one of these seeds, and the first time by one of these properties.
+/// This sabotage is found in one of these seeds, the first time by one of these properties, and it is what was
+/// found: without it nothing is wrong with the seed.
 #[track_caller]
 pub(crate) fn is_found(
     sabotage: Sabotage,
@@ -21,4 +22,8 @@ pub(crate) fn is_found(
         "{sabotage:?} is taken for something else: {}",
         failure.what
     );
+    let seed = failure.seed;
+    if let Err(alarm) = run_with(seed, options(seed), None, Trace::off()) {
+        panic!("seed {seed} fails without {sabotage:?}, too: {}", alarm.what);
+    }
 }
