@@ -1,11 +1,12 @@
 //! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many;
 //! `quorate-sim graphs` tries every graph of links in which some majority can talk; `quorate-sim bench`
 //! says what a simulated hour costs. With `--json FILE` each of them leaves its numbers for a program.
-#![allow(clippy::print_stdout, reason = "a command says what it found")]
-#![allow(clippy::print_stderr, reason = "and what is wrong with its arguments")]
+#![allow(clippy::print_stderr, reason = "a command says what is wrong with its arguments")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
 
 use mimalloc::MiMalloc;
@@ -22,6 +23,19 @@ use quorate_sim::world::Report;
 /// A run is a million small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Prints a line of what was found.
+macro_rules! say {
+    ($($line:tt)*) => { tell_line(format_args!($($line)*)) };
+}
+
+/// Where nobody reads on, as behind `head`, there is nothing left to say: the process ends, and says only that
+/// it did not come to its end.
+fn tell_line(line: fmt::Arguments<'_>) {
+    if writeln!(io::stdout(), "{line}").is_err() {
+        process::exit(1);
+    }
+}
 
 const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit]
        quorate-sim swarm --seeds N [--from S] [--jobs J] [--over-limit] [--until-failure] [--coverage]
@@ -127,16 +141,16 @@ fn replay(seed: u64, flags: &Flags) -> Option<bool> {
         (false, true) => Options::over_limit(seed),
         (true, true) => return None,
     };
-    println!("{options}");
-    let result = run_with(seed, options, None, Trace::to(|line| println!("{line}")));
+    say!("{options}");
+    let result = run_with(seed, options, None, Trace::to(|line| say!("{line}")));
     Some(tell(&result))
 }
 
 /// Prints how a single run ended. Returns whether it ended well.
 fn tell(result: &Result<Report, Box<Failure>>) -> bool {
     match result {
-        Ok(report) => println!("{report:#?}"),
-        Err(failure) => println!("{failure}"),
+        Ok(report) => say!("{report:#?}"),
+        Err(failure) => say!("{failure}"),
     }
     result.is_ok()
 }
@@ -156,25 +170,26 @@ fn swarm(flags: &Flags) -> Option<bool> {
     parallel::in_order(&all, jobs, one, |result| {
         summary.add(&result);
         if let Err(failure) = &result {
-            println!("{failure}\n");
+            say!("{failure}\n");
         }
         !flags.has("until-failure") || result.is_ok()
     });
     let wall = start.elapsed();
     if flags.has("coverage") {
-        println!("{}", summary.coverage);
+        say!("{}", summary.coverage);
         for (fault, stage) in summary.coverage.missing() {
-            println!("not reached: {} at {}", fault.name(), stage.name());
+            say!("not reached: {} at {}", fault.name(), stage.name());
         }
     }
     let written = flags.report(|| summary.to_json(from, wall));
     if summary.halted + summary.whole > 0 {
-        println!(
+        say!(
             "over the limit: {} runs came to a halt, {} went on with everything",
-            summary.halted, summary.whole
+            summary.halted,
+            summary.whole
         );
     }
-    println!(
+    say!(
         "swarm: {} seeds, {} failures, {:.2} simulated hours, {:.1} seconds",
         summary.runs,
         summary.failures.len(),
@@ -192,7 +207,7 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
     let places = usize::try_from(members).ok()?;
     if flags.values.contains_key("only") {
         let graph = Graph::of_number(places, flags.number("only", 0)?);
-        return Some(tell(&run_graph(members, graph, Trace::to(|line| println!("{line}")))));
+        return Some(tell(&run_graph(members, graph, Trace::to(|line| say!("{line}")))));
     }
     let start = Instant::now();
     let all = graphs::all(places);
@@ -201,7 +216,7 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
     parallel::in_order(&all, jobs, one, |result| {
         summary.add(&result);
         if let Err(failure) = &result {
-            println!("{failure}\n");
+            say!("{failure}\n");
         }
         true
     });
@@ -221,7 +236,7 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
             ("wall_seconds", Json::seconds(wall)),
         ])
     });
-    println!(
+    say!(
         "graphs: {} graphs, {} failures, {members} members, the slowest took {:.1} election timeouts, \
          {:.2} simulated hours, {:.1} seconds",
         summary.runs,
@@ -246,7 +261,7 @@ fn bench(flags: &Flags) -> Option<bool> {
     for seed in (from..).filter(|seed| Options::of_seed(*seed).members == MEMBERS) {
         let result = run(seed, None, Trace::off());
         if let Err(failure) = &result {
-            println!("{failure}\n");
+            say!("{failure}\n");
         }
         summary.add(&result);
         if start.elapsed() >= length {
@@ -265,7 +280,7 @@ fn bench(flags: &Flags) -> Option<bool> {
             ("wall_seconds", Json::seconds(wall)),
         ])
     });
-    println!(
+    say!(
         "bench: {} runs of {MEMBERS} members, {:.2} simulated hours in {:.1} seconds, {:.0} times real time",
         summary.runs,
         simulated.as_secs_f64() / 3600.0,
@@ -281,7 +296,7 @@ fn play(name: &str, flags: &Flags) -> Option<bool> {
     if !flags.are_among(&["nodes", "seeds", "jobs", "json"]) || !(1..=7).contains(&members) {
         return None;
     }
-    println!("{demand}");
+    say!("{demand}");
     let all: Vec<u64> = (0..seeds).collect();
     let (mut failures, mut all_measured) = (Vec::new(), Vec::new());
     let one = |seed: &u64| scenario::play(name, members, *seed);
@@ -289,26 +304,26 @@ fn play(name: &str, flags: &Flags) -> Option<bool> {
         match measured {
             Ok(measured) => all_measured.push(measured),
             Err(what) => {
-                println!("{what}");
+                say!("{what}");
                 failures.push(Json::text(&what));
             }
         }
         true
     });
     if let Err(what) = scenario::compare(&all_measured) {
-        println!("{name}, {members} members: {what}");
+        say!("{name}, {members} members: {what}");
         failures.push(Json::text(&what));
     }
     let ratio = scenario::Ratio::of(&all_measured);
     let longest = all_measured.iter().map(|measured| measured.took).max().unwrap_or_default();
-    println!(
+    say!(
         "scenario {name}: {members} members, {seeds} seeds, {} failures, the most measured \
          {longest:?}",
         failures.len()
     );
     if let Some(scenario::Ratio { mean, worst }) = ratio {
         let (mean, worst) = (Json::Thousandths(mean), Json::Thousandths(worst));
-        println!("{mean} times as long as where nobody is slow, {worst} times for the worst seed");
+        say!("{mean} times as long as where nobody is slow, {worst} times for the worst seed");
     }
     let well = failures.is_empty();
     let written = flags.report(|| {
