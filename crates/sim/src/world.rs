@@ -41,7 +41,7 @@ use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
 use quorate_mvcc::lease::LeaseAnswer;
 use quorate_node::{Envelope, Healed};
-use quorate_raft::NodeId;
+use quorate_raft::{Index, NodeId};
 use quorate_wal::WalOptions;
 
 use crate::chance::Chance;
@@ -229,12 +229,16 @@ pub struct World {
     trace: Trace,
     phase: Phase,
     phase_ends: Duration,
+    /// What was committed when a cluster that has come to a halt was given the time to tell everybody of it.
+    halts_at: Option<Index>,
     /// The members that must make progress, and those of them that have.
     core: BTreeSet<NodeId>,
     proven: BTreeSet<NodeId>,
     /// Requests by which members prove that they make progress, and commands to compact, which no
     /// client waits for.
     proofs: BTreeMap<RequestId, NodeId>,
+    /// Where and when was asked for what, of requests that have not ended or that were lost.
+    asked: BTreeMap<RequestId, (NodeId, Duration)>,
     chores: BTreeMap<RequestId, NodeId>,
     /// How many of the proofs were acknowledged.
     proofs_done: u64,
@@ -310,9 +314,11 @@ impl World {
             places,
             trace,
             phase: Phase::Faulty,
+            halts_at: None,
             core: members.into_iter().collect(),
             proven: BTreeSet::new(),
             proofs: BTreeMap::new(),
+            asked: BTreeMap::new(),
             chores: BTreeMap::new(),
             proofs_done: 0,
             vigil: None,

@@ -1,5 +1,7 @@
 //! Requests: from a client, or from the world itself, until they end.
 
+use std::time::Duration;
+
 use quorate_node::Input;
 use quorate_raft::NodeId;
 
@@ -54,6 +56,7 @@ impl World {
             Some(command) => Input::Propose { group: GROUP, command: command.encode(), waiter: id },
             None => Input::Read { group: GROUP, waiter: id },
         };
+        self.asked.insert(id, (node, now));
         self.post(node, input);
         id
     }
@@ -64,6 +67,7 @@ impl World {
             self.rest(client);
         }
         self.chores.remove(&request);
+        self.asked.remove(&request);
         self.lease_expiry_ended(request);
         self.lease_command_ended(request, well);
         if let Some(node) = self.proofs.remove(&request) {
@@ -73,6 +77,19 @@ impl World {
                 self.proven.insert(node);
             }
         }
+    }
+
+    /// A request that a running member should have ended by now: one way or the other it does, once the time
+    /// is up for it, by a clock that may be slow, and the machine has done what was before it.
+    pub(super) fn waits_too_long(&self) -> Option<(RequestId, NodeId)> {
+        let patience = self.options.request_timeout * 4 + Duration::from_secs(1);
+        let open = self.asked.iter().filter(|(id, _)| self.oracle.request(**id).is_some());
+        let running = open.filter(|(_, (node, _))| {
+            let process = self.places[node].process.as_ref();
+            process.is_some_and(|process| !process.is_healing())
+        });
+        let late = running.filter(|(_, (_, since))| self.now - *since > patience);
+        late.map(|(id, (node, _))| (*id, *node)).next()
     }
 
     /// Asks a member to get a write through.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use quorate_check::Violation;
 use quorate_node::{Begin, Unfit, begin};
-use quorate_raft::{EntryId, Membership, NodeId, Remembered};
+use quorate_raft::{EntryId, Index, Membership, NodeId, Remembered};
 
 use super::place::Struck;
 use super::{Event, Outcome, Phase, World, storage_of};
@@ -459,25 +459,41 @@ impl World {
     }
 
     /// Nobody goes on any more, or not everybody, after damage beyond the limit. There must be a cause for
-    /// that: members that refuse to begin, or can't heal or come back. Who has everything must run, and a
-    /// majority of such members has none and must have got writes through. Whoever answers still must answer
-    /// right.
+    /// that: members that refuse to begin, or lack what nobody has. Who has everything must run, and a
+    /// majority of such members has no cause: all of it must have got writes through, and have applied what
+    /// was committed up to here. Whoever answers still must answer right, and in time.
     ///
     /// # Errors
-    /// If it has no cause, or somebody lies.
-    pub(super) fn halt(&mut self) -> Outcome {
+    /// If it has no cause, or somebody lies, or lets a client wait for ever.
+    pub(super) fn halt(&mut self, committed: Index) -> Outcome {
         let what = self.what_is_missing();
+        let no_cause = |why: String| Violation::new("liveness", format!("{why}: {what}"));
+        if self.phase == Phase::Quiet {
+            return Err(no_cause("all got writes through and do not come to rest".to_owned()));
+        }
+        if self.places.values().all(|place| !place.refused) && self.is_survivable(None) {
+            return Err(no_cause(
+                "nobody refused, and others have all that somebody lacks".to_owned(),
+            ));
+        }
+        if let Some((request, node)) = self.waits_too_long() {
+            return Err(no_cause(format!("{request:?} never ends at {node}")));
+        }
         let whole: Vec<NodeId> =
             self.ids().into_iter().filter(|id| self.places[id].is_whole()).collect();
         let all_run = whole.iter().all(|id| self.places[id].process.is_some());
         let is_majority = whole.len() > self.places.len() / 2;
-        let have_worked = whole.iter().all(|id| self.proven.contains(id));
+        let is_level = |id: &NodeId| {
+            let process = self.places[id].process.as_ref();
+            process.is_some_and(|process| committed <= process.applied().index)
+        };
+        let have_worked = whole.iter().all(|id| self.proven.contains(id) && is_level(id));
         let has_cause = whole.len() < self.places.len();
         if !has_cause || !all_run || is_majority && !have_worked {
-            let what = format!("it came to a halt while {whole:?} have everything: {what}");
-            return Err(Violation::new("liveness", what));
+            return Err(no_cause(format!("it came to a halt while {whole:?} have everything")));
         }
         self.trace.line(self.now, || format!("it has come to a halt: {what}"));
+        self.ended_as(Ending::Halted);
         for (id, place) in &self.places {
             let Some(process) = place.process.as_ref().filter(|process| !process.is_healing())
             else {

@@ -39,6 +39,7 @@ impl World {
         self.trace.line(now, || format!("from now on progress is due at {core:?}"));
         self.proven.clear();
         self.phase_ends = now + self.patience();
+        self.halts_at = None;
         self.schedule(Duration::ZERO, Event::Look);
         for id in ids {
             self.end_extremes(id);
@@ -117,6 +118,7 @@ impl World {
                     self.phase = Phase::Quiet;
                     self.leases_settle();
                     self.phase_ends = self.now + self.patience();
+                    self.halts_at = None;
                 }
                 Phase::Quiet => {
                     self.compare_states()?;
@@ -125,9 +127,13 @@ impl World {
                 }
             }
         } else if self.now >= self.phase_ends && self.is_over_limit() {
-            self.halt()?;
-            self.ended_as(Ending::Halted);
-            return Ok(true);
+            if let Some(committed) = self.halts_at {
+                self.halt(committed)?;
+                return Ok(true);
+            }
+            // What was committed just now is still on its way to others.
+            self.halts_at = Some(self.oracle.last());
+            self.phase_ends = self.now + self.options.election_timeout * 10;
         } else if self.now >= self.phase_ends {
             return Err(Violation::new("liveness", self.what_is_missing()));
         }
