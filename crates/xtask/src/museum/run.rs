@@ -63,6 +63,10 @@ impl Builds {
         let (status, output) = run(swarm, Some(bug.name))?;
         let failure = output.lines().find_map(Failure::parse);
         let by = match &failure {
+            Some(failure) if failure.is_panic && fault_of_the_harness(&output).is_some() => {
+                let place = fault_of_the_harness(&output).unwrap_or_default();
+                Err(format!("no check found it; the harness panicked itself: {place}"))
+            }
             Some(failure) => Ok(failure.by.clone()),
             None if status.success() => Err(format!("{seeds_max} seeds from {from} pass")),
             None => Err(format!("the simulator ended with {status}")),
@@ -117,6 +121,14 @@ struct Failure {
     seed: u64,
     /// The property that was violated, or what the code itself asserts.
     by: String,
+    is_panic: bool,
+}
+
+/// Where the simulator or a checker itself panicked, if one did. That finds nothing: what a bug leaves has
+/// to be held against a demand.
+fn fault_of_the_harness(output: &str) -> Option<&str> {
+    let places = ["panicked at crates/sim/", "panicked at crates/check/"];
+    output.lines().find(|line| places.iter().any(|place| line.contains(place)))
 }
 
 impl Failure {
@@ -125,13 +137,14 @@ impl Failure {
         let (seed, rest) = line.strip_prefix("seed ")?.split_once(" fails after ")?;
         let (_, what) = rest.split_once(" s: ")?;
         let (property, detail) = what.split_once(": ").unwrap_or((what, ""));
-        let by = if property == "panic" {
+        let is_panic = property == "panic";
+        let by = if is_panic {
             let words: Vec<&str> = detail.split_whitespace().take(12).collect();
             format!("assertion \"{}\"", words.join(" "))
         } else {
             property.to_owned()
         };
-        Some(Self { seed: seed.parse().ok()?, by })
+        Some(Self { seed: seed.parse().ok()?, by, is_panic })
     }
 }
 
@@ -200,5 +213,14 @@ mod tests {
         let expected = "assertion \"more is durable than was written\"".to_owned();
         assert_eq!(by(panic), Some((18, expected)));
         assert_eq!(by("swarm: 10 seeds, 0 failures"), None);
+    }
+
+    #[test]
+    fn a_panic_of_the_harness_is_told_from_one_of_the_product() {
+        let at =
+            |file| format!("seed 7\nthread 'a' (1) panicked at {file}:190:17:\nout of range\n");
+        assert!(fault_of_the_harness(&at("crates/sim/src/rot.rs")).is_some());
+        assert!(fault_of_the_harness(&at("crates/check/src/oracle.rs")).is_some());
+        assert_eq!(fault_of_the_harness(&at("crates/raft/src/log.rs")), None);
     }
 }
