@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ use std::{env, fs, io, thread};
 use crate::checks::lan;
 use crate::checks::relay::Relay;
 use crate::workspace;
+
+/// The number of the signal that no process can refuse, on all systems.
+const SIGKILL: i32 = 9;
 
 /// Which program the members run.
 #[derive(Clone, Debug)]
@@ -265,13 +269,27 @@ impl Cluster {
         self.members[member].process.is_some() && !self.members[member].stopped
     }
 
-    /// Ends a member at once, as `kill -9` does.
+    /// Ends a member at once, as `kill -9` does, if it has a process.
+    ///
+    /// # Errors
+    /// A member that had ended by itself, with its log, which says why.
     pub(crate) fn kill(&mut self, member: usize) -> io::Result<()> {
-        if let Some(mut process) = self.members[member].process.take() {
-            process.kill()?;
-            process.wait()?;
+        match self.end(member)? {
+            Some(status) if status.signal() != Some(SIGKILL) => {
+                let log = self.log(member);
+                let what = format!("member {member} ended by itself ({status}):\n{log}");
+                Err(io::Error::other(what))
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Ends a member, if it has a process and has not ended by itself, which it may have done where it
+    /// lost its disk. Returns how it ended.
+    pub(crate) fn end(&mut self, member: usize) -> io::Result<Option<ExitStatus>> {
+        let Some(mut process) = self.members[member].process.take() else { return Ok(None) };
+        process.kill()?;
+        process.wait().map(Some)
     }
 
     /// Asks a member to end, as `kill` does, and waits for it.
@@ -391,7 +409,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         for member in 0..self.len() {
             // A process that is held can't be waited for unless it is killed, which always works.
-            let _ = self.kill(member);
+            let _ = self.end(member);
         }
         if env::var_os("KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.folder);
@@ -443,7 +461,9 @@ mod tests {
         fs::write(cluster.members[0].folder.join("stderr"), said).expect("written");
         let error = cluster.demand_alive().expect_err("it has ended").to_string();
         assert!(error.contains("member 0 ended by itself") && error.contains(said), "{error}");
-        cluster.kill(0).expect("what has ended can be killed");
+        let error = cluster.kill(0).expect_err("it was not killed").to_string();
+        assert!(error.contains("member 0 ended by itself (exit status: 1)"), "{error}");
+        cluster.kill(0).expect("there is no process any more");
         cluster.demand_alive().expect("who was killed did not end by himself");
         let error = cluster.demand_no_panic().expect_err("its log remains").to_string();
         assert!(error.contains(said), "{error}");

@@ -144,7 +144,8 @@ impl Scene {
 
     fn power_off(&mut self, dice: &mut Dice) -> io::Result<()> {
         self.disk.cut(dice);
-        (0..self.cluster.len()).try_for_each(|member| self.cluster.kill(member))
+        // Without power they may have ended by themselves.
+        (0..self.cluster.len()).try_for_each(|member| self.cluster.end(member).map(drop))
     }
 
     /// Power is there again, and members start.

@@ -98,7 +98,8 @@ impl Specimen {
             }
         }
         for member in 0..self.cluster.len() {
-            self.cluster.kill(member)?;
+            // Whoever was damaged may have refused to start.
+            self.cluster.end(member)?;
         }
         Ok(worst)
     }

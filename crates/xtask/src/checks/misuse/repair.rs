@@ -39,7 +39,7 @@ pub(super) fn run(binary: &Path, runtime: &tokio::runtime::Runtime) -> io::Resul
         }
         thread::sleep(Duration::from_millis(20));
     }
-    alone.kill(0)?;
+    alone.end(0)?;
     let data_dir = alone.data(0);
     let advice = format!("quorate repair --data-dir {}", data_dir.display());
     let said = alone.log(0);
