@@ -33,7 +33,7 @@ use crate::checks::crash::{self, Acknowledged, Findings};
 use crate::checks::dice::Dice;
 use crate::checks::{capsule, options, verdict};
 use disk::{Change, Disk};
-use report::Report;
+use report::{Course, Report};
 
 const WRITERS: usize = 8;
 
@@ -181,11 +181,10 @@ async fn cut_again_and_again(
 ) -> io::Result<()> {
     let mut scene = Scene::set(program, members).await?;
     scene.load(&mut dice);
-    let ended = cut_for(&mut scene, length, &mut dice, report).await;
+    let course = report.course(members);
+    let ended = cut_for(&mut scene, length, &mut dice, course).await;
     let done = scene.disk.done();
-    report.syncs += done.syncs;
-    report.undone.sectors += done.undone.sectors;
-    report.undone.names += done.undone.names;
+    (course.syncs, course.undone) = (done.syncs, done.undone);
     ended?;
     let (findings, acknowledged) = scene.judge().await?;
     report.judged(members, acknowledged, &findings);
@@ -198,7 +197,7 @@ async fn cut_for(
     scene: &mut Scene,
     length: Duration,
     dice: &mut Dice,
-    report: &mut Report,
+    course: &mut Course,
 ) -> io::Result<()> {
     let start = Instant::now();
     let is_over = |scene: &Scene| {
@@ -209,13 +208,13 @@ async fn cut_for(
     while !is_over(scene) {
         sleep(Duration::from_millis(200 + dice.roll(2_000))).await;
         scene.lose_power(Duration::from_secs(1), dice).await?;
-        report.cuts += 1;
+        course.cuts += 1;
         scene.power_on()?;
         // As in most places, power that has just come back may go again.
         while dice.roll(2) == 0 {
             scene.lose_power(Duration::from_millis(200), dice).await?;
-            report.cuts += 1;
-            report.cuts_soon_again += 1;
+            course.cuts += 1;
+            course.cuts_soon_again += 1;
             scene.power_on()?;
         }
         crash::wait_for_leader(&scene.cluster).await?;

@@ -1,6 +1,8 @@
-//! What was done and found, for one member and for three together.
+//! What was done and found: with one member, with three, and on the disk of the control.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
 
 use crate::checks::crash::Findings;
 use crate::checks::power_cut::image::Undone;
@@ -9,6 +11,16 @@ use crate::checks::power_cut::image::Undone;
 #[derive(Debug, Default)]
 pub(super) struct Report {
     seed: u64,
+    /// By the number of members: what one cluster went through does not stand for the other.
+    clusters: BTreeMap<usize, Course>,
+    /// What was found on a disk that ignores syncs.
+    pub(super) control: Option<String>,
+    pub(super) violations: Vec<String>,
+}
+
+/// What was done to one cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Course {
     /// How often the power was cut, and how often of that right after it had come back: while members
     /// start, or when they have just begun to serve.
     pub(super) cuts: u64,
@@ -16,11 +28,8 @@ pub(super) struct Report {
     /// How many syncs of files and directories there were.
     pub(super) syncs: u64,
     pub(super) undone: Undone,
-    /// Of clusters that were judged: how many writes were acknowledged, and of these lost.
+    /// If it was judged: how many writes were acknowledged, and of these lost.
     judged: Option<Judged>,
-    /// What was found on a disk that ignores syncs.
-    pub(super) control: Option<String>,
-    pub(super) violations: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,11 +44,14 @@ impl Report {
         Self { seed, ..Self::default() }
     }
 
+    /// What was done to the cluster of so many members.
+    pub(super) fn course(&mut self, members: usize) -> &mut Course {
+        self.clusters.entry(members).or_default()
+    }
+
     /// A cluster was held against what it had acknowledged.
     pub(super) fn judged(&mut self, members: usize, acknowledged: usize, findings: &Findings) {
-        let judged = self.judged.get_or_insert_default();
-        judged.acknowledged += acknowledged;
-        judged.lost += findings.lost;
+        self.course(members).judged = Some(Judged { acknowledged, lost: findings.lost });
         let said = findings.violations.iter();
         self.violations.extend(said.map(|violation| format!("{members} members: {violation}")));
         if acknowledged == 0 {
@@ -49,36 +61,49 @@ impl Report {
 
     /// What did not happen, without which nothing follows from the rest.
     pub(super) fn missing(&self) -> Option<String> {
-        let happened = [
-            ("cut", self.cuts),
-            ("cut soon after another", self.cuts_soon_again),
-            ("sync", self.syncs),
-            ("sector that was undone", self.undone.sectors),
-            ("name that was undone", self.undone.names),
-            ("cluster that was judged", u64::from(self.judged.is_some())),
-            ("lost write on a disk that ignores syncs", u64::from(self.control.is_some())),
-        ];
-        let missing: Vec<&str> =
-            happened.iter().filter(|(_, count)| *count == 0).map(|(what, _)| *what).collect();
-        let missing = missing.join(", no ");
-        (!missing.is_empty()).then(|| format!("too little happened to judge: no {missing}"))
+        let mut missing = Vec::new();
+        if self.clusters.is_empty() {
+            missing.push("no cluster".to_owned());
+        }
+        for (members, course) in &self.clusters {
+            let happened = [
+                ("cut", course.cuts),
+                ("cut soon after another", course.cuts_soon_again),
+                ("sync", course.syncs),
+                ("sector that was undone", course.undone.sectors),
+                ("name that was undone", course.undone.names),
+                ("judgement", u64::from(course.judged.is_some())),
+            ];
+            let never = happened.iter().filter(|(_, count)| *count == 0);
+            missing.extend(never.map(|(what, _)| format!("no {what} with {members} members")));
+        }
+        if self.control.is_none() {
+            missing.push("no lost write on a disk that ignores syncs".to_owned());
+        }
+        let missing = missing.join(", ");
+        (!missing.is_empty()).then(|| format!("too little happened to judge: {missing}"))
     }
 
     /// For a reader.
     pub(super) fn summary(&self) -> String {
-        let judged = self.judged.map_or("not judged".to_owned(), |judged| {
-            format!("of {} acknowledged writes {} lost", judged.acknowledged, judged.lost)
+        let clusters = self.clusters.iter().map(|(members, course)| {
+            let judged = course.judged.map_or("not judged".to_owned(), |judged| {
+                format!("of {} acknowledged writes {} lost", judged.acknowledged, judged.lost)
+            });
+            format!(
+                "power-cut: {members} members, {} cuts of all at once, {} of them soon after another; \
+                 {} syncs, {} sectors and {} names undone; {judged}\n",
+                course.cuts,
+                course.cuts_soon_again,
+                course.syncs,
+                course.undone.sectors,
+                course.undone.names,
+            )
         });
         format!(
-            "power-cut: seed {}, {} cuts of all at once, {} of them soon after another; {} syncs, {} \
-             sectors and {} names undone; {judged}, {} violations\npower-cut: on a disk that ignores \
-             syncs: {}",
+            "{}power-cut: seed {}, {} violations; on a disk that ignores syncs: {}",
+            clusters.collect::<String>(),
             self.seed,
-            self.cuts,
-            self.cuts_soon_again,
-            self.syncs,
-            self.undone.sectors,
-            self.undone.names,
             self.violations.len(),
             self.control.as_deref().unwrap_or("nothing was found"),
         )
@@ -87,8 +112,22 @@ impl Report {
     /// The same as JSON, but for the violations, which end every report in one way. What was not judged
     /// has no count.
     pub(super) fn json(&self) -> Value {
+        let clusters: Map<String, Value> = self
+            .clusters
+            .iter()
+            .map(|(members, course)| (format!("of_{members}"), course.json()))
+            .collect();
         json!({
             "seed": self.seed,
+            "clusters": clusters,
+            "found_on_a_disk_that_ignores_syncs": self.control,
+        })
+    }
+}
+
+impl Course {
+    fn json(&self) -> Value {
+        json!({
             "power_cuts": self.cuts,
             "power_cuts_soon_after_another": self.cuts_soon_again,
             "syncs": self.syncs,
@@ -96,7 +135,6 @@ impl Report {
             "names_undone": self.undone.names,
             "acknowledged_writes": self.judged.map(|judged| judged.acknowledged),
             "acknowledged_writes_lost": self.judged.map(|judged| judged.lost),
-            "found_on_a_disk_that_ignores_syncs": self.control,
         })
     }
 }
@@ -113,15 +151,17 @@ mod tests {
     }
 
     fn good() -> Report {
-        let mut report = Report {
-            cuts: 9,
-            cuts_soon_again: 2,
-            syncs: 80,
-            undone: Undone { sectors: 7, names: 1 },
-            control: Some("LOST: a key".to_owned()),
-            ..Report::default()
-        };
-        report.judged(1, 100, &findings(0));
+        let mut report = Report { control: Some("LOST: a key".to_owned()), ..Report::default() };
+        for members in [1, 3] {
+            *report.course(members) = Course {
+                cuts: 9,
+                cuts_soon_again: 2,
+                syncs: 80,
+                undone: Undone { sectors: 7, names: 1 },
+                judged: None,
+            };
+            report.judged(members, 100, &findings(0));
+        }
         report
     }
 
@@ -129,13 +169,14 @@ mod tests {
     fn a_check_that_did_nothing_does_not_pass() {
         let report = good();
         assert_eq!((report.missing(), report.violations.len()), (None, 0));
-        let lame: [(Spoil, &str); 7] = [
-            (|report| report.cuts = 0, "no cut"),
-            (|report| report.cuts_soon_again = 0, "no cut soon after another"),
-            (|report| report.syncs = 0, "no sync"),
-            (|report| report.undone.sectors = 0, "no sector"),
-            (|report| report.undone.names = 0, "no name"),
-            (|report| report.judged = None, "no cluster"),
+        let lame: [(Spoil, &str); 8] = [
+            (|report| report.course(3).cuts = 0, "no cut with 3 members"),
+            (|report| report.course(1).cuts_soon_again = 0, "no cut soon after another with 1"),
+            (|report| report.course(3).syncs = 0, "no sync with 3"),
+            (|report| report.course(1).undone.sectors = 0, "no sector that was undone with 1"),
+            (|report| report.course(3).undone.names = 0, "no name that was undone with 3"),
+            (|report| report.course(1).judged = None, "no judgement with 1"),
+            (|report| report.clusters.clear(), "no cluster"),
             (|report| report.control = None, "no lost write"),
         ];
         for (spoil, expected) in lame {
@@ -154,11 +195,10 @@ mod tests {
         let mut report = good();
         report.judged(3, 50, &findings(7));
         assert_eq!(report.violations, ["3 members: LOST: a key"]);
-        let json = report.json();
-        assert_eq!(
-            (&json["acknowledged_writes"], &json["acknowledged_writes_lost"]),
-            (&json!(150), &json!(7))
-        );
-        assert_eq!(Report::default().json()["acknowledged_writes_lost"], Value::Null);
+        let json = &report.json()["clusters"];
+        assert_eq!(json["of_3"]["acknowledged_writes"], 50);
+        assert_eq!(json["of_3"]["acknowledged_writes_lost"], 7);
+        assert_eq!(json["of_1"]["acknowledged_writes_lost"], 0);
+        assert_eq!(Course::default().json()["acknowledged_writes_lost"], Value::Null);
     }
 }
