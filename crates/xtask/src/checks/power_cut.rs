@@ -43,7 +43,7 @@ const VALUE_BYTES: u64 = 8 << 10;
 /// So long somebody waits for a change; then the power is cut without.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// So much longer the power is cut if chance has kept everything until then.
+/// So much longer the power is cut if chance has left something out until then.
 const EXTRA: Duration = Duration::from_secs(60);
 
 /// How often that is looked at.
@@ -200,12 +200,12 @@ async fn cut_for(
     course: &mut Course,
 ) -> io::Result<()> {
     let start = Instant::now();
-    let is_over = |scene: &Scene| {
+    let is_over = |scene: &Scene, soon_again: u64| {
         let undone = scene.disk.done().undone;
-        let time = if undone.sectors > 0 && undone.names > 0 { length } else { length + EXTRA };
-        start.elapsed() > time
+        let is_all = undone.sectors > 0 && undone.names > 0 && soon_again > 0;
+        start.elapsed() > if is_all { length } else { length + EXTRA }
     };
-    while !is_over(scene) {
+    while !is_over(scene, course.cuts_soon_again) {
         sleep(Duration::from_millis(200 + dice.roll(2_000))).await;
         scene.lose_power(Duration::from_secs(1), dice).await?;
         course.cuts += 1;

@@ -77,8 +77,11 @@ fn visit(report: &Value) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// A field, and what it must not be.
+    type Spoil = (&'static str, Value);
+
     /// A good report of each form, with what must not be in it instead.
-    fn spoiled() -> Vec<(&'static str, Value, Vec<(&'static str, Value)>)> {
+    fn spoiled() -> Vec<(&'static str, Value, Vec<Spoil>)> {
         let check = json!({
             "faults_not_possible": [], "program": "quorate", "passed": true, "violations": [],
         });
