@@ -24,6 +24,9 @@ pub(super) struct OwnBug {
     pub(super) keeper: String,
     /// The function in it, if it has several.
     pub(super) test: Option<String>,
+    /// The seeds that find it to this day, if they keep it away. Others may have found it first: a run
+    /// that becomes another one is replaced.
+    pub(super) seeds: Option<String>,
     pub(super) fixed: Fixed,
 }
 
@@ -70,8 +73,6 @@ impl OwnBug {
     }
 }
 
-const FOUND_BY: &str = "the simulator, seed ";
-
 /// Lines like `143 plain # what went wrong (fixed in 0123abc)`, or without a commit; "the same" is the bug of the line before.
 fn seeds(text: &str) -> io::Result<Vec<OwnBug>> {
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
@@ -82,9 +83,10 @@ fn seeds(text: &str) -> io::Result<Vec<OwnBug>> {
         let (what, fixed) = mended.map_or((what, None), |(what, fixed)| (what, Some(fixed)));
         Some(OwnBug {
             what: what.to_owned(),
-            found: format!("{FOUND_BY}{}", seed.trim()),
+            found: "the simulator".to_owned(),
             keeper: SEEDS.to_owned(),
             test: None,
+            seeds: Some(seed.trim().to_owned()),
             fixed: fixed.map_or(Fixed::WithItsSeed, |commit| Fixed::In(commit.to_owned())),
         })
     };
@@ -97,7 +99,8 @@ fn seeds(text: &str) -> io::Result<Vec<OwnBug>> {
         let bug = bug(line)?;
         match bugs.last_mut() {
             Some(last) if bug.what == "the same" => {
-                last.found.push_str(&format!(" and {}", bug.found.trim_start_matches(FOUND_BY)));
+                let seeds = [last.seeds.take(), bug.seeds].into_iter().flatten();
+                last.seeds = Some(seeds.collect::<Vec<_>>().join(" and "));
             }
             _ => bugs.push(bug),
         }
@@ -119,6 +122,7 @@ fn list(text: &str) -> io::Result<Vec<OwnBug>> {
             found: found.strip_prefix("found: ")?.to_owned(),
             keeper: keeper.to_owned(),
             test: test.map(str::to_owned),
+            seeds: None,
             fixed: match fixed.strip_prefix("fixed: ")? {
                 "not yet" => Fixed::NotYet,
                 commit => Fixed::In(commit.to_owned()),
@@ -144,13 +148,14 @@ mod tests {
         let [bug] = bugs.unwrap().try_into().unwrap();
         let fixed = Fixed::In("0123abc".to_owned());
         assert_eq!((bug.what.as_str(), bug.fixed), ("it was (so) wrong", fixed));
-        assert_eq!(bug.found, "the simulator, seed 143 plain");
+        assert_eq!(bug.found, "the simulator");
+        assert_eq!(bug.seeds.as_deref(), Some("143 plain"));
         let [bug] = seeds("143 # it was wrong").unwrap().try_into().unwrap();
         assert_eq!((bug.what.as_str(), bug.fixed), ("it was wrong", Fixed::WithItsSeed));
         seeds("143").expect_err("nobody knows what it found");
         let twice = "7 # it was wrong (fixed in 0123abc)\n8 plain # the same (fixed in 0123abc)\n";
         let [bug] = seeds(twice).unwrap().try_into().unwrap();
-        assert_eq!(bug.found, "the simulator, seed 7 and 8 plain");
+        assert_eq!(bug.seeds.as_deref(), Some("7 and 8 plain"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn of(
     let (mute, told): (BTreeSet<&str>, BTreeSet<&str>) = records
         .keys()
         .map(String::as_str)
-        .partition(|name| records[*name].reports.contains(&Value::Null));
+        .partition(|name| records[*name].reports.iter().all(Value::is_null));
     for name in &told {
         let record = &records[*name];
         let known = match *name {
@@ -142,9 +142,10 @@ fn runs(records: &BTreeMap<String, Record>) -> String {
 fn own_bugs(bugs: &[OwnBug]) -> String {
     let row = |bug: &OwnBug| {
         let file = format!("[{}](../{})", last_part(&bug.keeper), bug.keeper);
-        let keeper = match &bug.test {
-            Some(test) => format!("{file}, `{test}`"),
-            None => file,
+        let keeper = match (&bug.test, &bug.seeds) {
+            (Some(test), _) => format!("{file}, `{test}`"),
+            (None, Some(seeds)) => format!("{file}, seed {seeds}"),
+            (None, None) => file,
         };
         let fixed = match &bug.fixed {
             Fixed::In(commit) => format!("`{commit}`"),
@@ -275,6 +276,10 @@ fn bench(values: &mut Values, report: &Value) -> io::Result<()> {
 fn graphs(name: &str, values: &mut Values, reports: &[Value]) -> io::Result<()> {
     let mut rows = Vec::new();
     for report in reports {
+        if report.is_null() {
+            rows.push(vec!["**left no report**".to_owned()]);
+            continue;
+        }
         let timeouts =
             measure(report, "slowest_seconds")? / measure(report, "election_timeout_seconds")?;
         rows.push(vec![
@@ -292,6 +297,10 @@ fn graphs(name: &str, values: &mut Values, reports: &[Value]) -> io::Result<()> 
 fn scenarios(values: &mut Values, reports: &[Value]) -> io::Result<()> {
     let mut rows = Vec::new();
     for report in reports {
+        if report.is_null() {
+            rows.push(vec!["**left no report**".to_owned()]);
+            continue;
+        }
         // Only where a member is slow is there anything to compare with.
         let ratio = |name| match report.get(name) {
             Some(_) => measure(report, name).map(rounded),
@@ -497,12 +506,28 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_is_missing_hides_no_other() {
+        let graphs = json!({
+            "members": 3, "graphs": 21, "failures": [], "slowest_seconds": 0.5,
+            "election_timeout_seconds": 0.1,
+        });
+        let mut record = record(graphs);
+        record.reports.push(Value::Null);
+        record.passed = false;
+        let page =
+            of(&BTreeMap::from([("graphs".to_owned(), record)]), &[], "HalfElects 7\n").unwrap();
+        assert!(page.contains("| 3 | 21 | no failure | 5.00 |"), "{page}");
+        assert!(page.contains("| **left no report** |"), "{page}");
+    }
+
+    #[test]
     fn a_bug_that_is_there_is_told() {
         let bug = |fixed| OwnBug {
             what: "it is wrong".to_owned(),
             found: "somebody".to_owned(),
             keeper: "a.rs".to_owned(),
             test: None,
+            seeds: None,
             fixed,
         };
         let fixed = [bug(Fixed::In("0123abc".to_owned())), bug(Fixed::WithItsSeed)];
