@@ -7,10 +7,11 @@ use std::io;
 
 use serde_json::{Value, json};
 
-/// The counts of a tool without which nothing was run.
+/// The counts of a tool without which nothing was run. A point leads into an object.
 fn counts(tool: &str) -> &'static [&'static str] {
     match tool {
-        "swarm" | "over-limit" | "scenarios" => &["seeds"],
+        "swarm" => &["seeds", "leases.granted", "leases.expired", "watches.events"],
+        "over-limit" | "scenarios" => &["seeds"],
         "bench" => &["runs"],
         "graphs" | "graphs-5" => &["graphs"],
         "museum" => &["seeds_without_a_bug"],
@@ -35,7 +36,8 @@ pub(super) fn of_a_pass(tool: &str, report: &Value) -> io::Result<()> {
         return wrong("it is of another program".to_owned());
     }
     for name in counts(tool) {
-        if report.get(name).and_then(Value::as_u64).unwrap_or(0) == 0 {
+        let count = name.split('.').try_fold(report, |value, part| value.get(part));
+        if count.and_then(Value::as_u64).unwrap_or(0) == 0 {
             return wrong(format!("it is stored as one that passed, without any {name}"));
         }
     }
@@ -86,7 +88,8 @@ mod tests {
             "faults_not_possible": [], "program": "quorate", "passed": true, "violations": [],
         });
         let swarm = json!({
-            "seeds": 7, "failures": [],
+            "seeds": 7, "failures": [], "leases": {"granted": 3, "expired": 1},
+            "watches": {"events": 9},
         });
         let museum = json!({
             "seeds_without_a_bug": 9, "false_alarm": null, "bugs": [{"bug": "A", "found": true}],
@@ -110,6 +113,9 @@ mod tests {
                     ("seeds", json!(0)),
                     ("failures", json!([{"seed": 7}])),
                     ("failures", Value::Null),
+                    ("leases", json!({"granted": 3, "expired": 0})),
+                    ("leases", Value::Null),
+                    ("watches", json!({"events": 0})),
                 ],
             ),
             (
