@@ -85,6 +85,11 @@ pub(crate) fn rot(disk: &MemDisk, ills: &Ills, chance: &mut Chance) -> Vec<Spoil
                 return;
             }
             let offset = chance.position(used.div_ceil(SECTOR_BYTES)) * SECTOR_BYTES;
+            let is_hit = |spoiled: &Spoiled| (spoiled.segment, spoiled.offset) == (segment, offset);
+            if all.iter().any(is_hit) {
+                // A second flip could take the first one back.
+                return;
+            }
             let stretch = &mut bytes[offset..used.min(offset + SECTOR_BYTES)];
             let was = stretch.to_vec();
             match kind {

@@ -7,9 +7,8 @@
 
 use core::fmt;
 
-use quorate_mvcc::engine::Engine;
 use quorate_node::Healed;
-use quorate_raft::{HardState, Index, Record, Recovered, Remembered, Salvage};
+use quorate_raft::{EntryId, HardState, Index, Record, Recovered, Remembered, Salvage};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{Damaged, Disk as _, Fate, MemDisk, Opened, Scrubbed, Wal, WalOptions};
 
@@ -259,7 +258,10 @@ impl Storage {
     /// lost as well is a fault too many.
     pub fn rot(&mut self, chance: &mut Chance) {
         self.settle();
-        self.spoiled = rot(&self.disk, &self.power.ills, chance);
+        // Before the first commit, whatever lies there belongs to no log.
+        if self.has_begun {
+            self.spoiled = rot(&self.disk, &self.power.ills, chance);
+        }
         self.rounds = 0;
     }
 
@@ -337,12 +339,12 @@ impl Storage {
         self.disk.write_back_marks();
     }
 
-    /// What a log without damage says of the group.
+    /// What a log without damage says of the group. A host writes a first record before anything else, so that
+    /// one without any belongs to no machine that holds something. None is written here, and the first one
+    /// may come after the machine has a snapshot.
     fn found(&self, own: Option<Recovered>) -> Remembered {
-        own.map_or_else(
-            || Remembered::of_nothing(self.has_begun, Engine::durable(&self.engine)),
-            Remembered::Whole,
-        )
+        let nothing = || Remembered::of_nothing(self.has_begun, EntryId::ZERO);
+        own.map_or_else(nothing, Remembered::Whole)
     }
 
     fn wal(&mut self) -> &mut Wal {

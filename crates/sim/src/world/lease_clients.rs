@@ -50,7 +50,7 @@ pub(super) enum Waits {
 #[derive(Debug)]
 pub(super) struct Question {
     /// Who waits for the answer, if anybody still does.
-    client: Option<usize>,
+    pub(super) client: Option<usize>,
     lease: i64,
     is_renewal: bool,
     /// When the client asked.
