@@ -24,7 +24,7 @@ const SCRIPT: &str = "
     ip netns add probe && ip netns exec probe true && ip netns del probe || exit 1
     [ $# = 0 ] && exit 0
     TMPDIR=$(mktemp -d) && export TMPDIR || exit 1
-    trap 'kill -9 $! 2>/dev/null; wait $!; rm -rf \"$TMPDIR\"; exit 130' INT TERM
+    trap 'kill -9 $! 2>/dev/null; wait $!; umount -l \"$TMPDIR\"/* 2>/dev/null; rm -rf \"$TMPDIR\"; exit 130' INT TERM
     \"$@\" & wait $!; ended=$?; [ -n \"$KEEP\" ] || rm -rf \"$TMPDIR\"; exit $ended";
 
 /// Goes on in a capsule: returns nothing if this is one, and otherwise starts this program anew, with the
