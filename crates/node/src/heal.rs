@@ -381,8 +381,7 @@ impl Healer {
             return;
         }
         if chunk.meta.last.index < needed {
-            self.ask_at = now;
-            return self.give_up_pull();
+            return self.give_up_pull(now);
         }
         self.later_term = self.later_term.max(term);
         pull.last = Some(chunk.meta.last);
@@ -397,10 +396,14 @@ impl Healer {
         }
     }
 
-    fn give_up_pull(&mut self) {
+    /// The snapshot is of no use. Another member is asked for its own at once; when all of them were, they
+    /// are asked anew after a while.
+    fn give_up_pull(&mut self, now: Time) {
         if let Some(pull) = self.pull.take() {
             self.barren.push(pull.from);
         }
+        let is_any_left = self.others().iter().any(|id| !self.barren.contains(id));
+        self.ask_at = if is_any_left { now } else { now + self.config.patience };
     }
 
     /// What the applier reports.
@@ -421,10 +424,7 @@ impl Healer {
                 }
                 self.ask_at = now;
             }
-            Feedback::SnapshotFailed { .. } => {
-                self.give_up_pull();
-                self.ask_at = now;
-            }
+            Feedback::SnapshotFailed { .. } => self.give_up_pull(now),
             // Pieces read for others are answered by whoever asked for them to be read.
             Feedback::Progress { .. }
             | Feedback::SnapshotReady(_)

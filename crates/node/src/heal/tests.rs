@@ -324,6 +324,18 @@ fn a_machine_that_is_gone_is_fetched_from_who_is_far_enough() {
 }
 
 #[test]
+fn when_nobody_is_far_enough_all_are_asked_anew_after_a_while() {
+    let mut patient = Patient::of(2, salvage(3, (2, 5), &[(2, true)]), (0, 0));
+    for _ in 0..3 {
+        assert_eq!(patient.pulled(), [(2, Bytes::new())]);
+        patient.hears_piece(2, (1, 4), "", None);
+        assert_eq!(patient.pulled(), [], "not as fast as the network answers");
+        patient.now = patient.now + PATIENCE;
+        patient.flush();
+    }
+}
+
+#[test]
 fn who_does_not_answer_is_asked_again_and_then_another() {
     let mut patient = Patient::of(3, salvage(3, (2, 5), &[]), (0, 0));
     let (first, _) = patient.pulled()[0];
