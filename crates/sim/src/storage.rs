@@ -227,14 +227,19 @@ impl Storage {
         }
     }
 
-    /// Both copies of the mark of a member that is down go bad, unless its log needs them to tell what it lost.
-    /// Who loses the end of a log together with all that tells of it can't know, and begins with the rest as
-    /// after a torn write: no single disk can be asked for more.
+    /// Both copies of the mark of a member that is down go bad.
     pub fn lose_marks(&mut self, chance: &mut Chance) {
-        let (before, known) = (self.disk.copy(), self.look().ok().and_then(standing));
         for slot in 0..2 {
             self.disk.damage_mark(slot, |bytes| spoil(bytes, chance));
         }
+    }
+
+    /// Does harm to the log of a member that is down, unless it could not tell. Who loses the end of a log
+    /// together with all that tells of it, or before anything does, begins with the rest as after a torn
+    /// write: no single disk can be asked for more.
+    pub fn harm(&mut self, harm: impl FnOnce(&mut Self)) {
+        let (before, known) = (self.disk.copy(), self.look().ok().and_then(standing));
+        harm(self);
         let left = self.look().ok().and_then(standing);
         if left.is_some() && left != known {
             self.put_disk(before);

@@ -424,16 +424,16 @@ impl World {
                 (None, true),
             ]);
             let storage = &mut self.place(node).storage;
-            match blow {
+            storage.harm(|storage| match blow {
                 Some(Blow::Sectors) => drop(storage.damage(&mut chance)),
                 Some(Blow::Log) => storage.devastate(over.sectors_per_mille, &mut chance),
                 Some(Blow::File) => storage.lose_file(&mut chance),
                 Some(Blow::LogAndMark) => {
                     storage.devastate(over.sectors_per_mille, &mut chance);
-                    storage.lose_marks(&mut chance);
+                    storage.harm(|storage| storage.lose_marks(&mut chance));
                 }
                 None => {}
-            }
+            });
             if machine {
                 storage.engine = SharedEngine::default();
             }
