@@ -432,7 +432,10 @@ fn damage(values: &mut Values, report: &Value) -> io::Result<()> {
         let files = object(report, "one_member_by_file")?;
         let at_once = ("logs of all members at once", field(report, "all_members_at_once")?);
         for (file, outcomes) in files.chain([at_once]) {
-            let mut row = vec![program.to_owned(), format!("`{file}`")];
+            // In a data directory, and not in the repository.
+            let file =
+                if file.contains('/') { format!("`DIR/{file}`") } else { format!("`{file}`") };
+            let mut row = vec![program.to_owned(), file];
             for outcome in OUTCOMES {
                 row.push(grouped(number(outcomes, outcome)?));
             }
