@@ -14,7 +14,7 @@ use quorate_raft::{
 };
 
 use crate::audit::{AUDIT_INTERVAL, Audit, Report};
-use crate::effects::{ApplyJob, Feedback};
+use crate::effects::{ApplyJob, Feedback, HealSnapshot};
 use crate::machine::{Fault, FaultKind, Machine, Piece, RestoreError, Snapshot, SnapshotError};
 use crate::proposal;
 
@@ -129,17 +129,14 @@ impl<O: Send + 'static> Applier<O> {
                 Ok(())
             }
             ApplyJob::Snapshot(request) => self.snapshot(request, out),
-            ApplyJob::HealSnapshot(SnapshotRequest::Read { to, last, cursor }) => {
+            ApplyJob::HealSnapshot(HealSnapshot::Read { to, last, cursor }) => {
                 let chunk = self.read_piece(Reader::Healing(to), last, cursor)?;
                 out.feedback.push(Feedback::HealSnapshotReady(SnapshotPiece { to, chunk }));
                 Ok(())
             }
-            ApplyJob::HealSnapshot(SnapshotRequest::Release { to }) => {
+            ApplyJob::HealSnapshot(HealSnapshot::Release { to }) => {
                 self.snapshots.remove(&Reader::Healing(to));
                 Ok(())
-            }
-            ApplyJob::HealSnapshot(SnapshotRequest::Write(_)) => {
-                unreachable!("what a member gives to another one is read")
             }
         }
     }

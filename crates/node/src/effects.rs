@@ -286,8 +286,27 @@ pub enum ApplyJob<W> {
     Reads(Vec<W>),
     /// Read, write or release a snapshot, for the group.
     Snapshot(SnapshotRequest),
-    /// Read or release a snapshot, for a member that heals. It may be a follower that is given another one.
-    HealSnapshot(SnapshotRequest),
+    /// The same for a member that heals. It may be a follower that is given another one.
+    HealSnapshot(HealSnapshot),
+}
+
+/// What is done with the snapshot that a member reads to heal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealSnapshot {
+    /// Read a piece, as by [`SnapshotRequest::Read`].
+    Read {
+        /// Who heals.
+        to: NodeId,
+        /// The snapshot under way.
+        last: Option<EntryId>,
+        /// Where the piece begins.
+        cursor: Bytes,
+    },
+    /// Release it.
+    Release {
+        /// Who does not ask for it any more.
+        to: NodeId,
+    },
 }
 
 /// Why a request ended without an outcome.

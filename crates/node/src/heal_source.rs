@@ -7,11 +7,9 @@ use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use bytes::Bytes;
-use quorate_raft::{
-    EntryId, Found, GroupId, Index, Lost, NodeId, SnapshotPiece, SnapshotRequest, Term, Time,
-};
+use quorate_raft::{EntryId, Found, GroupId, Index, Lost, NodeId, SnapshotPiece, Term, Time};
 
-use crate::effects::{ApplyJob, Effects, Envelope, EnvelopeBody, Heal, HealAnswer};
+use crate::effects::{ApplyJob, Effects, Envelope, EnvelopeBody, Heal, HealAnswer, HealSnapshot};
 
 /// The members that read a snapshot here.
 #[derive(Debug, Default)]
@@ -44,7 +42,7 @@ impl HealSource {
             self.readers.entry(to).or_insert(Reader { incarnation, is_served: false, until });
         (reader.incarnation, reader.until) = (incarnation, until);
         if !core::mem::replace(&mut reader.is_served, true) {
-            let request = SnapshotRequest::Read { to, last, cursor };
+            let request = HealSnapshot::Read { to, last, cursor };
             out.apply.push((group, ApplyJob::HealSnapshot(request)));
         }
     }
@@ -71,7 +69,7 @@ impl HealSource {
         self.readers.retain(|to, reader| {
             let stays = reader.is_served || now < reader.until;
             if !stays {
-                let release = SnapshotRequest::Release { to: *to };
+                let release = HealSnapshot::Release { to: *to };
                 out.apply.push((group, ApplyJob::HealSnapshot(release)));
             }
             stays

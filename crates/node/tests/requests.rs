@@ -418,8 +418,8 @@ fn a_leader_that_is_asked_from_a_later_term_leads_no_more() {
 
 #[test]
 fn who_heals_and_who_follows_are_given_snapshots_of_their_own() {
-    use quorate_node::{Feedback, HealAsk};
-    use quorate_raft::{SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest};
+    use quorate_node::{Feedback, HealAsk, HealSnapshot};
+    use quorate_raft::{SnapshotChunk, SnapshotMeta, SnapshotPiece};
 
     let (mut cluster, leader) = Cluster::with_leader();
     let [to, from] = [leader, (leader + 1) % 3].map(|at| cluster.members[at].node.id());
@@ -427,7 +427,7 @@ fn who_heals_and_who_follows_are_given_snapshots_of_their_own() {
     let body = EnvelopeBody::HealAsk { incarnation: 1, ask };
     cluster.input(leader, Input::Peer(Envelope { group: GROUP, from, to, body }));
     let Member { node, effects, .. } = &mut cluster.members[leader];
-    let reads = |job: &ApplyJob<_>| matches!(job, ApplyJob::HealSnapshot(SnapshotRequest::Read { to, .. }) if *to == from);
+    let reads = |job: &ApplyJob<_>| matches!(job, ApplyJob::HealSnapshot(HealSnapshot::Read { to, .. }) if *to == from);
     assert!(effects.apply.iter().any(|(_, job)| reads(job)), "a piece is read for it");
 
     let membership = Membership::of_voters([1, 2, 3].map(NodeId));

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! After a crash before the last step, `wal.repaired` is the log: it is read instead of the one that is not
-//! there, if it begins where the store ends. No log is ever deleted, and what is put aside is as it was found.
+//! there, if it begins where the store ends. Nothing is deleted but what a repair
+//! has not finished to write, and what is put aside is as it was found.
 
 mod look;
 mod steps;

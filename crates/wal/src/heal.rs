@@ -117,17 +117,17 @@ impl Damaged {
         report: Report,
     ) -> Result<Self, OpenError> {
         let survey = survey(disk.as_mut(), options.record_bytes_max)?;
-        let salvaged = salvage(survey.facts);
-        let reports = merged(survey.reports, report.clone());
-        let (mut groups, mut bodies) = (BTreeMap::new(), BTreeMap::new());
-        for (group, Salvaged { remembered, bodies: lost, .. }) in salvaged {
-            groups.insert(group, remembered);
-            bodies.insert(group, lost);
-        }
         let segment = survey.last_segment + 2;
         if segment >= NUMBER_LIMIT {
             // No log gets there, and none could be written after it.
             return Err(OpenError::Corrupt(report));
+        }
+        let salvaged = salvage(survey.facts);
+        let reports = merged(survey.reports, report);
+        let (mut groups, mut bodies) = (BTreeMap::new(), BTreeMap::new());
+        for (group, Salvaged { remembered, bodies: lost, .. }) in salvaged {
+            groups.insert(group, remembered);
+            bodies.insert(group, lost);
         }
         let (link, marker) = (survey.link, survey.marker);
         Ok(Self { reports, groups, bodies, disk, options, segment, link, marker })

@@ -110,29 +110,40 @@ pub(crate) fn tidy_up(data_dir: &Path) -> Result<(), String> {
     for name in [UNFINISHED, super::look::SCRATCH] {
         remove(&data_dir.join(name))?;
     }
-    let mut steps = Vec::new();
-    put_aside(&mut steps, data_dir, FINISHED, LOG)?;
-    steps.iter().try_for_each(|step| match step {
-        Step::PutAside { from, to } => rename(data_dir, from, to),
-        Step::WriteLog(_) | Step::PutInPlace(_) => unreachable!("nothing else was asked for"),
-    })
+    match aside(&[], data_dir, FINISHED, LOG)? {
+        Some((from, to)) => rename(data_dir, &from, &to),
+        None => Ok(()),
+    }
 }
 
 /// Puts this directory aside, if it is there, as a damaged one of this kind.
 fn put_aside(steps: &mut Vec<Step>, data_dir: &Path, name: &str, kind: &str) -> Result<(), String> {
+    let aside = aside(steps, data_dir, name, kind)?;
+    steps.extend(aside.map(|(from, to)| Step::PutAside { from, to }));
+    Ok(())
+}
+
+/// From where to where a directory is to be put aside, if it is there; to a name that is free, and stays so
+/// when these steps are taken.
+fn aside(
+    steps: &[Step],
+    data_dir: &Path,
+    name: &str,
+    kind: &str,
+) -> Result<Option<(PathBuf, PathBuf)>, String> {
     let from = data_dir.join(name);
     if !is_there(&from)? {
-        return Ok(());
+        return Ok(None);
     }
-    for number in 1_u32.. {
+    let mut number = 1;
+    loop {
         let path = data_dir.join(format!("{kind}.damaged-{number}"));
         let is_taken = |step: &Step| matches!(step, Step::PutAside { to, .. } if *to == path);
         if !is_there(&path)? && !steps.iter().any(is_taken) {
-            steps.push(Step::PutAside { from, to: path });
-            break;
+            return Ok(Some((from, path)));
         }
+        number += 1;
     }
-    Ok(())
 }
 
 /// Whether something has this name.
