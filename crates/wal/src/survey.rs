@@ -10,8 +10,13 @@
 //! is cut at its first flaw.
 //!
 //! A client could put a forged record into a command, for the case that just the header of the record that
-//! holds it is lost. So a header behind a flaw counts only if the next record continues it, by sequence
-//! and chain, or if it is the last: to forge that, the client would have to know the log byte by byte.
+//! holds it is lost. So a header behind a flaw counts only if it is *proven*: by a mark or by the next
+//! record, which agree with it in sequence and chain, or by being the last one, with a whole body. To forge
+//! that, the client would have to know the log byte by byte.
+//!
+//! What is not proven may be the record before a torn batch. So if it says that the flaw before it was
+//! durable, and nothing tells how the log went on from there, the log is not said to end before the flaw:
+//! its end is lost.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +25,8 @@ use quorate_raft::GroupId;
 use crate::disk::Disk;
 use crate::mark::{Mark, Marker};
 use crate::record::{ALIGNMENT, Body, Cause, Flaw, Head, Header, Link};
-use crate::recover::{OpenError, Report, because_of, failed, read, read_marks};
-use crate::segment::{other_link, used_bytes};
+use crate::recover::{OpenError, Report, Tail, because_of, failed, read, read_marks};
+use crate::segment::{Segment, other_link, used_bytes};
 use crate::standing::Standing;
 
 /// How many reports are kept. The first ones say where to look.
@@ -67,13 +72,46 @@ struct Scan {
     flaws: Vec<(usize, Flaw)>,
     /// Everything in the segment before this place was durable, as the records in it say.
     durable: usize,
+    /// The same, as headers say that are not proven.
+    hinted: usize,
+}
+
+/// A segment, and what proves its records.
+struct Source<'a> {
+    segment: Segment<'a>,
+    /// How far it is written.
+    used: usize,
+    marks: &'a [Mark],
+}
+
+impl Source<'_> {
+    /// An intact header at this place.
+    fn header(&self, at: usize) -> Option<(Header, u32)> {
+        let Segment { number, bytes, .. } = self.segment;
+        Header::may_begin(bytes, at).then(|| Header::parse(bytes, number, at).ok())?
+    }
+
+    /// Whether a header behind a flaw is a record's.
+    fn proves(&self, (header, checksum): &(Header, u32)) -> bool {
+        let Segment { number, bytes, length_max } = self.segment;
+        let offset = header.offset;
+        let end = offset as usize + header.record_bytes();
+        let next = Link { sequence: header.link.sequence + 1, chain: *checksum };
+        let is_marked = |mark: &Mark| {
+            let place = Tail { segment: number, offset };
+            (mark.end, mark.link) == (place, header.link)
+        };
+        self.header(end).is_some_and(|(after, _)| after.link == next)
+            || self.marks.iter().any(is_marked)
+            || end >= self.used && header.body(bytes, length_max).is_ok()
+    }
 }
 
 impl Scan {
     /// Reads a segment. Fails with a place that makes no sense.
-    fn of(bytes: &[u8], number: u64, length_max: usize) -> Result<Self, (usize, Flaw)> {
+    fn of(source: &Source<'_>) -> Result<Self, (usize, Flaw)> {
+        let Source { segment: Segment { number, bytes, length_max }, used, .. } = *source;
         let mut scan = Self::default();
-        let used = used_bytes(bytes);
         let mut at = 0;
         // What the next record has to continue, if the one before it is there.
         let mut expected: Option<Link> = None;
@@ -84,8 +122,7 @@ impl Scan {
                 Err(flaw) => {
                     scan.flaws.push((at, flaw));
                     expected = None;
-                    let next = Self::next_header(bytes, number, at, used);
-                    at = next.unwrap_or(bytes.len());
+                    at = scan.resume(source, at);
                     continue;
                 }
             };
@@ -96,7 +133,7 @@ impl Scan {
                 }
                 scan.flaws.push((at, flaw));
                 expected = None;
-                at = Self::next_header(bytes, number, at, used).unwrap_or(bytes.len());
+                at = scan.resume(source, at);
                 continue;
             }
             let body = match header.body(bytes, length_max) {
@@ -116,20 +153,28 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Where the next record begins whose header is intact.
-    fn next_header(bytes: &[u8], number: u64, flaw: usize, used: usize) -> Option<usize> {
+    /// Where the next record begins after a flaw, or the end. Notes what headers before it say that are not proven.
+    fn resume(&mut self, source: &Source<'_>, flaw: usize) -> usize {
         let begin = flaw.next_multiple_of(ALIGNMENT) + ALIGNMENT;
-        let mut places = (begin..used).step_by(ALIGNMENT);
-        places.find(|at| {
-            if !Header::may_begin(bytes, *at) {
-                return false;
+        for at in (begin..source.used).step_by(ALIGNMENT) {
+            let Some(found) = source.header(at) else { continue };
+            if source.proves(&found) {
+                return at;
             }
-            let Ok((header, checksum)) = Header::parse(bytes, number, *at) else { return false };
-            let end = at + header.record_bytes();
-            let link = Link { sequence: header.link.sequence + 1, chain: checksum };
-            end >= used
-                || matches!(Header::parse(bytes, number, end), Ok((next, _)) if next.link == link)
-        })
+            let (header, _) = found;
+            self.hinted = self.hinted.max(header.durable as usize);
+        }
+        source.segment.bytes.len()
+    }
+
+    /// Whether more may have been in a segment of which all before a place was durable, up to `known` as
+    /// something else tells.
+    fn is_end_lost(&self, durable: usize, known: usize) -> bool {
+        let end = self
+            .pieces
+            .last()
+            .map_or(0, |Piece { header, .. }| header.offset as usize + header.record_bytes());
+        self.ends_in_flaw() && known.max(end) < durable
     }
 
     /// Whether no record is there after the last flaw, so that nobody knows what was.
@@ -185,7 +230,9 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
             break;
         }
         let bytes = read(disk, number)?;
-        let mut scan = Scan::of(&bytes, number, length_max).map_err(|(at, flaw)| {
+        let segment = Segment { number, bytes: &bytes, length_max };
+        let source = Source { segment, used: used_bytes(&bytes), marks: &marks };
+        let mut scan = Scan::of(&source).map_err(|(at, flaw)| {
             let because = "its checksum is right: it was written like this, or elsewhere";
             OpenError::Corrupt(report(number, at, &flaw, because.into()))
         })?;
@@ -199,7 +246,7 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
             // Those before are removed only when the first batch is durable.
             let is_alone = number > 1 && present.first() == Some(&number);
             let begun = if is_alone && scan.durable == 0 { usize::MAX } else { 0 };
-            let durable = scan.durable.max(marked).max(begun);
+            let durable = scan.durable.max(scan.hinted).max(marked).max(begun);
             if durable == 0 && !scan.is_begun() {
                 // As a segment is begun by a commit, the one before it is complete. (Healing leaves a
                 // number out, so that what it leaves behind when it is interrupted says nothing.)
@@ -207,7 +254,7 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
                 continue;
             }
             scan.cut(durable);
-            is_end_lost = begun > marked && scan.ends_in_flaw();
+            is_end_lost = scan.is_end_lost(durable, marked);
         } else if scans.is_empty() {
             is_end_lost = scan.ends_in_flaw();
         }

@@ -3,10 +3,9 @@
 mod common;
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use common::filmed::{Filmed, film_with};
 use common::{
     Model, SMALL, Step, append, apply, check_groups, entries, hard_state, healed, images,
     is_prefix, leftovers, models, open, reopen, unsynced, workload, write,
@@ -15,96 +14,9 @@ use quorate_raft::{Entry, EntryId, GroupId, Payload, Record, Recovered, Remember
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{Call, Disk, Fate, Fault, MemDisk, Opened, Unsynced, Wal, WalOptions};
 
-/// A disk that is copied before every call that changes it: what a power cut would find.
-#[derive(Clone, Debug, Default)]
-struct Filmed {
-    disk: MemDisk,
-    /// How many batches are acknowledged.
-    acknowledged: Arc<AtomicUsize>,
-    film: Arc<Mutex<Vec<(usize, MemDisk)>>>,
-}
-
-impl Filmed {
-    fn on(disk: MemDisk) -> Self {
-        Self { disk, ..Self::default() }
-    }
-
-    fn shoot(&self) {
-        let acknowledged = self.acknowledged.load(Ordering::Relaxed);
-        self.film.lock().unwrap().push((acknowledged, self.disk.copy()));
-    }
-
-    fn film(&self) -> Vec<(usize, MemDisk)> {
-        self.shoot();
-        self.film.lock().unwrap().clone()
-    }
-}
-
-impl Disk for Filmed {
-    fn segments(&mut self) -> io::Result<Vec<u64>> {
-        self.disk.segments()
-    }
-
-    fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
-        self.shoot();
-        self.disk.create(segment, bytes)
-    }
-
-    fn read(&mut self, segment: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
-        self.disk.read(segment, bytes_max)
-    }
-
-    fn length(&mut self, segment: u64) -> io::Result<u64> {
-        self.disk.length(segment)
-    }
-
-    fn read_part(&mut self, segment: u64, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        self.disk.read_part(segment, offset, bytes)
-    }
-
-    fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.shoot();
-        self.disk.write(segment, offset, bytes)
-    }
-
-    fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
-        self.shoot();
-        self.disk.sync_segment(segment)
-    }
-
-    fn sync_directory(&mut self) -> io::Result<()> {
-        self.shoot();
-        self.disk.sync_directory()
-    }
-
-    fn remove(&mut self, segment: u64) -> io::Result<()> {
-        self.shoot();
-        self.disk.remove(segment)
-    }
-
-    fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
-        self.shoot();
-        self.disk.write_mark(slot, bytes)
-    }
-
-    fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
-        self.disk.read_mark(slot)
-    }
-}
-
 /// Writes the batches, and returns what a power cut would find at every moment of it.
 fn film(batches: &[Vec<Step>]) -> Vec<(usize, MemDisk)> {
     film_with(batches, SMALL)
-}
-
-fn film_with(batches: &[Vec<Step>], options: WalOptions) -> Vec<(usize, MemDisk)> {
-    let filmed = Filmed::default();
-    let (mut wal, _) = Wal::open_whole(Box::new(filmed.clone()), options).unwrap();
-    for batch in batches {
-        write(&mut wal, batch).unwrap();
-        filmed.acknowledged.fetch_add(1, Ordering::Relaxed);
-    }
-    filmed.film()
 }
 
 /// What a crashed disk holds must be all that was acknowledged, and of the batch under way some first
@@ -401,14 +313,8 @@ fn large_workload() -> Vec<Vec<Step>> {
 fn with_each_sector_and_block_of_large_batches_lost_kept_or_torn() {
     let batches = large_workload();
     let models = models(&batches);
-    let filmed = Filmed::default();
-    let (mut wal, _) = Wal::open_whole(Box::new(filmed.clone()), LARGE).unwrap();
-    for batch in &batches {
-        write(&mut wal, batch).unwrap();
-        filmed.acknowledged.fetch_add(1, Ordering::Relaxed);
-    }
     let mut count = 0;
-    for (acknowledged, disk) in filmed.film() {
+    for (acknowledged, disk) in film_with(&batches, LARGE) {
         let under_way = batches.get(acknowledged).map_or(&[][..], |batch| batch);
         for left in leftovers(&disk) {
             let (_, found) = reopen(&left, LARGE);

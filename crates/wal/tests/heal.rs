@@ -366,6 +366,38 @@ fn every_write_lost_or_astray() {
 }
 
 #[test]
+fn a_record_that_a_client_made_up_is_none() {
+    // In a command of some record lies what looks like the last record of the log, of a later term.
+    let mut batches = vec![vec![hard_state(1, 1, Some(1))]];
+    batches.extend((0..5).map(|round| vec![append(1, 1, 12 * round, 12 * (round + 1))]));
+    let log = Log::of(batches, 16384);
+    let (segment, bytes) = images(&log.disk).remove(0);
+    let records: Vec<usize> =
+        (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"QWAL")).collect();
+    let long = records.windows(2).skip(2).find(|pair| pair[1] - pair[0] > 400);
+    let home = long.expect("one of them is long")[0];
+    let forged = home + 136;
+    let mut header = bytes[home..home + 128].to_vec();
+    header[32..36].copy_from_slice(&u32::try_from(forged).unwrap().to_le_bytes());
+    header[36..40].copy_from_slice(&u32::try_from(forged).unwrap().to_le_bytes());
+    header[48] = 200;
+    for length in [0, 4000_u32] {
+        header[40..44].copy_from_slice(&length.to_le_bytes());
+        let checksum = crc32fast::hash(&header[..124]);
+        header[124..].copy_from_slice(&checksum.to_le_bytes());
+        for is_marked in [true, false] {
+            let disk = if is_marked { log.disk.copy() } else { log.unmarked() };
+            disk.damage(segment, |bytes| {
+                bytes[home..home + 128].fill(0);
+                bytes[forged..forged + 128].copy_from_slice(&header);
+            });
+            let known = log.check(&disk, is_marked, &format!("{length} bytes of a body"));
+            assert_eq!(known, Known::Named);
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_counts_as_damaged() {
     let log = Log::of(many_groups(), 16384);
     let mut named = 0;

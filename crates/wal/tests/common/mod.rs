@@ -1,6 +1,8 @@
 //! What the tests share: a naive model, a workload, and a disk that fails when told to.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod filmed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use quorate_raft::{
-    Entry, EntryId, GroupId, HardState, NodeId, Payload, Record, Recovered, Remembered, Term,
+    Entry, EntryId, GroupId, HardState, NodeId, Payload, Record, Recovered, Remembered, Salvage,
+    Term,
 };
 use quorate_wal::{Damaged, Disk, Fate, Healed, MemDisk, OpenError, Unsynced, Wal, WalOptions};
 
@@ -273,43 +276,56 @@ pub(crate) fn check_groups(
     once: &BTreeMap<GroupId, Vec<Entry>>,
     what: &str,
 ) -> Known {
+    tells_truth(damaged, model, once).unwrap_or_else(|lie| panic!("{what}: {lie}"))
+}
+
+/// The same, without a panic.
+pub(crate) fn tells_truth(
+    damaged: &Damaged,
+    model: &Model,
+    once: &BTreeMap<GroupId, Vec<Entry>>,
+) -> Result<Known, String> {
     let mut known = Known::Healthy;
     for (group, truth) in model {
-        let last = truth.entries.last().map_or(truth.base, |entry| entry.id);
-        let what = format!("{what}, group {group}");
-        match damaged.groups.get(group) {
-            Some(Remembered::Whole(recovered)) => assert_eq!(recovered, truth, "{what}"),
+        let told = damaged.groups.get(group);
+        let is_true = match told {
+            Some(Remembered::Whole(recovered)) => recovered == truth,
             Some(Remembered::Damaged(salvage)) => {
-                assert_eq!(salvage.hard_state, truth.hard_state, "{what}");
-                assert_eq!((salvage.base, salvage.last), (truth.base, last), "{what}");
-                assert!(!salvage.lost.is_empty(), "{what}");
-                let mut sound = salvage.entries.iter();
-                for entry in &truth.entries {
-                    if salvage.lost.iter().any(|lost| lost.contains(entry.id)) {
-                        continue;
-                    }
-                    assert_eq!(sound.next(), Some(entry), "{what}: neither sound nor lost");
-                }
-                assert_eq!(sound.next(), None, "{what}: more than there was");
-                let lost: u64 =
-                    salvage.lost.iter().map(|lost| lost.last.index.0 + 1 - lost.first.0).sum();
-                let both = lost as usize + salvage.entries.len();
-                assert_eq!(both, truth.entries.len(), "{what}: more than there was");
                 known = known.max(Known::Named);
+                is_salvage_of(salvage, truth)
             }
             Some(Remembered::Forgotten(recovered)) => {
-                assert!(recovered.hard_state.term <= truth.hard_state.term, "{what}");
-                let once = once.get(group).map_or(&[][..], |entries| entries);
-                let is_known = |entry| once.contains(entry);
-                assert!(recovered.entries.iter().all(is_known), "{what}: {recovered:?}");
                 known = known.max(Known::Forgotten);
+                let once = once.get(group).map_or(&[][..], |entries| entries);
+                recovered.hard_state.term <= truth.hard_state.term
+                    && recovered.entries.iter().all(|entry| once.contains(entry))
             }
-            None => known = known.max(Known::Forgotten),
+            None => {
+                known = known.max(Known::Forgotten);
+                true
+            }
+        };
+        if !is_true {
+            return Err(format!("group {group} is {truth:?}, and is said to be {told:?}"));
         }
     }
-    let unknown = damaged.groups.keys().find(|group| !model.contains_key(group));
-    assert_eq!(unknown, None, "{what}: a group that never was");
-    known
+    match damaged.groups.keys().find(|group| !model.contains_key(group)) {
+        Some(group) => Err(format!("a group that never was: {group}")),
+        None => Ok(known),
+    }
+}
+
+/// Whether each entry that there was is either sound or lost, and no other one is.
+fn is_salvage_of(salvage: &Salvage, truth: &Recovered) -> bool {
+    let Salvage { hard_state, base, last, entries, lost } = salvage;
+    let is_lost = |id| lost.iter().any(|lost| lost.contains(id));
+    let (gone, sound): (Vec<&Entry>, Vec<&Entry>) =
+        truth.entries.iter().partition(|entry| is_lost(entry.id));
+    let count: u64 = lost.iter().map(|lost| lost.last.index.0 + 1 - lost.first.0).sum();
+    (*hard_state, *base) == (truth.hard_state, truth.base)
+        && *last == truth.entries.last().map_or(truth.base, |entry| entry.id)
+        && (count, gone.is_empty()) == (gone.len() as u64, false)
+        && sound.into_iter().eq(entries)
 }
 
 /// Every entry that was ever in a group.
