@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 
 use quorate_mvcc::{Outcome, RangeResponse};
 use quorate_node::{
-    Applied, Applier, ApplyJob, Begin, Effects, Envelope, Fault, Feedback, GroupConfig, Healed,
-    Input, Node, NodeConfig, RequestError,
+    Applied, Applier, ApplyJob, Begin, Effects, Fault, Feedback, GroupConfig, Input, Node,
+    NodeConfig,
 };
 use quorate_raft::{
-    EntryId, Event, GroupId, Membership, NodeId, Persist, Record, Seq, SnapshotRequest, Time,
+    EntryId, GroupId, Membership, NodeId, Persist, Record, Seq, SnapshotRequest, Time,
 };
 
 use crate::engine::{self, MachineOptions, Reading, SharedEngine, Traced};
@@ -24,23 +24,6 @@ pub const GROUP: GroupId = GroupId(1);
 /// Members compare their states this often, in entries: a run is short, and to compare more often than a
 /// production group finds nothing else.
 const AUDITS_EVERY: u64 = 64;
-
-/// What a step asks of the world.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    /// To the network.
-    pub send: Vec<Envelope>,
-    /// To the log. Already queued there; shown for the observer.
-    pub records: Vec<Record>,
-    /// To the applier. Already queued there; the committed entries are shown for the observer.
-    pub committed: Vec<quorate_raft::Entry>,
-    /// To clients.
-    pub failed: Vec<(RequestId, RequestError)>,
-    /// To whom it may concern.
-    pub events: Vec<Event>,
-    /// What the log has to become, if the member has healed.
-    pub healed: Option<Healed>,
-}
 
 /// A running member.
 pub struct Process {
@@ -104,45 +87,35 @@ impl Process {
     }
 
     /// Takes in what is in the inbox, one input at a time. What each asks for is handed to `seen`
-    /// before the next one, so that an observer sees everything in its order.
+    /// before the next one, so that an observer sees everything in its order. It takes out what goes to others.
     pub fn turn<E>(
         &mut self,
         now: Time,
-        mut seen: impl FnMut(Outbox) -> Result<(), E>,
+        mut seen: impl FnMut(&mut Effects<RequestId>) -> Result<(), E>,
     ) -> Result<(), E> {
         while let Some(input) = self.inbox.pop_front() {
             self.node.step(now, input, &mut self.effects);
-            seen(self.take_effects())?;
+            seen(&mut self.effects)?;
+            self.queue_effects();
         }
         self.node.flush(now, &mut self.effects);
-        seen(self.take_effects())
+        seen(&mut self.effects)?;
+        self.queue_effects();
+        Ok(())
     }
 
-    fn take_effects(&mut self) -> Outbox {
-        let Effects { send, persist, apply, healed, failed, events } = &mut self.effects;
-        let mut outbox = Outbox {
-            send: std::mem::take(send),
-            failed: std::mem::take(failed),
-            events: events.drain(..).map(|(_, event)| event).collect(),
-            healed: healed.pop().map(|(_, healed)| healed),
-            ..Outbox::default()
-        };
-        for (_, persist) in persist.drain(..) {
-            outbox.records.push(persist.record.clone());
-            self.unwritten.push_back(persist);
-        }
+    /// Lets what the log and the applier are to do wait for them.
+    fn queue_effects(&mut self) {
+        let Effects { persist, apply, .. } = &mut self.effects;
+        self.unwritten.extend(persist.drain(..).map(|(_, persist)| persist));
         for (_, job) in apply.drain(..) {
             match &job {
-                ApplyJob::Entries { entries, .. } => {
-                    outbox.committed.extend(entries.iter().cloned());
-                    self.installing = false;
-                }
+                ApplyJob::Entries { .. } => self.installing = false,
                 ApplyJob::Snapshot(SnapshotRequest::Write(_)) => self.installing = true,
                 ApplyJob::Snapshot(_) | ApplyJob::HealSnapshot(_) | ApplyJob::Reads(_) => {}
             }
             self.jobs.push_back(job);
         }
-        outbox
     }
 
     /// Whether a snapshot is being received, piece by piece.

@@ -39,7 +39,6 @@ use std::time::Duration;
 use quorate_check::Violation;
 use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
-use quorate_mvcc::lease::LeaseAnswer;
 use quorate_node::{Envelope, Healed};
 use quorate_raft::{Index, NodeId};
 use quorate_wal::WalOptions;
@@ -64,7 +63,7 @@ use crate::workload::Workload;
 pub use direct::DirectWrite;
 
 use disks::DiskEvent;
-use lease_clients::Way;
+use lease_clients::LeaseCall;
 use leases::Leasing;
 use partial::Vigil;
 use place::Place;
@@ -88,8 +87,7 @@ enum Event {
     LeaseClient { client: usize },
     LeaseScan { node: NodeId, process: u64 },
     LeaseAsk { node: NodeId, question: u64, attempt: u64 },
-    LeaseAsked { way: Way, question: u64, attempt: u64 },
-    LeaseAnswered { way: Way, question: u64, attempt: u64, answer: LeaseAnswer },
+    LeaseCall(Box<LeaseCall>),
     WatchTurn { node: NodeId, client: usize, connection: u64 },
     Crash,
     Wipe,
@@ -115,17 +113,34 @@ enum Event {
     Look,
 }
 
-/// An event in the heap; the number keeps the order among those of one moment.
+/// An event in the heap.
 #[derive(Debug)]
 struct Scheduled {
-    at: Duration,
-    number: u64,
+    moment: Moment,
     event: Event,
+}
+
+/// When an event happens: a time in nanoseconds, and a number that keeps the order among those of one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(u128);
+
+impl Moment {
+    fn new(at: Duration, number: u64) -> Self {
+        Self(at.as_nanos() << 64 | u128::from(number))
+    }
+
+    fn at(self) -> Duration {
+        Duration::from_nanos((self.0 >> 64) as u64)
+    }
+
+    fn number(self) -> u64 {
+        self.0 as u64
+    }
 }
 
 impl PartialEq for Scheduled {
     fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
+        self.moment == other.moment
     }
 }
 
@@ -139,7 +154,7 @@ impl PartialOrd for Scheduled {
 
 impl Ord for Scheduled {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
+        self.moment.cmp(&other.moment)
     }
 }
 
@@ -420,14 +435,15 @@ impl World {
     /// Lets the next event happen. Returns whether the run is over.
     fn happen_next(&mut self) -> Result<bool, Violation> {
         let Reverse(next) = self.heap.pop().expect("the run looks at itself until it ends");
-        assert!(self.now <= next.at, "time goes forwards");
-        self.now = next.at;
+        let at = next.moment.at();
+        assert!(self.now <= at, "time goes forwards");
+        self.now = at;
         self.report.events += 1;
         if self.report.events > EVENTS_MAX {
             let what = format!("more than {EVENTS_MAX} events: somebody talks without end");
             return Err(Violation::new("storm", what));
         }
-        self.mix(next.number);
+        self.mix(next.moment.number());
         self.happen(next.event)
     }
 
@@ -461,8 +477,8 @@ impl World {
 
     fn schedule(&mut self, after: Duration, event: Event) {
         self.numbered += 1;
-        let at = self.now + after;
-        self.heap.push(Reverse(Scheduled { at, number: self.numbered, event }));
+        let moment = Moment::new(self.now + after, self.numbered);
+        self.heap.push(Reverse(Scheduled { moment, event }));
     }
 
     fn recur(&mut self, fault: Option<Recurring>, event: Event) {
@@ -511,16 +527,7 @@ impl World {
                 }
             }
             Event::LeaseAsk { node, question, attempt } => self.lease_ask(node, question, attempt),
-            event @ Event::LeaseAsked { way, question, attempt } => {
-                if self.lease_arrives(way, question, attempt, event) {
-                    self.lease_asked(way.to, question, attempt)?;
-                }
-            }
-            event @ Event::LeaseAnswered { way, question, attempt, answer } => {
-                if self.lease_arrives(way, question, attempt, event) {
-                    self.lease_answered(question, attempt, answer)?;
-                }
-            }
+            Event::LeaseCall(call) => self.lease_call(call)?,
             Event::Crash => self.crash_somebody()?,
             Event::Wipe => self.wipe_somebody()?,
             Event::Upset { winner } => self.upset(winner)?,
@@ -569,9 +576,7 @@ impl World {
             | Event::WatchTurn { node, .. }
             | Event::LeaseScan { node, .. }
             | Event::LeaseAsk { node, .. } => (*node, true, false),
-            Event::LeaseAsked { way, .. } | Event::LeaseAnswered { way, .. } => {
-                (way.to, true, false)
-            }
+            Event::LeaseCall(call) => (call.way.to, true, false),
             Event::Synced { node, .. } | Event::Healed { node, .. } => (*node, true, true),
             Event::Restart { node, .. } => (*node, false, true),
             _ => return Some(event),

@@ -24,7 +24,7 @@ impl World {
     /// # Errors
     /// The first thing that is wrong.
     pub fn run_until(&mut self, end: Duration) -> Result<(), Violation> {
-        while self.heap.peek().is_some_and(|next| next.0.at <= end) {
+        while self.heap.peek().is_some_and(|next| next.0.moment.at() <= end) {
             assert!(!self.happen_next()?, "the run is over before {end:?}");
         }
         self.now = end;

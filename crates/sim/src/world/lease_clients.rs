@@ -72,6 +72,15 @@ pub(super) struct Way {
     pub(super) to: NodeId,
 }
 
+/// A question on its way to who leads, or the answer on its way back.
+#[derive(Debug)]
+pub(super) struct LeaseCall {
+    pub(super) way: Way,
+    question: u64,
+    attempt: u64,
+    answer: Option<LeaseAnswer>,
+}
+
 impl World {
     pub(super) fn begin_lease_clients(&mut self) {
         for client in 0..self.leasing.clients.len() {
@@ -211,7 +220,8 @@ impl World {
         let Some(after) = self.travel_time(way) else { return self.ask_again(number) };
         let question = self.leasing.questions.get_mut(&number).expect("it is under way");
         question.leader = Some(leader);
-        self.schedule(after, Event::LeaseAsked { way, question: number, attempt });
+        let call = LeaseCall { way, question: number, attempt, answer: None };
+        self.schedule(after, Event::LeaseCall(Box::new(call)));
     }
 
     /// How long a question or an answer takes to the end of its way, if it gets there. A call arrives once.
@@ -227,25 +237,29 @@ impl World {
         arrivals.iter().next()
     }
 
-    /// A question or an answer is at the end of its way. Returns whether it is received; what is held on a
-    /// clogged link comes again, and what is lost is asked for again.
-    pub(super) fn lease_arrives(
-        &mut self,
-        way: Way,
-        number: u64,
-        attempt: u64,
-        event: Event,
-    ) -> bool {
-        if way.from == way.to {
-            return true;
+    /// A question or an answer is at the end of its way. What is held on a clogged link comes again, and what
+    /// is lost is asked for again.
+    pub(super) fn lease_call(&mut self, call: Box<LeaseCall>) -> Outcome {
+        let LeaseCall { way, question, attempt, answer } = *call;
+        if way.from != way.to {
+            match self.net.deliver(self.now, way.from, way.to) {
+                Delivery::Arrives => {}
+                Delivery::Held(after) => {
+                    self.schedule(after, Event::LeaseCall(call));
+                    return Ok(());
+                }
+                Delivery::Lost => {
+                    if self.question(question, attempt).is_some() {
+                        self.ask_again(question);
+                    }
+                    return Ok(());
+                }
+            }
         }
-        match self.net.deliver(self.now, way.from, way.to) {
-            Delivery::Arrives => return true,
-            Delivery::Held(after) => self.schedule(after, event),
-            Delivery::Lost if self.question(number, attempt).is_some() => self.ask_again(number),
-            Delivery::Lost => {}
+        match answer {
+            None => self.lease_asked(way.to, question, attempt),
+            Some(answer) => self.lease_answered(question, attempt, answer),
         }
-        false
     }
 
     /// Who held a question or an answer that had come is gone.
@@ -268,7 +282,7 @@ impl World {
     }
 
     /// A question comes to who leads, or did.
-    pub(super) fn lease_asked(&mut self, node: NodeId, number: u64, attempt: u64) -> Outcome {
+    fn lease_asked(&mut self, node: NodeId, number: u64, attempt: u64) -> Outcome {
         if self.question(number, attempt).is_none() {
             return Ok(());
         }
@@ -318,17 +332,13 @@ impl World {
         if let Some(question) = self.leasing.questions.get_mut(&number) {
             question.leader = None;
         }
-        self.schedule(after, Event::LeaseAnswered { way, question: number, attempt, answer });
+        let call = LeaseCall { way, question: number, attempt, answer: Some(answer) };
+        self.schedule(after, Event::LeaseCall(Box::new(call)));
         Ok(())
     }
 
     /// An answer comes back to the member that was asked, and from there to its client.
-    pub(super) fn lease_answered(
-        &mut self,
-        number: u64,
-        attempt: u64,
-        answer: LeaseAnswer,
-    ) -> Outcome {
+    fn lease_answered(&mut self, number: u64, attempt: u64, answer: LeaseAnswer) -> Outcome {
         if self.question(number, attempt).is_none() {
             return Ok(());
         }

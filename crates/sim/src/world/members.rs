@@ -6,10 +6,11 @@ use quorate_check::Violation;
 use quorate_check::cluster::{self, Fact};
 use quorate_mvcc::engine::Engine as _;
 use quorate_node::{
-    Begin, Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input, NodeConfig,
+    ApplyJob, Begin, Effects, Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input,
+    NodeConfig,
 };
 use quorate_raft::{
-    AppendReply, Body, EntryId, Membership, NodeId, Record, Recovered, Salvage, Time,
+    AppendReply, Body, EntryId, Membership, NodeId, Persist, Record, Recovered, Salvage, Time,
 };
 
 use super::{Event, Outcome, World, storage_of};
@@ -18,7 +19,7 @@ use crate::engine::MachineOptions;
 use crate::model::Request;
 use crate::net::Delivery;
 use crate::oracle::RequestId;
-use crate::process::{GROUP, Outbox, Process};
+use crate::process::{GROUP, Process};
 use crate::sabotage::Sabotage;
 use crate::settings::Settings;
 use crate::storage::Trouble;
@@ -140,9 +141,7 @@ impl World {
         for event in place.paused.take().into_iter().flatten() {
             match event {
                 Event::Arrive(envelope) => self.net.forget(envelope.from, envelope.to),
-                Event::LeaseAsked { way, .. } | Event::LeaseAnswered { way, .. } => {
-                    self.forget_way(way);
-                }
+                Event::LeaseCall(call) => self.forget_way(call.way),
                 _ => {}
             }
         }
@@ -207,7 +206,7 @@ impl World {
         let place = self.place(node);
         let local = place.clock.read(now);
         let mut process = place.process.take().expect("only a running node has a turn");
-        let result = process.turn(local, |outbox| self.carry_out(node, outbox));
+        let result = process.turn(local, |effects| self.carry_out(node, effects));
         let deadline = process.deadline();
         let (status, is_healing) = (process.status(), process.is_healing());
         let place = self.place(node);
@@ -254,9 +253,11 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn carry_out(&mut self, node: NodeId, outbox: Outbox) -> Outcome {
+    /// Observes what a node asks for, and does what is not for its own log and applier.
+    pub(super) fn carry_out(&mut self, node: NodeId, effects: &mut Effects<RequestId>) -> Outcome {
         let now = self.now;
-        for event in &outbox.events {
+        for (_, event) in effects.events.drain(..) {
+            let event = &event;
             self.trace.line(now, || format!("{node} {event:?}"));
             match event {
                 quorate_raft::Event::BecameLeader { .. } => {
@@ -279,11 +280,15 @@ impl World {
             self.lease_event(event);
             self.invariants.observe(Fact::Happened { node, event })?;
         }
-        for record in &outbox.records {
+        for (_, Persist { record, .. }) in &effects.persist {
             self.trace.line(now, || format!("{node} writes {}", brief(record)));
             self.invariants.observe(Fact::Recorded { node, record })?;
         }
-        for entry in &outbox.committed {
+        let committed = effects.apply.iter().filter_map(|(_, job)| match job {
+            ApplyJob::Entries { entries, .. } => Some(entries),
+            _ => None,
+        });
+        for entry in committed.flatten() {
             let first = entry.id.index.0 == self.oracle.last().0 + 1;
             self.invariants.observe(Fact::Committed { node, entry })?;
             if first {
@@ -292,15 +297,15 @@ impl World {
                 self.lease_committed()?;
             }
         }
-        if let Some(healed) = outbox.healed {
+        if let Some((_, healed)) = effects.healed.pop() {
             let process = self.places[&node].processes;
             let after = self.chance.long_tailed(self.options.sync_mean);
             self.schedule(after, Event::Healed { node, process, healed: Box::new(healed) });
         }
-        for envelope in outbox.send {
+        for envelope in effects.send.drain(..) {
             self.send(envelope)?;
         }
-        for (request, error) in outbox.failed {
+        for (request, error) in effects.failed.drain(..) {
             if self.lease_barrier_ended(request, false)? {
                 continue;
             }
@@ -325,8 +330,11 @@ impl World {
             let fate = if arrivals.is_empty() { "lost" } else { "sent" };
             format!("{fate} {envelope:?}")
         });
-        for after in arrivals.iter() {
-            self.schedule(after, Event::Arrive(Box::new(envelope.clone())));
+        let mut arrivals = arrivals.iter().peekable();
+        let mut envelope = Some(Box::new(envelope));
+        while let Some(after) = arrivals.next() {
+            let copy = if arrivals.peek().is_some() { envelope.clone() } else { envelope.take() };
+            self.schedule(after, Event::Arrive(copy.expect("the last one takes it")));
         }
         Ok(())
     }
