@@ -604,7 +604,7 @@ impl Parser {
                 Body::Heartbeat(Heartbeat { commit: self.index()?, round: self.u64()? })
             }
             tag::HEARTBEAT_REPLY => Body::HeartbeatReply(HeartbeatReply { round: self.u64()? }),
-            tag::SNAPSHOT => Body::Snapshot(self.chunk()?),
+            tag::SNAPSHOT => Body::Snapshot(Box::new(self.chunk()?)),
             tag::SNAPSHOT_REPLY => Body::SnapshotReply(match self.u8()? {
                 tag::CONTINUE => {
                     SnapshotReply::Continue { last: self.entry_id()?, cursor: self.bytes()? }
@@ -715,7 +715,9 @@ impl Parser {
                 }
                 Ok(Heal::Entries { asked, found: Found { base, held_to, entries, word } })
             }
-            tag::HEAL_SNAPSHOT => Ok(Heal::Snapshot { term: self.term()?, chunk: self.chunk()? }),
+            tag::HEAL_SNAPSHOT => {
+                Ok(Heal::Snapshot { term: self.term()?, chunk: Box::new(self.chunk()?) })
+            }
             _ => Err(Malformed("an answer about what is lost is of an unknown kind")),
         }
     }

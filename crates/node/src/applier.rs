@@ -131,7 +131,10 @@ impl<O: Send + 'static> Applier<O> {
             ApplyJob::Snapshot(request) => self.snapshot(request, out),
             ApplyJob::HealSnapshot(HealSnapshot::Read { to, last, cursor }) => {
                 let chunk = self.read_piece(Reader::Healing(to), last, cursor)?;
-                out.feedback.push(Feedback::HealSnapshotReady(SnapshotPiece { to, chunk }));
+                out.feedback.push(Feedback::HealSnapshotReady(SnapshotPiece {
+                    to,
+                    chunk: Box::new(chunk),
+                }));
                 Ok(())
             }
             ApplyJob::HealSnapshot(HealSnapshot::Release { to }) => {
@@ -225,7 +228,8 @@ impl<O: Send + 'static> Applier<O> {
         match request {
             SnapshotRequest::Read { to, last, cursor } => {
                 let chunk = self.read_piece(Reader::Follower(to), last, cursor)?;
-                out.feedback.push(Feedback::SnapshotReady(SnapshotPiece { to, chunk }));
+                out.feedback
+                    .push(Feedback::SnapshotReady(SnapshotPiece { to, chunk: Box::new(chunk) }));
             }
             SnapshotRequest::Write(chunk) => {
                 let last = chunk.meta.last;

@@ -14,6 +14,7 @@
 //! `W` is the waiter: whatever the host wants back when a request ends. Each one that goes in comes
 //! out exactly once: with an [`ApplyJob`] (the request took effect) or in [`Effects::failed`].
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -181,7 +182,7 @@ pub enum Heal {
     /// A piece of a snapshot.
     Snapshot {
         /// The piece.
-        chunk: SnapshotChunk,
+        chunk: Box<SnapshotChunk>,
         /// The term on the disk of who sends it, 0 if it is not there yet.
         term: Term,
     },

@@ -43,6 +43,7 @@
 //! **What can't be healed.** Where the one sound copy is on a member that is down, the healing waits
 //! for it. A cluster of one has nobody to ask: unless its machine has all that the log lost, it must not begin.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -367,7 +368,7 @@ impl Healer {
         &mut self,
         now: Time,
         from: NodeId,
-        chunk: SnapshotChunk,
+        chunk: Box<SnapshotChunk>,
         term: Term,
         out: &mut Effects<W>,
     ) {

@@ -120,7 +120,7 @@ fn why_a_snapshot_is_refused_is_told_once_until_something_changes() {
             next: None,
         };
         let mut out = Applied::<(), ()>::default();
-        applier.run(ApplyJob::Snapshot(SnapshotRequest::Write(chunk)), &mut out).unwrap();
+        applier.run(ApplyJob::Snapshot(SnapshotRequest::Write(Box::new(chunk))), &mut out).unwrap();
         let failed =
             matches!(out.feedback[..], [Feedback::SnapshotFailed { last: of }] if of == last);
         assert_eq!(failed, wrong.is_some(), "{:?}", out.feedback);

@@ -433,7 +433,10 @@ fn who_heals_and_who_follows_are_given_snapshots_of_their_own() {
     let membership = Membership::of_voters([1, 2, 3].map(NodeId));
     let meta = SnapshotMeta { last: EntryId::new(1, 1), membership };
     let (cursor, data) = (Bytes::new(), Bytes::new());
-    let piece = SnapshotPiece { to: from, chunk: SnapshotChunk { meta, cursor, data, next: None } };
+    let piece = SnapshotPiece {
+        to: from,
+        chunk: Box::new(SnapshotChunk { meta, cursor, data, next: None }),
+    };
     let mut answers = |feedback| {
         node.step(cluster.now, Input::Applied { group: GROUP, feedback }, effects);
         let sent = effects.send.drain(..).map(|envelope| envelope.body);

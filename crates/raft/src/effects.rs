@@ -13,6 +13,7 @@
 //! that they may leave. The leader's own appends count toward the quorum by the same rule, so a
 //! cluster of one member is no special case.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -75,7 +76,7 @@ pub struct SnapshotPiece {
     pub to: NodeId,
     /// The piece; its `cursor` is that of the request, or empty where the machine had to begin anew
     /// with a newer snapshot.
-    pub chunk: SnapshotChunk,
+    pub chunk: Box<SnapshotChunk>,
 }
 
 /// What must be done. Cleared by the host after it is done; steps append.
@@ -219,7 +220,7 @@ pub enum SnapshotRequest {
     /// Store this piece, which follows the ones stored before; install the snapshot if it is the
     /// last. A piece with an empty cursor begins anew. A failure is told with
     /// [`Input::SnapshotFailed`].
-    Write(SnapshotChunk),
+    Write(Box<SnapshotChunk>),
     /// The transfer to this follower is over; its snapshot may be released.
     Release {
         /// The follower.

@@ -1,5 +1,6 @@
 //! Followers: whom they vote for, and how their log comes to equal the leader's.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -236,7 +237,12 @@ impl Follower {
     }
 
     /// Takes a piece of a snapshot, if it is the next one.
-    pub(crate) fn on_snapshot(&mut self, core: &mut Core, leader: NodeId, chunk: SnapshotChunk) {
+    pub(crate) fn on_snapshot(
+        &mut self,
+        core: &mut Core,
+        leader: NodeId,
+        chunk: Box<SnapshotChunk>,
+    ) {
         let last = chunk.meta.last;
         let installing = core.incoming.as_ref().is_some_and(|i| i.stage == Stage::Installing);
         if installing {

@@ -1,5 +1,6 @@
 //! Leaders: replication, commitment, reads, and handing over.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -386,7 +387,7 @@ impl Leader {
                     if let Some(chunk) = outgoing.still_unanswered()
                         && !planted!(SnapshotPieceNotRepeated)
                     {
-                        core.send(*id, Body::Snapshot(chunk.clone()));
+                        core.send(*id, Body::Snapshot(Box::new(chunk.clone())));
                     }
                 }
             }
@@ -553,7 +554,7 @@ impl Leader {
         if let Progress::Snapshot(outgoing) = &mut peer.progress
             && let Some(chunk) = outgoing.take(piece.chunk)
         {
-            core.send(piece.to, Body::Snapshot(chunk.clone()));
+            core.send(piece.to, Body::Snapshot(Box::new(chunk.clone())));
         }
     }
 
@@ -571,7 +572,7 @@ impl Leader {
                     && let Progress::Snapshot(outgoing) = &mut peer.progress
                     && let Some(chunk) = outgoing.after_another(durable)
                 {
-                    core.send(from, Body::Snapshot(chunk.clone()));
+                    core.send(from, Body::Snapshot(Box::new(chunk.clone())));
                 }
                 return;
             }

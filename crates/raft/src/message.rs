@@ -4,6 +4,7 @@
 //! carries what makes a stale one recognisable: the term, and for answers the position or the round
 //! they answer.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -89,7 +90,7 @@ pub enum Body {
     /// An answer to [`Body::Heartbeat`].
     HeartbeatReply(HeartbeatReply),
     /// A piece of the state machine, for a follower whose next entry is compacted (Raft §7).
-    Snapshot(SnapshotChunk),
+    Snapshot(Box<SnapshotChunk>),
     /// An answer to [`Body::Snapshot`].
     SnapshotReply(SnapshotReply),
     /// A follower asks the leader for a read index (thesis §6.4).

@@ -4,6 +4,7 @@
 //! (Raft §5.1), and then handed to the role. The role says what should happen next, and this file
 //! performs it: there is no other place where a role changes.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -444,7 +445,7 @@ impl Raft {
         Next::Stay
     }
 
-    fn on_snapshot(&mut self, from: NodeId, chunk: SnapshotChunk) -> Next {
+    fn on_snapshot(&mut self, from: NodeId, chunk: Box<SnapshotChunk>) -> Next {
         if let Some((core, follower)) = self.follow(from) {
             follower.on_snapshot(core, from, chunk);
         }

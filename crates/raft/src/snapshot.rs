@@ -5,6 +5,8 @@
 //! time, and each names where it begins by a cursor, so a lost, repeated or late piece is recognised
 //! by its cursor and a transfer resumes wherever the follower says it stands.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use crate::message::{SnapshotChunk, SnapshotMeta};
@@ -22,7 +24,7 @@ pub(crate) struct Outgoing {
     /// Where the present piece begins.
     pub(crate) cursor: Bytes,
     /// The present piece; `None` while the host reads it.
-    pub(crate) sent: Option<SnapshotChunk>,
+    pub(crate) sent: Option<Box<SnapshotChunk>>,
     /// Heartbeats since the piece was asked of the host, sent or answered.
     pub(crate) unanswered: u32,
     /// Whether it was sent again out of turn since the last heartbeat.
@@ -39,7 +41,7 @@ impl Outgoing {
 
     /// Takes the piece that was asked for, or the first piece of another snapshot where the machine
     /// had to begin anew. Refuses any other, as what a request before this one left behind.
-    pub(crate) fn take(&mut self, chunk: SnapshotChunk) -> Option<&SnapshotChunk> {
+    pub(crate) fn take(&mut self, chunk: Box<SnapshotChunk>) -> Option<&SnapshotChunk> {
         let expected =
             chunk.cursor == self.cursor && self.last.is_none_or(|l| l == chunk.meta.last);
         if self.sent.is_some() || !(expected || chunk.cursor.is_empty()) {
@@ -62,7 +64,7 @@ impl Outgoing {
             count if count < REPEAT_EVERY_MAX => count.is_power_of_two(),
             count => count % REPEAT_EVERY_MAX == 0,
         };
-        self.sent.as_ref().filter(|_| is_due)
+        self.sent.as_deref().filter(|_| is_due)
     }
 
     /// The follower has installed a snapshot up to `durable`. If that was another one than this, of an earlier
@@ -73,7 +75,7 @@ impl Outgoing {
         }
         self.again = true;
         self.unanswered = self.unanswered.min(2);
-        self.sent.as_ref()
+        self.sent.as_deref()
     }
 }
 
@@ -115,7 +117,9 @@ mod tests {
         };
         let (cursor, data) = (Bytes::new(), Bytes::new());
         let mut outgoing = Outgoing::default();
-        outgoing.take(SnapshotChunk { meta, cursor, data, next: None }).expect("it was asked for");
+        outgoing
+            .take(Box::new(SnapshotChunk { meta, cursor, data, next: None }))
+            .expect("it was asked for");
         outgoing
     }
 

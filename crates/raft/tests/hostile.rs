@@ -158,7 +158,7 @@ impl Host {
                 }
                 let meta = SnapshotMeta { last: self.applied, membership: Membership::default() };
                 let next = (choice.is_multiple_of(2)).then(|| Bytes::from_static(b"1"));
-                let chunk = SnapshotChunk { meta, cursor, data: Bytes::new(), next };
+                let chunk = Box::new(SnapshotChunk { meta, cursor, data: Bytes::new(), next });
                 self.step(Input::SnapshotReady(SnapshotPiece { to, chunk }));
             }
             SnapshotRequest::Write(chunk) => {
@@ -257,12 +257,12 @@ fn message(status: &Status, choices: Choices) -> Message {
         8 => Body::AppendReply(AppendReply::Rejected { previous: index(a), hint: id(b, c) }),
         9 => Body::Heartbeat(Heartbeat { commit: index(a), round: near(2, b) }),
         10 => Body::HeartbeatReply(HeartbeatReply { round: near(2, a) }),
-        11 => Body::Snapshot(SnapshotChunk {
+        11 => Body::Snapshot(Box::new(SnapshotChunk {
             meta: SnapshotMeta { last: ahead, membership: Membership::default() },
             cursor: cursor(c),
             data: Bytes::new(),
             next: (!d.is_multiple_of(3)).then(|| cursor(e)),
-        }),
+        })),
         12 if c.is_multiple_of(2) => {
             Body::SnapshotReply(SnapshotReply::Installed { durable: index(a) })
         }
@@ -350,7 +350,8 @@ fn append_all(term: u64, commit: u64) -> Body {
 fn installing() -> Host {
     let mut host = Host::new();
     let meta = SnapshotMeta { last: EntryId::new(5, 3), membership: Membership::default() };
-    let chunk = SnapshotChunk { meta, cursor: Bytes::new(), data: Bytes::new(), next: None };
+    let chunk =
+        Box::new(SnapshotChunk { meta, cursor: Bytes::new(), data: Bytes::new(), next: None });
     say(&mut host, 5, Body::Snapshot(chunk));
     assert!(matches!(host.work[..], [SnapshotRequest::Write(_)]));
     host

@@ -648,7 +648,7 @@ fn snapshot(index: u64, term: u64, cursor: &'static str, next: Option<&'static s
         membership: Membership::of_voters([1, 2, 3].map(NodeId)),
     };
     let (cursor, next) = (Bytes::from(cursor), next.map(Bytes::from));
-    Body::Snapshot(SnapshotChunk { meta, cursor, data: Bytes::new(), next })
+    Body::Snapshot(Box::new(SnapshotChunk { meta, cursor, data: Bytes::new(), next }))
 }
 
 #[test]

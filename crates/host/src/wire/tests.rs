@@ -62,15 +62,13 @@ fn members() -> impl Strategy<Value = BTreeSet<NodeId>> {
     btree_set(any::<u64>().prop_map(NodeId), 0..4)
 }
 
-fn chunk() -> impl Strategy<Value = SnapshotChunk> {
+fn chunk() -> impl Strategy<Value = Box<SnapshotChunk>> {
     let membership = (members(), members(), members())
         .prop_map(|(voters, outgoing, learners)| Membership { voters, outgoing, learners });
     (entry_id(), membership, blob(), blob(), option::of(blob())).prop_map(
-        |(last, membership, cursor, data, next)| SnapshotChunk {
-            meta: SnapshotMeta { last, membership },
-            cursor,
-            data,
-            next,
+        |(last, membership, cursor, data, next)| {
+            let meta = SnapshotMeta { last, membership };
+            Box::new(SnapshotChunk { meta, cursor, data, next })
         },
     )
 }
@@ -394,7 +392,7 @@ fn likely_body() -> impl Strategy<Value = (u64, Body)> {
     });
     let chunk = (id(), blob(), option::of(blob())).prop_map(|(last, data, next)| {
         let meta = SnapshotMeta { last, membership: Membership::default() };
-        Body::Snapshot(SnapshotChunk { meta, cursor: Bytes::new(), data, next })
+        Body::Snapshot(Box::new(SnapshotChunk { meta, cursor: Bytes::new(), data, next }))
     });
     let body = prop_oneof![
         4 => append,

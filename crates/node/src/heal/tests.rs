@@ -123,7 +123,7 @@ impl Patient {
             data: Bytes::new(),
             next: next.map(Bytes::from),
         };
-        self.hears(from, Heal::Snapshot { chunk, term: Term(9) });
+        self.hears(from, Heal::Snapshot { chunk: Box::new(chunk), term: Term(9) });
     }
 
     /// The machine has installed the snapshot.

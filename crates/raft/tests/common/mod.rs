@@ -311,7 +311,7 @@ impl Member {
                     last: machine.position(),
                     membership: self.config.membership.clone(),
                 };
-                let chunk = SnapshotChunk { meta, cursor, data, next };
+                let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
                 Some(Input::SnapshotReady(SnapshotPiece { to, chunk }))
             }
             SnapshotRequest::Write(chunk) => match self.machine.write(&chunk) {
