@@ -55,7 +55,6 @@ impl Chance {
 
     /// A time in `[least, most]`, in steps of a nanosecond.
     pub fn duration(&mut self, least: Duration, most: Duration) -> Duration {
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(self.between(nanos(least), nanos(most)))
     }
 
@@ -64,13 +63,18 @@ impl Chance {
     /// from machine to machine.
     pub fn long_tailed(&mut self, mean: Duration) -> Duration {
         const STEPS: u64 = 8;
-        let step = mean / u32::try_from(STEPS).expect("a small constant");
-        let mut total = self.duration(Duration::ZERO, step);
-        while total < mean * 10 && self.0.below(STEPS + 1) != 0 {
+        let mean = nanos(mean);
+        let (step, most) = (mean / STEPS, mean.saturating_mul(10));
+        let mut total = self.between(0, step);
+        while total < most && self.0.below(STEPS + 1) != 0 {
             total += step;
         }
-        total
+        Duration::from_nanos(total)
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
