@@ -66,7 +66,7 @@ use disks::DiskEvent;
 use lease_clients::LeaseCall;
 use leases::Leasing;
 use partial::Vigil;
-use place::Place;
+use place::{Place, Places};
 use watchers::Watching;
 
 /// The most events of a run. Busy ones have a few hundred thousand.
@@ -234,7 +234,7 @@ pub struct World {
     now: Duration,
     heap: BinaryHeap<Reverse<Scheduled>>,
     numbered: u64,
-    places: BTreeMap<NodeId, Place>,
+    places: Places,
     net: Net,
     workload: Workload,
     watching: Watching,
@@ -295,7 +295,7 @@ impl World {
         let _ = chance.fork();
         let mut extreme = Chance::new(!seed);
         let members: Vec<NodeId> = (0..options.members).map(node_id).collect();
-        let places: BTreeMap<NodeId, Place> = members
+        let places: Places = members
             .iter()
             .map(|&id| {
                 let drift = chance.below(2 * options.clock_drift_ppm + 1);
@@ -472,7 +472,7 @@ impl World {
     }
 
     fn place(&mut self, node: NodeId) -> &mut Place {
-        self.places.get_mut(&node).expect("every member has a place")
+        &mut self.places[&node]
     }
 
     fn schedule(&mut self, after: Duration, event: Event) {

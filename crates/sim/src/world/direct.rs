@@ -94,7 +94,7 @@ impl World {
     /// # Errors
     /// If one of these is not among it.
     pub fn read_back(&self, puts: &[(Bytes, Bytes)]) -> Result<(), Violation> {
-        for (id, place) in &self.places {
+        for (id, place) in self.places.iter() {
             let Some(process) = &place.process else { continue };
             let history = process.reading().whole_history().unwrap_or_default();
             let events = history.iter().flat_map(|revision| revision.events.iter());

@@ -494,7 +494,7 @@ impl World {
         }
         self.trace.line(self.now, || format!("it has come to a halt: {what}"));
         self.ended_as(Ending::Halted);
-        for (id, place) in &self.places {
+        for (id, place) in self.places.iter() {
             let Some(process) = place.process.as_ref().filter(|process| !process.is_healing())
             else {
                 continue;

@@ -191,7 +191,7 @@ impl World {
     /// All machines hold the state of the model, to the last key.
     pub(super) fn compare_states(&mut self) -> Outcome {
         let at = self.oracle.last();
-        for (id, place) in &self.places {
+        for (id, place) in self.places.iter() {
             let process = place.process.as_ref().expect("all run");
             for key in self.oracle.model().keys() {
                 self.oracle.state(key, at, &process.read(key)).map_err(|violation| {

@@ -361,7 +361,7 @@ impl World {
     }
 
     pub(super) fn begin_batch(&mut self, node: NodeId) {
-        let place = self.places.get_mut(&node).expect("every member has a place");
+        let place = &mut self.places[&node];
         let Some(process) = &mut place.process else { return };
         let Some(records) = process.begin_batch() else { return };
         place.storage.write(records);

@@ -1,8 +1,9 @@
 //! A member's place in the world, whether a process runs there or not.
 
+use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
-use quorate_raft::{EntryId, ProgressKind, RoleKind, Status};
+use quorate_raft::{EntryId, NodeId, ProgressKind, RoleKind, Status};
 
 use super::Event;
 use crate::clock::Clock;
@@ -58,6 +59,55 @@ pub(super) struct Place {
     pub(super) machine_durable: EntryId,
     /// What the member was about after its last turn.
     pub(super) stage: Stage,
+}
+
+/// The places of all members, whose ids count from 1 without a gap: found at once, since every event asks for
+/// some.
+pub(super) struct Places(Vec<(NodeId, Place)>);
+
+impl Places {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Place)> {
+        self.0.iter().map(|(id, place)| (id, place))
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &NodeId> {
+        self.0.iter().map(|(id, _)| id)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter().map(|(_, place)| place)
+    }
+}
+
+impl FromIterator<(NodeId, Place)> for Places {
+    fn from_iter<I: IntoIterator<Item = (NodeId, Place)>>(places: I) -> Self {
+        let places: Vec<_> = places.into_iter().collect();
+        assert!(places.iter().map(|(id, _)| id.0).eq(1..=places.len() as u64), "ids from 1 on");
+        Self(places)
+    }
+}
+
+/// Where a member is. There are no others.
+fn position(id: NodeId) -> usize {
+    usize::try_from(id.0 - 1).expect("a few members")
+}
+
+impl Index<&NodeId> for Places {
+    type Output = Place;
+
+    fn index(&self, id: &NodeId) -> &Place {
+        &self.0[position(*id)].1
+    }
+}
+
+impl IndexMut<&NodeId> for Places {
+    fn index_mut(&mut self, id: &NodeId) -> &mut Place {
+        &mut self.0[position(*id)].1
+    }
 }
 
 impl Place {
