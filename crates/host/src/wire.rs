@@ -45,10 +45,6 @@ pub(crate) const HEADER_BYTES: usize = 8;
 
 /// What one member says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are envelopes: a box would be for nothing"
-)]
 pub(crate) enum Packet {
     /// Of one group to the same group there.
     Envelope(Envelope),
