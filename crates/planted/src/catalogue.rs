@@ -270,6 +270,10 @@ catalogue! {
         from "etcd decoder.go isTornEntry", by test("quorate-wal", "damage", "every_flipped_bit");
     MarkIgnored: 30, "damage at the end of the log is taken for a batch that was torn",
         from "etcd wal.go ReadAll", by test("quorate-wal", "damage", "with_a_mark_nothing");
+    EndCutSilently: 30, "what lies between damage and a torn batch is cut away, as if the log had ended before",
+        from "ours, seed 5889 beyond the limit", by test("quorate-wal", "cut_beside_damage", "no_batch_of_a_group");
+    MadeUpRecordRead: 30, "what looks like the last record, in a client's command, is read as one",
+        from "ours, 67864db", by test("quorate-wal", "heal", "a_record_that_a_client_made_up");
     DamagedIsNeverHad: 30, "an entry is given up because the copies of others are damaged as well",
         from "CTRL, FAST 2018", by test("quorate-node", "lib", "a_damaged_copy_or_a_lost_disk");
     LeaderOfThePastDecides: 30, "an entry is given up because a leader of an earlier term lacks it",

@@ -20,6 +20,7 @@
 
 use std::collections::BTreeMap;
 
+use quorate_planted::planted;
 use quorate_raft::GroupId;
 
 use crate::disk::Disk;
@@ -103,7 +104,8 @@ impl Source<'_> {
         };
         self.header(end).is_some_and(|(after, _)| after.link == next)
             || self.marks.iter().any(is_marked)
-            || end >= self.used && header.body(bytes, length_max).is_ok()
+            || end >= self.used
+                && (planted!(MadeUpRecordRead) || header.body(bytes, length_max).is_ok())
     }
 }
 
@@ -174,7 +176,7 @@ impl Scan {
             .pieces
             .last()
             .map_or(0, |Piece { header, .. }| header.offset as usize + header.record_bytes());
-        self.ends_in_flaw() && known.max(end) < durable
+        self.ends_in_flaw() && known.max(end) < durable && !planted!(EndCutSilently)
     }
 
     /// Whether no record is there after the last flaw, so that nobody knows what was.
