@@ -66,10 +66,12 @@ impl Mixer {
     }
 
     fn bytes(self, bytes: &[u8]) -> Self {
-        bytes.chunks(8).fold(self.number(bytes.len() as u64), |mixer, chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            mixer.number(u64::from_le_bytes(word))
+        let (words, rest) = bytes.as_chunks();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let words = words.iter().chain((!rest.is_empty()).then_some(&last));
+        words.fold(self.number(bytes.len() as u64), |mixer, word| {
+            mixer.number(u64::from_le_bytes(*word))
         })
     }
 
