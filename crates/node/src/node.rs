@@ -1,7 +1,9 @@
 //! The groups of one node, behind one door.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::time::Duration;
 
 use quorate_raft::{EntryId, GroupId, NodeId, Recovered, Salvage, Time};
@@ -55,30 +57,36 @@ enum Slot<W> {
     Healing(Box<HealingGroup>),
 }
 
+/// A group, and what the node remembers of it.
+#[derive(Debug)]
+struct Seat<W> {
+    slot: Slot<W>,
+    /// When it has something to do without any input.
+    deadline: Time,
+    /// Whether it is in `touched`.
+    is_touched: bool,
+}
+
 /// The groups of one node.
 #[derive(Debug)]
 pub struct Node<W> {
     config: NodeConfig,
-    groups: BTreeMap<GroupId, Slot<W>>,
-    /// The deadline of each group that has one, soonest first, so that an idle group costs nothing.
-    deadlines: BTreeSet<(Time, GroupId)>,
-    /// The entry of each group in `deadlines`.
-    deadline_of: BTreeMap<GroupId, Time>,
-    /// Groups with input since the last flush.
-    touched: BTreeSet<GroupId>,
+    groups: BTreeMap<GroupId, Seat<W>>,
+    /// The deadlines of the groups that have one, soonest first, so that an idle group costs nothing. Those
+    /// that are no longer their group's count for nothing; the first is always one that counts.
+    deadlines: BinaryHeap<Reverse<(Time, GroupId)>>,
+    /// Groups with input since the last flush, each once.
+    touched: Vec<GroupId>,
 }
+
+/// So many deadlines that count for nothing are kept beside those that do, and a few more.
+const STALE_DEADLINES: usize = 64;
 
 impl<W> Node<W> {
     /// A node without groups.
     #[must_use]
     pub fn new(config: NodeConfig) -> Self {
-        Self {
-            config,
-            groups: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            deadline_of: BTreeMap::new(),
-            touched: BTreeSet::new(),
-        }
+        Self { config, groups: BTreeMap::new(), deadlines: BinaryHeap::new(), touched: Vec::new() }
     }
 
     /// Adds a group with what the log remembers of it. `applied` is how far its state machine's
@@ -118,8 +126,9 @@ impl<W> Node<W> {
     }
 
     fn add(&mut self, id: GroupId, slot: Slot<W>) {
-        assert!(self.groups.insert(id, slot).is_none(), "group {id} is there already");
-        self.touched.insert(id);
+        let seat = Seat { slot, deadline: Time::NEVER, is_touched: true };
+        assert!(self.groups.insert(id, seat).is_none(), "group {id} is there already");
+        self.touched.push(id);
     }
 
     /// Takes in what happened. Cheap; what follows from many inputs together is left to
@@ -138,14 +147,16 @@ impl<W> Node<W> {
         if let Input::Healed { group } = input {
             return self.begin(now, group);
         }
-        let Some(slot) = self.groups.get_mut(&id) else {
+        let Some(seat) = self.groups.get_mut(&id) else {
             if let Input::Propose { waiter, .. } | Input::Read { waiter, .. } = input {
                 out.failed.push((waiter, RequestError::NoSuchGroup));
             }
             return;
         };
-        self.touched.insert(id);
-        let group = match slot {
+        if !core::mem::replace(&mut seat.is_touched, true) {
+            self.touched.push(id);
+        }
+        let group = match &mut seat.slot {
             Slot::Running(group) => group,
             Slot::Healing(group) => return group.step(now, input, out),
         };
@@ -167,24 +178,32 @@ impl<W> Node<W> {
     /// # Panics
     /// If it does not heal.
     fn begin(&mut self, now: Time, id: GroupId) {
-        match self.groups.remove(&id) {
-            Some(Slot::Healing(group)) => self.add(id, Slot::Running(Box::new(group.begin(now)))),
-            Some(Slot::Running(_)) | None => panic!("group {id} does not heal"),
-        }
+        let seat = self.groups.remove(&id).expect("a group that heals is there");
+        let Slot::Healing(group) = seat.slot else { panic!("group {id} does not heal") };
+        self.touched.retain(|touched| *touched != id);
+        self.add(id, Slot::Running(Box::new(group.begin(now))));
     }
 
     /// Does what the inputs since the last call ask for together, and what time asks for.
     pub fn flush(&mut self, now: Time, out: &mut Effects<W>) {
-        while let Some(&(deadline, id)) = self.deadlines.first() {
+        while let Some(&Reverse((deadline, id))) = self.deadlines.peek() {
             if deadline > now {
                 break;
             }
-            self.deadlines.pop_first();
-            self.deadline_of.remove(&id);
-            self.touched.insert(id);
+            self.deadlines.pop();
+            let Some(seat) = self.groups.get_mut(&id) else { continue };
+            if seat.deadline == deadline {
+                seat.deadline = Time::NEVER;
+                if !core::mem::replace(&mut seat.is_touched, true) {
+                    self.touched.push(id);
+                }
+            }
         }
-        while let Some(id) = self.touched.pop_first() {
-            let deadline = match self.groups.get_mut(&id).expect("a touched group exists") {
+        self.touched.sort_unstable();
+        for id in self.touched.drain(..) {
+            let seat = self.groups.get_mut(&id).expect("a touched group exists");
+            seat.is_touched = false;
+            let deadline = match &mut seat.slot {
                 Slot::Running(group) => {
                     group.flush(now, out);
                     group.deadline()
@@ -194,18 +213,29 @@ impl<W> Node<W> {
                     group.deadline()
                 }
             };
-            let before = match deadline {
-                Time::NEVER => self.deadline_of.remove(&id),
-                _ => self.deadline_of.insert(id, deadline),
-            };
-            if before != Some(deadline) {
-                if let Some(before) = before {
-                    self.deadlines.remove(&(before, id));
-                }
-                if deadline != Time::NEVER {
-                    self.deadlines.insert((deadline, id));
-                }
+            if core::mem::replace(&mut seat.deadline, deadline) != deadline
+                && deadline != Time::NEVER
+            {
+                self.deadlines.push(Reverse((deadline, id)));
             }
+        }
+        self.forget_stale_deadlines();
+    }
+
+    /// Sees that the first deadline is one that counts, and that there are not many others.
+    fn forget_stale_deadlines(&mut self) {
+        let counts = |deadline, id: &GroupId| {
+            self.groups.get(id).is_some_and(|seat| seat.deadline == deadline)
+        };
+        while let Some(Reverse((deadline, id))) = self.deadlines.peek()
+            && !counts(*deadline, id)
+        {
+            self.deadlines.pop();
+        }
+        if self.deadlines.len() > 2 * self.groups.len() + STALE_DEADLINES {
+            self.deadlines.clear();
+            let with_deadline = self.groups.iter().filter(|(_, seat)| seat.deadline != Time::NEVER);
+            self.deadlines.extend(with_deadline.map(|(&id, seat)| Reverse((seat.deadline, id))));
         }
     }
 
@@ -215,7 +245,7 @@ impl<W> Node<W> {
         if !self.touched.is_empty() {
             return Time(0);
         }
-        self.deadlines.first().map_or(Time::NEVER, |&(deadline, _)| deadline)
+        self.deadlines.peek().map_or(Time::NEVER, |&Reverse((deadline, _))| deadline)
     }
 
     /// Who this is.
@@ -227,7 +257,7 @@ impl<W> Node<W> {
     /// What a group looks like here.
     #[must_use]
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
-        self.groups.get(&group).map(|slot| match slot {
+        self.groups.get(&group).map(|seat| match &seat.slot {
             Slot::Running(group) => group.status(),
             Slot::Healing(group) => group.status(),
         })
