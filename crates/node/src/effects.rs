@@ -271,6 +271,18 @@ impl<W> Effects<W> {
         persist.clear();
         events.clear();
     }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { send, persist, apply, healed, failed, events } = self;
+        send.is_empty()
+            && persist.is_empty()
+            && apply.is_empty()
+            && healed.is_empty()
+            && failed.is_empty()
+            && events.is_empty()
+    }
 }
 
 /// A piece of work for the applier of a group.

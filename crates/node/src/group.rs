@@ -459,6 +459,9 @@ impl<W> Group<W> {
             to: message.to,
             body: EnvelopeBody::Raft(message),
         }));
+        if !effects.asks_for_more_than_messages() {
+            return;
+        }
         out.persist.extend(effects.persist.drain(..).map(|persist| (group, persist)));
         for outcome in effects.reads.drain(..) {
             self.reads.outcome(outcome, now, self.heartbeat_interval);

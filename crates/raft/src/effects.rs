@@ -114,14 +114,19 @@ impl Effects {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { send, persist, committed, reads, proposed, snapshots, events } = self;
-        send.is_empty()
-            && persist.is_empty()
+        self.send.is_empty() && !self.asks_for_more_than_messages()
+    }
+
+    /// Whether there is anything to do but to send messages, which is all that most inputs ask for.
+    #[must_use]
+    pub fn asks_for_more_than_messages(&self) -> bool {
+        let Self { send: _, persist, committed, reads, proposed, snapshots, events } = self;
+        !(persist.is_empty()
             && committed.is_empty()
             && reads.is_empty()
             && proposed.is_empty()
             && snapshots.is_empty()
-            && events.is_empty()
+            && events.is_empty())
     }
 }
 

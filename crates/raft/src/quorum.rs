@@ -6,6 +6,7 @@
 //! checked by eye, and compared with a naive oracle for every small membership.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use quorate_planted::planted;
 
@@ -46,12 +47,9 @@ fn reached_by_majority(voters: &BTreeSet<NodeId>, reached: &impl Fn(NodeId) -> I
     let mut needed = majority(voters.len());
     needed -= usize::from(planted!(CommitBelowMajority));
     needed -= usize::from(planted!(HalfCommits) && voters.len().is_multiple_of(2));
-    voters
-        .iter()
-        .map(|id| reached(*id))
-        .filter(|position| voters.iter().filter(|id| reached(**id) >= *position).count() >= needed)
-        .max()
-        .unwrap_or_default()
+    let positions: Vec<Index> = voters.iter().map(|id| reached(*id)).collect();
+    let is_reached_by = |at: &Index| positions.iter().filter(|position| *position >= at).count();
+    positions.iter().copied().filter(|at| is_reached_by(at) >= needed).max().unwrap_or_default()
 }
 
 /// How an election stands.

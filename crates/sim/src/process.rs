@@ -95,12 +95,21 @@ impl Process {
     ) -> Result<(), E> {
         while let Some(input) = self.inbox.pop_front() {
             self.node.step(now, input, &mut self.effects);
+            self.pass_on(&mut seen)?;
+        }
+        self.node.flush(now, &mut self.effects);
+        self.pass_on(&mut seen)
+    }
+
+    /// Hands on what the node asks for, if it asks for anything.
+    fn pass_on<E>(
+        &mut self,
+        seen: &mut impl FnMut(&mut Effects<RequestId>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.effects.is_empty() {
             seen(&mut self.effects)?;
             self.queue_effects();
         }
-        self.node.flush(now, &mut self.effects);
-        seen(&mut self.effects)?;
-        self.queue_effects();
         Ok(())
     }
 
