@@ -168,9 +168,14 @@ pub fn is_due(fault: Fault, stage: Stage) -> bool {
     let is_of_process = is_of_whole
         || matches!(
             fault,
-            Fault::Crash | Fault::PowerCut | Fault::Pause | Fault::SlowCpu | Fault::SlowSync
+            Fault::Crash
+                | Fault::PowerCut
+                | Fault::Pause
+                | Fault::SlowCpu
+                | Fault::SlowSync
+                | Fault::Transfer
         );
-    // Who has only just gone down is damaged then, and whoever heals reads nothing.
+    // Who has only just gone down is damaged then, and a healing member reads nothing.
     let is_at_rest = matches!(fault, Fault::LogDamage | Fault::MachineLost);
     let is_unread = fault == Fault::ReadError && stage == Stage::Healing;
     // What is lost already is not damaged: nobody could tell what that is worth.

@@ -14,6 +14,8 @@ use crate::swarm::{Recurring, ms};
 pub struct DiskFaults {
     /// Calls that fail once; `lasts` says how long a process that ends of it is down.
     pub errors: Option<Recurring>,
+    /// Disks of which each call may fail, as long as faults last.
+    pub flaky: Option<Flaky>,
     /// Times in which every call of a disk fails, so that no process can start there.
     pub breakdowns: Option<Recurring>,
     /// Times in which a disk has no room for anything new.
@@ -29,6 +31,15 @@ pub struct DiskFaults {
     /// Damage without any regard for what can be survived. Nobody can promise to go on after it; what is
     /// promised is to halt and never to lie.
     pub over_limit: Option<OverLimit>,
+}
+
+/// How often the calls of a disk fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flaky {
+    /// Of a thousand reads, how many fail.
+    pub reads_per_mille: u64,
+    /// Of a thousand writes and syncs, how many fail.
+    pub writes_per_mille: u64,
 }
 
 /// How logs are verified while they run. By the law of production, whose pieces are larger and whose
@@ -97,7 +108,12 @@ impl DiskFaults {
         });
         let (is_over, mut own) = each(OVER_LIMIT_PER_MILLE);
         let over_limit = is_over.then(|| OverLimit::draw(&mut own));
-        Self { errors, breakdowns, full, strays, rot, scrub, over_limit }
+        let (is_flaky, mut own) = each(120);
+        let flaky = is_flaky.then(|| Flaky {
+            reads_per_mille: *own.pick(&[0, 1, 10, 100]),
+            writes_per_mille: *own.pick(&[0, 1, 5, 20, 100]),
+        });
+        Self { errors, flaky, breakdowns, full, strays, rot, scrub, over_limit }
     }
 
     /// Whether there is nothing of it.
@@ -186,6 +202,7 @@ mod tests {
         };
         some(100, DiskFaults::is_none);
         some(100, |faults| faults.errors.is_some());
+        some(50, |faults| faults.flaky.is_some());
         some(50, |faults| faults.breakdowns.is_some());
         some(100, |faults| faults.full.is_some());
         some(100, |faults| faults.strays.is_some());

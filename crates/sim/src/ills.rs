@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{Call, Fault, Faults};
 
+use crate::chance::Chance;
+use crate::disk_faults::Flaky;
+
 /// A call that is to fail once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failing {
@@ -69,6 +72,8 @@ pub struct Ills(Arc<Mutex<State>>);
 struct State {
     /// What fails next, if it is called; each kind once.
     armed: Vec<Failing>,
+    /// How often calls fail by chance, if they do.
+    flaky: Option<(Flaky, Chance)>,
     /// The segment of which no read succeeds until somebody asks what failed.
     silent: Option<u64>,
     /// Whether every call fails.
@@ -108,6 +113,11 @@ impl Ills {
         }
     }
 
+    /// From now on each call may fail.
+    pub fn get_flaky(&self, flaky: Flaky, chance: Chance) {
+        self.state().flaky = Some((flaky, chance));
+    }
+
     /// From now on every call fails.
     pub fn break_down(&self) {
         self.state().broken = true;
@@ -139,7 +149,7 @@ impl Ills {
     /// From now on calls do what they should. What can't be read is lost nevertheless.
     pub fn work(&self) {
         let mut state = self.state();
-        (state.silent, state.broken) = (None, false);
+        (state.silent, state.broken, state.flaky) = (None, false, None);
         state.armed.clear();
     }
 
@@ -206,8 +216,9 @@ impl Faults for Ills {
         {
             return Some(Failing::Read.fault());
         }
-        if let Some(met) = state.armed.iter().position(|failing| failing.meets(call)) {
-            let failing = state.armed.remove(met);
+        let armed = state.armed.iter().position(|failing| failing.meets(call));
+        let failing = armed.map(|met| state.armed.remove(met)).or_else(|| state.mishap(call));
+        if let Some(failing) = failing {
             if let Call::Read { segment } = call {
                 state.silent = Some(segment);
             }
@@ -219,6 +230,22 @@ impl Faults for Ills {
 }
 
 impl State {
+    /// How a call fails by chance, if it does.
+    fn mishap(&mut self, call: Call) -> Option<Failing> {
+        let (flaky, chance) = self.flaky.as_mut()?;
+        let (rate, failing) = match call {
+            Call::Read { .. } | Call::ReadPart { .. } => (flaky.reads_per_mille, Failing::Read),
+            Call::Write { bytes, .. } => {
+                let written = chance.position(bytes + 1);
+                (flaky.writes_per_mille, Failing::ShortWrite(written))
+            }
+            Call::SyncSegment { .. } => (flaky.writes_per_mille, Failing::Sync),
+            Call::SyncDirectory => (flaky.writes_per_mille, Failing::SyncDirectory),
+            _ => return None,
+        };
+        chance.per_mille(rate).then_some(failing)
+    }
+
     /// What becomes of a call as far as sectors go.
     fn before(&mut self, call: Call) -> Option<Fault> {
         let sector = SECTOR_BYTES as u64;

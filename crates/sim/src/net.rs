@@ -255,6 +255,15 @@ impl Net {
             PartitionStyle::Any => *self.extreme.pick(&PartitionStyle::EACH),
             one => one,
         };
+        self.blocked.clear();
+        // Whatever the style, it cuts something, and what takes more members than there are cuts in two.
+        let count = self.members.len();
+        let style = match style {
+            _ if count < 2 => return &self.blocked,
+            PartitionStyle::Bridge if count < 3 => PartitionStyle::Halves,
+            PartitionStyle::Ring if count < 4 => PartitionStyle::Single,
+            style => style,
+        };
         let mut shuffled = self.members.clone();
         for last in (1..shuffled.len()).rev() {
             let other = self.chance.position(last + 1);
@@ -262,10 +271,10 @@ impl Net {
         }
         let size = match style {
             PartitionStyle::Single => 1,
-            _ => self.chance.position(shuffled.len()) + 1,
+            PartitionStyle::Bridge => self.chance.position(count - 2) + 2,
+            _ => self.chance.position(count - 1) + 1,
         };
-        let (left, right) = shuffled.split_at(size.min(shuffled.len()));
-        self.blocked.clear();
+        let (left, right) = shuffled.split_at(size);
         match style {
             PartitionStyle::Links => {
                 let rate = self.chance.between(50, 600);

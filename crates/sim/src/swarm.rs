@@ -327,10 +327,10 @@ impl Options {
         let election_timeout =
             heartbeat * u32::try_from(chance.between(3, 10)).expect("at most ten");
         // Half of all runs live on a fast network and half on one that can miss heartbeats.
-        let delay_mean = if chance.per_mille(500) {
-            us(chance.between(50, 2_000))
+        let (delay_min, delay_mean) = if chance.per_mille(500) {
+            (us(chance.between(10, 500)), us(chance.between(50, 2_000)))
         } else {
-            chance.duration(ms(1), heartbeat * 2)
+            (chance.duration(us(10), heartbeat / 4), chance.duration(ms(1), heartbeat * 2))
         };
         let rate = |chance: &mut Chance, most| {
             if chance.per_mille(400) { 0 } else { chance.between(1, most) }
@@ -343,7 +343,7 @@ impl Options {
         };
         Self {
             members,
-            clients: chance.between(1, 10),
+            clients: chance.between(1, 13),
             keys: chance.between(1, 12),
             think: ms(*chance.pick(&[5, 20, 100, 400])),
             reads_per_mille: chance.between(0, 700),
@@ -356,10 +356,10 @@ impl Options {
             append_bytes_max: *chance.pick(&[1, 512, 4_096, 1 << 20]),
             snapshot_piece_bytes_max: *chance.pick(&[128, 512, 4_096, 1 << 20]),
             clock_drift_ppm: *chance.pick(&[0, 100, 50_000]),
-            delay_min: us(chance.between(10, 500)),
+            delay_min,
             delay_mean,
-            loss_per_mille: rate(chance, 250),
-            duplicate_per_mille: rate(chance, 400),
+            loss_per_mille: rate(chance, 300),
+            duplicate_per_mille: rate(chance, 500),
             partitions: recurring(chance, (100, 4_000), (100, 4_000)),
             partition_style: *chance.pick(&[
                 PartitionStyle::Halves,

@@ -69,6 +69,12 @@ impl World {
             (faults.rot.map(Recurring::moments), DiskEvent::Rot),
         ];
         let blows = faults.over_limit.map(|over| (over.blows, over.blows_max));
+        if let Some(flaky) = faults.flaky {
+            for node in self.ids() {
+                let chance = self.rot.fork();
+                self.place(node).storage.ills().get_flaky(flaky, chance);
+            }
+        }
         for (fault, event) in events {
             self.recur_at_disks(fault, event);
         }
@@ -154,6 +160,11 @@ impl World {
         let now = self.now;
         self.trace.line(now, || format!("the disk of {node} works"));
         self.place(node).storage.ills().work();
+        let flaky = self.options.extremes.disk_faults.flaky;
+        if let Some(flaky) = flaky.filter(|_| self.phase == Phase::Faulty) {
+            let chance = self.rot.fork();
+            self.place(node).storage.ills().get_flaky(flaky, chance);
+        }
     }
 
     /// For a while a disk has no room.

@@ -125,7 +125,9 @@ impl World {
         let ids = self.ids();
         let node = *self.chance.pick(&ids);
         let to = self.chance.per_mille(700).then(|| *self.chance.pick(&ids));
-        self.note(Fault::Transfer, node);
+        if self.places[&node].process.is_some() {
+            self.note(Fault::Transfer, node);
+        }
         self.post(node, Input::Transfer { group: GROUP, to });
         if let Some(every) = self.options.transfer_every {
             let after = self.chance.long_tailed(every);

@@ -188,7 +188,7 @@ impl World {
         )
     }
 
-    /// All machines hold the state of the model, to the last key.
+    /// All machines hold the state of the model, to the last key and the last lease.
     pub(super) fn compare_states(&mut self) -> Outcome {
         let at = self.oracle.last();
         for (id, place) in self.places.iter() {
@@ -197,6 +197,12 @@ impl World {
                 self.oracle.state(key, at, &process.read(key)).map_err(|violation| {
                     Violation::new("convergence", format!("at {id}: {}", violation.what))
                 })?;
+            }
+            let held = process.reading().leases().into_iter().map(|lease| (lease.id, lease.ttl));
+            let (held, model): (Vec<_>, _) = (held.collect(), self.oracle.model().leases());
+            if !held.iter().copied().eq(model.iter().map(|(id, ttl)| (*id, *ttl))) {
+                let what = format!("at {id}: it holds the leases {held:?}, the model {model:?}");
+                return Err(Violation::new("convergence", what));
             }
         }
         Ok(())
