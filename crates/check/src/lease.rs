@@ -63,8 +63,6 @@ pub enum Seen {
         /// Seconds that it was granted, according to the answer.
         granted: i64,
     },
-    /// A key that hangs on it was there, in a read that is not stale.
-    KeyAlive,
     /// It was not there, or a key that hung on it was deleted by its end.
     Gone,
     /// A client asked to revoke it, whatever came of that.
@@ -80,8 +78,9 @@ pub struct Rules {
     /// How much later its end may come, in nanoseconds, if there is a leader: for the leader's look at
     /// its clocks, the command that ends the lease, and the extension after an election.
     pub grace: u64,
-    /// Moments up to which there may have been no leader, or another one, in nanoseconds.
-    pub leader_changes: Vec<u64>,
+    /// Spans in which there may have been no leader, or another one, each with its first and its last
+    /// moment, in nanoseconds.
+    pub unsettled: Vec<(u64, u64)>,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -110,6 +109,13 @@ pub fn violations(lease: &LeaseHistory, rules: &Rules) -> Vec<Violation> {
             check(lease, rules).err().map(|what| Violation::new(name, what))
         })
         .collect()
+}
+
+/// Until when a lease may be there, by all that was recorded of it; `None` if a renewal may still take
+/// effect. Whether one of these checks could notice a lease that does not end is known by this only.
+#[must_use]
+pub fn limit(lease: &LeaseHistory, rules: &Rules) -> Option<u64> {
+    expiry::limit(lease, rules, u64::MAX)
 }
 
 /// Whether all leases took their keys with them, in a list of all changes. `is_of_client` says whether a

@@ -5,10 +5,15 @@ mod common;
 
 use common::*;
 use quorate_check::changes::Changes;
-use quorate_check::lease::{LeaseHistory, Observation, Rules, Seen, check_together, violations};
+use quorate_check::lease::{
+    LeaseHistory, Observation, Rules, Seen, check_together, limit, violations,
+};
 use quorate_mvcc::{Event, EventKind, KeyValue};
 
 const SECOND: u64 = 1_000_000_000;
+
+/// There, and nothing is left of its time.
+const LATE: Seen = Seen::Alive { remaining: 0, granted: 10 };
 
 fn at(call: u64, returned: u64, seen: Seen) -> Observation {
     let returned = Some(returned * SECOND);
@@ -16,7 +21,7 @@ fn at(call: u64, returned: u64, seen: Seen) -> Observation {
 }
 
 fn rules() -> Rules {
-    Rules { tolerance: SECOND / 10, grace: 3 * SECOND, leader_changes: Vec::new() }
+    Rules { tolerance: SECOND / 10, grace: 3 * SECOND, unsettled: Vec::new() }
 }
 
 /// Ten seconds, granted at 100 and kept alive at 105: gone not before 115 and not after 119.
@@ -29,7 +34,7 @@ fn lease() -> LeaseHistory {
         observations: vec![
             at(105, 106, Seen::Renewed { ttl: 10 }),
             at(108, 109, Seen::Alive { remaining: 7, granted: 10 }),
-            at(118, 119, Seen::KeyAlive),
+            at(118, 119, LATE),
             at(118, 120, Seen::Gone),
         ],
     }
@@ -78,18 +83,15 @@ fn who_revokes_a_lease_may_end_it_early() {
 
 #[test]
 fn a_lease_that_does_not_end_is_noticed() {
-    only("lease_expiry", |lease| lease.observations.push(at(120, 121, Seen::KeyAlive)));
-    only("lease_expiry", |lease| {
-        lease.observations.push(at(120, 121, Seen::Alive { remaining: 0, granted: 10 }));
-    });
+    only("lease_expiry", |lease| lease.observations.push(at(120, 121, LATE)));
 }
 
 #[test]
 fn a_renewal_of_unknown_outcome_and_an_election_give_time() {
     let mut late = lease();
-    late.observations.push(at(121, 122, Seen::KeyAlive));
+    late.observations.push(at(121, 122, LATE));
     assert_eq!(names(&late, &rules()), ["lease_expiry"]);
-    let elected = Rules { leader_changes: vec![110 * SECOND], ..rules() };
+    let elected = Rules { unsettled: vec![(109 * SECOND, 110 * SECOND)], ..rules() };
     assert!(names(&late, &elected).is_empty());
     late.observations.push(at(107, 108, Seen::MaybeRenewed));
     assert!(names(&late, &rules()).is_empty());
@@ -97,6 +99,28 @@ fn a_renewal_of_unknown_outcome_and_an_election_give_time() {
     assert_eq!(names(&late, &rules()), ["lease_expiry"], "that one is no help");
     late.observations[5].returned = None;
     assert!(names(&late, &rules()).is_empty(), "it may take effect at any time");
+}
+
+#[test]
+fn what_comes_when_a_lease_is_overdue_excuses_nothing() {
+    let mut late = lease();
+    late.observations.push(at(151, 152, LATE));
+    let elected = |from, to| Rules { unsettled: vec![(from * SECOND, to * SECOND)], ..rules() };
+    assert_eq!(names(&late, &elected(150, 150)), ["lease_expiry"], "it was to be gone at 119");
+    assert!(names(&late, &elected(119, 150)).is_empty(), "there may have been no leader since");
+    late.observations.push(at(149, 150, Seen::MaybeRenewed));
+    assert_eq!(names(&late, &rules()), ["lease_expiry"], "there was nothing to keep alive");
+    let chain = Rules {
+        unsettled: [150, 128, 137, 116].map(|at| (at * SECOND, at * SECOND)).into(),
+        ..rules()
+    };
+    assert!(
+        names(&late, &chain).is_empty(),
+        "each comes before the time from the one before is over"
+    );
+    assert_eq!(limit(&late, &chain), Some(163 * SECOND));
+    late.observations[5] = Observation { returned: None, ..at(130, 0, Seen::MaybeRenewed) };
+    assert_eq!(limit(&late, &chain), None, "it may take effect at any time");
 }
 
 #[test]

@@ -200,10 +200,6 @@ impl Record {
     /// # Errors
     /// The first promise broken.
     pub fn judge(&self, calm: &Calm) -> Result<(), Violation> {
-        let since = nanoseconds(calm.since);
-        // Whatever was asked before it became calm may have been answered by anybody.
-        let early =
-            self.history.observations.iter().map(|it| it.call).filter(|call| *call <= since);
         let rules = Rules {
             // One that was given its time after its end has no excuse.
             tolerance: match &self.ended {
@@ -213,7 +209,8 @@ impl Record {
                 Some(_) | None => 0,
             },
             grace: calm.grace(self.history.ttl),
-            leader_changes: early.chain([since]).collect(),
+            // Whatever was asked before it became calm may have been answered by anybody.
+            unsettled: vec![(0, nanoseconds(calm.since))],
         };
         violations(&self.history, &rules).into_iter().next().map_or(Ok(()), Err)
     }

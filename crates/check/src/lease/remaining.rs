@@ -11,7 +11,7 @@ pub(super) fn check(lease: &LeaseHistory, _: &Rules) -> Result<(), String> {
         let is_right = match observation.seen {
             Seen::Alive { remaining, granted } => granted == lease.ttl && remaining <= granted,
             Seen::Renewed { ttl } => ttl == lease.ttl,
-            Seen::MaybeRenewed | Seen::KeyAlive | Seen::Gone | Seen::Revoked => true,
+            Seen::MaybeRenewed | Seen::Gone | Seen::Revoked => true,
         };
         if !is_right {
             return Err(format!(

@@ -89,8 +89,8 @@ pub(super) async fn judge(
         report.events += one.events().count();
     }
     let leases = recorder.leases();
-    let rules =
-        Rules { tolerance: 200_000_000, grace: 5_000_000_000, leader_changes: recorder.upsets() };
+    let unsettled = recorder.upsets().into_iter().map(|at| (at, at)).collect();
+    let rules = Rules { tolerance: 200_000_000, grace: 5_000_000_000, unsettled };
     for one in leases.iter() {
         violations.extend(lease::violations(one, &rules).iter().map(ToString::to_string));
     }
