@@ -4,11 +4,12 @@
 //! Clients put, delete, compare and read a few keys, each by way of changing members; others grant,
 //! renew and watch over leases; others watch everything from the first revision on, and resume where
 //! their stream ended. Meanwhile members are killed and held, at times a majority; the network falls
-//! into parts, loses what goes one way, or a share of it, or delays it; a byte of the log or the store
+//! into parts, loses what goes one way, or a share of it, or delays it; a bit of the log or the store
 //! of a member that is down is flipped, always of the same minority; a small disk is full. When nothing
 //! is wrong any more, all that was recorded must be explained: by one order (linearizability), by a
 //! replay of all changes, by the nine promises of watches and those of leases; and all members must
-//! become whole, with one hash.
+//! become whole, with one hash. Then some of what was recorded is falsified, and the judge has to object
+//! ([`control`]).
 //!
 //! Members live on hosts of their own, in a [`capsule`], and the losses are those of packet filters. Where
 //! none is permitted they live on the loopback interface, and the report says what was not done.
@@ -21,6 +22,8 @@
 //! turns, half a minute each at most. `BLACKBOX_SEED` says what, and when. `BLACKBOX_NETWORK=loopback`
 //! does without a capsule. `--json FILE` writes what was done and found there.
 
+mod control;
+mod evidence;
 mod fault;
 mod judge;
 mod leases;
@@ -59,6 +62,17 @@ const ROUND: Duration = Duration::from_secs(30);
 
 /// How often somebody looks whether a fault is to end, or another leads.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Once all is well a lease ends within this time, and clients look on for longer.
+const LOOKED_ON: Duration = judge::GRACE
+    .saturating_add(Duration::from_secs(leases::TTL_MAX))
+    .saturating_add(Duration::from_secs(2));
+
+/// So long it may take until one leader has led for as long as that.
+const RESTLESS: Duration = Duration::from_secs(120);
+
+/// So long watchers have to see what was written last.
+const LATE: Duration = Duration::from_secs(30);
 
 /// What the caller wants.
 struct Options {
@@ -152,9 +166,9 @@ async fn storm(
     for number in 0..TENANTS {
         busy.push(tokio::spawn(leases::run(number, members(), recorder.clone(), dice.split())));
     }
-    for number in 0..WATCHERS {
-        busy.push(tokio::spawn(watchers::run(number as usize, members(), recorder.clone())));
-    }
+    let watching: Vec<_> = (0..WATCHERS)
+        .map(|number| tokio::spawn(watchers::run(number, members(), recorder.clone())))
+        .collect();
     let end = Instant::now() + length;
     let mut led = None;
     while Instant::now() < end {
@@ -170,26 +184,51 @@ async fn storm(
         act(&mut stage, faults, &mut dice, &recorder, report).await?;
     }
     // From here on a leader must be found, and remain.
-    let healed = Instant::now();
+    let (healed, since) = (Instant::now(), recorder.now());
     judge::wait_until_whole(&mut stage.cluster).await?;
     report.whole_after = report.whole_after.max(healed.elapsed());
-    recorder.upset();
-    // A lease that was given its whole time by the last leader ends in this time too.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    recorder.unsettled_since(since);
+    look_on(&stage, &recorder).await?;
+    let looked_until = recorder.now();
     recorder.over.store(true, Ordering::Relaxed);
     for task in busy {
         task.await.map_err(io::Error::other)?;
     }
+    let last = traffic::write_last(&clients(&stage.cluster, PATIENCE), &recorder).await?;
+    recorder.end_watches(last, LATE);
+    for task in watching {
+        task.await.map_err(io::Error::other)?;
+    }
     let calm = stage.cluster.demand_no_panic();
     report.violations.extend(calm.err().map(|panic| panic.to_string()));
-    judge::judge(&stage.cluster, &recorder, report).await
+    judge::judge(&stage.cluster, &recorder, last, looked_until, report).await
+}
+
+/// Waits until one leader has led for so long that every lease it was left with has ended.
+async fn look_on(stage: &Stage, recorder: &Recorder) -> io::Result<()> {
+    let end = Instant::now() + RESTLESS;
+    let mut led = leader(&stage.cluster).await;
+    let mut since = Instant::now();
+    while since.elapsed() < LOOKED_ON {
+        if Instant::now() > end {
+            return Err(io::Error::other(format!("nobody remains leader within {RESTLESS:?}")));
+        }
+        tokio::time::sleep(LOOK).await;
+        let leads = look(stage, led, recorder).await;
+        if leads.is_none() || leads != led {
+            since = Instant::now();
+        }
+        led = leads;
+    }
+    Ok(())
 }
 
 /// Looks who leads, and notes if that is another one, or nobody.
 async fn look(stage: &Stage, led: Option<usize>, recorder: &Recorder) -> Option<usize> {
+    let since = recorder.now();
     let leads = leader(&stage.cluster).await;
     if leads.is_none() || leads != led {
-        recorder.upset();
+        recorder.unsettled_since(since);
     }
     leads
 }
@@ -203,9 +242,9 @@ async fn act(
     report: &mut Report,
 ) -> io::Result<()> {
     report.at_once += u64::from(faults.len() > 1);
+    let since = recorder.now();
     let mut ends = Vec::new();
     for fault in faults {
-        recorder.upset();
         ends.push(Instant::now() + fault.length);
         let kind = stage.begin(fault, dice)?;
         *report.faults.entry(kind).or_default() += 1;
@@ -215,11 +254,10 @@ async fn act(
         while Instant::now() < until {
             tokio::time::sleep(LOOK).await;
             stage.keep_full()?;
-            recorder.upset();
         }
         stage.cluster.demand_alive()?;
         stage.end_first()?;
-        recorder.upset();
     }
+    recorder.unsettled_since(since);
     Ok(())
 }

@@ -12,7 +12,7 @@ pub(super) enum Kind {
     Kill,
     /// Members are stopped, and let go on.
     Hold,
-    /// A member is killed, a byte of its log is flipped, or of its store, or of both, and it is started.
+    /// A member is killed, a bit of its log is flipped, or of its store, or of both, and it is started.
     Damage,
     /// The network falls into parts: into two, or one member is alone, or none hears another.
     Partition,

@@ -6,14 +6,11 @@ use std::time::{Duration, Instant};
 
 use quorate_check::changes::Changes;
 use quorate_check::history::{Outcome, Request};
-use quorate_check::lease::{self, Rules};
-use quorate_check::linearizability::{self, Verdict};
-use quorate_check::model::Model;
+use quorate_check::lease::Rules;
 use quorate_check::state_hash::StateHashes;
-use quorate_check::{replay, watch};
-use quorate_mvcc::EventKind;
 
-use crate::checks::blackbox::leases::PREFIX;
+use crate::checks::blackbox::control;
+use crate::checks::blackbox::evidence::Evidence;
 use crate::checks::blackbox::recorder::Recorder;
 use crate::checks::blackbox::report::Report;
 use crate::checks::blackbox::watchers::{everything, watch as watch_all};
@@ -21,8 +18,11 @@ use crate::checks::client::Client;
 use crate::checks::cluster::Cluster;
 use crate::checks::crash::clients;
 
-/// How often the search may try an operation.
-const BUDGET: u64 = 200_000_000;
+/// How much earlier than by our clock a lease may end, and how much later, if somebody leads. A leader
+/// looks every half a second for what has run out, and a new one gives an election timeout more; the rest is
+/// for a machine that is busy.
+const TOLERANCE: Duration = Duration::from_millis(200);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// How long members may take to become whole and equal once nothing is wrong any more. That takes
 /// seconds; the rest is for a machine that is busy.
@@ -60,55 +60,52 @@ fn unhealed(cluster: &Cluster) -> Option<PathBuf> {
     data.flat_map(|data| UNHEALED.map(|name| data.join(name))).find(|path| path.exists())
 }
 
-/// Judges everything; all members run.
+/// Judges everything, and is judged itself; all members run. Watchers were to see this revision, and
+/// until that moment somebody looked at the leases.
 pub(super) async fn judge(
     cluster: &Cluster,
     recorder: &Recorder,
+    last: i64,
+    looked_until: u64,
     report: &mut Report,
 ) -> io::Result<()> {
     let members = clients(cluster, Duration::from_secs(30));
     let revision = same_hashes(&members).await?;
-    let changes = all_changes(&members[0], revision).await?;
-    let history = recorder.history();
-    let mut violations = Vec::new();
-    let start = Model::default();
-    match linearizability::check(&history, &start, BUDGET) {
-        Verdict::Linearizable(_) => {}
-        Verdict::Illegal(illegal) => violations.push(format!("linearizability: {illegal:?}")),
-        Verdict::Unknown { steps } => {
-            violations.push(format!("linearizability: no verdict after {steps} steps"));
-        }
-    }
-    match replay::check(&history, &changes) {
-        Ok(tally) => report.not_judged += tally.skipped,
-        Err(violation) => violations.push(violation.to_string()),
-    }
-    let watches = recorder.watches();
-    for one in watches.iter() {
-        violations.extend(watch::violations(one, &changes).iter().map(ToString::to_string));
-        report.events += one.events().count();
-    }
-    let leases = recorder.leases();
-    let unsettled = recorder.upsets().into_iter().map(|at| (at, at)).collect();
-    let rules = Rules { tolerance: 200_000_000, grace: 5_000_000_000, unsettled };
-    for one in leases.iter() {
-        violations.extend(lease::violations(one, &rules).iter().map(ToString::to_string));
-    }
-    let is_of_client = |revision| {
-        changes.of(revision).iter().any(|event| {
-            event.kind == EventKind::Put || !event.kv.key.starts_with(PREFIX.as_bytes())
-        })
+    let evidence = Evidence {
+        history: recorder.history(),
+        watches: recorder.watches(),
+        leases: recorder.leases(),
+        rules: Rules {
+            tolerance: nanoseconds(TOLERANCE),
+            grace: nanoseconds(GRACE),
+            unsettled: recorder.unsettled(),
+        },
+        changes: all_changes(&members[0], revision).await?,
+        last,
     };
-    violations.extend(lease::check_together(&changes, is_of_client).err().map(|v| v.to_string()));
-    report.operations += history.len();
-    let asked = history.iter().filter(|operation| {
+    let (violations, not_judged) = evidence.judge();
+    report.violations.extend(violations.iter().map(ToString::to_string));
+    report.not_judged += not_judged;
+    report.events +=
+        evidence.watches.iter().map(|(_, watch)| watch.events().count()).sum::<usize>();
+    report.operations += evidence.history.len();
+    let asked = evidence.history.iter().filter(|operation| {
         // The end of a lease by its clock was asked for by nobody.
         !matches!(operation.request, Request::LeaseRevoke { .. })
     });
     report.unknown += asked.filter(|operation| operation.outcome == Outcome::Unknown).count();
-    report.leases += leases.len();
-    report.violations.extend(violations);
+    report.leases += evidence.leases.len();
+    report.leases_due += evidence.leases_due(looked_until);
+    if violations.is_empty() {
+        let (noticed, failed) = control::lie(&evidence);
+        report.lies_noticed += noticed;
+        report.violations.extend(failed);
+    }
     Ok(())
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).expect("it is seconds")
 }
 
 /// Compares what all members hold at one revision, which it returns.
@@ -140,7 +137,7 @@ async fn all_changes(client: &Client, revision: i64) -> io::Result<Changes> {
             return Err(io::Error::other(format!("a watch ends at {last} and not at {revision}")));
         }
         let start = Instant::now();
-        let is_enough = || start.elapsed() > Duration::from_secs(2);
+        let is_enough = |_| start.elapsed() > Duration::from_secs(2);
         let watch = watch_all(client, everything(last + 1), is_enough).await;
         events.extend(watch.events().cloned());
     }

@@ -16,13 +16,17 @@ use crate::checks::dice::Dice;
 /// What the keys on leases begin with. No client deletes them.
 pub(super) const PREFIX: &str = "l/";
 
+/// What leases are granted for, in seconds.
+pub(super) const TTL_MIN: u64 = 2;
+pub(super) const TTL_MAX: u64 = 4;
+
 /// Grants one lease after the other until it is over.
 pub(super) async fn run(who: u64, members: Vec<Client>, recorder: Arc<Recorder>, mut dice: Dice) {
     let who = 1000 + who;
     while !recorder.is_over() {
         let client = &members[dice.roll(members.len() as u64) as usize];
         let id = i64::try_from(recorder.unique()).expect("few numbers were given");
-        let ttl = 2 + dice.roll(3) as i64;
+        let ttl = (TTL_MIN + dice.roll(TTL_MAX - TTL_MIN + 1)) as i64;
         let call = recorder.now();
         let granted = recorder.ask(who, client, Request::LeaseGrant { id, ttl }).await;
         let returned = recorder.now();

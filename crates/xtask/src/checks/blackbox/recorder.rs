@@ -1,8 +1,8 @@
 //! Where all clients note what they asked for and what they were told, by one clock.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
 
 use quorate_check::history::{Operation, Outcome, Request, Response};
 use quorate_check::lease::LeaseHistory;
@@ -19,9 +19,11 @@ pub(super) struct Recorder {
     /// Numbers that are given once.
     next: AtomicU64,
     history: Mutex<Vec<Operation>>,
-    watches: Mutex<Vec<Watch>>,
+    watches: Mutex<Vec<(u64, Watch)>>,
     leases: Mutex<Vec<LeaseHistory>>,
-    upsets: Mutex<Vec<u64>>,
+    unsettled: Mutex<Vec<(u64, u64)>>,
+    /// The revision that watchers still have to see when it is over, and until when they may.
+    last: OnceLock<(i64, Instant)>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -37,7 +39,8 @@ impl Recorder {
             history: Mutex::default(),
             watches: Mutex::default(),
             leases: Mutex::default(),
-            upsets: Mutex::default(),
+            unsettled: Mutex::default(),
+            last: OnceLock::new(),
         }
     }
 
@@ -55,9 +58,19 @@ impl Recorder {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The leader may change from now on.
-    pub(super) fn upset(&self) {
-        held(&self.upsets).push(self.now());
+    /// Since a moment there may have been no leader, or another one.
+    pub(super) fn unsettled_since(&self, from: u64) {
+        held(&self.unsettled).push((from, self.now()));
+    }
+
+    /// Watchers may end once they have seen this revision, and have to when the time is over.
+    pub(super) fn end_watches(&self, last: i64, patience: Duration) {
+        self.last.set((last, Instant::now() + patience)).expect("watches end once");
+    }
+
+    /// Whether a watcher that has seen all up to a revision may end.
+    pub(super) fn has_seen_enough(&self, revision: i64) -> bool {
+        self.last.get().is_some_and(|(last, end)| revision >= *last || Instant::now() > *end)
     }
 
     /// Asks, and notes what came of it. `None` if that is not known, or nothing.
@@ -90,27 +103,27 @@ impl Recorder {
         held(&self.history).push(operation);
     }
 
-    pub(super) fn note_watch(&self, watch: Watch) {
-        held(&self.watches).push(watch);
+    pub(super) fn note_watch(&self, watcher: u64, watch: Watch) {
+        held(&self.watches).push((watcher, watch));
     }
 
     pub(super) fn note_lease(&self, lease: LeaseHistory) {
         held(&self.leases).push(lease);
     }
 
-    pub(super) fn history(&self) -> MutexGuard<'_, Vec<Operation>> {
-        held(&self.history)
+    pub(super) fn history(&self) -> Vec<Operation> {
+        held(&self.history).clone()
     }
 
-    pub(super) fn watches(&self) -> MutexGuard<'_, Vec<Watch>> {
-        held(&self.watches)
+    pub(super) fn watches(&self) -> Vec<(u64, Watch)> {
+        held(&self.watches).clone()
     }
 
-    pub(super) fn leases(&self) -> MutexGuard<'_, Vec<LeaseHistory>> {
-        held(&self.leases)
+    pub(super) fn leases(&self) -> Vec<LeaseHistory> {
+        held(&self.leases).clone()
     }
 
-    pub(super) fn upsets(&self) -> Vec<u64> {
-        held(&self.upsets).clone()
+    pub(super) fn unsettled(&self) -> Vec<(u64, u64)> {
+        held(&self.unsettled).clone()
     }
 }

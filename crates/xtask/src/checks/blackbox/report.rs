@@ -17,13 +17,18 @@ pub(super) struct Report {
     pub(super) refused: Option<String>,
     /// The sizes of the clusters, and how many there were of each.
     pub(super) clusters: BTreeMap<usize, usize>,
-    /// For so long members fell.
+    /// For so long things went wrong, in all clusters together.
     pub(super) length: Duration,
     pub(super) operations: usize,
     /// Operations of which nobody was told what became of them.
     pub(super) unknown: usize,
     pub(super) events: usize,
     pub(super) leases: usize,
+    /// Leases that would have been noticed if they had not ended: they were to be gone before clients ceased
+    /// to look.
+    pub(super) leases_due: usize,
+    /// Falsified answers to which the judge objected.
+    pub(super) lies_noticed: usize,
     /// The kinds of faults that were to be.
     pub(super) kinds: Vec<Kind>,
     /// Those that were.
@@ -40,9 +45,12 @@ impl Report {
     /// What was missing, so that nothing follows from a report without violations.
     pub(super) fn missing(&self) -> Option<String> {
         let mut missing = Vec::new();
-        for (what, count) in
-            [("operations", self.operations), ("events", self.events), ("leases", self.leases)]
-        {
+        for (what, count) in [
+            ("operations", self.operations),
+            ("events", self.events),
+            ("leases", self.leases),
+            ("leases whose time was over", self.leases_due),
+        ] {
             if count == 0 {
                 missing.push(what);
             }
@@ -88,14 +96,16 @@ impl Report {
             text += &format!("blackbox: they are refused with: {refused}\n");
         }
         text += &format!(
-            "blackbox: {} operations ({} of unknown outcome), {} watch events, {} leases, {} \
-             violations, {} not judged; whole and equal {:.1} s after the last fault at most",
+            "blackbox: {} operations ({} of unknown outcome), {} watch events, {} leases ({} looked at \
+             when they were to be gone), {} violations, {} not judged, {} lies noticed; whole and equal {:.1} s after the last fault at most",
             self.operations,
             self.unknown,
             self.events,
             self.leases,
+            self.leases_due,
             self.violations.len(),
             self.not_judged,
+            self.lies_noticed,
             self.whole_after.as_secs_f64(),
         );
         text
@@ -123,6 +133,8 @@ impl Report {
             "operations_of_unknown_outcome": self.unknown,
             "watch_events": self.events,
             "leases": self.leases,
+            "leases_looked_at_when_due": self.leases_due,
+            "lies_noticed_by_the_judge": self.lies_noticed,
             "not_judged": self.not_judged,
             "milliseconds_until_whole_at_most": self.whole_after.as_millis() as u64,
         })
@@ -137,6 +149,8 @@ mod tests {
     fn what_was_not_done_is_said() {
         let kinds = vec![Kind::Kill, Kind::Delay];
         let mut report = Report { operations: 1, events: 1, leases: 1, kinds, ..Report::default() };
+        assert!(report.missing().is_some_and(|missing| missing.contains("time was over")));
+        report.leases_due = 1;
         assert!(report.missing().is_some_and(|missing| missing.contains("kill")));
         report.faults.insert(Kind::Kill, 6);
         assert!(report.missing().is_some_and(|missing| missing.contains("delay")));

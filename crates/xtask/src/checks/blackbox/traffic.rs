@@ -1,5 +1,6 @@
 //! A client that puts, deletes, compares and reads.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,24 @@ use crate::checks::dice::Dice;
 /// So few keys that clients meet on them.
 const KEYS: u64 = 8;
 
+/// Who writes last, in the history, and how often it tries.
+const LAST: u64 = 2000;
+const LAST_TRIES: usize = 20;
+
 /// What all of them begin with.
 const PREFIX: &str = "k/";
+
+/// Puts a key that nobody else does, when all others are done. Returns the revision.
+pub(super) async fn write_last(members: &[Client], recorder: &Recorder) -> io::Result<i64> {
+    for client in members.iter().cycle().take(LAST_TRIES) {
+        let put = PutRequest { key: Bytes::from_static(b"last"), ..PutRequest::default() };
+        if let Some(Response::Put(put)) = recorder.ask(LAST, client, Request::Put(put)).await {
+            return Ok(put.revision);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(io::Error::other("all is well, and nobody writes"))
+}
 
 /// Asks until it is over, another member after each failure.
 pub(super) async fn run(who: u64, members: Vec<Client>, recorder: Arc<Recorder>, mut dice: Dice) {

@@ -14,24 +14,25 @@ use crate::checks::blackbox::recorder::Recorder;
 use crate::checks::blackbox::wire;
 use crate::checks::client::Client;
 
-/// How often a watcher looks whether it is over.
+/// How often a watcher looks whether it has seen enough.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Watches until it is over.
-pub(super) async fn run(number: usize, members: Vec<Client>, recorder: Arc<Recorder>) {
-    let mut from = 1;
-    for turn in 0_usize.. {
-        if recorder.is_over() {
+/// Watches until it has seen the last revision, or its time is over.
+pub(super) async fn run(number: u64, members: Vec<Client>, recorder: Arc<Recorder>) {
+    let mut seen = 0;
+    for turn in number as usize.. {
+        if recorder.has_seen_enough(seen) {
             return;
         }
         // One of them asks for less, so that what it must not get is seen too.
-        let request = WatchCreateRequest { no_delete: number == 1, ..everything(from) };
-        let client = &members[(number + turn) % members.len()];
-        let watch = watch(client, request, || recorder.is_over()).await;
+        let request = WatchCreateRequest { no_delete: number == 1, ..everything(seen + 1) };
+        let client = &members[turn % members.len()];
+        let is_enough = |last: i64| recorder.has_seen_enough(last.max(seen));
+        let watch = watch(client, request, is_enough).await;
         if let Some(last) = watch.events().map(|event| event.kv.mod_revision).max() {
-            from = last + 1;
+            seen = last;
         }
-        recorder.note_watch(watch);
+        recorder.note_watch(number, watch);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -48,11 +49,12 @@ pub(super) fn everything(start_revision: i64) -> WatchCreateRequest {
     }
 }
 
-/// Watches until the stream or the watch ends, or it has seen enough.
+/// Watches until the stream or the watch ends, or it has seen enough: asked with the revision of the last
+/// event, 0 if there was none.
 pub(super) async fn watch(
     client: &Client,
     request: WatchCreateRequest,
-    is_enough: impl Fn() -> bool,
+    is_enough: impl Fn(i64) -> bool,
 ) -> Watch {
     let wish = pb::WatchCreateRequest {
         key: request.key.clone(),
@@ -65,12 +67,14 @@ pub(super) async fn watch(
     };
     let mut watch = Watch { request, responses: Vec::new() };
     let Ok(mut stream) = client.watch(wish).await else { return watch };
-    while !is_enough() {
+    let mut last = 0;
+    while !is_enough(last) {
         match tokio::time::timeout(LOOK, stream.message()).await {
             Err(_) => {}
             Ok(Ok(Some(response))) => {
                 let response = response_of(response);
                 let is_end = response.cancel.is_some();
+                last = response.events.last().map_or(last, |event| event.kv.mod_revision);
                 watch.responses.push(response);
                 if is_end {
                     break;

@@ -2,8 +2,7 @@
 
 use quorate_check::history::{Reply, Request, Response};
 use quorate_mvcc::{
-    self as mvcc, CompareOperand, CompareResult, Error, Event, EventKind, KeyRange, RequestOp,
-    ResponseOp,
+    self as mvcc, CompareOperand, CompareResult, Error, Event, EventKind, RequestOp, ResponseOp,
 };
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::etcdserverpb::compare::{CompareTarget, TargetUnion};
@@ -65,17 +64,8 @@ fn revision(header: Option<pb::ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
-/// The pair of a range on the wire.
-fn pair(range: &KeyRange) -> (bytes::Bytes, bytes::Bytes) {
-    match range {
-        KeyRange::Point(key) => (key.clone(), bytes::Bytes::new()),
-        KeyRange::Span { from, to } => (from.clone(), to.clone()),
-        KeyRange::From(key) => (key.clone(), bytes::Bytes::from_static(&[0])),
-    }
-}
-
 fn range_of(range: &mvcc::RangeRequest) -> pb::RangeRequest {
-    let (key, range_end) = pair(&range.range);
+    let (key, range_end) = range.range.to_pair();
     pb::RangeRequest {
         key,
         range_end,
@@ -97,7 +87,7 @@ fn put_of(put: &mvcc::PutRequest) -> pb::PutRequest {
 }
 
 fn delete_of(delete: &mvcc::DeleteRangeRequest) -> pb::DeleteRangeRequest {
-    let (key, range_end) = pair(&delete.range);
+    let (key, range_end) = delete.range.to_pair();
     pb::DeleteRangeRequest { key, range_end, prev_kv: delete.prev_kv }
 }
 
@@ -118,7 +108,7 @@ fn compare_of(compare: &mvcc::Compare) -> pb::Compare {
         unreachable!("the traffic compares revisions only")
     };
     assert_eq!(compare.result, CompareResult::Equal, "the traffic compares for equality only");
-    let (key, range_end) = pair(&compare.range);
+    let (key, range_end) = compare.range.to_pair();
     pb::Compare {
         result: 0,
         target: CompareTarget::Mod as i32,

@@ -1,0 +1,132 @@
+//! The control of the judge: a checker that never fired proves nothing. So of the evidence of every
+//! cluster something is falsified, one thing at a time, and the judge has to object.
+
+use bytes::Bytes;
+use quorate_check::Violation;
+use quorate_check::history::{Outcome, Response};
+use quorate_check::lease::{self, Observation, Seen};
+
+use crate::checks::blackbox::evidence::Evidence;
+
+/// A falsification: what it is, who has to notice it, how it is made (if there is something to make it
+/// from), and who is asked.
+struct Lie {
+    what: &'static str,
+    noticed_by: &'static str,
+    tell: fn(&mut Evidence) -> Option<()>,
+    ask: fn(&Evidence) -> Vec<Violation>,
+}
+
+const LIES: [Lie; 6] = [
+    Lie {
+        what: "a read answers with what nobody wrote",
+        noticed_by: "linearizability",
+        tell: falsify_a_read,
+        ask: |evidence| evidence.linearizability().into_iter().collect(),
+    },
+    Lie {
+        what: "a read answers with what nobody wrote",
+        noticed_by: "replay",
+        tell: falsify_a_read,
+        ask: |evidence| evidence.replay().err().into_iter().collect(),
+    },
+    Lie {
+        what: "an event does not come",
+        noticed_by: "watch_reliable",
+        tell: drop_an_event,
+        ask: Evidence::watches,
+    },
+    Lie {
+        what: "a watcher is told nothing of the end",
+        noticed_by: "watch_silent",
+        tell: silence_a_watcher,
+        ask: Evidence::watches,
+    },
+    Lie {
+        what: "a lease does not end",
+        noticed_by: "lease_expiry",
+        tell: |evidence| {
+            let rules = &evidence.rules;
+            let of = |one: &_| lease::limit(one, rules);
+            let (one, limit) =
+                evidence.leases.iter_mut().find_map(|one| of(one).map(|limit| (one, limit)))?;
+            let (call, returned) = (limit + 1, Some(limit + 2));
+            let seen = Seen::Alive { remaining: 0, granted: one.ttl };
+            one.observations.push(Observation { call, returned, seen });
+            Some(())
+        },
+        ask: Evidence::leases,
+    },
+    Lie {
+        what: "a lease ends at once",
+        noticed_by: "lease_never_early",
+        tell: |evidence| {
+            let one = evidence.leases.first_mut()?;
+            let (call, returned) = (one.returned, Some(one.returned));
+            one.observations.push(Observation { call, returned, seen: Seen::Gone });
+            Some(())
+        },
+        ask: Evidence::leases,
+    },
+];
+
+/// A linearizable read that found something, from the middle of the history.
+fn falsify_a_read(evidence: &mut Evidence) -> Option<()> {
+    let middle = evidence.history.len() / 2;
+    for operation in &mut evidence.history[middle..] {
+        if operation.request.is_serializable() {
+            continue;
+        }
+        if let Outcome::Known { reply: Ok(Response::Range(range)), .. } = &mut operation.outcome
+            && let Some(kv) = range.kvs.first_mut()
+        {
+            kv.value = Bytes::from_static(b"nobody wrote this");
+            return Some(());
+        }
+    }
+    None
+}
+
+/// One of a revision between the first and the last that came to a watch.
+fn drop_an_event(evidence: &mut Evidence) -> Option<()> {
+    for (_, watch) in &mut evidence.watches {
+        let revisions = || watch.events().map(|event| event.kv.mod_revision);
+        let (Some(first), Some(last)) = (revisions().min(), revisions().max()) else { continue };
+        for response in &mut watch.responses {
+            let is_between = |revision| first < revision && revision < last;
+            let events = &mut response.events;
+            if let Some(at) = events.iter().position(|event| is_between(event.kv.mod_revision)) {
+                events.remove(at);
+                return Some(());
+            }
+        }
+    }
+    None
+}
+
+fn silence_a_watcher(evidence: &mut Evidence) -> Option<()> {
+    let (last, mut dropped) = (evidence.last, 0);
+    for (_, watch) in evidence.watches.iter_mut().filter(|(watcher, _)| *watcher == 0) {
+        for response in &mut watch.responses {
+            let before = response.events.len();
+            response.events.retain(|event| event.kv.mod_revision < last);
+            dropped += before - response.events.len();
+        }
+    }
+    (dropped > 0).then_some(())
+}
+
+/// Tells the judge all lies. How many it noticed, and what it did not, or what there was nothing to tell
+/// of.
+pub(super) fn lie(evidence: &Evidence) -> (usize, Vec<String>) {
+    let mut failed = Vec::new();
+    for Lie { what, noticed_by, tell, ask } in LIES {
+        let mut false_evidence = evidence.clone();
+        if tell(&mut false_evidence).is_none() {
+            failed.push(format!("control: nothing was seen to falsify so that {what}"));
+        } else if !ask(&false_evidence).iter().any(|said| said.property == noticed_by) {
+            failed.push(format!("control: {noticed_by} does not notice that {what}"));
+        }
+    }
+    (LIES.len() - failed.len(), failed)
+}
