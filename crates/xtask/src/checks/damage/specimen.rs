@@ -73,7 +73,7 @@ impl Specimen {
     }
 
     /// Gives all members their sound data, damages them at these places, starts them, and says what
-    /// becomes of the damaged ones: the worst of it. All are stopped afterwards.
+    /// becomes of the damaged ones: the first outcome that is not that one healed. All are stopped afterwards.
     pub(crate) async fn round(&mut self, places: &[(usize, Place)]) -> io::Result<Outcome> {
         for member in 0..self.cluster.len() {
             let data = self.cluster.data(member);
@@ -90,10 +90,10 @@ impl Specimen {
         for member in sound.iter().chain(&damaged) {
             self.cluster.restart(*member)?;
         }
-        let mut worst = Outcome::Healed;
+        let mut outcome = Outcome::Healed;
         for member in damaged {
-            worst = self.judge(member, &sound).await?;
-            if worst != Outcome::Healed {
+            outcome = self.judge(member).await?;
+            if outcome != Outcome::Healed {
                 break;
             }
         }
@@ -101,11 +101,13 @@ impl Specimen {
             // Whoever was damaged may have refused to start.
             self.cluster.end(member)?;
         }
-        Ok(worst)
+        Ok(outcome)
     }
 
-    async fn judge(&mut self, member: usize, sound: &[usize]) -> io::Result<Outcome> {
+    /// Holds a damaged member against the truth and against all others, which may be damaged as well.
+    async fn judge(&mut self, member: usize) -> io::Result<Outcome> {
         let end = Instant::now() + PATIENCE;
+        let others: Vec<usize> = (0..self.cluster.len()).filter(|other| *other != member).collect();
         let client = Client::new(&self.cluster.endpoint(member), Duration::from_secs(2));
         for serializable in [false, true] {
             let answer = loop {
@@ -124,14 +126,14 @@ impl Specimen {
                 Err(Difference::Wrong(what)) => return Ok(Outcome::Wrong(what)),
             }
         }
-        if let Some(outcome) = self.compare_hashes(&client, member, sound, end).await? {
+        if let Some(outcome) = self.compare_hashes(&client, member, &others, end).await? {
             return Ok(outcome);
         }
         // Without one of the others, and not the leader if it can be, a write needs this one.
         let leader = leader(&self.cluster).await;
-        let dispensable = sound.iter().find(|other| Some(**other) != leader);
+        let dispensable = others.into_iter().find(|other| Some(*other) != leader);
         if let Some(other) = dispensable {
-            self.cluster.kill(*other)?;
+            self.cluster.kill(other)?;
         }
         while let Err(error) = client.put("whole", "again").await {
             if let Some(outcome) = self.not_served(member, end, &error).await? {
@@ -141,15 +143,19 @@ impl Specimen {
         if self.cluster.has_ended(member)? {
             return Ok(Outcome::Silent(format!("served and ended: {}", self.last_words(member))));
         }
+        // The next one that was damaged is held against this one, too.
+        if let Some(other) = dispensable {
+            self.cluster.restart(other)?;
+        }
         Ok(Outcome::Healed)
     }
 
-    /// Compares the hash of this member with that of the sound ones.
+    /// Compares the hash of this member with that of the others.
     async fn compare_hashes(
         &mut self,
         client: &Client,
         member: usize,
-        sound: &[usize],
+        others: &[usize],
         end: Instant,
     ) -> io::Result<Option<Outcome>> {
         let revision = self.truth.revision();
@@ -163,7 +169,7 @@ impl Specimen {
                 }
             }
         };
-        for other in sound {
+        for other in others {
             let client = Client::new(&self.cluster.endpoint(*other), Duration::from_secs(2));
             let hash = loop {
                 let read = Truth::read(&client, false).await;
