@@ -16,8 +16,11 @@ use crate::checks::options;
 
 const WRITERS: usize = 16;
 
-/// The keys that were acknowledged, with their revisions.
-pub(crate) type Acknowledged = Arc<Mutex<BTreeMap<String, i64>>>;
+/// The keys that were acknowledged, each with its value and its revision.
+pub(crate) type Written = BTreeMap<String, (String, i64)>;
+
+/// The same while writers add to it.
+pub(crate) type Acknowledged = Arc<Mutex<Written>>;
 
 /// Runs the storm on clusters of three and of five members; `CRASH_SECONDS` says for how long each,
 /// and `CRASH_SEED` what chance does.
@@ -102,9 +105,10 @@ pub(crate) async fn write(
         }
         let key = format!("crash/{writer:02}/{number:08}");
         let client = &clients[target % clients.len()];
-        match client.put(key.clone(), format!("{writer}:{number:0>bytes$}")).await {
+        let value = format!("{writer}:{number:0>bytes$}");
+        match client.put(key.clone(), value.clone()).await {
             Ok(revision) => {
-                acknowledged.lock().expect("no writer panicked").insert(key, revision);
+                acknowledged.lock().expect("no writer panicked").insert(key, (value, revision));
             }
             // Done or not, nobody knows; the next member may know more.
             Err(_) => target += 1,
@@ -127,24 +131,23 @@ pub(crate) struct Findings {
 ///
 /// # Errors
 /// If a member does not answer.
-pub(crate) async fn examine(
-    cluster: &Cluster,
-    acknowledged: &BTreeMap<String, i64>,
-) -> io::Result<Findings> {
+pub(crate) async fn examine(cluster: &Cluster, acknowledged: &Written) -> io::Result<Findings> {
     let clients = clients(cluster, Duration::from_secs(60));
     let (mut revision, mut violations) = (0, Vec::new());
     let mut lost = BTreeSet::new();
     for (member, client) in clients.iter().enumerate() {
         let found = client.prefix("crash/", false).await.map_err(io::Error::other)?;
         revision = found.header.unwrap_or_default().revision;
-        let found: BTreeMap<&[u8], i64> =
-            found.kvs.iter().map(|kv| (&kv.key[..], kv.mod_revision)).collect();
-        for (key, revision) in acknowledged {
+        let found: BTreeMap<&[u8], (&[u8], i64)> =
+            found.kvs.iter().map(|kv| (&kv.key[..], (&kv.value[..], kv.mod_revision))).collect();
+        for (key, (value, revision)) in acknowledged {
             let there = found.get(key.as_bytes());
-            if there != Some(revision) && lost.insert(key) && violations.is_empty() {
+            let is_there = there == Some(&(value.as_bytes(), *revision));
+            if !is_there && lost.insert(key) && violations.is_empty() {
+                let there = there.map(|(value, at)| (String::from_utf8_lossy(value), at));
                 violations.push(format!(
-                    "LOST: {key} was acknowledged at revision {revision}; member {member} has \
-                     {there:?}"
+                    "LOST: {key} was acknowledged as {value} at revision {revision}; member \
+                     {member} has {there:?}"
                 ));
             }
         }
@@ -166,10 +169,7 @@ pub(crate) async fn examine(
 ///
 /// # Errors
 /// What is lost or differs, or a member that does not answer.
-pub(crate) async fn verify(
-    cluster: &Cluster,
-    acknowledged: &BTreeMap<String, i64>,
-) -> io::Result<i64> {
+pub(crate) async fn verify(cluster: &Cluster, acknowledged: &Written) -> io::Result<i64> {
     let Findings { revision, lost, violations } = examine(cluster, acknowledged).await?;
     match violations.is_empty() {
         true => Ok(revision),

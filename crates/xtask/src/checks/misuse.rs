@@ -2,7 +2,6 @@
 
 mod repair;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +15,7 @@ use tonic::Code;
 
 use crate::checks::client::Client;
 use crate::checks::cluster::{Cluster, Program, tells_of_a_panic};
-use crate::checks::crash::{leader, verify, wait_for_leader};
+use crate::checks::crash::{Written, leader, verify, wait_for_leader};
 use crate::checks::dice::Dice;
 
 /// Runs everything. Speaks of Quorate only: etcd's answers to garbage are its own affair.
@@ -30,10 +29,10 @@ pub(crate) fn run() -> io::Result<()> {
     // Connections are made on it.
     let _entered = runtime.enter();
     runtime.block_on(wait_for_leader(&cluster))?;
-    let mut acknowledged = BTreeMap::new();
+    let mut acknowledged = Written::new();
     let client = Client::new(&cluster.endpoint(0), Duration::from_secs(20));
     let revision = runtime.block_on(client.put("crash/kept", "x")).map_err(io::Error::other)?;
-    acknowledged.insert("crash/kept".to_owned(), revision);
+    acknowledged.insert("crash/kept".to_owned(), ("x".to_owned(), revision));
 
     start_up(&binary, &cluster)?;
     strangers(&binary, &cluster)?;

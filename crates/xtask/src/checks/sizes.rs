@@ -1,16 +1,12 @@
 //! Clusters of one, three, five and seven: they work with exactly a minority down, refuse in bounded
 //! time with a majority down, lose nothing either way, and a wiped member comes back by snapshot.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::checks::client::Client;
 use crate::checks::cluster::{Cluster, Program};
-use crate::checks::crash::{clients, verify, wait_for_leader};
-
-/// Keys that were acknowledged, with their revisions.
-type Acknowledged = BTreeMap<String, i64>;
+use crate::checks::crash::{Written, clients, verify, wait_for_leader};
 
 /// Runs all sizes, and the wiped member.
 pub(crate) fn run() -> io::Result<()> {
@@ -26,7 +22,7 @@ pub(crate) fn run() -> io::Result<()> {
 
 async fn size(mut cluster: Cluster) -> io::Result<()> {
     wait_for_leader(&cluster).await?;
-    let mut acknowledged = Acknowledged::new();
+    let mut acknowledged = Written::new();
     write(&cluster, 0, "all up", &mut acknowledged).await?;
 
     let minority = (cluster.len() - 1) / 2;
@@ -74,7 +70,7 @@ async fn write(
     cluster: &Cluster,
     first: usize,
     phase: &str,
-    acknowledged: &mut Acknowledged,
+    acknowledged: &mut Written,
 ) -> io::Result<()> {
     for (member, client) in clients(cluster, Duration::from_secs(20)).iter().enumerate().skip(first)
     {
@@ -83,7 +79,7 @@ async fn write(
             let revision = client.put(key.clone(), "x").await.map_err(|error| {
                 io::Error::other(format!("{phase}: member {member} refuses: {error}"))
             })?;
-            acknowledged.insert(key, revision);
+            acknowledged.insert(key, ("x".to_owned(), revision));
         }
     }
     Ok(())
@@ -93,13 +89,13 @@ async fn write(
 /// it is a voter again; then it is needed.
 async fn wiped(mut cluster: Cluster) -> io::Result<()> {
     wait_for_leader(&cluster).await?;
-    let mut acknowledged = Acknowledged::new();
+    let mut acknowledged = Written::new();
     let client = Client::new(&cluster.endpoint(0), Duration::from_secs(20));
     for number in 0..300 {
         let key = format!("crash/wiped/{number:03}");
-        let value = vec![b'a' + (number % 26) as u8; 1 << 20];
-        let revision = client.put(key.clone(), value).await.map_err(io::Error::other)?;
-        acknowledged.insert(key, revision);
+        let value = char::from(b'a' + (number % 26) as u8).to_string().repeat(1 << 20);
+        let revision = client.put(key.clone(), value.clone()).await.map_err(io::Error::other)?;
+        acknowledged.insert(key, (value, revision));
     }
     cluster.kill(2)?;
     cluster.wipe(2)?;
@@ -113,7 +109,7 @@ async fn wiped(mut cluster: Cluster) -> io::Result<()> {
         }
         let key = format!("crash/meanwhile/{meanwhile:05}");
         let revision = client.put(key.clone(), "x").await.map_err(io::Error::other)?;
-        acknowledged.insert(key, revision);
+        acknowledged.insert(key, ("x".to_owned(), revision));
         meanwhile += 1;
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -126,7 +122,7 @@ async fn wiped(mut cluster: Cluster) -> io::Result<()> {
     for number in 0..20 {
         let key = format!("crash/two of three/{number}");
         let revision = client.put(key.clone(), "x").await.map_err(io::Error::other)?;
-        acknowledged.insert(key, revision);
+        acknowledged.insert(key, ("x".to_owned(), revision));
     }
     cluster.restart(1)?;
     wait_for_leader(&cluster).await?;
