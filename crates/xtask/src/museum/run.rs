@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
@@ -86,10 +87,9 @@ impl Builds {
     ) -> io::Result<Verdict> {
         let started = Instant::now();
         let (status, output) = run(test(package, program), Some(bug.name))?;
-        let names_it = output.lines().any(|line| line.contains(name) && !line.ends_with("... ok"));
         let by = if status.success() {
             Err(format!("{package}, test {program} passes"))
-        } else if names_it {
+        } else if names(&output, program, name) {
             Ok(format!("{package}, test {program}: {name}"))
         } else {
             Err(format!("{package}, test {program} fails, and not in {name}"))
@@ -114,6 +114,18 @@ impl Builds {
         command.args(["swarm", "--from", &from.to_string(), "--seeds", &seeds.to_string()]);
         command
     }
+}
+
+/// Whether it is this that failed, by what a test program said. Scripts are all one test, which lists those
+/// that no longer say what they should; of any other the name may be told by its beginning.
+fn names(output: &str, program: &str, name: &str) -> bool {
+    let is_named = |line: &str| match program {
+        "scripts" => line
+            .split_once(" scripts: ")
+            .is_some_and(|(_, failed)| failed.contains(&format!("\"{name}\""))),
+        _ => line.starts_with("---- ") && line.ends_with(" ----") && line.contains(name),
+    };
+    output.lines().any(is_named)
 }
 
 /// How the simulator tells of a seed that fails.
@@ -171,10 +183,19 @@ fn test(package: &str, program: &str) -> Command {
 }
 
 /// Runs a command with a bug alive in it, if any, to its end. Returns all that it said.
-fn run(mut command: Command, bug: Option<&str>) -> io::Result<(ExitStatus, String)> {
+fn run(command: Command, bug: Option<&str>) -> io::Result<(ExitStatus, String)> {
+    run_for(command, bug, LIMIT)
+}
+
+fn run_for(
+    mut command: Command,
+    bug: Option<&str>,
+    limit: Duration,
+) -> io::Result<(ExitStatus, String)> {
     command.env(SELECTED_BY, bug.unwrap_or_default());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
+    // What a cargo starts must end with it: it would keep the pipes.
+    let mut child = command.process_group(0).spawn()?;
     let (mut out, mut err) =
         (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
     let errors = thread::spawn(move || {
@@ -185,13 +206,14 @@ fn run(mut command: Command, bug: Option<&str>) -> io::Result<(ExitStatus, Strin
         let mut bytes = Vec::new();
         out.read_to_end(&mut bytes).map(|_| bytes)
     });
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + limit;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
         if Instant::now() > end {
-            child.kill()?;
+            let group = format!("-{}", child.id());
+            Command::new("kill").args(["-s", "KILL", "--", &group]).status()?;
         }
         thread::sleep(Duration::from_millis(5));
     };
@@ -213,6 +235,27 @@ mod tests {
         let expected = "assertion \"more is durable than was written\"".to_owned();
         assert_eq!(by(panic), Some((18, expected)));
         assert_eq!(by("swarm: 10 seeds, 0 failures"), None);
+    }
+
+    #[test]
+    fn a_failure_counts_for_the_test_that_it_names() {
+        let scripts =
+            "thread 'scripts' panicked:\n2 of 60 scripts: [\"transfer_refused\", \"vote\"]\n";
+        assert!(names(scripts, "scripts", "transfer_refused"));
+        assert!(!names(scripts, "scripts", "transfer"), "another begins so");
+        let test =
+            "test a_b ... ok\n---- heal::tests::what_a_leader_never_had_is_known stdout ----\n";
+        assert!(names(test, "lib", "what_a_leader_never_had"));
+        assert!(!names(test, "lib", "a_b"));
+    }
+
+    #[test]
+    fn what_never_ends_is_ended_with_all_that_it_started() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 600 & sleep 600"]);
+        let started = Instant::now();
+        let (status, _) = run_for(shell, None, Duration::from_millis(50)).unwrap();
+        assert!(!status.success() && started.elapsed() < Duration::from_secs(60));
     }
 
     #[test]
