@@ -12,6 +12,7 @@ use bytes::Bytes;
 use quorate_mvcc::{Event, EventKind, KeyRange, KeyValue};
 
 use crate::Violation;
+use crate::range::Range;
 
 /// See the module. Begins with an empty store at revision 1.
 #[derive(Clone, Debug, Default)]
@@ -105,8 +106,9 @@ impl Changes {
     /// The keys of a range as they were after a revision, in order.
     #[must_use]
     pub fn range_at(&self, range: &KeyRange, revision: i64) -> Vec<KeyValue> {
+        let range = Range::of(range);
         self.keys
-            .range(range.first().clone()..)
+            .range(range.from.clone()..)
             .take_while(|(key, _)| range.contains(key))
             .filter_map(|(key, _)| self.at(key, revision).cloned())
             .collect()

@@ -35,6 +35,7 @@ pub mod invariants;
 pub mod lease;
 pub mod linearizability;
 pub mod model;
+mod range;
 pub mod replay;
 pub mod state_hash;
 mod violation;

@@ -21,6 +21,7 @@ pub(crate) use fits::fits;
 pub(crate) use range::answer;
 
 use crate::history::{Reply, Request, Response};
+use crate::range::Range;
 
 /// A store between two requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,14 +258,11 @@ impl Model {
     }
 
     fn keys_in(&self, range: &KeyRange) -> Vec<KeyValue> {
-        match range {
-            KeyRange::Point(key) => self.keys.get(key).cloned().into_iter().collect(),
-            KeyRange::Span { .. } | KeyRange::From(_) => self
-                .keys
-                .range(range.first().clone()..)
-                .take_while(|(key, _)| range.contains(key))
-                .map(|(_, kv)| kv.clone())
-                .collect(),
-        }
+        let range = Range::of(range);
+        self.keys
+            .range(range.from.clone()..)
+            .take_while(|(key, _)| range.contains(key))
+            .map(|(_, kv)| kv.clone())
+            .collect()
     }
 }

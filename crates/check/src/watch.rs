@@ -27,10 +27,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_mvcc::watch::{WatchCreateRequest, WatchResponse};
-use quorate_mvcc::{Event, EventKind, KeyRange};
+use quorate_mvcc::{Event, EventKind};
 
 use crate::Violation;
 use crate::changes::Changes;
+use crate::range::Range;
 
 /// One watch: what was asked for, and what came until it ended or the recording did. One that is
 /// resumed by the client is another watch.
@@ -103,8 +104,9 @@ impl Watch {
             EventKind::Put => *no_put,
             EventKind::Delete => *no_delete,
         };
-        let range = KeyRange::parse_watch(key.clone(), range_end.clone());
-        !is_left_out && range.is_ok_and(|range| range.contains(&event.kv.key))
+        // Of a watch an empty key is the lowest one.
+        let from = if key.is_empty() { Bytes::from_static(&[0]) } else { key.clone() };
+        !is_left_out && Range::between(from, range_end.clone()).contains(&event.kv.key)
     }
 }
 

@@ -31,11 +31,8 @@ impl Invariant for LeaderAppendOnly {
                 for entry in entries {
                     index = index.next();
                     if entry.id != (EntryId { term, index }) {
-                        let what = "appends";
-                        return Err(format!(
-                            "{node} leads {term}, has {last} and {what} {}",
-                            entry.id
-                        ));
+                        let id = entry.id;
+                        return Err(format!("{node} leads {term}, has {last} and appends {id}"));
                     }
                 }
                 Ok(())
