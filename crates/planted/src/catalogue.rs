@@ -1,8 +1,7 @@
 //! The table of the bugs: what each does, where it was seen, and who has to find it.
 //!
 //! Rows are those of the catalogue of bug classes that the project works from: 38 ways in which
-//! replicated logs, their storage and their interfaces have failed in the field. 0 stands for a bug
-//! that we had ourselves and that is in none of them.
+//! replicated logs, their storage and their interfaces have failed in the field.
 
 /// Who has to find a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub enum Finder {
 pub struct Exhibit {
     /// Its name, which is what stands in `planted!`.
     pub name: &'static str,
-    /// The row of the catalogue of bug classes; 0 for one that only we had.
+    /// The row of the catalogue of bug classes.
     pub row: u8,
     /// What goes wrong.
     pub title: &'static str,
@@ -67,7 +66,7 @@ macro_rules! catalogue {
         }
 
         impl Bug {
-            /// All of them, by row.
+            /// All of them, in the order of this table.
             pub const ALL: &[Self] = &[$(Self::$bug,)*];
 
             /// What is known of it.
@@ -324,7 +323,7 @@ mod tests {
     fn bugs_are_of_rows_that_exist_and_say_what_they_are() {
         let mut titles = BTreeSet::new();
         for exhibit in Bug::ALL.iter().map(|bug| bug.exhibit()) {
-            assert!(exhibit.row <= 38, "{exhibit:?}");
+            assert!((1..=38).contains(&exhibit.row), "{exhibit:?}");
             assert!(titles.insert(exhibit.title), "twice: {exhibit:?}");
             assert!(!exhibit.from.is_empty() && exhibit.places > 0, "{exhibit:?}");
         }

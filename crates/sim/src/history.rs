@@ -173,10 +173,10 @@ mod tests {
         let opinion = recorder.judge().expect("nothing is there yet");
         assert_eq!(opinion, SecondOpinion { operations: 1, gave_up: false });
         // The clients of a run ask for what was there before.
-        let put = model::Request::Delete { key: Bytes::from_static(b"other") };
-        recorder.begin(RequestId(2), &put);
+        let delete = model::Request::Delete { key: Bytes::from_static(b"other") };
+        recorder.begin(RequestId(2), &delete);
         recorder.failed(RequestId(2));
-        recorder.begin(RequestId(3), &put);
+        recorder.begin(RequestId(3), &delete);
         write(&mut recorder, 4, 2);
         recorder.judge().expect("one failed, one is under way, one is done");
         read(&mut recorder, 5, nothing);

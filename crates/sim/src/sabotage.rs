@@ -45,27 +45,3 @@ pub enum Sabotage {
     /// Who believes to lead answers for leases without asking anybody whether it still does.
     LeaseUnconfirmed,
 }
-
-impl Sabotage {
-    /// All of them.
-    pub const ALL: [Self; 18] = [
-        Self::DurableBeforeSync,
-        Self::LyingDisk,
-        Self::VoteForgotten,
-        Self::ForgedVotes,
-        Self::ForgedAcknowledgements,
-        Self::LocalReads,
-        Self::MachineForgets,
-        Self::LossUnsaid,
-        Self::ResumedLate,
-        Self::ResponseLost,
-        Self::SyncErrorsHidden,
-        Self::DamageCutAway,
-        Self::RefusalIgnored,
-        Self::ScrubSkipped,
-        Self::LeaseEndsEarly,
-        Self::LeaseNeverEnds,
-        Self::RenewalForgotten,
-        Self::LeaseUnconfirmed,
-    ];
-}

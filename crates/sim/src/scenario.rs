@@ -211,7 +211,7 @@ fn power_loss(members: u64, seed: u64) -> Result<Duration, Violation> {
 }
 
 /// The longest that a client waited in a minute without a quorum. The bound is the request timeout
-/// and a heartbeat; the log may grow by what a member takes in meanwhile, and no further.
+/// and two heartbeats; the log may grow by what a member takes in meanwhile, and no further.
 fn no_quorum(members: u64, seed: u64) -> Result<Duration, Violation> {
     let mut world = calm(members, seed, |options| {
         options.clients = 32;

@@ -3,8 +3,7 @@
 //! A run with all faults at middling rates explores the same middling behaviour again and again: a
 //! lossy network hides what needs a long pipeline, frequent crashes hide what needs a long log.
 //! So each seed first draws *which* faults it has at all and how strong they are (swarm testing:
-//! Groce and others, ISSTA 2012; TigerBeetle's VOPR does the same). A seed without any faults is as
-//! likely as one with all of them.
+//! Groce and others, ISSTA 2012; TigerBeetle's VOPR does the same).
 
 use core::fmt;
 use std::time::Duration;

@@ -249,12 +249,12 @@ pub struct World {
     /// The members that must make progress, and those of them that have.
     core: BTreeSet<NodeId>,
     proven: BTreeSet<NodeId>,
-    /// Requests by which members prove that they make progress, and commands to compact, which no
-    /// client waits for.
-    proofs: BTreeMap<RequestId, NodeId>,
     /// Where and when was asked for what, of requests that have not ended or that were lost.
     asked: BTreeMap<RequestId, (NodeId, Duration)>,
+    /// Commands to compact, which no client waits for.
     chores: BTreeMap<RequestId, NodeId>,
+    /// Requests by which members prove that they make progress.
+    proofs: BTreeMap<RequestId, NodeId>,
     /// How many of the proofs were acknowledged.
     proofs_done: u64,
     vigil: Option<Vigil>,

@@ -108,22 +108,10 @@ impl World {
         Ok(())
     }
 
-    /// How many writes were acknowledged so far.
-    #[must_use]
-    pub fn writes(&self) -> u64 {
-        self.oracle.tally().writes
-    }
-
     /// How long each command of a client took to its acknowledgement, in the order of these.
     #[must_use]
     pub fn latencies(&self) -> &[Duration] {
         &self.latencies
-    }
-
-    /// Leaders that took office so far.
-    #[must_use]
-    pub fn leaders(&self) -> u64 {
-        self.report.leaders
     }
 
     /// The longest that a client has waited for what it waits for now.

@@ -31,14 +31,13 @@ impl Verdict {
 /// A row of the table.
 pub(super) fn line(verdict: &Verdict) -> String {
     let Verdict { bug, by, seeds, seconds, .. } = verdict;
-    let row = if bug.row == 0 { "-".to_owned() } else { bug.row.to_string() };
     let seeds = seeds.map_or_else(|| "-".to_owned(), |seeds| seeds.to_string());
     let by = match by {
         Ok(by) => by.clone(),
         Err(instead) => format!("NOT FOUND: {instead}"),
     };
     let name = bug.name;
-    format!("{name:<30} {row:>2} {seeds:>6} seeds {seconds:>7.1} s  {by}  ({})", bug.from)
+    format!("{name:<30} {:>2} {seeds:>6} seeds {seconds:>7.1} s  {by}  ({})", bug.row, bug.from)
 }
 
 /// The last line.
