@@ -43,10 +43,9 @@ pub(crate) fn run() -> io::Result<()> {
     match words.as_slice() {
         [] => write(),
         ["--check"] => check(),
-        ["--all"] => tools::ALL.iter().try_for_each(|tool| make(tool, &Size::Full)),
+        ["--all"] => make_all(tools::ALL.iter(), &Size::Full),
         ["--all", "--quick"] => {
-            let quick = tools::ALL.iter().filter(|tool| tool.has_quick());
-            quick.into_iter().try_for_each(|tool| make(tool, &Size::Quick))
+            make_all(tools::ALL.iter().filter(|tool| tool.has_quick()), &Size::Quick)
         }
         ["--run", name] => make(named(name)?, &Size::Full),
         ["--run", name, "--quick"] => make(named(name)?, &Size::Quick),
@@ -60,6 +59,16 @@ fn named(name: &str) -> io::Result<&'static tools::Tool> {
         let names: Vec<&str> = tools::ALL.iter().map(|tool| tool.name).collect();
         io::Error::other(format!("there is no report {name}; there are {}", names.join(", ")))
     })
+}
+
+/// Makes the reports of these tools, also of those behind one that did not pass.
+fn make_all<'a>(tools: impl Iterator<Item = &'a tools::Tool>, size: &Size<'_>) -> io::Result<()> {
+    let errors = tools.filter_map(|tool| make(tool, size).err());
+    let errors: Vec<String> = errors.map(|error| error.to_string()).collect();
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(io::Error::other(errors.join("\n"))),
+    }
 }
 
 /// Makes a report, and the page with it.
