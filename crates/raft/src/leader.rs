@@ -469,7 +469,7 @@ impl Leader {
     // ---- Heartbeats and reads --------------------------------------------------------------
 
     fn heartbeat(&mut self, core: &mut Core) {
-        let round = self.reads.round();
+        let round = self.reads.next_round();
         for (id, peer) in &mut self.peers {
             let mut commit = core.commit.min(peer.matched);
             if planted!(HeartbeatCommitsUnmatched) {

@@ -163,7 +163,8 @@ pub enum AppendReply {
 pub struct Heartbeat {
     /// The leader's commit index, cut to what this follower is known to have.
     pub commit: Index,
-    /// The newest round of leadership confirmation; see `read.rs`.
+    /// Counts the heartbeats of the term: tells a repeated one, and which reads an answer confirms
+    /// (see `read.rs`).
     pub round: u64,
 }
 

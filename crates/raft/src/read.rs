@@ -2,9 +2,9 @@
 //!
 //! A leader answers a read with its commit index of some moment after the read arrived, once it is
 //! sure that it still led at that moment: a quorum must have answered a heartbeat that was sent
-//! after the read arrived. So heartbeats carry a *round*, and reads are confirmed in batches: a round
-//! confirms every read that had arrived when it began, and the reads that come while it is under way
-//! wait for the next. Load makes batches larger, not rounds more frequent.
+//! after the read arrived. So each heartbeat has the number of its *round*, and reads are confirmed in
+//! batches: a round confirms every read that had arrived when it began, and the reads that come while
+//! it is under way wait for the next. Load makes batches larger, not rounds more frequent.
 //!
 //! A new leader does not know the commit index of its predecessors until an entry of its own term is
 //! committed, so its first round begins only then.
@@ -42,7 +42,7 @@ pub(crate) struct Reads {
     /// Rounds under way, ascending. A round that follows before the first is confirmed was begun by
     /// the heartbeat timer, and confirms the earlier ones too.
     under_way: VecDeque<Batch>,
-    /// The newest round; 0 before the first.
+    /// The round of the newest heartbeat; 0 before the first.
     round: u64,
     count: usize,
 }
@@ -58,8 +58,14 @@ impl Reads {
         true
     }
 
-    /// The newest round, for heartbeats to carry.
+    /// The round of the newest heartbeat.
     pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The round of the heartbeat that is about to be sent.
+    pub(crate) fn next_round(&mut self) -> u64 {
+        self.round += 1;
         self.round
     }
 
@@ -68,15 +74,14 @@ impl Reads {
         !self.waiting.is_empty() && self.under_way.is_empty()
     }
 
-    /// Begins a round for the reads that wait. They may be answered with this commit index. The
-    /// caller sends heartbeats after this, and not before.
+    /// Lets the next heartbeat confirm the reads that wait. They may be answered with this commit
+    /// index.
     pub(crate) fn begin_round(&mut self, commit: Index) {
         if self.waiting.is_empty() {
             return;
         }
-        self.round += 1;
         let reads = core::mem::take(&mut self.waiting);
-        self.under_way.push_back(Batch { round: self.round, index: commit, reads });
+        self.under_way.push_back(Batch { round: self.round + 1, index: commit, reads });
     }
 
     /// Takes the reads of a round that `is_confirmed`, with their index.

@@ -418,7 +418,7 @@ impl Script {
             }
             "heartbeat" => Body::Heartbeat(quorate_raft::Heartbeat {
                 commit: quorate_raft::Index(key(arguments, "commit")?),
-                round: 0,
+                round: arguments.take_key("round").map_or(Ok(0), str::parse)?,
             }),
             "accepted" => Body::AppendReply(AppendReply::Accepted {
                 durable: quorate_raft::Index(key(arguments, "durable")?),
