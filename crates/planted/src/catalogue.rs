@@ -186,6 +186,9 @@ catalogue! {
     QuorumNeverMissed: 15, "a leader that hears no quorum leads on, and holds those that hear it",
         from "openraft #2080, Cloudflare 2020", by test("quorate-raft", "connectivity", "three_members_work");
 
+    RepetitionIsLife: 15, "what a leader of the past said, repeated by the network, is taken for a sign that it leads",
+        from "ours, known and open until then", by test("quorate-raft", "scripts", "prevote_repetition");
+
     // ---- Rows 16 and 17: reads.
     ReadBeforeFirstCommit: 16, "a leader answers reads before an entry of its term is committed",
         from "TiKV #6340, #9239, RedisRaft #22", by simulator;

@@ -55,6 +55,9 @@ pub(crate) struct Core {
     pub(crate) rejoining: Option<Rejoining>,
     /// Names this process.
     pub(crate) incarnation: u64,
+    /// The newest heartbeat heard of the leader of the present term; `None` before its first word. It
+    /// belongs to the term and not to a role: who campaigns has not forgotten what it heard.
+    pub(crate) round_heard: Option<u64>,
     /// A snapshot that this member receives.
     pub(crate) incoming: Option<Incoming>,
     /// What the present step asks for.
@@ -102,6 +105,7 @@ impl Core {
             rejoining: (config.rejoining && !planted!(LossForgotten))
                 .then(|| Rejoining::new(config.incarnation, now)),
             incarnation: config.incarnation,
+            round_heard: None,
             incoming: None,
             effects: Effects::default(),
             hard_state: recovered.hard_state,
@@ -145,6 +149,7 @@ impl Core {
         assert!(self.term() < term, "the term never descends: {} to {term}", self.term());
         // What was to be said in an older term helps nobody any more.
         self.held.clear();
+        self.round_heard = None;
         self.set_hard_state(HardState { term, vote });
     }
 

@@ -47,6 +47,45 @@ pub(crate) fn would_vote(
     has_vote && (is_complete || is_trusted)
 }
 
+/// Whether a heartbeat is newer than all that were heard in the term. One that was overtaken is not, and
+/// has nothing to say that the newer one did not.
+pub(crate) fn is_heartbeat_new(core: &Core, heartbeat: &Heartbeat) -> bool {
+    core.round_heard.is_none_or(|heard| heard < heartbeat.round)
+}
+
+/// Whether an append fits, and brings entries or commits some: no append does that twice.
+pub(crate) fn is_append_new(core: &Core, append: &Append) -> bool {
+    let previous = append.previous;
+    let fits = previous.index < core.log.base().index || core.log.contains(previous);
+    let last = append.entries.last().map_or(previous, |entry| entry.id);
+    let brings = core.commit < last.index && !core.log.contains(last);
+    fits && (brings || core.commit < append.commit.min(last.index))
+}
+
+/// Whether a piece of a snapshot is one more that this member needs.
+pub(crate) fn is_piece_new(core: &Core, chunk: &SnapshotChunk) -> bool {
+    !is_held(core, chunk.meta.last) && is_next_piece(core, chunk)
+}
+
+/// Whether the log has all that a snapshot stands for, and perhaps more (Raft §7).
+fn is_held(core: &Core, last: EntryId) -> bool {
+    last.index <= core.commit || core.log.contains(last)
+}
+
+/// Whether a piece of a snapshot is the one that this member waits for.
+fn is_next_piece(core: &Core, chunk: &SnapshotChunk) -> bool {
+    match &core.incoming {
+        Some(Incoming { stage: Stage::Installing, .. }) => false,
+        Some(Incoming { meta, term, stage: Stage::Expecting(cursor) })
+            if meta.last == chunk.meta.last && *term == core.term() =>
+        {
+            *cursor == chunk.cursor
+        }
+        // A new transfer begins with its first piece.
+        Some(_) | None => chunk.cursor.is_empty(),
+    }
+}
+
 /// A member that follows.
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -90,9 +129,9 @@ impl Follower {
         self.heard.is_some_and(|heard| core.now.since(heard) < core.election.minimum())
     }
 
-    /// The leader spoke. Returns false if that is another member than this follower's leader: there
-    /// are not two in one term.
-    pub(crate) fn hear(&mut self, core: &mut Core, leader: NodeId) -> bool {
+    /// The leader spoke, and perhaps this shows that it lives. Returns false if that is another member
+    /// than this follower's leader: there are not two in one term.
+    pub(crate) fn hear(&mut self, core: &mut Core, leader: NodeId, lives: bool) -> bool {
         match self.leader {
             Some(known) if known != leader => return false,
             Some(_) => {}
@@ -101,9 +140,12 @@ impl Follower {
                 core.report(Event::LeaderChanged { term: core.term(), leader: Some(leader) });
             }
         }
-        self.heard = Some(core.now);
-        if !planted!(HeartbeatUnheard) {
-            core.election.restart(core.now);
+        if lives {
+            core.round_heard.get_or_insert_default();
+            self.heard = Some(core.now);
+            if !planted!(HeartbeatUnheard) {
+                core.election.restart(core.now);
+            }
         }
         true
     }
@@ -208,6 +250,7 @@ impl Follower {
         leader: NodeId,
         mut heartbeat: Heartbeat,
     ) {
+        core.round_heard = core.round_heard.max(Some(heartbeat.round));
         if planted!(HeartbeatCommitsUnmatched) {
             heartbeat.commit = heartbeat.commit.min(core.log.last().index);
         }
@@ -249,9 +292,7 @@ impl Follower {
             // The answer follows when the machine is done, whatever is sent meanwhile.
             return;
         }
-        let is_held = last.index <= core.commit || core.log.contains(last);
-        if is_held && !planted!(SnapshotOverNewer) {
-            // The log has all that the snapshot stands for, and perhaps more (Raft §7).
+        if is_held(core, last) && !planted!(SnapshotOverNewer) {
             core.incoming = None;
             core.commit_to(last.index);
             self.matched = self.matched.max(core.commit);
@@ -268,13 +309,7 @@ impl Follower {
             .as_ref()
             .filter(|incoming| incoming.meta.last == last && incoming.term == core.term())
             .map(|incoming| incoming.stage.clone());
-        let is_next = match &expected {
-            Some(Stage::Expecting(cursor)) => *cursor == chunk.cursor,
-            Some(Stage::Installing) => false,
-            // A new transfer begins with its first piece.
-            None => chunk.cursor.is_empty(),
-        };
-        let cursor = if is_next {
+        let cursor = if is_next_piece(core, &chunk) {
             let stage = chunk.next.clone().map_or(Stage::Installing, Stage::Expecting);
             let next = chunk.next.clone();
             let meta = chunk.meta.clone();

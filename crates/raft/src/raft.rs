@@ -416,14 +416,32 @@ impl Raft {
         campaign.on_vote_reply(&self.core, from, reply, Next::Lead)
     }
 
-    /// The follower of a leader that speaks in the present term: whoever waits or campaigns follows
-    /// it. `None` if it can't be: somebody else leads the term.
-    fn follow(&mut self, leader: NodeId) -> Option<(&mut Core, &mut Follower)> {
-        if let Role::PreCandidate(_) | Role::Candidate(_) = self.role {
-            self.perform(Next::Follow { term: self.core.term(), leader: Some(leader) });
+    /// The follower of a leader that speaks in the present term, if it can be: whoever waits or campaigns
+    /// follows it. `is_new` tells what can't be a repetition.
+    ///
+    /// The network may repeat what a leader said long after it gave up, in a term that nobody has left
+    /// yet. Were that a sign of life, its followers would wait for it as long as repetitions come. So
+    /// only what is new binds a follower to its leader, puts off its campaign or ends one: a heartbeat
+    /// that is newer than all heard in the term; an append that changes what the member has, and a piece
+    /// of a snapshot that is the next one, which they can be but once. Those two have no numbers, and
+    /// have to count: on a slow link heartbeats wait behind them for longer than an election timeout. A
+    /// follower deals with all that comes as before, since answers may be lost. And what a live leader
+    /// has to say, who campaigns hears with its next heartbeat.
+    ///
+    /// The first word of a leader in a term is always new. A member that restarts has forgotten what it
+    /// heard: it takes the first repetition for such a word.
+    fn follow(&mut self, leader: NodeId, is_new: bool) -> Option<(&mut Core, &mut Follower)> {
+        let lives = is_new || self.core.round_heard.is_none() || planted!(RepetitionIsLife);
+        match &self.role {
+            Role::PreCandidate(_) | Role::Candidate(_) if lives => {
+                self.perform(Next::Follow { term: self.core.term(), leader: Some(leader) });
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => return None,
+            Role::Follower(follower) if !lives && follower.leader().is_none() => return None,
+            Role::Follower(_) | Role::Leader(_) => {}
         }
         if let Role::Follower(follower) = &mut self.role
-            && follower.hear(&mut self.core, leader)
+            && follower.hear(&mut self.core, leader, lives)
         {
             return Some((&mut self.core, follower));
         }
@@ -432,21 +450,24 @@ impl Raft {
     }
 
     fn on_append(&mut self, from: NodeId, append: Append) -> Next {
-        if let Some((core, follower)) = self.follow(from) {
+        let is_new = follower::is_append_new(&self.core, &append);
+        if let Some((core, follower)) = self.follow(from, is_new) {
             follower.on_append(core, from, append);
         }
         Next::Stay
     }
 
     fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat) -> Next {
-        if let Some((core, follower)) = self.follow(from) {
+        let is_new = follower::is_heartbeat_new(&self.core, &heartbeat);
+        if let Some((core, follower)) = self.follow(from, is_new) {
             follower.on_heartbeat(core, from, heartbeat);
         }
         Next::Stay
     }
 
     fn on_snapshot(&mut self, from: NodeId, chunk: Box<SnapshotChunk>) -> Next {
-        if let Some((core, follower)) = self.follow(from) {
+        let is_new = follower::is_piece_new(&self.core, &chunk);
+        if let Some((core, follower)) = self.follow(from, is_new) {
             follower.on_snapshot(core, from, chunk);
         }
         Next::Stay

@@ -230,11 +230,11 @@ fn s5_2_a_member_starts_as_a_follower() {
 #[test]
 fn s5_2_a_follower_stays_one_while_it_hears_from_a_leader() {
     let mut subject = Subject::new(3);
-    for _ in 0..100 {
+    for round in 1..=100 {
         subject.now = subject.now + HEARTBEAT * 9;
         subject.step(Input::Timeout);
         assert_eq!(subject.status().role, RoleKind::Follower, "it does not even ask for votes");
-        subject.hear(2, 1, heartbeat());
+        subject.hear(2, 1, Body::Heartbeat(Heartbeat { commit: Index(0), round }));
     }
     assert_eq!((subject.status().role, subject.status().term), (RoleKind::Follower, Term(1)));
 }

@@ -427,11 +427,14 @@ impl Script {
                 previous: quorate_raft::Index(key(arguments, "previous")?),
                 hint: entry_id(arguments.take_key("hint").ok_or("hint=?")?)?,
             }),
-            "vote" => Body::Vote(quorate_raft::RequestVote {
-                last: entry_id(arguments.take_key("last").ok_or("last=?")?)?,
-                transfer: false,
-                incarnation: 0,
-            }),
+            kind @ ("vote" | "prevote") => {
+                let request = quorate_raft::RequestVote {
+                    last: entry_id(arguments.take_key("last").ok_or("last=?")?)?,
+                    transfer: false,
+                    incarnation: 0,
+                };
+                if kind == "vote" { Body::Vote(request) } else { Body::PreVote(request) }
+            }
             "timeout-now" => Body::TimeoutNow,
             kind => return Err(format!("there is no kind {kind}").into()),
         };
