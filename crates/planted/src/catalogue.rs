@@ -186,6 +186,8 @@ catalogue! {
     QuorumNeverMissed: 15, "a leader that hears no quorum leads on, and holds those that hear it",
         from "openraft #2080, Cloudflare 2020", by test("quorate-raft", "connectivity", "three_members_work");
 
+    HungDiskConfirms: 15, "a leader counts members whose disks stand, itself among them, and commits nothing",
+        from "ours, known and open until then", by test("quorate-raft", "scripts", "check_quorum_hung_disk"), in 2 places;
     RepetitionIsLife: 15, "what a leader of the past said, repeated by the network, is taken for a sign that it leads",
         from "ours, known and open until then", by test("quorate-raft", "scripts", "prevote_repetition");
 

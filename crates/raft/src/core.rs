@@ -69,6 +69,8 @@ pub(crate) struct Core {
     last_seq: Seq,
     /// The last write known to be durable.
     durable_seq: Seq,
+    /// Since when the disk owes its next answer, if there is a write that is not durable.
+    disk_owes_since: Time,
     /// Messages that wait for a write.
     held: VecDeque<(Seq, Message)>,
 }
@@ -112,6 +114,7 @@ impl Core {
             hard_state_seq: Seq(0),
             last_seq: Seq(0),
             durable_seq: Seq(0),
+            disk_owes_since: now,
             held: VecDeque::new(),
         };
         assert!(
@@ -177,7 +180,24 @@ impl Core {
         self.hard_state_seq = self.persist(Record::HardState(hard_state));
     }
 
+    /// Whether the disk has had something to write for an election timeout and has finished nothing in
+    /// that time.
+    ///
+    /// While it is so, nothing can be decided with the help of this member. What it says mostly waits for
+    /// the disk anyhow. The two things that do not, it does not say either, or else it would be counted
+    /// for what it can't do: that a leader leads, which would hold a leader in office that commits
+    /// nothing, and others loyal to it; and that it would vote. A disk that is slow and gets on does not
+    /// stand, however much it is behind, nor does one that has nothing to do: neither load, nor a slow
+    /// network, nor a snapshot that takes its time makes a member silent.
+    pub(crate) fn disk_stands(&self) -> bool {
+        self.durable_seq < self.last_seq
+            && self.now.since(self.disk_owes_since) >= self.election.minimum()
+    }
+
     fn persist(&mut self, record: Record) -> Seq {
+        if self.durable_seq == self.last_seq {
+            self.disk_owes_since = self.now;
+        }
         self.last_seq = self.last_seq.next();
         self.effects.persist.push(Persist { seq: self.last_seq, record });
         self.last_seq
@@ -225,6 +245,7 @@ impl Core {
             return false;
         }
         self.durable_seq = seq;
+        self.disk_owes_since = self.now;
         self.log.written(seq);
         // Nearly always everything or nothing leaves, and the order among messages is free.
         for (needed, message) in core::mem::take(&mut self.held) {

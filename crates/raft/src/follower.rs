@@ -243,7 +243,7 @@ impl Follower {
         core.send(leader, Body::AppendReply(AppendReply::Accepted { durable }));
     }
 
-    /// Learns the commit index, and confirms the leader.
+    /// Learns the commit index, and confirms the leader, if this member is of use to it.
     pub(crate) fn on_heartbeat(
         &mut self,
         core: &mut Core,
@@ -274,6 +274,9 @@ impl Follower {
             let hint = core.log.may_match(before).unwrap_or(core.log.base());
             let reply = AppendReply::Rejected { previous: heartbeat.commit, hint };
             core.send(leader, Body::AppendReply(reply));
+        }
+        if core.disk_stands() && !planted!(HungDiskConfirms) {
+            return;
         }
         let reply = HeartbeatReply { round: heartbeat.round };
         core.send(leader, Body::HeartbeatReply(reply));

@@ -35,7 +35,7 @@ pub(crate) struct Leader {
     uncommitted_bytes: usize,
     transfer: Option<Transfer>,
     heartbeat_at: Time,
-    /// When to check that a quorum was heard since `heard_since`.
+    /// When to check that a quorum confirmed this leader since `heard_since`.
     quorum_check_at: Time,
     heard_since: Time,
     /// The beginning of the interval before that one: who was heard since then is active. Whoever
@@ -135,21 +135,21 @@ impl Leader {
         Next::Stay
     }
 
-    /// Gives up if no quorum was heard for an election timeout (check-quorum, thesis §6.2): the
+    /// Gives up if no quorum confirmed it for an election timeout (check-quorum, thesis §6.2): the
     /// others may have a new leader, and clients should not wait here. Looks back to the last check
     /// and not at the clock, so that a leader whose process was paused first gets to read its mail.
+    ///
+    /// A member whose disk stands is of no quorum: it does not confirm (see [`Core::disk_stands`]). So a
+    /// leader that can commit nothing, as too many disks stand, gives up two to three election timeouts
+    /// after the last of them finished something, and holds nobody in a group that stands still. No election
+    /// follows as long as that lasts, since those members do not say that they would vote either.
     fn check_quorum(&mut self, core: &mut Core) -> Next {
         let since = self.heard_since;
-        let was_heard = |peer: &Peer| peer.heard.is_some_and(|heard| heard >= since);
-        let counts = |peer: &Peer| was_heard(peer) && !peer.rejoining;
-        let quorum = quorum::has_quorum(&core.membership, |id| {
-            id == core.id || self.peers.get(&id).is_some_and(counts)
-        });
-        if !quorum && !planted!(QuorumNeverMissed) {
-            core.report(Event::LostQuorum { term: core.term() });
-            return Next::Follow { term: core.term(), leader: None };
+        if !self.has_quorum_since(core, since, true) && !planted!(QuorumNeverMissed) {
+            return lost_quorum(core);
         }
         // A silent follower should not keep a snapshot alive at the host.
+        let was_heard = |peer: &Peer| peer.heard.is_some_and(|heard| heard >= since);
         for (id, peer) in &mut self.peers {
             if matches!(peer.progress, Progress::Snapshot(_)) && !was_heard(peer) {
                 core.effects.snapshots.push(SnapshotRequest::Release { to: *id });
@@ -159,8 +159,30 @@ impl Leader {
         self.active_since = self.heard_since;
         self.heard_since = core.now;
         self.quorum_check_at = core.now + core.election.minimum();
-        self.check_disk(core);
-        Next::Stay
+        // This member counts itself by the same measure, but hands over first, as a successor is there
+        // at once then; and gives up if by the next time that has come to nothing. Who is alone has
+        // nobody to give up to.
+        let hands_over = self.check_disk(core);
+        let is_alone = quorum::has_quorum(&core.membership, |id| id == core.id);
+        if !core.disk_stands()
+            || hands_over
+            || is_alone
+            || self.has_quorum_since(core, since, false)
+            || planted!(HungDiskConfirms)
+        {
+            return Next::Stay;
+        }
+        lost_quorum(core)
+    }
+
+    /// Whether a quorum has confirmed this leader since then, with or without itself.
+    fn has_quorum_since(&self, core: &Core, since: Time, with_itself: bool) -> bool {
+        let has_confirmed = |peer: &Peer| peer.confirmed.is_some_and(|at| at >= since);
+        let counts = |peer: &Peer| has_confirmed(peer) && !peer.rejoining;
+        quorum::has_quorum(&core.membership, |id| match self.peers.get(&id) {
+            Some(peer) => counts(peer),
+            None => id == core.id && with_itself,
+        })
     }
 
     /// Hands over if this member's disk is the slow one, which shows in either of two ways. What a
@@ -168,8 +190,8 @@ impl Leader {
     /// every answer to a client would wait for this disk. Or it made nothing durable for an election
     /// timeout, while another voter has had more all that time: the group may need this disk for
     /// its quorum, and then nothing at all is committed. Where all disks are slow nobody is ahead of
-    /// this one, so leadership does not wander.
-    fn check_disk(&mut self, core: &mut Core) {
+    /// this one, so leadership does not wander. Returns whether it begins to hand over.
+    fn check_disk(&mut self, core: &mut Core) -> bool {
         let durable = core.log.durable();
         let voters = self.peers.iter().filter(|(id, _)| core.membership.is_voter(**id));
         let able = voters.filter(|(_, peer)| self.is_active(peer) && !peer.rejoining);
@@ -185,12 +207,12 @@ impl Leader {
         let stands = durable == before.durable && durable < before.ahead;
         let is_slow = durable < before.commit || stands;
         if !is_slow || self.transfer.is_some() || planted!(SlowDiskLeads) {
-            return;
+            return false;
         }
-        if let Some((to, _)) = best {
-            core.report(Event::DiskIsSlow { term: core.term() });
-            self.on_transfer(core, to);
-        }
+        let Some((to, _)) = best else { return false };
+        core.report(Event::DiskIsSlow { term: core.term() });
+        self.on_transfer(core, to);
+        true
     }
 
     fn is_active(&self, peer: &Peer) -> bool {
@@ -258,7 +280,10 @@ impl Leader {
         if durable > core.log.last().index {
             return core.malformed(from, "it acknowledges more than there is");
         }
-        peer.matched = peer.matched.max(durable);
+        if peer.matched < durable {
+            peer.matched = durable;
+            peer.confirmed = Some(core.now);
+        }
         if !peer.rejoining || planted!(RejoiningAcknowledges) {
             peer.may_probe |= peer.counted < durable;
             peer.counted = peer.counted.max(durable);
@@ -491,6 +516,7 @@ impl Leader {
             return core.malformed(from, "it confirms a round that has not begun");
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.confirmed = Some(core.now);
         if !peer.rejoining || planted!(RejoiningConfirmsReads) {
             peer.round = peer.round.max(reply.round);
             if peer.counted < peer.matched {
@@ -680,6 +706,11 @@ impl Leader {
         };
         self.peers.iter().map(status).collect()
     }
+}
+
+fn lost_quorum(core: &mut Core) -> Next {
+    core.report(Event::LostQuorum { term: core.term() });
+    Next::Follow { term: core.term(), leader: None }
 }
 
 fn answer_read(core: &mut Core, read: PendingRead, result: Result<Index, ReadError>) {

@@ -41,6 +41,9 @@ pub(crate) struct Peer {
     pub(crate) round: u64,
     /// When it was heard last, in this term.
     pub(crate) heard: Option<Time>,
+    /// When it said last what shows that it is of use: its disk gets on, or has nothing to do. What else
+    /// it says, it may say without a disk.
+    pub(crate) confirmed: Option<Time>,
     /// How it is brought up to date.
     pub(crate) progress: Progress,
 }
@@ -57,6 +60,7 @@ impl Peer {
             commit_sent: Index(0),
             round: 0,
             heard: None,
+            confirmed: None,
             progress: Progress::probe(next),
         }
     }

@@ -369,7 +369,7 @@ impl Raft {
     }
 
     fn on_pre_vote(&mut self, from: NodeId, term: Term, request: &RequestVote) -> Next {
-        if self.core.is_rejoining() {
+        if self.core.is_rejoining() || self.core.disk_stands() {
             // No vote is no refusal: it has nothing to hold against the candidate.
             return Next::Stay;
         }

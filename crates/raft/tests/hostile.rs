@@ -309,7 +309,7 @@ fn the_messages_reach_every_role() {
     let mut random = 1_u64;
     let mut seen = [false; 4];
     let (mut commits, mut truncations, mut installations) = (0, 0, 0);
-    for _ in 0..600 {
+    for _ in 0..1000 {
         let mut host = Host::new();
         for _ in 0..120 {
             let mut choices = Choices::default();
