@@ -75,11 +75,6 @@ impl Graph {
         self.bits |= self.bit(place(from), place(to));
     }
 
-    /// This link doesn't work from now on.
-    pub fn cut(&mut self, from: NodeId, to: NodeId) {
-        self.bits &= !self.bit(place(from), place(to));
-    }
-
     /// The same graph among other names: who stood at a place is who is named there.
     #[must_use]
     pub fn renamed(self, names: &[NodeId]) -> Self {

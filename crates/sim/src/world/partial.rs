@@ -5,7 +5,6 @@
 //! majority at hand have stood still for hours because one more member heard half of the others
 //! (openraft issue 2080; Cloudflare's report of November 2020).
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -49,18 +48,17 @@ impl World {
         let now = self.now;
         self.become_gentle();
         self.phase = Phase::Partial;
-        let (mut graph, core) = match partial {
+        let (graph, core) = match partial {
             Partial::Drawn => self.draw_graph(),
             Partial::Exact(links) => self.place_graph(links)?,
         };
         self.core = core;
         if partial == Partial::Drawn {
-            self.break_others(&mut graph)?;
+            self.break_others()?;
         }
         let blocked = graph.broken().collect();
         self.trace.line(now, || format!("for good these links fail: {blocked:?}"));
         self.net.block(blocked);
-        self.lose_what_is_under_way();
         for id in self.core.clone() {
             self.end_extremes(id);
             self.sync_soon(id);
@@ -73,7 +71,12 @@ impl World {
             }
         }
         let (core, timeout) = (self.core.clone(), self.slowest_timeout());
-        let patience = timeout * PATIENCE_TIMEOUTS + self.catching_up();
+        // Where nothing else was wrong there is nothing to catch up with.
+        let more = match partial {
+            Partial::Drawn => self.catching_up(),
+            Partial::Exact(_) => Duration::ZERO,
+        };
+        let patience = timeout * PATIENCE_TIMEOUTS + more;
         self.trace.line(now, || format!("within {patience:?} {core:?} must get a write through"));
         self.vigil = Some(Vigil {
             timeout,
@@ -87,19 +90,6 @@ impl World {
         });
         self.schedule(Duration::ZERO, Event::Look);
         Ok(())
-    }
-
-    /// What was sent before is lost: repetitions of what a leader of the past said would be taken for
-    /// signs of life, as long as they come, and no bound would hold.
-    fn lose_what_is_under_way(&mut self) {
-        let Self { heap, net, .. } = self;
-        heap.retain(|Reverse(scheduled)| match &scheduled.event {
-            Event::Arrive(envelope) => {
-                net.forget(envelope.from, envelope.to);
-                false
-            }
-            _ => true,
-        });
     }
 
     /// The members whose storage is whole.
@@ -145,14 +135,9 @@ impl World {
         Ok((graph, core))
     }
 
-    /// Whoever is not needed may be down, paused, or without a disk that answers, for good. Who has no
-    /// disk is heard by the majority only. A leader counts whom it hears, and one outside that hears
-    /// too few of the majority goes on, and can commit nothing, if it takes such a member for one of
-    /// its quorum: that is known, and not found anew by every other run.
-    fn break_others(&mut self, graph: &mut Graph) -> Outcome {
-        let others: Vec<NodeId> =
-            self.ids().into_iter().filter(|id| !self.core.contains(id)).collect();
-        for &id in &others {
+    /// Whoever is not needed may be down, paused, or without a disk that answers, for good.
+    fn break_others(&mut self) -> Outcome {
+        for id in self.ids().into_iter().filter(|id| !self.core.contains(id)).collect::<Vec<_>>() {
             match self.extreme.below(4) {
                 0 => self.crash(id)?,
                 1 if self.places[&id].process.is_some() => {
@@ -160,9 +145,6 @@ impl World {
                 }
                 2 if self.places[&id].hung.is_none() => self.hang(id),
                 _ => {}
-            }
-            if self.places[&id].hung.is_some() {
-                others.iter().filter(|other| **other != id).for_each(|to| graph.cut(id, *to));
             }
         }
         Ok(())
