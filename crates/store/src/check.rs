@@ -14,7 +14,10 @@
 //!              xxh3-128 of the table of contents (16), its position (8), …
 //! ```
 
-use crate::error::{damaged, of_io};
+use crate::{
+    error::damaged,
+    reading::{read_file, read_through, read_twice},
+};
 use quorate_mvcc::engine::EngineError;
 use std::{
     fs::{self, File},
@@ -49,6 +52,17 @@ pub(crate) fn verify_tree(dir: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Reads every byte of the tree in `dir`, to find out whether the disk can give it back.
+///
+/// # Errors
+/// If a file can't be read, or is missing.
+pub(crate) fn read_tree(dir: &Path) -> Result<(), EngineError> {
+    let manifest = verify_manifest(dir)?;
+    table_ids(&manifest)?
+        .into_iter()
+        .try_for_each(|id| read_through(&dir.join(TABLES).join(id.to_string())))
+}
+
 /// The number of the manifest in force on disk.
 ///
 /// # Errors
@@ -59,7 +73,7 @@ pub(crate) fn manifest_number(dir: &Path) -> Result<u64, EngineError> {
 
 /// The number and the checksum of the manifest in force.
 fn read_pointer(current: &Path) -> Result<(u64, [u8; 16]), EngineError> {
-    let pointer = fs::read(current).map_err(|error| of_io(current.display(), &error))?;
+    let pointer = read_twice(current.display(), || read_file(current))?;
     let pointer: [u8; CURRENT_BYTES] = pointer
         .as_slice()
         .try_into()
@@ -76,11 +90,11 @@ fn read_pointer(current: &Path) -> Result<(u64, [u8; 16]), EngineError> {
 pub(crate) fn verify_manifest(dir: &Path) -> Result<PathBuf, EngineError> {
     let (number, checksum) = read_pointer(&dir.join(CURRENT))?;
     let path = dir.join(format!("v{number}"));
-    let size = fs::metadata(&path).map_err(|error| of_io(path.display(), &error))?.len();
+    let size = read_twice(path.display(), || fs::metadata(&path))?.len();
     if size > MANIFEST_BYTES_MAX {
         return Err(damaged(&path, format!("{size} bytes are more than a manifest takes")));
     }
-    let manifest = fs::read(&path).map_err(|error| of_io(path.display(), &error))?;
+    let manifest = read_twice(path.display(), || read_file(&path))?;
     if xxh3_128(&manifest).to_le_bytes() != checksum {
         return Err(damaged(&path, "the checksum does not match"));
     }
@@ -123,14 +137,16 @@ fn parse_table_ids(mut list: &[u8]) -> Option<Vec<u64>> {
 
 /// Checks a table's trailer and its table of contents, which lie at its end.
 fn verify_end_of_table(path: &Path) -> Result<(), EngineError> {
-    let io = |error: std::io::Error| of_io(path.display(), &error);
-    let file = File::open(path).map_err(io)?;
-    let size = file.metadata().map_err(io)?.len();
+    let (file, size) = read_twice(path.display(), || {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        Ok((file, size))
+    })?;
     let Some(contents_end) = size.checked_sub(TRAILER_BYTES as u64) else {
         return Err(damaged(path, format!("{size} bytes are too few for a table")));
     };
     let mut trailer = [0; TRAILER_BYTES];
-    file.read_exact_at(&mut trailer, contents_end).map_err(io)?;
+    read_twice(path.display(), || file.read_exact_at(&mut trailer, contents_end))?;
     if !trailer.starts_with(TRAILER_MAGIC) {
         return Err(damaged(path, "it does not end like a table"));
     }
@@ -141,7 +157,7 @@ fn verify_end_of_table(path: &Path) -> Result<(), EngineError> {
         return Err(damaged(path, "the table of contents is not at its end"));
     };
     let mut contents = vec![0; length as usize];
-    file.read_exact_at(&mut contents, position).map_err(io)?;
+    read_twice(path.display(), || file.read_exact_at(&mut contents, position))?;
     if xxh3_128(&contents).to_le_bytes() != checksum {
         return Err(damaged(path, "the checksum of the table of contents does not match"));
     }

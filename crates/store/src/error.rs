@@ -1,5 +1,6 @@
 //! Errors of the tree and of the file system, as the data model knows them.
 
+use crate::reading::is_unreadable;
 use quorate_mvcc::engine::EngineError;
 use std::{fmt::Display, io, path::Path};
 
@@ -24,6 +25,25 @@ pub(crate) fn of_io(doing: impl Display, error: &io::Error) -> EngineError {
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::Full(text),
         _ => EngineError::Io(text),
+    }
+}
+
+/// Sorts an error of work on the tree that only reads. As [`of_read`].
+pub(crate) fn of_tree_read(doing: impl Display, error: lsm_tree::Error) -> EngineError {
+    match error {
+        lsm_tree::Error::Io(error) => of_read(doing, &error),
+        other => of_tree(doing, other),
+    }
+}
+
+/// Sorts an error of a read that was tried again. What the disk can't give back is damage, as what is
+/// not there any more; were it a refusal, the member would meet it at each start, and never be whole
+/// again though others are.
+pub(crate) fn of_read(doing: impl Display, error: &io::Error) -> EngineError {
+    if is_unreadable(error) {
+        EngineError::Corrupt(format!("{doing}: it can't be read: {error}"))
+    } else {
+        of_io(doing, error)
     }
 }
 

@@ -9,7 +9,10 @@
 //! Installing a snapshot builds the next generation beside the current one and then switches the
 //! pointer, so a crash leaves one or the other, never a mixture.
 
-use crate::error::{damaged, of_io};
+use crate::{
+    error::{damaged, of_io, of_read},
+    reading::{is_unreadable, read_file},
+};
 use lsm_tree::file::{fsync_directory, rewrite_atomic};
 use quorate_mvcc::engine::EngineError;
 use std::{
@@ -77,12 +80,16 @@ impl Files {
     /// If the pointer is damaged, or missing although there is a tree with content.
     pub(crate) fn generation(&self) -> Result<Option<u64>, EngineError> {
         let path = self.dir.join(POINTER);
-        let pointer = match fs::read(&path) {
+        let read = match read_file(&path) {
+            Err(error) if is_unreadable(&error) => read_file(&path),
+            other => other,
+        };
+        let pointer = match read {
             Ok(pointer) => pointer,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return self.refuse_orphans().map(|()| None);
             }
-            Err(error) => return Err(of_io(path.display(), &error)),
+            Err(error) => return Err(of_read(path.display(), &error)),
         };
         if pointer.len() != POINTER_BYTES || !pointer.starts_with(MAGIC) {
             return Err(damaged(&path, "not a pointer to a generation"));
@@ -93,6 +100,18 @@ impl Files {
         }
         let number = content[8..].try_into().expect("eight bytes");
         Ok(Some(u64::from_le_bytes(number)))
+    }
+
+    /// Verifies that the pointer on disk, which nobody else reads before the next start, is to this
+    /// generation.
+    ///
+    /// # Errors
+    /// If it is damaged, or gone.
+    pub(crate) fn verify_pointer(&self, generation: u64) -> Result<(), EngineError> {
+        match self.generation()? {
+            Some(number) if number == generation => Ok(()),
+            _ => Err(damaged(&self.dir.join(POINTER), "it is not what was written")),
+        }
     }
 
     /// Without a pointer there may be the empty tree of a first start that was cut short, but

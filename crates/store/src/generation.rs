@@ -6,12 +6,13 @@
 
 use crate::{
     check,
-    error::{of_io, of_tree},
+    error::{of_io, of_tree, of_tree_read},
     files::{Files, Lock},
+    reading::{is_tree_unreadable, read_through, read_twice, twice},
     row::{APPLIED_KEY, decode_applied},
     scrub::TableFile,
     shared::Failure,
-    view::{Find, Tables, Walk},
+    view::{Find, Tables, WalkTables},
 };
 use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, InternalValue, SeqNo,
@@ -23,7 +24,7 @@ use quorate_raft::EntryId;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -100,7 +101,7 @@ impl Generation {
             // Said here, because otherwise a feature of some other crate could change the format.
             .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
             .open();
-        let tree = match tree.map_err(|error| of_tree(dir.display(), error))? {
+        let tree = match tree.map_err(|error| open_failed(&dir, error))? {
             AnyTree::Standard(tree) => tree,
             AnyTree::Blob(_) => unreachable!("no separation of values was configured"),
         };
@@ -127,11 +128,11 @@ impl Generation {
         Arc::clone(&self.failure)
     }
 
-    /// An error of a reader, on whatever thread. Damage is the end of the engine, which notices it
-    /// with its next write, or with the next piece that is scrubbed; a disk that refuses a read may
-    /// grant the next.
+    /// An error of a reader, on whatever thread, that has tried again what the disk could not read. Damage
+    /// is the end of the engine, which notices it with its next write, or with the next piece that is
+    /// scrubbed; what refuses a read otherwise may grant the next.
     pub(crate) fn reader_failed(&self, doing: &str, error: lsm_tree::Error) -> EngineError {
-        let error = of_tree(doing, error);
+        let error = of_tree_read(doing, error);
         if matches!(error, EngineError::Corrupt(_)) {
             self.failure.get_or_init(|| error.clone());
         }
@@ -153,9 +154,8 @@ impl Generation {
     /// # Errors
     /// If the row can't be read.
     pub(crate) fn applied(&self) -> Result<EntryId, EngineError> {
-        self.tree
-            .get(APPLIED_KEY, NO_HISTORY)
-            .map_err(|error| of_tree("reading the applied position", error))?
+        twice(|| self.tree.get(APPLIED_KEY, NO_HISTORY))
+            .map_err(|error| of_tree_read("reading the applied position", error))?
             .map_or(Ok(EntryId::ZERO), |value| decode_applied(&value))
     }
 
@@ -242,12 +242,28 @@ impl Generation {
         self.or_as_before(|| self.compact_once(bound))
     }
 
+    /// An error of work that reads tables and writes others. Where the disk failed, it does not say in
+    /// which of the two: so all tables are read, and if one can't be, that was it.
+    fn merge_failed(&self, doing: &str, error: lsm_tree::Error) -> EngineError {
+        if is_tree_unreadable(&error) {
+            let version = self.tree.current_version();
+            let read = version.iter_tables().try_for_each(|table| read_through(&table.path));
+            if let Err(damage) = read {
+                return damage;
+            }
+        }
+        of_tree(doing, error)
+    }
+
     fn compact_once(&self, bound: SeqNo) -> Result<bool, EngineError> {
-        let failed = |error| of_tree("compacting tables", error);
+        let doing = "compacting tables";
+        let failed = |error| of_tree(doing, error);
         let strategy =
             Leveled::default().with_table_target_size(TABLE_BYTES).with_l0_threshold(LEVEL0_TABLES);
         let before = self.tree.current_version().id();
-        self.tree.compact(Arc::new(strategy), bound).map_err(failed)?;
+        self.tree
+            .compact(Arc::new(strategy), bound)
+            .map_err(|error| self.merge_failed(doing, error))?;
         self.tree.get_version_history_lock().maintenance(&self.dir, NO_HISTORY).map_err(failed)?;
         Ok(self.tree.current_version().id() != before)
     }
@@ -268,10 +284,12 @@ impl Generation {
     /// As for [`Self::compact`].
     pub(crate) fn reclaim(&self, bound: SeqNo) -> Result<(), EngineError> {
         self.or_as_before(|| {
-            let failed = |error| of_tree("merging all tables", error);
-            self.tree.major_compact(TABLE_BYTES, bound).map_err(failed)?;
+            let doing = "merging all tables";
+            self.tree
+                .major_compact(TABLE_BYTES, bound)
+                .map_err(|error| self.merge_failed(doing, error))?;
             let mut history = self.tree.get_version_history_lock();
-            history.maintenance(&self.dir, NO_HISTORY).map_err(failed)
+            history.maintenance(&self.dir, NO_HISTORY).map_err(|error| of_tree(doing, error))
         })
     }
 
@@ -292,7 +310,7 @@ impl Generation {
             }
             Ok(None)
         });
-        let walk: Walk = Box::new(move |bounds, bound| {
+        let walk: WalkTables = Box::new(move |bounds, bound| {
             Box::new(Tree::create_internal_range(newest.clone(), bounds, bound, None))
         });
         Tables { find, walk, generation: Arc::clone(self) }
@@ -304,17 +322,29 @@ impl Generation {
         self.tree.l0_run_count()
     }
 
-    /// Opens the table with the smallest number above `after`, or the first one.
+    /// The highest number of a table.
+    pub(crate) fn last_table(&self) -> Option<u64> {
+        self.tree.current_version().iter_tables().map(|table| table.id()).max()
+    }
+
+    /// Opens the table with the smallest number above `after`, or the first one, if there is one up to
+    /// `through`.
     ///
     /// # Errors
     /// If its file is gone, or the disk refuses.
-    pub(crate) fn open_table(&self, after: Option<u64>) -> Result<Option<TableFile>, EngineError> {
+    pub(crate) fn open_table(
+        &self,
+        after: Option<u64>,
+        through: u64,
+    ) -> Result<Option<TableFile>, EngineError> {
         // Held until the file is open, so that it is there.
         let version = self.tree.current_version();
-        let behind = version.iter_tables().filter(|table| after.is_none_or(|id| table.id() > id));
-        let Some(table) = behind.min_by_key(|table| table.id()) else { return Ok(None) };
+        let left = version
+            .iter_tables()
+            .filter(|table| after.is_none_or(|id| table.id() > id) && table.id() <= through);
+        let Some(table) = left.min_by_key(|table| table.id()) else { return Ok(None) };
         let path = table.path.to_path_buf();
-        let file = File::open(&path).map_err(|error| of_io(path.display(), &error))?;
+        let file = read_twice(path.display(), || File::open(&path))?;
         let checksum = table.checksum().into_u128();
         Ok(Some(TableFile { id: table.id(), path, checksum, file }))
     }
@@ -337,6 +367,16 @@ impl Generation {
     /// Gives the directory up: it is removed when the last reader has gone.
     pub(crate) fn retire(&self) {
         self.obsolete.store(true, Ordering::Release);
+    }
+}
+
+/// An error of opening the tree in `dir`, which is mostly reading: if the disk failed, everything is read
+/// once more, and if that can't be done, that was it.
+fn open_failed(dir: &Path, error: lsm_tree::Error) -> EngineError {
+    let is_damage = is_tree_unreadable(&error);
+    match is_damage.then(|| check::read_tree(dir)) {
+        Some(Err(damage)) => damage,
+        Some(Ok(())) | None => of_tree(dir.display(), error),
     }
 }
 

@@ -28,7 +28,7 @@
 //! `compaction.rs` are those threads · `memtable.rs` is the memory layer · `generation.rs` is one
 //! tree in its directory · `view.rs` reads · `restore.rs` replaces the whole content by a snapshot ·
 //! `files.rs` is the lock and the pointer to the current generation · `check.rs` verifies what the
-//! tree would trust when it opens · `scrub.rs` reads what nobody reads · `mirror.rs` lets one look
+//! tree would trust when it opens · `reading.rs` tells what a disk can't give back · `scrub.rs` reads what nobody reads · `mirror.rs` lets one look
 //! into a store without touching it · `row.rs` lays rows out.
 //!
 //! # What is not here
@@ -48,6 +48,7 @@ mod flush;
 mod generation;
 mod memtable;
 mod mirror;
+mod reading;
 mod restore;
 mod row;
 mod scrub;

@@ -232,6 +232,43 @@ fn the_scrubber_goes_on_while_tables_come_and_go() {
     assert!(cycles > 10, "{cycles} cycles");
 }
 
+/// A store that is written to faster than it is verified: with each piece there is one more table.
+#[test]
+fn the_scrubber_comes_back_to_cold_tables_however_much_is_written() {
+    let dir = TempDir::new().unwrap();
+    build(dir.path(), 900);
+    let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
+    let mut cycles = 0;
+    for index in 7..500u64 {
+        engine.put(Table::Key, format!("new{index}").as_bytes(), &[1; 2000]).unwrap();
+        engine.commit(EntryId::new(2, index)).unwrap();
+        engine.flush().unwrap();
+        cycles += usize::from(engine.scrub(1000).unwrap().unwrap().cycle_ended);
+    }
+    assert!(cycles >= 2, "{cycles} cycles over what was there when they began");
+}
+
+#[test]
+fn the_scrubber_looks_at_what_points_to_the_tables() {
+    let pointers = ["generation", "0000000000000001.tree/current"];
+    for (pointer, removed) in pointers.into_iter().flat_map(|path| [(path, false), (path, true)]) {
+        let dir = TempDir::new().unwrap();
+        build(dir.path(), 40);
+        let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
+        // The compaction of what was there may still write it.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let path = dir.path().join(pointer);
+        if removed { fs::remove_file(&path) } else { fs::write(&path, b"not this") }.unwrap();
+        let error = loop {
+            match engine.scrub(1 << 20) {
+                Ok(scrubbed) => assert!(!scrubbed.unwrap().cycle_ended, "{pointer}: not noticed"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, EngineError::Corrupt(_)), "{error}");
+    }
+}
+
 #[test]
 fn a_truncated_file_is_an_error() {
     let dir = TempDir::new().unwrap();
@@ -272,6 +309,68 @@ fn the_compaction_does_not_launder_damage() {
     }
     let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
     // Enough flushes to make a compaction due; it must fail, and take the engine with it.
+    let result = (7..40).try_for_each(|index| {
+        engine.put(Table::Key, b"key000", &[1; 10])?;
+        engine.commit(EntryId::new(2, index))?;
+        engine.flush()?;
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        Ok(())
+    });
+    assert!(matches!(result, Err(EngineError::Corrupt(_))), "{result:?}");
+}
+
+/// Puts into the place of a file one that the system opens and can't read: it says of the first page of a
+/// process, which is never there, what it says of a bad sector.
+#[cfg(target_os = "linux")]
+fn make_unreadable(path: &Path) {
+    fs::remove_file(path).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", path).unwrap();
+    assert_eq!(fs::read(path).unwrap_err().raw_os_error(), Some(5), "this is no bad sector");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bad_sector_is_damage_when_the_store_is_opened() {
+    let files = ["generation", "0000000000000001.tree/current", "0000000000000001.tree/v*"];
+    for name in files {
+        let dir = TempDir::new().unwrap();
+        build(dir.path(), 40);
+        let manifest = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('v'))
+        };
+        let path = match name.strip_suffix("v*") {
+            Some(tree) => self::files(&dir.path().join(tree)).into_iter().find(manifest).unwrap(),
+            None => dir.path().join(name),
+        };
+        make_unreadable(&path);
+        let error = read(dir.path()).expect_err("it can't be read");
+        assert!(matches!(error, EngineError::Corrupt(_)), "{name}: {error}");
+    }
+    // As a file system may have it after its own repair.
+    let dir = TempDir::new().unwrap();
+    build(dir.path(), 40);
+    let table = &self::files(&dir.path().join("0000000000000001.tree/tables"))[0];
+    fs::remove_file(table).unwrap();
+    fs::create_dir(table).unwrap();
+    let error = read(dir.path()).expect_err("it is no file");
+    assert!(matches!(error, EngineError::Corrupt(_)), "{error}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bad_sector_is_damage_to_the_scrubber_and_to_a_merge() {
+    let dir = TempDir::new().unwrap();
+    build(dir.path(), 1000);
+    let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
+    files(&dir.path().join("0000000000000001.tree/tables")).iter().for_each(|t| make_unreadable(t));
+    let result = (0..9).try_for_each(|_| engine.scrub(1000).map(drop));
+    assert!(matches!(result, Err(EngineError::Corrupt(_))), "{result:?}");
+    drop(engine);
+
+    let dir = TempDir::new().unwrap();
+    build(dir.path(), 1000);
+    let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
+    files(&dir.path().join("0000000000000001.tree/tables")).iter().for_each(|t| make_unreadable(t));
     let result = (7..40).try_for_each(|index| {
         engine.put(Table::Key, b"key000", &[1; 10])?;
         engine.commit(EntryId::new(2, index))?;
