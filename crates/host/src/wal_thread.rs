@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_node::Healed;
+use quorate_node::{Healed, Scrubbed};
 use quorate_raft::{GroupId, Persist, Record};
 use quorate_wal::{Damaged, Wal, WalError, WalOptions};
 
@@ -160,7 +160,8 @@ impl<O: Send + 'static> WalThread<O> {
             let report = "the mark beside the log was damaged".to_owned();
             self.reporter.tell(&HostEvent::LogMended { report });
         }
-        self.pace.scrubbed_of(now, wal.stats().bytes);
+        let (bytes, cycle_ended) = (scrubbed.bytes, scrubbed.is_round);
+        self.pace.scrubbed(now, Some(Scrubbed { bytes, total: wal.stats().bytes, cycle_ended }));
         Ok(())
     }
 
