@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_host::Clock;
 use quorate_raft::Time;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Stop};
 use crate::log::Log;
@@ -79,14 +79,22 @@ async fn run_until_signal(config: &Config, log: &Log) -> ExitCode {
     };
     let clock = Clock::start();
     let mut falls = Falls::default();
-    let mut server = match Server::start(config, log.clone()) {
-        Ok(server) => server,
-        Err(error) => return failed(&error),
+    let ended = |name: &str| {
+        log.info("received signal; shutting down").with("signal", name);
+        log.flush();
+        ExitCode::SUCCESS
+    };
+    let mut server = tokio::select! {
+        biased;
+        name = asked_to_end(&mut terminate, &mut interrupt) => return ended(name),
+        started = start(config, log) => match started {
+            Ok(server) => server,
+            Err(error) => return failed(&error),
+        },
     };
     loop {
         let name = tokio::select! {
-            _ = terminate.recv() => "terminated",
-            _ = interrupt.recv() => "interrupt",
+            name = asked_to_end(&mut terminate, &mut interrupt) => name,
             report = server.fallen() => {
                 server.abandon().await;
                 server = loop {
@@ -96,12 +104,16 @@ async fn run_until_signal(config: &Config, log: &Log) -> ExitCode {
                     log.error("the member stopped, and starts again without its store")
                         .with("error", &report)
                         .with("pause", format_args!("{pause:?}"));
-                    tokio::select! {
-                        _ = terminate.recv() => return ExitCode::SUCCESS,
-                        _ = interrupt.recv() => return ExitCode::SUCCESS,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                    match Server::start(config, log.clone()) {
+                    let again = async {
+                        tokio::time::sleep(pause).await;
+                        start(config, log).await
+                    };
+                    let started = tokio::select! {
+                        biased;
+                        name = asked_to_end(&mut terminate, &mut interrupt) => return ended(name),
+                        started = again => started,
+                    };
+                    match started {
                         Ok(server) => break server,
                         Err(error) => log.error("failed to start again").with("error", error),
                     };
@@ -114,6 +126,35 @@ async fn run_until_signal(config: &Config, log: &Log) -> ExitCode {
         log.flush();
         return ExitCode::SUCCESS;
     }
+}
+
+/// Resolves with the name of the signal that asks the process to end.
+async fn asked_to_end(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "terminated",
+        _ = interrupt.recv() => "interrupt",
+    }
+}
+
+/// Starts a member.
+async fn start(config: &Config, log: &Log) -> Result<Server, String> {
+    let (config, log) = (config.clone(), log.clone());
+    let started = elsewhere(move || Server::start(&config, log)).await?;
+    started.map_err(|error| error.to_string())
+}
+
+/// Does something that may take for ever on a thread of its own, which nobody waits for at the end of the
+/// process: on a full disk, a start that has to write to the log waits for room. As after a crash, what it
+/// has done until then is whole.
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("quorate-start".into())
+        .spawn(move || drop(done.send(work())))
+        .map_err(|error| format!("can't start a thread: {error}"))?;
+    result.await.map_err(|_| "the thread that starts the member panicked".to_owned())
 }
 
 /// How often the member fell. Damage that comes back again and again is a broken disk or an error of
@@ -147,6 +188,21 @@ impl Falls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_for_the_end_need_not_wait_for_the_start() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let (_held, never) = std::sync::mpsc::channel::<()>();
+        let was_asked = runtime.expect("a runtime").block_on(async {
+            let asked = tokio::time::sleep(Duration::from_millis(10));
+            tokio::select! {
+                () = asked => true,
+                started = elsewhere(move || never.recv()) => panic!("{started:?}"),
+            }
+        });
+        // The runtime is gone, and did not wait for the thread either.
+        assert!(was_asked);
+    }
 
     #[test]
     fn a_member_that_falls_again_and_again_stays_down() {
