@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use quorate_wal::Disk;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
-use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 
 /// The file that is given back.
 const RESERVE: &str = "reserve";
@@ -178,7 +178,7 @@ impl Space {
 
 /// The room of the file system that a directory is on.
 fn ask(directory: &Path) -> io::Result<Room> {
-    let answer = statvfs(directory)?;
+    let answer = retry_on_intr(|| statvfs(directory))?;
     let bytes = |blocks: u64| blocks.saturating_mul(answer.f_frsize);
     Ok(Room { total: bytes(answer.f_blocks), free: bytes(answer.f_bavail) })
 }
@@ -186,12 +186,7 @@ fn ask(directory: &Path) -> io::Result<Room> {
 /// Allocates space for a file. Where a file system has no such call there is no reserve: zeros could be
 /// compressed away, or not be there when they are needed.
 fn allocate(file: &File, bytes: u64) -> Result<(), io::Error> {
-    loop {
-        match fallocate(file, FallocateFlags::empty(), 0, bytes) {
-            Err(Errno::INTR) => {}
-            other => return Ok(other?),
-        }
-    }
+    Ok(retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, bytes))?)
 }
 
 /// A disk that waits for room instead of failing.
