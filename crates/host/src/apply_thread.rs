@@ -42,7 +42,7 @@ impl<O: Send + 'static> ApplyThread<O> {
     pub(crate) fn run(mut self) {
         if let Err(Fault { kind, report }) = self.work() {
             let report = format!("the state machine failed: {report}");
-            self.fatal.happened(Fatality { machine: Some(kind), report });
+            self.fatal.happened(Fatality { machine: Some(kind), ..report.into() });
         }
     }
 

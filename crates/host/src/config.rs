@@ -262,8 +262,11 @@ pub enum HostEvent {
         missing: u64,
         /// Whether the state machine ends before the log begins.
         machine_is_behind: bool,
+        /// What is damaged of the log, and where; nothing, if it is whole.
+        report: String,
     },
-    /// A part of the log had gone bad. It was found before it was needed, and written anew from memory.
+    /// A part of the log had gone bad. Nothing was lost with it, as it was in memory still or not needed, and
+    /// the log was written anew.
     LogMended {
         /// What was wrong, and where.
         report: String,
@@ -295,8 +298,8 @@ impl fmt::Display for HostEvent {
             Self::SnapshotRefused { group, last, reason } => {
                 write!(f, "{group}: refused a snapshot up to {last}: {reason}")
             }
-            Self::Healing { group, missing, .. } => {
-                write!(f, "{group}: heals; {missing} entries of the log are lost")
+            Self::Healing { group, missing, report, .. } => {
+                write!(f, "{group}: heals; {missing} entries of the log are lost: {report}")
             }
             Self::LogMended { report } => write!(f, "a part of the log was written anew: {report}"),
             Self::Healed { group } => write!(f, "{group}: has healed"),

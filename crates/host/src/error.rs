@@ -138,6 +138,8 @@ pub enum StartError {
         path: PathBuf,
         /// Where, and how it is known.
         report: String,
+        /// Not if another version of this program wrote it.
+        is_damage: bool,
     },
     /// The state machine lacks entries that the log no longer holds: its files were lost or
     /// replaced by older ones. To go on would be to skip commands.
@@ -169,14 +171,26 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What is damaged, if it is the log and so much of it that the member must begin anew, as one that lost
+    /// its disk.
+    #[must_use]
+    pub fn log_is_lost(&self) -> Option<&str> {
+        match self {
+            Self::LogForgotten { report } | Self::LogCorrupt { report, is_damage: true, .. } => {
+                Some(report)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether something on this member's disk is damaged or missing, so that another start will not help.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::LogCorrupt { .. }
-            | Self::MachineBehindLog { .. }
-            | Self::LogDamaged { .. }
-            | Self::LogForgotten { .. } => true,
+            Self::LogCorrupt { is_damage, .. } => *is_damage,
+            Self::MachineBehindLog { .. } | Self::LogDamaged { .. } | Self::LogForgotten { .. } => {
+                true
+            }
             Self::Config(_)
             | Self::Io { .. }
             | Self::Log { .. }
@@ -193,7 +207,7 @@ impl fmt::Display for StartError {
             Self::Log { path, reason } => {
                 write!(f, "can't open the log in {}: {reason}", path.display())
             }
-            Self::LogCorrupt { path, report } => {
+            Self::LogCorrupt { path, report, is_damage: _ } => {
                 write!(f, "can't open the log in {}: the log is corrupt: {report}", path.display())
             }
             Self::MachineBehindLog { applied, base } => write!(

@@ -18,13 +18,16 @@ pub struct Fatality {
     /// What is wrong with the state machine, if it is that. By this the caller decides whether the
     /// member can begin anew.
     pub machine: Option<FaultKind>,
+    /// Whether the log is damaged so that it can't be healed: the member has to begin anew, as one that
+    /// lost its disk.
+    pub is_log_lost: bool,
     /// What happened, for the operator.
     pub report: String,
 }
 
 impl From<String> for Fatality {
     fn from(report: String) -> Self {
-        Self { machine: None, report }
+        Self { machine: None, is_log_lost: false, report }
     }
 }
 

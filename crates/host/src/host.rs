@@ -22,7 +22,7 @@ use crate::handle::{Handle, Shared, Signal, Waiter};
 use crate::handshake::Identity;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::open::{Owner, open_log};
+use crate::open::{Owner, Start, open_log};
 use crate::peer::{Incoming, Listening, Outgoing, Queue};
 use crate::report::Reporter;
 use crate::scrub::Pace;
@@ -30,7 +30,7 @@ use crate::space::{PatientDisk, Space};
 use crate::status::HostStatus;
 use crate::transfers::Transfers;
 use crate::turn;
-use crate::wal_thread::{self, Log, WalJob, WalThread};
+use crate::wal_thread::{self, WalJob, WalThread};
 
 /// A running member. Stops when dropped, as by [`Host::shutdown`].
 pub struct Host<O: Send + 'static> {
@@ -74,7 +74,7 @@ impl<O: Send + 'static> Host<O> {
         let peers: BTreeSet<NodeId> = config.peers.keys().copied().collect();
         let membership = Membership::of_voters(peers.iter().copied().chain([config.id]));
         let applied = machine.applied();
-        let (log, begin) = open(&config, &membership, applied)?;
+        let Start { log, begin, damage } = open(&config, &membership, applied)?;
         if !config.has_begun && !config.rejoining {
             (config.on_begun)().map_err(|error| StartError::Log {
                 path: config.data_dir.join(HostConfig::LOG),
@@ -136,15 +136,16 @@ impl<O: Send + 'static> Host<O> {
             reporter: Arc::clone(&reporter),
             fatal: Arc::clone(&fatal),
         };
-        let healing = match &begin {
-            Begin::Whole(_) => None,
+        let healed = match &begin {
+            Begin::Whole(_) => damage.map(|report| HostEvent::LogMended { report }),
             Begin::Healing(salvage) => Some(HostEvent::Healing {
                 group: config.group,
                 missing: salvage.missing(),
                 machine_is_behind: applied.index < salvage.base.index,
+                report: damage.unwrap_or_default(),
             }),
         };
-        if let Some(event) = healing {
+        if let Some(event) = healed {
             reporter.tell(&event);
         }
         host.threads.wal = Some(spawn("wal", &fatal, move || wal_thread.run())?);
@@ -344,7 +345,7 @@ fn open(
     config: &HostConfig,
     membership: &Membership,
     applied: EntryId,
-) -> Result<(Log, Begin), StartError> {
+) -> Result<Start, StartError> {
     let path = config.data_dir.join(HostConfig::LOG);
     let disk = FileDisk::open(&path)
         .map_err(|error| StartError::Log { path: path.clone(), reason: error.to_string() })?;

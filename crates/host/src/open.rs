@@ -12,7 +12,7 @@ use std::path::Path;
 
 use quorate_node::{Begin, Unfit, begin};
 use quorate_raft::{EntryId, GroupId, HardState, Membership, NodeId, Record, Remembered};
-use quorate_wal::{Damaged, Disk, OpenError, Opened, Wal, WalError};
+use quorate_wal::{Damaged, Disk, HealError, OpenError, Opened, Report, Wal, WalError};
 
 use crate::error::StartError;
 use crate::wal_thread::{self, Log};
@@ -42,12 +42,22 @@ impl Owner<'_> {
     }
 }
 
+/// A log that was opened.
+pub(crate) struct Start {
+    /// It is damaged only if it is to be healed.
+    pub(crate) log: Log,
+    /// What the member begins with.
+    pub(crate) begin: Begin,
+    /// What was damaged, and where. If the log is whole now, that was not needed.
+    pub(crate) damage: Option<String>,
+}
+
 /// Opens the log on a disk, which is in this directory.
 pub(crate) fn open_log(
     disk: Box<dyn Disk>,
     path: &Path,
     owner: Owner<'_>,
-) -> Result<(Log, Begin), StartError> {
+) -> Result<Start, StartError> {
     let failed = |error: &dyn fmt::Display| StartError::Log {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -55,7 +65,8 @@ pub(crate) fn open_log(
     let opened = Wal::open(disk, wal_thread::wal_options()).map_err(|error| match error {
         OpenError::Io { .. } => failed(&error),
         OpenError::Corrupt(report) => {
-            StartError::LogCorrupt { path: path.to_owned(), report: report.to_string() }
+            let (path, is_damage) = (path.to_owned(), !is_of_another_version(&report));
+            StartError::LogCorrupt { path, report: report.to_string(), is_damage }
         }
     })?;
     match opened {
@@ -68,7 +79,7 @@ pub(crate) fn open_log(
             if is_empty {
                 write_first(&mut wal, owner.group).map_err(|error| failed(&error))?;
             }
-            Ok((Log::Whole(wal), begin))
+            Ok(Start { log: Log::Whole(wal), begin, damage: None })
         }
         Opened::Damaged(damaged) => {
             let report = report(&damaged);
@@ -79,13 +90,28 @@ pub(crate) fn open_log(
                 Remembered::Damaged(_) | Remembered::Forgotten(_) => None,
             };
             let begin = owner.begin(remembered, &report)?;
-            let Some(recovered) = sound else { return Ok((Log::Damaged(damaged), begin)) };
+            let Some(recovered) = sound else {
+                return Ok(Start { log: Log::Damaged(damaged), begin, damage: Some(report) });
+            };
             // What was damaged is not needed.
             let groups = BTreeMap::from([(owner.group, recovered.into())]);
-            let wal = damaged.heal(groups).map_err(|error| failed(&error))?;
-            Ok((Log::Whole(Box::new(wal)), begin))
+            let wal = damaged.heal(groups).map_err(|error| match error {
+                // There is no other way to have it whole again.
+                HealError::TooLarge { .. } => {
+                    StartError::LogForgotten { report: format!("{report}; {error}") }
+                }
+                HealError::Contradiction { .. } | HealError::Io { .. } => failed(&error),
+            })?;
+            Ok(Start { log: Log::Whole(Box::new(wal)), begin, damage: Some(report) })
         }
     }
+}
+
+/// Whether a log that makes no sense does so because another version of this program wrote it. That one is
+/// whole: the program is the wrong one, perhaps on all members at once, and none of them must throw away
+/// what it has.
+fn is_of_another_version(report: &Report) -> bool {
+    report.expected.starts_with("version ")
 }
 
 /// What is damaged, in the words of the log.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use quorate_node::{Healed, Scrubbed};
 use quorate_raft::{GroupId, Persist, Record};
-use quorate_wal::{Damaged, Wal, WalError, WalOptions};
+use quorate_wal::{Damaged, HealError, Wal, WalError, WalOptions};
 
 use crate::clock::Clock;
 use crate::config::HostEvent;
-use crate::fatal::Fatal;
+use crate::fatal::{Fatal, Fatality};
 use crate::handle::{Shared, Signal};
 use crate::inbox::Inbox;
 use crate::report::Reporter;
@@ -78,6 +78,33 @@ impl Log {
     }
 }
 
+/// Why the log is at its end.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    report: String,
+    /// Whether it can't be healed, now or later.
+    is_lost: bool,
+}
+
+impl Failure {
+    fn of_healing(error: &HealError) -> Self {
+        let is_lost = matches!(error, HealError::TooLarge { .. });
+        Self { report: error.to_string(), is_lost }
+    }
+}
+
+impl From<WalError> for Failure {
+    fn from(error: WalError) -> Self {
+        Self { report: error.to_string(), is_lost: false }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(report: &str) -> Self {
+        Self { report: report.to_owned(), is_lost: false }
+    }
+}
+
 /// The wal thread.
 pub(crate) struct WalThread<O> {
     /// The log.
@@ -110,7 +137,9 @@ impl<O: Send + 'static> WalThread<O> {
             // The pages may be lost though marked clean, so a second try could succeed without having
             // written them. Only a restart reads what is really there.
             if let Err(error) = self.turn(&mut jobs) {
-                self.fatal.happened(format!("the log failed: {error}"));
+                let Failure { report, is_lost } = error;
+                let report = format!("the log failed: {report}");
+                self.fatal.happened(Fatality { is_log_lost: is_lost, ..report.into() });
                 return;
             }
         }
@@ -118,7 +147,7 @@ impl<O: Send + 'static> WalThread<O> {
 
     /// Makes these records durable, and verifies a piece of the log if it is time: also under load that
     /// never ends, or nothing would ever be verified then.
-    fn turn(&mut self, jobs: &mut Vec<WalJob>) -> Result<(), String> {
+    fn turn(&mut self, jobs: &mut Vec<WalJob>) -> Result<(), Failure> {
         if !jobs.is_empty() {
             let news = self.write(jobs)?;
             if self.inbox.is_empty() {
@@ -132,7 +161,7 @@ impl<O: Send + 'static> WalThread<O> {
                 wal.mark();
             }
         }
-        self.scrub_if_due().map_err(|error| error.to_string())
+        Ok(self.scrub_if_due()?)
     }
 
     /// How long to wait for a job. A log that is yet to be healed has nothing to verify.
@@ -166,14 +195,14 @@ impl<O: Send + 'static> WalThread<O> {
     }
 
     /// Makes the records durable. Returns what there is to tell.
-    fn write(&mut self, jobs: &mut Vec<WalJob>) -> Result<Vec<Signal<O>>, String> {
+    fn write(&mut self, jobs: &mut Vec<WalJob>) -> Result<Vec<Signal<O>>, Failure> {
         let mut last = BTreeMap::new();
         let mut news = Vec::new();
         self.shared.metrics.wal_records.add(jobs.len() as u64);
         for job in jobs.drain(..) {
             match job {
                 WalJob::Persist(group, Persist { seq, record }) => {
-                    self.append(group, &record).map_err(|error| error.to_string())?;
+                    self.append(group, &record)?;
                     last.insert(group, seq);
                 }
                 WalJob::Heal(group, healed) => {
@@ -183,27 +212,28 @@ impl<O: Send + 'static> WalThread<O> {
             }
         }
         if !last.is_empty() {
-            self.commit().map_err(|error| error.to_string())?;
+            self.commit()?;
             news.push(Signal::Durable(last.into_iter().collect()));
         }
         Ok(news)
     }
 
     /// Makes the log of a group what it has healed to.
-    fn heal(&mut self, group: GroupId, healed: Healed) -> Result<(), String> {
+    fn heal(&mut self, group: GroupId, healed: Healed) -> Result<(), Failure> {
         let Healed { recovered, dropped_after, records } = healed;
         if let Log::Damaged(_) = &self.log {
             let log = std::mem::replace(&mut self.log, Log::Changing);
             let Log::Damaged(damaged) = log else { unreachable!("it was damaged") };
             let log = quorate_wal::Healed { recovered, dropped_after };
-            let wal = damaged.heal([(group, log)].into()).map_err(|error| error.to_string())?;
+            let healed = damaged.heal([(group, log)].into());
+            let wal = healed.map_err(|error| Failure::of_healing(&error))?;
             self.log = Log::Whole(Box::new(wal));
             return Ok(());
         }
         for record in records.ok_or("a log that is whole was healed as a damaged one")? {
             self.log.whole().append(group, &record);
         }
-        self.commit().map_err(|error| error.to_string())
+        Ok(self.commit()?)
     }
 
     fn append(&mut self, group: GroupId, record: &Record) -> Result<(), WalError> {
@@ -246,7 +276,6 @@ mod tests {
 
     use super::*;
     use crate::config::Limits;
-    use crate::fatal::Fatality;
     use crate::metrics::Metrics;
     use crate::wire::Packet;
 
@@ -353,6 +382,13 @@ mod tests {
         thread.log = Log::Damaged(damaged);
         thread.pace = Pace::new(Time(0), Duration::ZERO);
         assert_eq!(thread.rest(), Duration::MAX);
+    }
+
+    #[test]
+    fn a_log_that_is_too_large_to_be_healed_is_lost_and_one_whose_disk_refuses_is_not() {
+        assert!(Failure::of_healing(&HealError::TooLarge { bytes: 2 << 30 }).is_lost);
+        let refused = HealError::Io { attempt: "sync", source: std::io::ErrorKind::Other.into() };
+        assert!(!Failure::of_healing(&refused).is_lost);
     }
 
     #[test]

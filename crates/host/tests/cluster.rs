@@ -518,6 +518,37 @@ fn a_log_that_goes_bad_beneath_a_running_member_is_mended_from_its_memory() {
 }
 
 #[test]
+fn damage_of_the_log_that_is_mended_at_the_start_is_told() {
+    let mut cluster = Cluster::start(1);
+    for command in ["1", "2", "3"] {
+        cluster.propose(0, command);
+    }
+    cluster.kill(0);
+    // In the first record after the head, which later ones make needless.
+    spoil_log(&cluster, 0, |_| 150);
+    cluster.start_member(0).unwrap();
+    assert_eq!(texts(&cluster.read(0)), ["1", "2", "3"]);
+    let told = |cluster: &Cluster| {
+        let events = cluster.members[0].events.lock().unwrap();
+        let reports = events.iter().filter_map(|event| match event {
+            HostEvent::LogMended { report } => Some(report.clone()),
+            _ => None,
+        });
+        reports.collect::<Vec<_>>()
+    };
+    let reports = told(&cluster);
+    assert!(
+        matches!(&reports[..], [report] if report.contains("is damaged at offset 144")),
+        "{reports:?}"
+    );
+    assert!(!has_healed(&cluster, 0), "nothing was missing");
+    cluster.kill(0);
+    cluster.start_member(0).unwrap();
+    assert_eq!(told(&cluster).len(), 1, "it is whole again");
+    cluster.assert_healthy();
+}
+
+#[test]
 fn a_member_whose_machine_is_gone_gets_it_from_another() {
     let mut cluster = Cluster::prepare(3);
     cluster.retained_bytes = 0;

@@ -70,11 +70,17 @@ pub(crate) fn config(
     });
     let last = log.clone();
     let rebuild = Rebuild::new(&config.data_dir);
+    let noted = identity.clone();
     let others_have_the_state = identity.members.len() > 1;
     host.on_fatal = Arc::new(move |what| {
         let is_lost = what.machine.is_some_and(FaultKind::loses_state);
-        if is_lost && others_have_the_state {
-            match rebuild.note(&what.report) {
+        if (is_lost || what.is_log_lost) && others_have_the_state {
+            let done = if what.is_log_lost {
+                rebuild.forget(noted.clone(), &what.report)
+            } else {
+                rebuild.note(&what.report)
+            };
+            match done {
                 Ok(()) => {
                     fallen.send_replace(Some(what.report.clone()));
                     return;
@@ -103,12 +109,13 @@ fn report(event: &HostEvent, own: NodeId, metrics: &Metrics, log: &Log) {
                 .number("applied-index", last.index.0)
                 .with("error", reason);
         }
-        HostEvent::Healing { missing, machine_is_behind, .. } => {
+        HostEvent::Healing { missing, machine_is_behind, report, .. } => {
             log.warn(
                 "the storage of this member is damaged: it gets from others what it lost first",
             )
             .number("lost-entries", *missing)
-            .with("needs-snapshot", machine_is_behind);
+            .with("needs-snapshot", machine_is_behind)
+            .with("error", report);
         }
         HostEvent::LogMended { report } => {
             log.error("a part of the log had gone bad, and was written anew").with("error", report);

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_host::HostConfig;
 
-use crate::identity::STORE;
+use crate::identity::{Identity, STORE};
 use crate::whole_file;
 
 /// The note that the store is to be put aside. Contains the report.
@@ -115,11 +115,22 @@ impl Rebuild {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub(crate) fn put_log_aside(&self) -> Result<(), String> {
+    fn put_log_aside(&self) -> Result<(), String> {
         let (log, aside) = (self.data_dir.join(LOG), self.data_dir.join(LOG_ASIDE));
         remove_directory(&aside)
             .and_then(|()| whole_file::rename(&self.data_dir, &log, &aside))
             .map_err(|error| self.failed("put the lost log aside", &error))
+    }
+
+    /// Lets a member begin anew that no longer knows what it promised: without a vote, a store and a log. In
+    /// this order, so that after a crash in between it begins without a vote at least.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) fn forget(&self, identity: Identity, report: &str) -> Result<(), String> {
+        identity.note_rejoining(&self.data_dir)?;
+        self.note(report)?;
+        self.put_log_aside()
     }
 
     /// Whether there is a store or a log aside, and so the member is being rebuilt.

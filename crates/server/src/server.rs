@@ -153,10 +153,12 @@ impl Server {
             host::config(config, &identity, listeners.peer, &metrics, &log, &space, fall);
         let (host, handle) = match Host::start(host_config, Box::new(replica)) {
             Ok(started) => started,
-            Err(quorate_host::StartError::LogForgotten { report })
-                if identity.members.len() > 1 =>
-            {
-                forget(config, identity, &rebuild, &report, &log).map_err(StartError)?;
+            Err(error) if identity.members.len() > 1 && error.log_is_lost().is_some() => {
+                log.error(
+                    "the log is lost: this member begins as after the loss of its disk, without a vote",
+                )
+                .with("error", &error);
+                rebuild.forget(identity, &error.to_string()).map_err(StartError)?;
                 let peer = again.map_err(|error| StartError(error.to_string()))?;
                 let listeners = Listeners { client: listeners.client, peer };
                 return Self::start_on(config, listeners, log);
@@ -428,22 +430,6 @@ fn open_store(
         .with("error", &report);
     rebuild.note(&report).and_then(|()| rebuild.put_aside()).map_err(StartError)?;
     open().map_err(|fault| unusable(&fault))
-}
-
-/// Lets a member begin anew that no longer knows what it promised: without a vote, a store and a log. In
-/// this order, so that after a crash in between it begins without a vote at least.
-fn forget(
-    config: &Config,
-    identity: Identity,
-    rebuild: &Rebuild,
-    report: &str,
-    log: &Log,
-) -> Result<(), String> {
-    log.error("the log is lost: this member begins as after the loss of its disk, without a vote")
-        .with("error", report);
-    identity.note_rejoining(&config.data_dir)?;
-    rebuild.note(report)?;
-    rebuild.put_log_aside()
 }
 
 fn limits(config: &Config) -> Limits {

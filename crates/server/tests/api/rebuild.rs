@@ -127,6 +127,65 @@ async fn a_log_in_which_nothing_is_left_is_not_taken_for_a_new_one() {
     }
 }
 
+/// Changes a byte in the first header of the log, with a checksum that says that it was written like this.
+fn rewrite_log(data_dir: &Path, at: usize, byte: u8) {
+    let segments = fs::read_dir(data_dir.join("wal")).expect("a log");
+    let segments = segments.map(|entry| entry.expect("an entry").path());
+    let segment = segments.filter(|path| path.extension().is_some_and(|name| name == "wal")).min();
+    let file = OpenOptions::new().read(true).write(true).open(segment.expect("one")).expect("open");
+    let mut header = [0; 128];
+    file.read_exact_at(&mut header, 0).expect("read");
+    header[at] = byte;
+    let checksum = crc32fast::hash(&header[..124]);
+    header[124..].copy_from_slice(&checksum.to_le_bytes());
+    file.write_all_at(&header, 0).expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_makes_no_sense_counts_as_lost_unless_another_version_wrote_it() {
+    let mut cluster = Cluster::start(3).await;
+    fill(&cluster).await;
+    cluster.stop(1).await;
+    rewrite_log(cluster.data_dir(1), 4, 77);
+    let refused = cluster.try_restart(1).expect_err("a newer program's log is whole");
+    assert!(refused.contains("version 77"), "{refused}");
+    assert!(!cluster.data_dir(1).join("wal.lost").exists(), "it was put aside");
+    rewrite_log(cluster.data_dir(1), 4, 2);
+    rewrite_log(cluster.data_dir(1), 5, 99);
+    cluster.try_restart(1).expect("it begins anew");
+    cluster.catch_up(1, 0).await;
+    assert_eq!(count(&cluster, 1).await.expect("whole again"), KEYS);
+}
+
+/// Puts into the place of a file one that the system opens and can't read: it says of the first page of a
+/// process, which is never there, what it says of a bad sector.
+#[cfg(target_os = "linux")]
+fn make_unreadable(path: &Path) {
+    fs::remove_file(path).expect("removed");
+    std::os::unix::fs::symlink("/proc/self/mem", path).expect("linked");
+    assert_eq!(fs::read(path).expect_err("a bad sector").raw_os_error(), Some(5));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_sector_in_the_store_is_damage_like_any_other() {
+    let mut cluster = Cluster::start(3).await;
+    fill(&cluster).await;
+    cluster.stop(1).await;
+    make_unreadable(&cluster.data_dir(1).join("store/0000000000000001.tree/current"));
+    cluster.restart(1).await;
+    cluster.catch_up(1, 0).await;
+    assert_eq!(count(&cluster, 1).await.expect("whole again"), KEYS);
+
+    let mut alone = Cluster::start(1).await;
+    fill(&alone).await;
+    alone.stop(0).await;
+    make_unreadable(&alone.data_dir(0).join("store/generation"));
+    let refused = alone.try_restart(0).expect_err("nobody else has the state");
+    assert!(refused.contains("no other member has what it held; nothing was changed"), "{refused}");
+    assert!(refused.contains("it can't be read"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_without_others_keeps_its_damaged_store_and_says_so() {
     let mut cluster = Cluster::start(1).await;
