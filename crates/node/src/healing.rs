@@ -1,5 +1,6 @@
 //! A group whose member heals: nothing of Raft runs, the rest of a group's door is there.
 
+use quorate_planted::planted;
 use quorate_raft::{Event, RoleKind, Status, Term, Time};
 
 use crate::effects::{Effects, Envelope, EnvelopeBody, Feedback, HealAsk, Input, RequestError};
@@ -66,7 +67,11 @@ impl HealingGroup {
                 // What is being written is not asked for twice, and the group is about to begin.
                 if is_sensible(asked) && !self.healer.is_writing() {
                     let bytes_max = self.config.limits.append_bytes_max;
-                    let found = self.healer.salvage().find(asked, bytes_max);
+                    let mut found = self.healer.salvage().find(asked, bytes_max);
+                    // What a member that lost its disk never got anew it may have had before.
+                    if self.config.rejoining && !planted!(LostDiskIsNeverHad) {
+                        found.word = None;
+                    }
                     let way = (self.node.id, from);
                     out.send.push(entries_answer(group, way, incarnation, asked, found));
                 }
@@ -115,7 +120,7 @@ impl HealingGroup {
             durable: salvage.last.index,
             base: salvage.base,
             log_bytes: 0,
-            rejoining: false,
+            rejoining: self.config.rejoining,
             transferring: None,
             peers: alloc::vec::Vec::new(),
         };
@@ -134,5 +139,66 @@ impl HealingGroup {
     pub(crate) fn begin<W>(self, now: Time) -> Group<W> {
         let (recovered, machine) = self.healer.into_healed();
         Group::new(&self.node, self.config, recovered, machine, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+    use core::time::Duration;
+
+    use quorate_raft::{
+        EntryId, GroupId, Index, Limits, Lost, Membership, NodeId, Salvage, Time, Word,
+    };
+
+    use super::*;
+    use crate::effects::{Heal, HealAnswer};
+
+    const GROUP: GroupId = GroupId(1);
+
+    /// What a member that heals says to another one, which lost entries that this one does not have.
+    fn word(rejoining: bool) -> Option<Word> {
+        let node = NodeConfig {
+            id: NodeId(2),
+            incarnation: 1,
+            seed: 1,
+            request_timeout: Duration::from_secs(1),
+            command_bytes_max: 1 << 10,
+            pending_max: 1,
+            pending_bytes_max: 1 << 10,
+        };
+        let config = GroupConfig {
+            group: GROUP,
+            membership: Membership::of_voters([1, 2, 3].map(NodeId)),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(1000),
+            rejoining,
+            limits: Limits::default(),
+        };
+        let own = Lost { first: Index(1), last: EntryId::new(1, 1) };
+        let last = own.last;
+        let salvage = Salvage { last, lost: [own].into(), ..Salvage::default() };
+        let mut group = HealingGroup::new(&node, config, salvage, EntryId::ZERO, Time(0));
+        assert_eq!(group.status().raft.rejoining, rejoining);
+        let lost = Lost { first: Index(2), last: EntryId::new(1, 3) };
+        let body =
+            EnvelopeBody::HealAsk { incarnation: 1, ask: HealAsk::Entries { lost, term: Term(1) } };
+        let envelope = Envelope { group: GROUP, from: NodeId(1), to: NodeId(2), body };
+        let mut out = Effects::<()>::default();
+        group.step(Time(0), Input::Peer(envelope), &mut out);
+        let answers = out.send.into_iter().filter_map(|envelope| match envelope.body {
+            EnvelopeBody::HealAnswer(HealAnswer { body: Heal::Entries { found, .. }, .. }) => {
+                assert_eq!(found.held_to, Index(1), "it does not have them");
+                Some(found.word)
+            }
+            _ => None,
+        });
+        answers.collect::<Vec<_>>().pop().expect("it answers")
+    }
+
+    #[test]
+    fn a_member_that_lost_its_disk_and_heals_has_no_word() {
+        assert_eq!(word(false), Some(Word::Follower(Term(0))));
+        assert_eq!(word(true), None, "it may have held them and acknowledged them");
     }
 }

@@ -280,6 +280,8 @@ catalogue! {
         from "ours, 67864db", by test("quorate-wal", "heal", "a_record_that_a_client_made_up");
     DamagedIsNeverHad: 30, "an entry is given up because the copies of others are damaged as well",
         from "CTRL, FAST 2018", by test("quorate-node", "lib", "a_damaged_copy_or_a_lost_disk");
+    LostDiskIsNeverHad: 30, "an entry is given up because a member that lost its disk, and heals, lacks it",
+        from "ours", by test("quorate-node", "lib", "a_member_that_lost_its_disk_and_heals");
     LeaderOfThePastDecides: 30, "an entry is given up because a leader of an earlier term lacks it",
         from "CTRL, FAST 2018", by test("quorate-node", "lib", "what_a_leader_never_had");
     TornTailNotZeroed: 30, "what a torn batch left behind the end of the log stays there",
