@@ -298,7 +298,9 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     {
         use rustix::fs::{FallocateFlags, fallocate};
         use rustix::io::Errno;
-        match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        // A signal may come at any time, and says nothing about the disk. The standard library's own calls
+        // that can be interrupted are tried again within it.
+        match rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, bytes)) {
             Ok(()) => return Ok(()),
             // Not every file system can; then zeros are written.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
