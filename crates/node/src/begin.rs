@@ -111,7 +111,6 @@ fn agree(base: EntryId, machine: EntryId) -> Result<(), Unfit> {
 #[cfg(test)]
 mod tests {
     use alloc::vec;
-    use alloc::vec::Vec;
 
     use quorate_raft::{HardState, Index, Lost, Term};
 
@@ -127,7 +126,7 @@ mod tests {
     fn damaged() -> Salvage {
         let lost = vec![Lost { first: Index(5), last: id(5) }];
         let hard_state = HardState { term: Term(1), vote: None };
-        Salvage { hard_state, base: id(3), last: id(5), entries: Vec::new(), lost }
+        Salvage { hard_state, base: id(3), last: id(5), lost, ..Salvage::default() }
     }
 
     fn whole() -> Recovered {

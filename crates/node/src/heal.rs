@@ -13,6 +13,10 @@
 //! committed or not. What is committed may be in others' machines only; then a snapshot is fetched,
 //! and what it covers is not needed any more.
 //!
+//! The bytes under a name are another matter: what a peer sends is data. Where the log knows the checksum of
+//! what it lost ([`Seal`](quorate_raft::Seal)), entries that don't fit are refused, and whoever sent
+//! them is not listened to as long as there is another one.
+//!
 //! **Giving up.** An entry that nobody else has may be one that was never committed: this member
 //! appended it and nobody heard. To keep waiting for it would be to wait for ever, and to drop it
 //! because a few others lack it would be to lose what was acknowledged. Protocol-aware recovery
@@ -51,8 +55,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use quorate_planted::planted;
 use quorate_raft::{
-    EntryId, Found, GroupId, HardState, Index, Lost, Membership, NodeId, Record, Recovered,
-    Salvage, SnapshotChunk, SnapshotRequest, Term, Time, Word, quorum,
+    EntryId, Event, Found, GroupId, HardState, Index, Lost, Membership, Misfit, NodeId, Record,
+    Recovered, Salvage, SnapshotChunk, SnapshotRequest, Term, Time, Word, quorum,
 };
 
 use crate::effects::{
@@ -94,6 +98,11 @@ pub(crate) struct Healer {
     all_asked: bool,
     /// A snapshot on its way here.
     pull: Option<Pull>,
+    /// Who sent which of the entries that were lost.
+    sources: BTreeMap<Index, NodeId>,
+    /// The members whose entries are not taken, as some of them, or some of theirs and others' together, were
+    /// refused; the last one last.
+    doubted: Vec<NodeId>,
     /// The members that were asked for a snapshot in vain since all of them were.
     barren: Vec<NodeId>,
     /// The latest term that counted for giving something up.
@@ -160,6 +169,8 @@ impl Healer {
             found: BTreeMap::new(),
             all_asked: false,
             pull: None,
+            sources: BTreeMap::new(),
+            doubted: Vec::new(),
             barren: Vec::new(),
             later_term: Term(0),
             before: Before { was_whole, hard_state, base },
@@ -235,7 +246,10 @@ impl Healer {
                 self.send(from, HealAsk::Snapshot { last, cursor }, out);
             }
         } else if let Some(&lost) = self.salvage.lost.first() {
-            self.all_asked = true;
+            if core::mem::replace(&mut self.all_asked, true) {
+                // Nobody else had it.
+                self.doubted.clear();
+            }
             let term = self.salvage.hard_state.term;
             for peer in self.others() {
                 self.send(peer, HealAsk::Entries { lost, term }, out);
@@ -305,7 +319,18 @@ impl Healer {
             return;
         }
         found.held_to = found.held_to.min(asked.last.index);
-        if self.salvage.fill(core::mem::take(&mut found.entries)) {
+        let mut entries = core::mem::take(&mut found.entries);
+        if self.doubted.contains(&from) {
+            entries.clear();
+        }
+        entries.retain(|entry| asked.contains(entry.id));
+        let sources = entries.iter().map(|entry| (entry.id.index, from));
+        self.sources.extend(sources);
+        let filled = match self.salvage.fill(entries) {
+            Ok(filled) => filled,
+            Err(misfit) => return self.refuse(now, from, misfit, out),
+        };
+        if filled {
             self.found.clear();
             self.all_asked = false;
             self.ask_at = now + self.config.patience;
@@ -322,6 +347,23 @@ impl Healer {
                 self.ask_at = now;
             }
         }
+    }
+
+    /// Entries were not those that were lost. Asks all others again, but one of those who sent them.
+    fn refuse<W>(&mut self, now: Time, from: NodeId, misfit: Misfit, out: &mut Effects<W>) {
+        let reason = "entries that are not those that were lost";
+        out.events.push((self.config.group, Event::Malformed { from, reason }));
+        let senders = self.sources.range(misfit.first..=misfit.last).map(|(_, sender)| *sender);
+        // Where it was several, nobody knows whose are wrong. It is one of them, and others come to be doubted
+        // if it was not this one.
+        let doubted = senders.min().unwrap_or(from);
+        self.doubted.push(doubted);
+        if self.others().iter().all(|id| self.doubted.contains(id)) {
+            self.doubted = [doubted].into();
+        }
+        self.found.clear();
+        self.all_asked = false;
+        self.ask_at = now + self.config.patience;
     }
 
     /// Drops the first entry of the first gap that is known to have been nobody's, and all after it.
@@ -443,7 +485,7 @@ impl Healer {
             return;
         }
         self.state = State::Writing;
-        let Salvage { hard_state, base, last, entries, lost: _ } = &mut self.salvage;
+        let Salvage { hard_state, base, last, entries, .. } = &mut self.salvage;
         assert!(
             entries.len() as u64 == last.index.0 - base.index.0,
             "{} entries lie between {base} and {last}",

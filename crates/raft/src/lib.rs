@@ -113,6 +113,6 @@ pub use effects::*;
 pub use membership::Membership;
 pub use message::*;
 pub use raft::Raft;
-pub use salvage::{Found, Lost, Remembered, Salvage, Word};
+pub use salvage::{Found, Lost, Misfit, Remembered, Salvage, Seal, Word};
 pub use status::{PeerStatus, ProgressKind, RoleKind, Status};
 pub use types::*;

@@ -10,7 +10,7 @@
 use alloc::vec::Vec;
 
 use crate::effects::{HardState, Recovered};
-use crate::message::Entry;
+use crate::message::{Entry, Payload};
 use crate::types::{EntryId, Index, Term};
 
 /// What a log remembers of a group after a restart, whatever happened to it.
@@ -53,6 +53,8 @@ pub struct Salvage {
     pub entries: Vec<Entry>,
     /// The others, ascending.
     pub lost: Vec<Lost>,
+    /// What tells of some of the lost ones whether they are those that were there, in any order.
+    pub seals: Vec<Seal>,
 }
 
 /// Consecutive entries of one term whose contents are lost.
@@ -70,6 +72,32 @@ impl Lost {
     pub fn contains(&self, id: EntryId) -> bool {
         self.first <= id.index && id.index <= self.last.index && id.term == self.last.term
     }
+}
+
+/// Consecutive entries of one term that were written together and lost, while their checksum was not. A
+/// name says which entry it is; this says that the bytes under it are the right ones, whoever brings them.
+///
+/// It is the CRC-32 (IEEE) of these bytes: for each entry 1 for a command or 0 for a no-op (4), the length
+/// of the command (4), the command; then zeros up to the next multiple of 8. Numbers are little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// The position of the first.
+    pub first: Index,
+    /// The last.
+    pub last: EntryId,
+    /// How many bytes there are, without the zeros.
+    pub bytes: u32,
+    /// Their checksum.
+    pub checksum: u32,
+}
+
+/// Entries were given that are not those which were lost, though they have their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The position of the first of those that were refused.
+    pub first: Index,
+    /// That of the last.
+    pub last: Index,
 }
 
 /// What a member can say of entries that another one lost.
@@ -109,7 +137,7 @@ impl From<Recovered> for Salvage {
     /// A log that lost nothing.
     fn from(Recovered { hard_state, base, entries }: Recovered) -> Self {
         let last = entries.last().map_or(base, |entry| entry.id);
-        Self { hard_state, base, last, entries, lost: Vec::new() }
+        Self { hard_state, base, last, entries, lost: Vec::new(), seals: Vec::new() }
     }
 }
 
@@ -167,7 +195,11 @@ impl Salvage {
 
     /// Takes entries that another member had. Those whose names are not among the lost change nothing.
     /// Returns whether any was.
-    pub fn fill(&mut self, found: Vec<Entry>) -> bool {
+    ///
+    /// # Errors
+    /// If entries, with those that were given before, are not those that were lost: the first such ones.
+    /// They are lost as before, and all that fit are taken.
+    pub fn fill(&mut self, found: Vec<Entry>) -> Result<bool, Misfit> {
         let sound = self.entries.len();
         for entry in found {
             let at = self.lost.partition_point(|lost| lost.last.index < entry.id.index);
@@ -189,7 +221,51 @@ impl Salvage {
             // Two ascending runs, which this merges.
             self.entries.sort_by_key(|entry| entry.id.index);
         }
-        filled
+        match self.check_seals() {
+            Some(misfit) => Err(misfit),
+            None => Ok(filled),
+        }
+    }
+
+    /// Breaks the seals of all that is there again. Where one doesn't fit, the entries are lost as before.
+    fn check_seals(&mut self) -> Option<Misfit> {
+        let mut misfit: Option<Misfit> = None;
+        for seal in core::mem::take(&mut self.seals) {
+            let Seal { first, last, .. } = seal;
+            let lost = self.lost.partition_point(|lost| lost.last.index < first);
+            if self.lost.get(lost).is_some_and(|lost| lost.first <= last.index) {
+                self.seals.push(seal);
+                continue;
+            }
+            let begin = self.entries.partition_point(|entry| entry.id.index < first);
+            let end = self.entries.partition_point(|entry| entry.id.index <= last.index);
+            if seal.is_of(self.entries[begin..end].iter()) {
+                continue;
+            }
+            self.entries.drain(begin..end);
+            self.lose(Lost { first, last });
+            self.seals.push(seal);
+            if misfit.is_none_or(|misfit| first < misfit.first) {
+                misfit = Some(Misfit { first, last: last.index });
+            }
+        }
+        misfit
+    }
+
+    /// Puts back among the lost what was taken from them.
+    fn lose(&mut self, mut gap: Lost) {
+        let Lost { first, last } = gap;
+        self.lost.retain(|lost| {
+            let touches = lost.last.term == last.term
+                && (lost.last.index.next() == first || last.index.next() == lost.first);
+            if touches {
+                gap.first = gap.first.min(lost.first);
+                gap.last = gap.last.max(lost.last);
+            }
+            !touches
+        });
+        let at = self.lost.partition_point(|lost| lost.first < gap.first);
+        self.lost.insert(at, gap);
     }
 
     /// Gives up the entry at this position and all after it.
@@ -205,6 +281,7 @@ impl Salvage {
             lost.last.index = lost.last.index.min(before);
             lost.first <= lost.last.index
         });
+        self.seals.retain(|seal| seal.last.index < from);
     }
 
     /// The machine has a snapshot that ends with this entry, which is committed: what it covers need not
@@ -221,6 +298,7 @@ impl Salvage {
                 last: snapshot,
                 entries: Vec::new(),
                 lost: Vec::new(),
+                seals: Vec::new(),
             };
             return true;
         }
@@ -230,7 +308,53 @@ impl Salvage {
             lost.first = lost.first.max(snapshot.index.next());
             lost.first <= lost.last.index
         });
+        self.seals.retain(|seal| snapshot.index < seal.first);
         false
+    }
+}
+
+impl Seal {
+    /// Whether these entries, from the first to the last, are those that were there.
+    #[must_use]
+    pub fn is_of<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> bool {
+        let mut sum = Sum::default();
+        for entry in entries {
+            let (tag, command): (u32, &[u8]) = match &entry.payload {
+                Payload::Noop => (0, &[]),
+                Payload::Command(command) => (1, command),
+            };
+            sum.add(&tag.to_le_bytes());
+            sum.add(&(command.len() as u32).to_le_bytes());
+            sum.add(command);
+        }
+        let bytes = sum.bytes;
+        sum.add(&[0; 8][..(bytes.next_multiple_of(8) - bytes) as usize]);
+        (bytes, !sum.register) == (self.bytes.into(), self.checksum)
+    }
+}
+
+/// A CRC-32, bit by bit: it is needed for what was lost, and nowhere else in this crate.
+struct Sum {
+    bytes: u64,
+    register: u32,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self { bytes: 0, register: u32::MAX }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        for byte in bytes {
+            self.register ^= u32::from(*byte);
+            for _ in 0..8 {
+                let is_odd = self.register & 1;
+                self.register = (self.register >> 1) ^ (0xedb8_8320 * is_odd);
+            }
+        }
     }
 }
 
@@ -305,6 +429,48 @@ mod tests {
         salvage
     }
 
+    /// The same, with all that is lost sealed in pieces.
+    fn sealed(base: u64, log: &Plain, lengths: &[u64]) -> Salvage {
+        let mut salvage = salvage(base, log);
+        let mut lengths = lengths.iter().copied().cycle();
+        for lost in &salvage.lost {
+            let mut first = lost.first;
+            while first <= lost.last.index {
+                let last =
+                    lost.last.index.min(Index(first.0 + lengths.next().expect("a cycle") - 1));
+                let mut sum = Sum::default();
+                let mut bytes = 0;
+                for index in first.0..=last.0 {
+                    let Payload::Command(command) =
+                        entry(EntryId { term: lost.last.term, index: Index(index) }).payload
+                    else {
+                        unreachable!("it is a command")
+                    };
+                    sum.add(&[1, 0, 0, 0, command.len() as u8, 0, 0, 0]);
+                    sum.add(&command);
+                    bytes += 8 + command.len() as u32;
+                }
+                sum.add(&[0; 8][..(bytes.next_multiple_of(8) - bytes) as usize]);
+                let last_id = EntryId { term: lost.last.term, index: last };
+                salvage.seals.push(Seal { first, last: last_id, bytes, checksum: !sum.register });
+                first = last.next();
+            }
+        }
+        salvage
+    }
+
+    /// The record in `docs/wal.md`.
+    #[test]
+    fn a_seal_is_the_checksum_on_disk() {
+        let last = EntryId::new(2, 2);
+        let seal = Seal { first: Index(1), last, bytes: 21, checksum: 0x55e2_b208 };
+        let noop = Entry { id: EntryId::new(2, 1), payload: Payload::Noop };
+        let put = Entry { id: last, payload: Payload::Command("put a".into()) };
+        assert!(seal.is_of([&noop, &put].into_iter()));
+        assert!(!seal.is_of([&put, &noop].into_iter()));
+        assert!(!seal.is_of([&noop].into_iter()));
+    }
+
     fn logs() -> impl Strategy<Value = (u64, Plain)> {
         let log = vec_of((prop_oneof![4 => Just(0_u64), 1 => 1..3_u64], any::<bool>()), 0..12);
         (0..5_u64, log).prop_map(|(base, log)| (base, plain(base, &log)))
@@ -354,12 +520,49 @@ mod tests {
                 let from = from.min(all.len());
                 let piece = &all[from..(from + count).min(all.len())];
                 let wrong = piece.iter().map(|e| entry(EntryId::new(e.id.term.0 + 9, e.id.index.0)));
-                prop_assert!(!salvage.fill(wrong.collect()), "other names change nothing");
+                let changed = salvage.fill(wrong.collect()).expect("nothing is sealed");
+                prop_assert!(!changed, "other names change nothing");
                 let lacked = piece.iter().any(|e| salvage.lost.iter().any(|l| l.contains(e.id)));
-                prop_assert_eq!(salvage.fill(piece.to_vec()), lacked);
+                prop_assert_eq!(salvage.fill(piece.to_vec()), Ok(lacked));
                 prop_assert_eq!(salvage.name(salvage.last.index), Some(salvage.last));
             }
             prop_assert_eq!((salvage.entries, salvage.lost), (all, vec![]));
+        }
+
+        /// Whatever is given under the right names, what was written together comes back as it was or is lost
+        /// as before.
+        #[test]
+        fn what_is_sealed_is_never_another_thing(
+            (base, log) in logs(),
+            lengths in vec_of(1..4_u64, 12),
+            order in vec_of((0..12_usize, 1..6_usize, 0..12_usize), 0..20),
+        ) {
+            let mut salvage = sealed(base, &log, &lengths);
+            let lost = salvage.lost.clone();
+            let all: Vec<Entry> = log.iter().map(|(id, _)| entry(*id)).collect();
+            for (from, count, wrong) in order {
+                let from = from.min(all.len());
+                let mut piece = all[from..(from + count).min(all.len())].to_vec();
+                if let Some(entry) = piece.get_mut(wrong) {
+                    entry.payload = Payload::Command("other".into());
+                }
+                let refused = salvage.fill(piece).is_err();
+                prop_assert!(!refused || !salvage.lost.is_empty());
+                let names = |index: u64| salvage.name(Index(index)).expect("it has a name");
+                prop_assert!(log.iter().all(|(id, _)| names(id.index.0) == *id));
+            }
+            if salvage.lost.is_empty() {
+                prop_assert_eq!(&salvage.entries, &all);
+            }
+            // Of what is lost as a whole still, nothing of what was given is left.
+            for lost in lost.iter().filter(|lost| salvage.lost.contains(lost)) {
+                prop_assert!(!salvage.entries.iter().any(|entry| lost.contains(entry.id)));
+            }
+            let mut rest = true;
+            while rest {
+                rest = salvage.fill(all.clone()).is_err();
+            }
+            prop_assert_eq!((salvage.entries, salvage.lost, salvage.seals), (all, vec![], vec![]));
         }
 
         /// A cut, and a snapshot that agrees, leave the names that they should.

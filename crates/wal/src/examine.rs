@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use quorate_raft::{Entry, EntryId, GroupId, Index, Remembered};
+use quorate_raft::{Entry, EntryId, GroupId, Index, Remembered, Seal};
 
 use crate::disk::Disk;
 use crate::heal::merged;
@@ -67,10 +67,14 @@ pub fn examine(disk: &mut dyn Disk, options: WalOptions) -> Result<Examined, Ope
         Err(Trouble::Damage(report)) => {
             let survey = survey(&mut disk, length_max)?;
             let groups = salvage(survey.facts).into_iter().map(|(group, salvaged)| {
-                let lost = salvaged.bodies.iter().map(|body| LostRecord {
-                    first: body.first,
-                    last: body.last,
-                    bytes: body.bytes(),
+                let seals: &[Seal] = match &salvaged.remembered {
+                    Remembered::Damaged(salvage) => &salvage.seals,
+                    Remembered::Whole(_) | Remembered::Forgotten(_) => &[],
+                };
+                let lost = seals.iter().map(|seal| LostRecord {
+                    first: seal.first,
+                    last: seal.last,
+                    bytes: seal.bytes.into(),
                 });
                 let lost = lost.collect();
                 let (remembered, beyond) = (salvaged.remembered, salvaged.beyond);

@@ -14,14 +14,16 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use quorate_raft::{Entry, EntryId, GroupId, HardState, Index, Recovered, Remembered, Salvage};
+use quorate_raft::{
+    Entry, EntryId, GroupId, HardState, Index, Recovered, Remembered, Salvage, Seal,
+};
 
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::mark::Marker;
 use crate::record::{Link, NUMBER_LIMIT};
 use crate::recover::{Found, OpenError, Report, Tail};
-use crate::salvage::{LostBody, Salvaged, salvage};
+use crate::salvage::{Salvaged, salvage};
 use crate::segment::SEGMENT_BYTES_MAX;
 use crate::survey::survey;
 use crate::wal::{Wal, WalOptions, checkpoint};
@@ -34,7 +36,6 @@ pub struct Damaged {
     /// What is known of each group. A group that isn't here may have been in the log nevertheless, if the
     /// damage took all that told of it: whoever expects one must count it as forgotten.
     pub groups: BTreeMap<GroupId, Remembered>,
-    bodies: BTreeMap<GroupId, Vec<LostBody>>,
     disk: Box<dyn Disk>,
     options: WalOptions,
     /// The number of the new segment.
@@ -124,13 +125,10 @@ impl Damaged {
         }
         let salvaged = salvage(survey.facts);
         let reports = merged(survey.reports, report);
-        let (mut groups, mut bodies) = (BTreeMap::new(), BTreeMap::new());
-        for (group, Salvaged { remembered, bodies: lost, .. }) in salvaged {
-            groups.insert(group, remembered);
-            bodies.insert(group, lost);
-        }
+        let remembered = |(group, salvaged): (_, Salvaged)| (group, salvaged.remembered);
+        let groups = salvaged.into_iter().map(remembered).collect();
         let (link, marker) = (survey.link, survey.marker);
-        Ok(Self { reports, groups, bodies, disk, options, segment, link, marker })
+        Ok(Self { reports, groups, disk, options, segment, link, marker })
     }
 
     /// Makes the log whole, with these groups. Each is the one that was remembered, with the entries that it
@@ -149,8 +147,8 @@ impl Damaged {
                 return Err(HealError::Contradiction { group: *group, reason });
             };
             let check = match remembered {
-                Remembered::Whole(known) => check(healed, &known.clone().into(), &[]),
-                Remembered::Damaged(known) => check(healed, known, &self.bodies[group]),
+                Remembered::Whole(known) => check(healed, &known.clone().into()),
+                Remembered::Damaged(known) => check(healed, known),
                 Remembered::Forgotten(_) => Ok(()),
             };
             check.map_err(|reason| HealError::Contradiction { group: *group, reason })?;
@@ -209,7 +207,7 @@ pub(crate) fn merged(mut reports: Vec<Report>, first: Report) -> Vec<Report> {
 
 /// Whether a log may follow from what is known: it holds what is known, it forgets nothing, and it tells no
 /// more than there was.
-fn check(healed: &Healed, known: &Salvage, bodies: &[LostBody]) -> Result<(), String> {
+fn check(healed: &Healed, known: &Salvage) -> Result<(), String> {
     let Healed { recovered: Recovered { hard_state, base, entries }, dropped_after } = healed;
     let HardState { term, vote } = known.hard_state;
     let is_successor = hard_state.term > term
@@ -245,12 +243,11 @@ fn check(healed: &Healed, known: &Salvage, bodies: &[LostBody]) -> Result<(), St
             return Err(format!("{} was never in the log", entry.id));
         }
     }
-    for body in
-        bodies.iter().filter(|body| base.index < body.first && body.last.index <= last.index)
-    {
-        let lost = entries.iter().filter(|e| (body.first..=body.last.index).contains(&e.id.index));
-        if !body.is_of(lost) {
-            let LostBody { first, last, .. } = body;
+    let is_there = |seal: &&Seal| base.index < seal.first && seal.last.index <= last.index;
+    for seal in known.seals.iter().filter(is_there) {
+        let Seal { first, last, .. } = seal;
+        let lost = entries.iter().filter(|entry| (*first..=last.index).contains(&entry.id.index));
+        if !seal.is_of(lost) {
             return Err(format!("entries {} to {last} are not those that were lost", first.0));
         }
     }

@@ -359,14 +359,6 @@ pub(crate) fn put_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &
     }
 }
 
-/// The checksum of a body, with the zeros that fill it up.
-pub(crate) fn body_checksum(body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(body);
-    hasher.update(&[0; ALIGNMENT][..padded(body.len()) - body.len()]);
-    hasher.finalize()
-}
-
 impl Body {
     /// Reads a body whose checksum is right. It is nevertheless not trusted: what it says must make
     /// sense, to the last byte.

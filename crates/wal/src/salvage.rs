@@ -21,35 +21,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_raft::{
-    Entry, EntryId, GroupId, HardState, Index, Lost, Record, Recovered, Remembered, Salvage, Term,
+    Entry, EntryId, GroupId, HardState, Index, Lost, Record, Recovered, Remembered, Salvage, Seal,
+    Term,
 };
 
-use crate::record::{Body, Header, Kind, body_checksum, put_entries};
+use crate::record::{Body, Header, Kind};
 use crate::standing::Standing;
 use crate::survey::{Fact, Piece};
-
-/// A body that is lost, while its header is not: whoever brings the entries back can be checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LostBody {
-    pub(crate) first: Index,
-    pub(crate) last: EntryId,
-    length: u32,
-    checksum: u32,
-}
-
-impl LostBody {
-    /// What the entries took, in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.length.into()
-    }
-
-    /// Whether these entries, from the first to the last, are those that were in it.
-    pub(crate) fn is_of<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> bool {
-        let mut body = Vec::new();
-        put_entries(&mut body, entries);
-        body.len() == self.length as usize && body_checksum(&body) == self.checksum
-    }
-}
 
 /// What is known of a group.
 #[derive(Debug)]
@@ -57,7 +35,6 @@ pub(crate) struct Salvaged {
     pub(crate) remembered: Remembered,
     /// The sound entries of a forgotten group that do not follow those which it tells.
     pub(crate) beyond: Vec<Entry>,
-    pub(crate) bodies: Vec<LostBody>,
 }
 
 /// Follows all groups through the facts.
@@ -106,7 +83,8 @@ struct Trace {
     runs: Vec<Run>,
     /// The entries that are sound, each of the term that its run says.
     sound: BTreeMap<u64, Entry>,
-    bodies: Vec<LostBody>,
+    /// The bodies that are lost, while their headers are not.
+    seals: Vec<Seal>,
 }
 
 impl Trace {
@@ -118,7 +96,7 @@ impl Trace {
             base: (gaps == 0).then_some(EntryId::ZERO),
             runs: Vec::new(),
             sound: BTreeMap::new(),
-            bodies: Vec::new(),
+            seals: Vec::new(),
         }
     }
 
@@ -204,10 +182,10 @@ impl Trace {
             Some(Body::Record(Record::Append(entries)) | Body::Carry(entries)) => {
                 self.sound.extend(entries.into_iter().map(|entry| (entry.id.index.0, entry)));
             }
-            Some(_) | None => self.bodies.push(LostBody {
+            Some(_) | None => self.seals.push(Seal {
                 first: header.first,
                 last,
-                length: header.length,
+                bytes: header.length,
                 checksum: header.body_checksum,
             }),
         }
@@ -233,7 +211,7 @@ impl Trace {
 
     /// What is known in the end, after so many gaps in all.
     fn finish(self, gaps: u64) -> Salvaged {
-        let Self { hard_state, base, runs, sound, mut bodies, .. } = self;
+        let Self { hard_state, base, runs, sound, mut seals, .. } = self;
         let base = base.unwrap_or(EntryId::ZERO);
         let is_named = runs.iter().all(|run| run.term.is_some());
         let terms = || std::iter::once(base.term).chain(runs.iter().filter_map(|run| run.term));
@@ -247,29 +225,27 @@ impl Trace {
                 run.push(entry);
             }
             let remembered = Remembered::Forgotten(Recovered { hard_state, base, entries });
-            return Salvaged { remembered, beyond, bodies: Vec::new() };
+            return Salvaged { remembered, beyond };
         }
         let last = runs.last().map_or(base, |run| EntryId {
             term: run.term.expect("all are named"),
             index: Index(run.last),
         });
         let lost = lost(&runs, &sound);
-        let is_lost = |id: EntryId| lost.iter().any(|lost| lost.contains(id));
-        bodies.retain(|body| {
-            let first = EntryId { term: body.last.term, index: body.first };
-            lost.iter().any(|lost| lost.contains(first) && lost.contains(body.last))
-                && is_lost(body.last)
+        seals.retain(|seal| {
+            let first = EntryId { term: seal.last.term, index: seal.first };
+            lost.iter().any(|lost| lost.contains(first) && lost.contains(seal.last))
         });
         // An entry may have been written more than once.
         let mut seen = BTreeSet::new();
-        bodies.retain(|body| seen.insert((body.first, body.last)));
+        seals.retain(|seal| seen.insert((seal.first, seal.last)));
         let entries = sound.into_values().collect();
         let remembered = if lost.is_empty() {
             Remembered::Whole(Recovered { hard_state, base, entries })
         } else {
-            Remembered::Damaged(Salvage { hard_state, base, last, entries, lost })
+            Remembered::Damaged(Salvage { hard_state, base, last, entries, lost, seals })
         };
-        Salvaged { remembered, beyond: Vec::new(), bodies }
+        Salvaged { remembered, beyond: Vec::new() }
     }
 }
 

@@ -170,6 +170,86 @@ fn gaps_are_filled_from_whoever_has_them() {
     assert_eq!(patient.healed_log(), [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)]);
 }
 
+/// What tells of the entries of term 1 from `first` to `last` in a log.
+fn seal(first: u64, last: u64) -> quorate_raft::Seal {
+    // Of the bytes that the log would have written, as a record of it was read.
+    let (bytes, checksum) = match (first, last) {
+        (1, 1) => (11, 0xf707_faa6),
+        (1, 2) => (22, 0xaf58_313c),
+        _ => unreachable!("no test seals these"),
+    };
+    quorate_raft::Seal { first: Index(first), last: EntryId::new(1, last), bytes, checksum }
+}
+
+/// The same log with other bytes under the names.
+fn forged(mut log: Salvage) -> Salvage {
+    for entry in &mut log.entries {
+        entry.payload = Payload::Command(Bytes::from_static(b"1@9"));
+    }
+    log
+}
+
+#[test]
+fn bytes_that_are_not_those_that_were_lost_are_refused_and_another_member_is_asked() {
+    let own = Salvage { seals: vec![seal(1, 1)], ..salvage(3, (0, 0), &[(1, false)]) };
+    let right = salvage(3, (0, 0), &[(1, true)]);
+    let word = Some(Word::Follower(Term(3)));
+    let mut patient = Patient::of(3, own.clone(), (0, 0));
+    patient.asked();
+    patient.hears_of(2, &forged(right.clone()), word);
+    assert!(patient.healed().is_none());
+    let refused =
+        Event::Malformed { from: NodeId(2), reason: "entries that are not those that were lost" };
+    assert_eq!(patient.out.events, [(GroupId(1), refused)]);
+    assert_eq!(patient.asked(), [], "not as fast as the network answers");
+    patient.hears_of(3, &right, word);
+    assert_eq!(patient.healed_log(), [(1, 1)]);
+
+    // Alone with who has other bytes, it asks again and again, and takes the right ones when they come.
+    let mut patient = Patient::of(2, own, (0, 0));
+    for _ in 0..6 {
+        patient.hears_of(2, &forged(right.clone()), word);
+        assert!(patient.healed().is_none());
+        patient.asked();
+        patient.now = patient.now + PATIENCE;
+        patient.flush();
+        assert_eq!(patient.asked(), [(2, lost(1, 1, 1))]);
+    }
+    for _ in 0..2 {
+        patient.now = patient.now + PATIENCE;
+        patient.flush();
+        if !patient.healer.salvage.lost.is_empty() {
+            patient.hears_of(2, &right, word);
+        }
+    }
+    assert_eq!(patient.healed_log(), [(1, 1)]);
+}
+
+#[test]
+fn where_two_sent_what_does_not_fit_each_is_tried_alone() {
+    for liar in OTHERS {
+        let own = salvage(3, (0, 0), &[(1, false), (1, false)]);
+        let own = Salvage { seals: vec![seal(1, 2)], ..own };
+        let mut patient = Patient::of(3, own, (0, 0));
+        let right = salvage(3, (0, 0), &[(1, true), (1, true)]);
+        let of = |who: u64| if who == liar { forged(right.clone()) } else { right.clone() };
+        // Each first has the one entry only, or the other.
+        let mut first = of(2);
+        first.entries.pop();
+        patient.hears_of(2, &first, None);
+        patient.hears_of(3, &of(3), None);
+        assert!(patient.healed().is_none());
+        for _ in 0..4 {
+            for who in OTHERS {
+                if !patient.healer.salvage.lost.is_empty() {
+                    patient.hears_of(who, &of(who), None);
+                }
+            }
+        }
+        assert_eq!(patient.healed_log(), [(1, 1), (1, 2)]);
+    }
+}
+
 #[test]
 fn what_is_healed_keeps_the_vote() {
     let mut patient = Patient::of(3, salvage(3, (0, 0), &[(1, false)]), (0, 0));

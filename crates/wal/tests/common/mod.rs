@@ -317,7 +317,7 @@ pub(crate) fn tells_truth(
 
 /// Whether each entry that there was is either sound or lost, and no other one is.
 fn is_salvage_of(salvage: &Salvage, truth: &Recovered) -> bool {
-    let Salvage { hard_state, base, last, entries, lost } = salvage;
+    let Salvage { hard_state, base, last, entries, lost, seals: _ } = salvage;
     let is_lost = |id| lost.iter().any(|lost| lost.contains(id));
     let (gone, sound): (Vec<&Entry>, Vec<&Entry>) =
         truth.entries.iter().partition(|entry| is_lost(entry.id));
