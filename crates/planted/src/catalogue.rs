@@ -278,6 +278,10 @@ catalogue! {
         from "ours, seed 5889 beyond the limit", by test("quorate-wal", "cut_beside_damage", "no_batch_of_a_group");
     MadeUpRecordRead: 30, "what looks like the last record, in a client's command, is read as one",
         from "ours, 67864db", by test("quorate-wal", "heal", "a_record_that_a_client_made_up");
+    ForgedRunRead: 30, "several records that a client made up are read, as they prove each other",
+        from "ours", by test("quorate-wal", "heal", "records_that_a_client_made_up");
+    TornHeadIgnored: 30, "the end of a segment may be lost, though the next one that was begun says so",
+        from "ours", by test("quorate-wal", "damage", "a_lost_batch_before_a_torn_segment");
     DamagedIsNeverHad: 30, "an entry is given up because the copies of others are damaged as well",
         from "CTRL, FAST 2018", by test("quorate-node", "lib", "a_damaged_copy_or_a_lost_disk");
     LostDiskIsNeverHad: 30, "an entry is given up because a member that lost its disk, and heals, lacks it",

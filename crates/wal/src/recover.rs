@@ -21,7 +21,8 @@
 //!    before P stays. That may include records that were never acknowledged, which is harmless: Raft
 //!    never unlearns for lack of an answer.
 //! 5. The checkpoint of a segment is cut as a whole, with its segment. The segment before is then the
-//!    last; nothing it needs was removed, as removal waits until the new head is durable.
+//!    last; nothing it needs was removed, as removal waits until the new head is durable. It must go on to
+//!    where the head, if that is there, says that it was continued.
 //! 6. Where a checksum is right and yet what it covers belongs to another place, no power cut explains
 //!    it: it is damage. Where what it covers makes no sense at all, no disk explains it, and the log is
 //!    refused.
@@ -65,7 +66,7 @@ use quorate_raft::{GroupId, Recovered};
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::mark::{Mark, Marker};
-use crate::record::{Body, Cause, Flaw, Head, Header, Link, NUMBER_LIMIT};
+use crate::record::{Body, Cause, Flaw, Head, Header, Kind, Link, NUMBER_LIMIT};
 use crate::segment::{Extent, SEGMENT_BYTES_MAX, Segment, Senseless, used_bytes};
 
 /// Why a log was not opened.
@@ -195,6 +196,9 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, T
             }
             if let Some(mark) = mark.filter(|mark| mark.end.segment == segment) {
                 check_mark(&extent, mark)?;
+            }
+            if let Some(torn) = dropped.filter(|_| is_last) {
+                check_begin(disk, torn, length_max, &extent)?;
             }
             before = extent.link.map(|link| (extent.end, link));
             found.segments.insert(segment, bytes.len() as u64);
@@ -344,6 +348,29 @@ fn check_mark(extent: &Extent, mark: &Mark) -> Result<(), Trouble> {
     }
 }
 
+/// Whether a segment goes on to where the next one was begun, whose checkpoint is torn but whose head may be
+/// there: it was written when all before it was durable.
+fn check_begin(
+    disk: &mut dyn Disk,
+    torn: u64,
+    length_max: usize,
+    before: &Extent,
+) -> Result<(), Trouble> {
+    let bytes = read(disk, torn)?;
+    let Ok((head, _)) = Header::parse(&bytes, torn, 0) else { return Ok(()) };
+    let is_sound = head.kind == Kind::Head && head.body(&bytes, length_max).is_ok();
+    let Some(link) = before.link.filter(|_| is_sound && !planted!(TornHeadIgnored)) else {
+        return Ok(());
+    };
+    let Link { sequence, .. } = head.link;
+    if sequence < link.sequence || head.link == link {
+        return Ok(());
+    }
+    let flaw = Flaw::torn(format!("records up to {:?}", head.link), format!("{link:?} next"));
+    let because = format!("segment {torn:016x} was begun after it was durable");
+    Err(corrupt(torn - 1, before.end, flaw, because))
+}
+
 /// Why what is before the end that a mark tells can't be torn.
 pub(crate) fn because_of(mark: &Mark) -> String {
     let Tail { segment, offset } = mark.end;
@@ -464,7 +491,7 @@ mod tests {
     use crate::batch::{Batch, Frames, Title};
     use crate::heal::{HealError, Healed};
     use crate::memory::MemDisk;
-    use crate::record::{Kind, put_head};
+    use crate::record::put_head;
     use crate::standing::Standing;
     use crate::wal::{Opened, Wal, WalOptions};
 

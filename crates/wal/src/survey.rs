@@ -9,15 +9,19 @@
 //! proves to have been durable is damaged where it is flawed, and what comes after may be a torn batch and
 //! is cut at its first flaw.
 //!
-//! A client could put a forged record into a command, for the case that just the header of the record that
-//! holds it is lost. So a header behind a flaw counts only if it is *proven*: by a mark or by the next
-//! record, which agree with it in sequence and chain, or by being the last one, with a whole body. To forge
-//! that, the client would have to know the log byte by byte.
+//! A client could put forged records into a command, for the case that just the header of the record that
+//! holds them is lost. So a header behind a flaw counts only if it is *proven*: it is the first of some
+//! that continue each other, up to one that a mark agrees with or that is the last of all, with a whole
+//! body. Several that end in another flaw have themselves only, and a client can make up several. They count
+//! if their sequences leave room for what is missing on both sides, no more and no less than the bytes there
+//! may have held; where just the header before them is lost, there is none. And what makes no sense
+//! behind a flaw is a flaw, no reason to refuse the log: the same client would have made it up.
 //!
 //! What is not proven may be the record before a torn batch. So if it says that the flaw before it was
 //! durable, and nothing tells how the log went on from there, the log is not said to end before the flaw:
 //! its end is lost.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use quorate_planted::planted;
@@ -25,7 +29,7 @@ use quorate_raft::GroupId;
 
 use crate::disk::Disk;
 use crate::mark::{Mark, Marker};
-use crate::record::{ALIGNMENT, Body, Cause, Flaw, Head, Header, Link};
+use crate::record::{ALIGNMENT, Body, Cause, Flaw, HEADER_BYTES, Head, Header, Link};
 use crate::recover::{OpenError, Report, Tail, because_of, failed, read, read_marks};
 use crate::segment::{Segment, other_link, used_bytes};
 use crate::standing::Standing;
@@ -77,40 +81,97 @@ struct Scan {
     hinted: usize,
 }
 
+/// Headers that continue each other, seen from one of them.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// The sequence of this one.
+    sequence: u64,
+    /// Where the last one ends, and the sequence of what would come next.
+    end: usize,
+    next: u64,
+    is_single: bool,
+    /// Whether they end in what is known by other means.
+    is_anchored: bool,
+}
+
 /// A segment, and what proves its records.
 struct Source<'a> {
     segment: Segment<'a>,
     /// How far it is written.
     used: usize,
     marks: &'a [Mark],
+    /// Everything that looks like a header, by place. Looked for when there is a flaw.
+    runs: OnceCell<BTreeMap<usize, Run>>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn new(segment: Segment<'a>, marks: &'a [Mark]) -> Self {
+        let used = used_bytes(segment.bytes);
+        Self { segment, used, marks, runs: OnceCell::new() }
+    }
+
     /// An intact header at this place.
     fn header(&self, at: usize) -> Option<(Header, u32)> {
         let Segment { number, bytes, .. } = self.segment;
         Header::may_begin(bytes, at).then(|| Header::parse(bytes, number, at).ok())?
     }
 
-    /// Whether a header behind a flaw is a record's.
-    fn proves(&self, (header, checksum): &(Header, u32)) -> bool {
+    fn runs(&self) -> &BTreeMap<usize, Run> {
+        self.runs.get_or_init(|| self.find_runs())
+    }
+
+    /// From the end to the begin, so that what follows a header is known before it.
+    fn find_runs(&self) -> BTreeMap<usize, Run> {
         let Segment { number, bytes, length_max } = self.segment;
-        let offset = header.offset;
-        let end = offset as usize + header.record_bytes();
-        let next = Link { sequence: header.link.sequence + 1, chain: *checksum };
-        let is_marked = |mark: &Mark| {
-            let place = Tail { segment: number, offset };
-            (mark.end, mark.link) == (place, header.link)
+        let mut runs: BTreeMap<usize, Run> = BTreeMap::new();
+        let mut links: BTreeMap<usize, Link> = BTreeMap::new();
+        for at in (0..self.used).step_by(ALIGNMENT).rev() {
+            let Some((header, checksum)) = self.header(at) else { continue };
+            let place = Tail { segment: number, offset: header.offset };
+            let is_marked = |mark: &Mark| (mark.end, mark.link) == (place, header.link);
+            let end = at + header.record_bytes();
+            let next = Link { sequence: header.link.sequence + 1, chain: checksum };
+            let is_last = end >= self.used
+                && (planted!(MadeUpRecordRead) || header.body(bytes, length_max).is_ok());
+            let rest = runs.get(&end).filter(|_| links.get(&end) == Some(&next));
+            let run = Run {
+                sequence: header.link.sequence,
+                end: rest.map_or(end, |rest| rest.end),
+                next: rest.map_or(next.sequence, |rest| rest.next),
+                is_single: rest.is_none(),
+                is_anchored: is_last
+                    || self.marks.iter().any(is_marked)
+                    || rest.is_some_and(|rest| rest.is_anchored),
+            };
+            runs.insert(at, run);
+            links.insert(at, header.link);
+        }
+        runs
+    }
+
+    /// Whether a header behind a flaw is a record's; `before` is where the last one ended, and the sequence
+    /// of what was to come next.
+    fn proves(&self, at: usize, before: Option<(usize, u64)>) -> bool {
+        let Some(run) = self.runs().get(&at) else { return false };
+        // Whether so many records can have been there.
+        let fits = |(from, next): (usize, u64), (to, sequence): (usize, u64)| {
+            let most = (to.saturating_sub(from) / HEADER_BYTES) as u64;
+            planted!(ForgedRunRead)
+                || sequence.checked_sub(next).is_some_and(|count| (1..=most).contains(&count))
         };
-        self.header(end).is_some_and(|(after, _)| after.link == next)
-            || self.marks.iter().any(is_marked)
-            || end >= self.used
-                && (planted!(MadeUpRecordRead) || header.body(bytes, length_max).is_ok())
+        if before.is_some_and(|before| !fits(before, (at, run.sequence))) {
+            return false;
+        }
+        let anchored = || self.runs().range(run.end..).find(|(_, run)| run.is_anchored);
+        run.is_anchored
+            || !run.is_single
+                && anchored()
+                    .is_none_or(|(at, after)| fits((run.end, run.next), (*at, after.sequence)))
     }
 }
 
 impl Scan {
-    /// Reads a segment. Fails with a place that makes no sense.
+    /// Reads a segment. Fails with a place that makes no sense, if there is no flaw before it.
     fn of(source: &Source<'_>) -> Result<Self, (usize, Flaw)> {
         let Source { segment: Segment { number, bytes, length_max }, used, .. } = *source;
         let mut scan = Self::default();
@@ -118,32 +179,33 @@ impl Scan {
         // What the next record has to continue, if the one before it is there.
         let mut expected: Option<Link> = None;
         while at < used {
-            let (header, checksum) = match Header::parse(bytes, number, at) {
-                Ok(found) => found,
-                Err(flaw) if flaw.cause == Cause::Senseless => return Err((at, flaw)),
+            let found = Header::parse(bytes, number, at).and_then(|(header, checksum)| {
+                match expected.filter(|link| *link != header.link) {
+                    Some(link) => Err(other_link(&header, link)),
+                    None => Ok((header, checksum)),
+                }
+            });
+            let sound = found.and_then(|(header, checksum)| {
+                let body = header.body(bytes, length_max);
+                match body.and_then(|body| Body::parse(&header, body)) {
+                    Ok(body) => Ok((header, checksum, Some(body))),
+                    Err(flaw) if flaw.cause == Cause::Senseless => Err(flaw),
+                    Err(flaw) => {
+                        scan.flaws.push((at, flaw));
+                        Ok((header, checksum, None))
+                    }
+                }
+            });
+            let (header, checksum, body) = match sound {
+                Ok(sound) => sound,
+                Err(flaw) if flaw.cause == Cause::Senseless && scan.flaws.is_empty() => {
+                    return Err((at, flaw));
+                }
                 Err(flaw) => {
                     scan.flaws.push((at, flaw));
                     expected = None;
                     at = scan.resume(source, at);
                     continue;
-                }
-            };
-            if let Some(link) = expected.filter(|link| *link != header.link) {
-                let flaw = other_link(&header, link);
-                if flaw.cause == Cause::Senseless {
-                    return Err((at, flaw));
-                }
-                scan.flaws.push((at, flaw));
-                expected = None;
-                at = scan.resume(source, at);
-                continue;
-            }
-            let body = match header.body(bytes, length_max) {
-                Ok(body) => Some(Body::parse(&header, body).map_err(|flaw| (at, flaw))?),
-                Err(flaw) if flaw.cause == Cause::Senseless => return Err((at, flaw)),
-                Err(flaw) => {
-                    scan.flaws.push((at, flaw));
-                    None
                 }
             };
             let next = Link { sequence: header.link.sequence + 1, chain: checksum };
@@ -157,13 +219,15 @@ impl Scan {
 
     /// Where the next record begins after a flaw, or the end. Notes what headers before it say that are not proven.
     fn resume(&mut self, source: &Source<'_>, flaw: usize) -> usize {
+        let before = self.pieces.last().map(|Piece { header, next, .. }| {
+            (header.offset as usize + header.record_bytes(), next.sequence)
+        });
         let begin = flaw.next_multiple_of(ALIGNMENT) + ALIGNMENT;
         for at in (begin..source.used).step_by(ALIGNMENT) {
-            let Some(found) = source.header(at) else { continue };
-            if source.proves(&found) {
+            let Some((header, _)) = source.header(at) else { continue };
+            if source.proves(at, before) {
                 return at;
             }
-            let (header, _) = found;
             self.hinted = self.hinted.max(header.durable as usize);
         }
         source.segment.bytes.len()
@@ -176,7 +240,14 @@ impl Scan {
             .pieces
             .last()
             .map_or(0, |Piece { header, .. }| header.offset as usize + header.record_bytes());
-        self.ends_in_flaw() && known.max(end) < durable && !planted!(EndCutSilently)
+        (self.ends_in_flaw() && known.max(end) < durable && !planted!(EndCutSilently))
+            || self.lacks_checkpoint()
+    }
+
+    /// Whether records of the checkpoint are missing that was begun here. With the last of them went those of
+    /// the batch behind it.
+    fn lacks_checkpoint(&self) -> bool {
+        self.head().is_some_and(|head| self.pieces.len() as u64 <= head.records)
     }
 
     /// Whether no record is there after the last flaw, so that nobody knows what was.
@@ -202,6 +273,15 @@ impl Scan {
         sound.count() as u64 > head.records
     }
 
+    /// What is there of a checkpoint from its head on.
+    fn into_begin(self) -> Vec<Piece> {
+        if self.head().is_none() {
+            return Vec::new();
+        }
+        let flaw = self.flaws.first().map_or(usize::MAX, |(at, _)| *at);
+        self.pieces.into_iter().take_while(|piece| (piece.header.offset as usize) < flaw).collect()
+    }
+
     /// Cuts what may be torn: what comes after the first flaw that isn't proven to be damage. Says whether
     /// anything is left.
     fn cut(&mut self, durable: usize) {
@@ -225,6 +305,8 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
     // The last segment that was written to is the only one in which something may be torn. One above it
     // whose checkpoint never became durable is none.
     let mut sealed_by: Option<u64> = None;
+    // What of it is there nevertheless tells how the groups stood when it was begun.
+    let mut void: Vec<Piece> = Vec::new();
     // Whether more may have been in the last segment than anything tells.
     let mut is_end_lost = false;
     for number in present.iter().rev().copied() {
@@ -233,7 +315,7 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
         }
         let bytes = read(disk, number)?;
         let segment = Segment { number, bytes: &bytes, length_max };
-        let source = Source { segment, used: used_bytes(&bytes), marks: &marks };
+        let source = Source::new(segment, &marks);
         let mut scan = Scan::of(&source).map_err(|(at, flaw)| {
             let because = "its checksum is right: it was written like this, or elsewhere";
             OpenError::Corrupt(report(number, at, &flaw, because.into()))
@@ -253,12 +335,13 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
                 // As a segment is begun by a commit, the one before it is complete. (Healing leaves a
                 // number out, so that what it leaves behind when it is interrupted says nothing.)
                 sealed_by = number.checked_sub(1);
+                void = scan.into_begin();
                 continue;
             }
             scan.cut(durable);
             is_end_lost = scan.is_end_lost(durable, marked);
         } else if scans.is_empty() {
-            is_end_lost = scan.ends_in_flaw();
+            is_end_lost = scan.ends_in_flaw() || scan.lacks_checkpoint();
         }
         if let Some(head) = scan.head() {
             is_oldest_known = true;
@@ -296,6 +379,17 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
             pieces.truncate(end);
         }
         pieces.extend(scan.pieces);
+    }
+    let end = pieces.last().map_or(0, |piece| piece.next.sequence);
+    // One that healing began and did not finish doesn't say how they stood: its number is another.
+    let continues = |piece: &Piece| {
+        before.is_some_and(|last| last + 1 == piece.header.segment)
+            && end <= piece.header.link.sequence
+    };
+    if void.first().is_some_and(continues) {
+        // If something is missing at the end of the segment before, it is missing before these.
+        is_end_lost = false;
+        pieces.extend(void);
     }
     let mut line = Line::begin(marks, begins);
     for piece in pieces {

@@ -8,9 +8,9 @@ use common::{
     Model, Step, append, compact, hard_state, images, is_prefix, models, open, reopen, workload,
     write,
 };
-use quorate_raft::GroupId;
+use quorate_raft::{GroupId, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Disk, MemDisk, OpenError, Report, WalOptions};
+use quorate_wal::{Disk, MemDisk, OpenError, Opened, Report, Wal, WalOptions};
 
 /// A log whose last batch is longer than a sector, and where that batch begins.
 struct Log {
@@ -308,4 +308,102 @@ fn a_newer_format_is_not_cut() {
     });
     let message = open(&disk, OPTIONS).map(|_| ()).unwrap_err().to_string();
     assert!(message.contains("expected version 2, found version 3"), "{message}");
+}
+
+/// A log of which the last batch begins a segment that carries entries: how it was before, the bytes of that
+/// segment, where its checkpoint ends, and what the groups are before and after.
+struct Rolled {
+    before: MemDisk,
+    batches: Vec<Vec<Step>>,
+    segment: u64,
+    bytes: Vec<u8>,
+    checkpoint: usize,
+}
+
+fn rolled() -> Rolled {
+    let disk = MemDisk::new();
+    let (mut wal, _) = reopen(&disk, OPTIONS);
+    let mut batches = vec![vec![append(9, 1, 0, 20)], vec![append(7, 1, 0, 2)]];
+    batches.iter().for_each(|batch| write(&mut wal, batch).unwrap());
+    for term in 1.. {
+        let before = disk.copy();
+        let (group, record) = hard_state(8, term, Some(term));
+        wal.append(group, &record);
+        let rolls = wal.needs_room();
+        wal.commit().unwrap();
+        wal.mark();
+        let (segment, bytes) = images(&disk).pop().expect("there is a segment");
+        let is_carry = |at: &&usize| bytes[**at + 5] == 7;
+        let records = records(&bytes);
+        if let Some(last) = records.iter().rfind(is_carry).filter(|_| rolls) {
+            let length = u32::from_le_bytes(bytes[last + 40..last + 44].try_into().unwrap());
+            let checkpoint = last + 128 + (length as usize).next_multiple_of(8);
+            (0..2).for_each(|slot| before.damage_mark(slot, |bytes| bytes.fill(0)));
+            return Rolled { before, batches, segment, bytes, checkpoint };
+        }
+        batches.push(vec![(group, record)]);
+    }
+    unreachable!("entries are carried in the end")
+}
+
+fn is_true(disk: &MemDisk, model: &Model, batches: &[Vec<Step>]) -> Result<common::Known, String> {
+    match Wal::open(Box::new(disk.copy()), OPTIONS).map_err(|error| error.to_string())? {
+        Opened::Whole(_, found) if found == *model => Ok(common::Known::Whole),
+        Opened::Whole(_, found) => Err(format!("a lie: {found:?}")),
+        Opened::Damaged(damaged) => common::tells_truth(&damaged, model, &common::entries(batches)),
+    }
+}
+
+#[test]
+fn a_lost_batch_before_a_torn_segment_is_missed() {
+    let Rolled { before, batches, segment, bytes, checkpoint } = rolled();
+    let model = models(&batches).pop().unwrap();
+    let (last, image) = images(&before).pop().unwrap();
+    let lost = *records(&image).last().unwrap();
+    assert_eq!(
+        (last + 1, end_of_records(&image)),
+        (segment, lost + 128),
+        "the last batch is a vote"
+    );
+    let mut told = BTreeSet::new();
+    for cut in (0..checkpoint).step_by(8) {
+        let disk = before.copy();
+        let mut torn = bytes.clone();
+        torn[cut..].fill(0);
+        disk.insert(segment, torn);
+        assert_eq!(is_true(&disk, &model, &batches), Ok(common::Known::Whole), "torn at {cut}");
+        // The disk never wrote the batch that it said it had.
+        disk.damage(last, |bytes| bytes[lost..].fill(0));
+        // Nothing tells of it where the head is torn itself.
+        if cut < 144 {
+            continue;
+        }
+        let known = is_true(&disk, &model, &batches);
+        told.insert(known.unwrap_or_else(|what| panic!("torn at {cut}: {what}")));
+    }
+    assert!(told.contains(&common::Known::Forgotten), "{told:?}: a state is torn as well");
+    assert!(told.contains(&common::Known::Healthy), "{told:?}: all states are there");
+}
+
+#[test]
+fn a_checkpoint_that_ends_too_early_is_followed_by_what_nobody_knows() {
+    let Rolled { batches, segment, bytes, checkpoint, .. } = rolled();
+    // The batch behind the checkpoint, which was acknowledged: the segments before are gone.
+    let (mut model, mut all) = (models(&batches).pop().unwrap(), batches);
+    let last = hard_state(8, 77_777, Some(2));
+    common::apply(&mut model, &last);
+    all.push(vec![last]);
+    for end in records(&bytes).into_iter().filter(|at| (1..checkpoint).contains(at)) {
+        let disk = MemDisk::new();
+        let mut left = bytes.clone();
+        left[end..].fill(0);
+        disk.insert(segment, left);
+        let Ok(Opened::Damaged(damaged)) = Wal::open(Box::new(disk), OPTIONS) else {
+            panic!("only {end} bytes of a checkpoint are there");
+        };
+        for (group, remembered) in &damaged.groups {
+            let is_forgotten = matches!(remembered, Remembered::Forgotten(_));
+            assert!(is_forgotten, "{end}: group {group} is said to be {remembered:?}");
+        }
+    }
 }

@@ -398,6 +398,47 @@ fn a_record_that_a_client_made_up_is_none() {
 }
 
 #[test]
+fn records_that_a_client_made_up_prove_nothing_together() {
+    // The same with two, of which the second continues the first.
+    let mut batches = vec![vec![hard_state(1, 1, Some(1))]];
+    batches.extend((0..5).map(|round| vec![append(1, 1, 12 * round, 12 * (round + 1))]));
+    let log = Log::of(batches, 16384);
+    let (segment, bytes) = images(&log.disk).remove(0);
+    let records: Vec<usize> =
+        (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"QWAL")).collect();
+    let long = records.windows(2).skip(2).find(|pair| pair[1] - pair[0] > 400);
+    let home = long.expect("one of them is long")[0];
+    let sequence = u64::from_le_bytes(bytes[home + 16..home + 24].try_into().unwrap());
+    for first in [sequence - 2, sequence - 1, sequence, sequence + 1, sequence + 2, 1 << 40] {
+        let mut forged = Vec::new();
+        for (at, sequence) in [(home + 136, first), (home + 264, first + 1)] {
+            let chain: [u8; 4] = forged.last_chunk().copied().unwrap_or_default();
+            let mut header = bytes[home..home + 128].to_vec();
+            header[5] = 3;
+            header[16..24].copy_from_slice(&sequence.to_le_bytes());
+            header[32..36].copy_from_slice(&u32::try_from(at).unwrap().to_le_bytes());
+            header[36..40].copy_from_slice(&u32::try_from(at).unwrap().to_le_bytes());
+            header[40..44].fill(0);
+            header[44..48].copy_from_slice(&chain);
+            header[48] = 200;
+            header[112..124].fill(0);
+            let checksum = crc32fast::hash(&header[..124]);
+            header[124..].copy_from_slice(&checksum.to_le_bytes());
+            forged.extend(header);
+        }
+        for is_marked in [true, false] {
+            let disk = if is_marked { log.disk.copy() } else { log.unmarked() };
+            disk.damage(segment, |bytes| {
+                bytes[home..home + 128].fill(0);
+                bytes[home + 136..home + 392].copy_from_slice(&forged);
+            });
+            let known = log.check(&disk, is_marked, &format!("{sequence}, forged {first}"));
+            assert_eq!(known, Known::Named);
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_counts_as_damaged() {
     let log = Log::of(many_groups(), 16384);
     let mut named = 0;
