@@ -40,9 +40,15 @@ fn tell_line(line: fmt::Arguments<'_>) {
 const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit]
        quorate-sim swarm --seeds N [--from S] [--jobs J] [--over-limit] [--until-failure] [--coverage]
                          [--json FILE]
-       quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J] [--json FILE]
-       quorate-sim scenario NAME [--nodes N] [--seeds N] [--jobs J] [--json FILE]
-       quorate-sim bench [--seconds S] [--from S] [--json FILE]";
+       quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J] [--until-failure] [--json FILE]
+       quorate-sim scenario NAME [--nodes N] [--seeds N] [--jobs J] [--until-failure] [--json FILE]
+       quorate-sim bench [--seconds S] [--from S] [--at-least TIMES] [--json FILE]
+
+A swarm with --coverage of so many seeds that each fault must have met each stage fails if one did not; a bench
+fails below so many times real time.";
+
+/// So many seeds of a swarm let every fault meet every stage that it can meet.
+const SEEDS_FOR_COVERAGE: u64 = 20_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -181,6 +187,9 @@ fn swarm(flags: &Flags) -> Option<bool> {
             say!("not reached: {} at {}", fault.name(), stage.name());
         }
     }
+    // Beyond the limit other options are drawn, and no such promise is made.
+    let demands_coverage = flags.has("coverage") && !is_over && summary.runs >= SEEDS_FOR_COVERAGE;
+    let lacks_coverage = demands_coverage && summary.coverage.missing().next().is_some();
     let written = flags.report(|| summary.to_json(from, wall));
     if summary.halted + summary.whole > 0 {
         say!(
@@ -196,12 +205,14 @@ fn swarm(flags: &Flags) -> Option<bool> {
         summary.simulated.as_secs_f64() / 3600.0,
         wall.as_secs_f64()
     );
-    Some(summary.failures.is_empty() && written)
+    Some(summary.failures.is_empty() && !lacks_coverage && written)
 }
 
 fn all_graphs(flags: &Flags) -> Option<bool> {
     let (members, jobs) = (flags.number("nodes", 5)?, flags.jobs()?);
-    if !flags.are_among(&["nodes", "only", "jobs", "json"]) || !(1..=5).contains(&members) {
+    if !flags.are_among(&["nodes", "only", "jobs", "until-failure", "json"])
+        || !(1..=5).contains(&members)
+    {
         return None;
     }
     let places = usize::try_from(members).ok()?;
@@ -218,7 +229,7 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
         if let Err(failure) = &result {
             say!("{failure}\n");
         }
-        true
+        !flags.has("until-failure") || result.is_ok()
     });
     let wall = start.elapsed();
     let timeout = Options::calm(members).election_timeout;
@@ -252,9 +263,10 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
 /// they draw, until the time is over.
 fn bench(flags: &Flags) -> Option<bool> {
     const MEMBERS: u64 = 5;
-    if !flags.are_among(&["seconds", "from", "json"]) {
+    if !flags.are_among(&["seconds", "from", "at-least", "json"]) {
         return None;
     }
+    let at_least = flags.number("at-least", 0)?;
     let length = Duration::from_secs(flags.number("seconds", 30)?);
     let from = flags.number("from", 0)?;
     let (start, mut summary) = (Instant::now(), Summary::default());
@@ -287,13 +299,19 @@ fn bench(flags: &Flags) -> Option<bool> {
         wall.as_secs_f64(),
         simulated.as_secs_f64() / wall.as_secs_f64()
     );
-    Some(summary.failures.is_empty() && written)
+    let is_fast = simulated.as_secs_f64() >= wall.as_secs_f64() * at_least as f64;
+    if !is_fast {
+        say!("bench: {at_least} times real time were demanded");
+    }
+    Some(summary.failures.is_empty() && is_fast && written)
 }
 
 fn play(name: &str, flags: &Flags) -> Option<bool> {
     let (_, demand) = scenario::ALL.into_iter().find(|(known, _)| *known == name)?;
     let (members, seeds) = (flags.number("nodes", 3)?, flags.number("seeds", 100)?);
-    if !flags.are_among(&["nodes", "seeds", "jobs", "json"]) || !(1..=7).contains(&members) {
+    if !flags.are_among(&["nodes", "seeds", "jobs", "until-failure", "json"])
+        || !(1..=7).contains(&members)
+    {
         return None;
     }
     say!("{demand}");
@@ -308,7 +326,7 @@ fn play(name: &str, flags: &Flags) -> Option<bool> {
                 failures.push(Json::text(&what));
             }
         }
-        true
+        !flags.has("until-failure") || failures.is_empty()
     });
     if let Err(what) = scenario::compare(&all_measured) {
         say!("{name}, {members} members: {what}");

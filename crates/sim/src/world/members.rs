@@ -300,6 +300,7 @@ impl World {
         if let Some((_, healed)) = effects.healed.pop() {
             let process = self.places[&node].processes;
             let after = self.chance.long_tailed(self.options.sync_mean);
+            let after = after + self.slow_heal(node);
             self.schedule(after, Event::Healed { node, process, healed: Box::new(healed) });
         }
         for envelope in effects.send.drain(..) {
@@ -384,6 +385,15 @@ impl World {
             after += self.chance.long_tailed(Duration::from_millis(1_000));
         }
         self.schedule(after, Event::Synced { node, process, sync });
+    }
+
+    /// How much longer than usual the sync of a healed log takes. It is the only one of a member that heals.
+    fn slow_heal(&mut self, node: NodeId) -> Duration {
+        if !self.rot.per_mille(self.options.slow_sync_per_mille) {
+            return Duration::ZERO;
+        }
+        self.note(Fault::SlowSync, node);
+        self.rot.long_tailed(Duration::from_millis(1_000))
     }
 
     pub(super) fn synced(&mut self, node: NodeId) -> Outcome {
