@@ -195,6 +195,8 @@ pub struct MachineOptions {
     pub piece_bytes_max: usize,
     /// The bytes of recent events that are kept for watchers, if anybody watches in this run.
     pub ring_bytes: Option<usize>,
+    /// Whether it says that its state is another than it is.
+    pub differs: bool,
 }
 
 /// What the world sees of a machine beside what the applier says.
@@ -301,6 +303,7 @@ impl Reading {
 struct Watched {
     shown: Reading,
     piece_bytes_max: usize,
+    differs: bool,
 }
 
 /// A machine on what an engine holds.
@@ -311,12 +314,12 @@ pub fn open(
     engine: &SharedEngine,
     options: MachineOptions,
 ) -> Result<(Box<dyn Machine<Outcome = Traced>>, Reading), Fault> {
-    let MachineOptions { piece_bytes_max, ring_bytes } = options;
+    let MachineOptions { piece_bytes_max, ring_bytes, differs } = options;
     let store = Store::open(Box::new(engine.clone()))?;
     let ring = ring_bytes.map(|bytes| WatchRing::new(bytes, store.read_state()));
     let shown = Shown { store, trace: Vec::new(), ring, publications: 0, leases: Vec::new() };
     let shown = Reading(Arc::new(Mutex::new(shown)));
-    Ok((Box::new(Watched { shown: shown.clone(), piece_bytes_max }), shown))
+    Ok((Box::new(Watched { shown: shown.clone(), piece_bytes_max, differs }), shown))
 }
 
 impl Machine for Watched {
@@ -338,7 +341,8 @@ impl Machine for Watched {
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        self.shown.lock().store.fingerprint()
+        let fingerprint = self.shown.lock().store.fingerprint()?;
+        Some(Fingerprint(fingerprint.0 ^ u128::from(self.differs)))
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use quorate_mvcc::{Outcome, RangeResponse};
 use quorate_node::{
     Applied, Applier, ApplyJob, Begin, Effects, Fault, Feedback, GroupConfig, Input, Node,
-    NodeConfig,
+    NodeConfig, Report,
 };
 use quorate_raft::{
     EntryId, GroupId, Membership, NodeId, Persist, Record, Seq, SnapshotRequest, Time,
@@ -185,7 +185,11 @@ impl Process {
         let job = self.jobs.pop_front().expect("the applier has something to do");
         let mut applied = Applied::default();
         self.applier.run(job, &mut applied)?;
+        let mut states = Vec::new();
         for feedback in applied.feedback {
+            if let Feedback::Audited(report) = &feedback {
+                states.push(*report);
+            }
             self.inbox.push_back(Input::Applied { group: GROUP, feedback });
         }
         Ok(AppliedJob {
@@ -193,6 +197,7 @@ impl Process {
             reads: applied.reads,
             unseen: applied.unseen,
             trace: self.reading.take_trace(),
+            states,
         })
     }
 
@@ -242,6 +247,8 @@ pub struct AppliedJob {
     pub unseen: Vec<RequestId>,
     /// Everything that was applied, whoever asked for it.
     pub trace: Vec<Traced>,
+    /// What the machine's state is at the places where members compare theirs.
+    pub states: Vec<Report>,
 }
 
 /// The id that names a member in all runs.

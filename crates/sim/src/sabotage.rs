@@ -44,4 +44,12 @@ pub enum Sabotage {
     RenewalForgotten,
     /// Who believes to lead answers for leases without asking anybody whether it still does.
     LeaseUnconfirmed,
+    /// The first member's machine is in another state than its log leads to.
+    StateDiffers,
+    /// The host does not tell a client that its request has failed.
+    FailureUntold,
+    /// The network loses every word of a leader that another is to take over.
+    HandOverLost,
+    /// The host lets a leader take whatever it is given.
+    LogUnlimited,
 }

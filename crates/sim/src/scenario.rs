@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quorate_check::Violation;
 
+use crate::sabotage::Sabotage;
 use crate::swarm::Options;
 use crate::trace::Trace;
 use crate::world::{DirectWrite, World};
@@ -67,7 +68,7 @@ pub fn compare(all: &[Measured]) -> Result<(), String> {
 }
 
 /// The names and what they demand.
-pub const ALL: [(&str, &str); 6] = [
+pub const ALL: [(&str, &str); 7] = [
     ("hung-leader", "a leader whose disk hangs is replaced within 3 election timeouts"),
     ("hung-idle-leader", "so is one without load, from the first write on"),
     (
@@ -80,6 +81,7 @@ pub const ALL: [(&str, &str); 6] = [
     ),
     ("power-loss", "all writes acknowledged are there after the power failed everywhere"),
     ("no-quorum", "without a quorum every request ends in time, and the log stays bounded"),
+    ("no-disks", "so it is where the disks of a quorum hang, and the leader goes on leading"),
 ];
 
 /// Plays a scenario with so many members.
@@ -90,13 +92,31 @@ pub const ALL: [(&str, &str); 6] = [
 /// # Panics
 /// If there is no such scenario.
 pub fn play(name: &str, members: u64, seed: u64) -> Result<Measured, String> {
+    play_with(name, members, seed, None)
+}
+
+/// The same with a broken promise.
+///
+/// # Errors
+/// What was broken.
+///
+/// # Panics
+/// If there is no such scenario.
+pub fn play_with(
+    name: &str,
+    members: u64,
+    seed: u64,
+    sabotage: Option<Sabotage>,
+) -> Result<Measured, String> {
+    let play = Play { members, seed, sabotage };
     let result = match name {
-        "hung-leader" => hung_leader(members, seed, true).map(Measured::from),
-        "hung-idle-leader" => hung_leader(members, seed, false).map(Measured::from),
-        "slow-disk" => slow_follower(members, seed, 100, 1),
-        "slow-cpu" => slow_follower(members, seed, 1, 100),
-        "power-loss" => power_loss(members, seed).map(Measured::from),
-        "no-quorum" => no_quorum(members, seed).map(Measured::from),
+        "hung-leader" => hung_leader(play, true).map(Measured::from),
+        "hung-idle-leader" => hung_leader(play, false).map(Measured::from),
+        "slow-disk" => slow_follower(play, 100, 1),
+        "slow-cpu" => slow_follower(play, 1, 100),
+        "power-loss" => power_loss(play).map(Measured::from),
+        "no-quorum" => no_quorum(play, Stands::Processes).map(Measured::from),
+        "no-disks" => no_quorum(play, Stands::Disks).map(Measured::from),
         other => panic!("there is no scenario {other}"),
     };
     result.map_err(|violation| format!("{name}, {members} members, seed {seed}: {violation}"))
@@ -110,12 +130,29 @@ fn broken(what: impl Into<String>) -> Violation {
 const LONG: Duration = Duration::from_secs(1 << 20);
 /// By then there is a leader, and the clients are at work.
 const SETTLED: Duration = Duration::from_secs(1);
+/// So much a leader takes in that is not committed: little, so that clients reach it soon.
+const UNCOMMITTED_BYTES_MAX: usize = 1 << 20;
 
-fn calm(members: u64, seed: u64, change: impl FnOnce(&mut Options)) -> Result<World, Violation> {
-    let mut options = Options::calm(members);
+/// One performance of a scenario.
+#[derive(Clone, Copy, Debug)]
+struct Play {
+    members: u64,
+    seed: u64,
+    sabotage: Option<Sabotage>,
+}
+
+impl Play {
+    fn world(self, options: Options) -> World {
+        World::new(self.seed, options, self.sabotage, Trace::off())
+    }
+}
+
+fn calm(play: Play, change: impl FnOnce(&mut Options)) -> Result<World, Violation> {
+    let mut options = Options::calm(play.members);
     options.faulty_for = LONG;
     change(&mut options);
-    let mut world = World::new(seed, options, None, Trace::off());
+    let mut world = play.world(options);
+    world.uncommitted_bytes_max(UNCOMMITTED_BYTES_MAX);
     world.begin()?;
     world.run_until(SETTLED)?;
     Ok(world)
@@ -123,8 +160,8 @@ fn calm(members: u64, seed: u64, change: impl FnOnce(&mut Options)) -> Result<Wo
 
 /// From the hang (or, if nobody asked for anything before, from the first write after it) to the
 /// moment that another leads and has got a write through.
-fn hung_leader(members: u64, seed: u64, has_load: bool) -> Result<Duration, Violation> {
-    let mut world = calm(members, seed, |options| {
+fn hung_leader(play: Play, has_load: bool) -> Result<Duration, Violation> {
+    let mut world = calm(play, |options| {
         options.clients = if has_load { 4 } else { 0 };
     })?;
     let timeout = world.options().election_timeout;
@@ -167,9 +204,9 @@ fn hung_leader(members: u64, seed: u64, has_load: bool) -> Result<Duration, Viol
 /// The p99 of writes while one follower is slow, of clients that ask the others; and that of the same
 /// clients where nobody is slow. Of three members the leader has to wait for the one that is left, and no
 /// longer for the quicker one of two: that alone is most of what it costs.
-fn slow_follower(members: u64, seed: u64, disk: u32, cpu: u32) -> Result<Measured, Violation> {
+fn slow_follower(play: Play, disk: u32, cpu: u32) -> Result<Measured, Violation> {
     let p99 = |is_slow: bool| {
-        let mut world = calm(members, seed, |_| {})?;
+        let mut world = calm(play, |_| {})?;
         let leader = world.leader().ok_or_else(|| broken("all is well, and nobody leads"))?;
         let mut others = world.members();
         let victim = others.iter().copied().find(|id| *id != leader);
@@ -192,10 +229,10 @@ fn slow_follower(members: u64, seed: u64, disk: u32, cpu: u32) -> Result<Measure
 
 /// How long it took from a power failure of all members until all machines held the same. Each write up to
 /// the last one acknowledged is read back from every member then.
-fn power_loss(members: u64, seed: u64) -> Result<Duration, Violation> {
-    let mut options = Options::calm(members);
+fn power_loss(play: Play) -> Result<Duration, Violation> {
+    let mut options = Options::calm(play.members);
     options.faulty_for = SETTLED;
-    let mut world = World::new(seed, options, None, Trace::off());
+    let mut world = play.world(options);
     world.begin()?;
     world.run_until(SETTLED - Duration::from_nanos(1))?;
     let acknowledged = world.acknowledged_puts();
@@ -210,10 +247,28 @@ fn power_loss(members: u64, seed: u64) -> Result<Duration, Violation> {
     Ok(report.simulated - began)
 }
 
-/// The longest that a client waited in a minute without a quorum. The bound is the request timeout
+/// What a majority lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Processes,
+    Disks,
+}
+
+impl Stands {
+    /// By then whatever grows without bounds is beyond them. A leader that has no room refuses at once, and is
+    /// asked again at once: so short a time has more in it.
+    fn long_enough(self) -> Duration {
+        match self {
+            Self::Processes => Duration::from_secs(60),
+            Self::Disks => Duration::from_secs(30),
+        }
+    }
+}
+
+/// The longest that a client waited while there was no quorum. The bound is the request timeout
 /// and two heartbeats; the log may grow by what a member takes in meanwhile, and no further.
-fn no_quorum(members: u64, seed: u64) -> Result<Duration, Violation> {
-    let mut world = calm(members, seed, |options| {
+fn no_quorum(play: Play, what: Stands) -> Result<Duration, Violation> {
+    let mut world = calm(play, |options| {
         options.clients = 32;
         options.reads_per_mille = 100;
         options.value_bytes = 4_096;
@@ -224,11 +279,14 @@ fn no_quorum(members: u64, seed: u64) -> Result<Duration, Violation> {
     let majority = left.len() / 2 + 1;
     let down = left.iter().copied().filter(|id| *id != leader).take(majority).collect();
     left.retain(|id| !std::collections::BTreeSet::contains(&down, id));
-    world.power_fails(&down)?;
+    match what {
+        Stands::Processes => world.power_fails(&down)?,
+        Stands::Disks => down.iter().for_each(|node| world.disk_hangs(*node)),
+    }
     world.clients_ask(left);
-    // A log that is not committed holds at most what was proposed until the leader gave up.
-    let bytes_max = world.log_bytes_max() + (4 << 20);
-    let end = world.now() + Duration::from_secs(60);
+    // A log holds what was proposed until the leader gave up, or as much as it takes in.
+    let bytes_max = world.log_bytes_max() + 2 * UNCOMMITTED_BYTES_MAX;
+    let end = world.now() + what.long_enough();
     let mut longest = Duration::ZERO;
     while world.now() < end {
         world.run_until(world.now() + heartbeat)?;

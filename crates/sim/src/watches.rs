@@ -469,6 +469,16 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_asked_for_is_noticed() {
+        let mut client = client(1);
+        let connection = client.connection.as_mut().expect("it has a stream");
+        let stranger = connection.open[0].id + 1;
+        connection.under_way.push_back(WatchResponse { watch_id: stranger, ..told(2, false) });
+        let violation = client.receive(1, 3).expect_err("it has no such watch");
+        assert_eq!(violation.property, "watch_stranger");
+    }
+
+    #[test]
     fn a_watch_at_rest_must_have_been_told_all() {
         let changes = Changes::new([event(2), event(3)]).expect("they follow from one another");
         let judge = |responses: &[WatchResponse], all| {

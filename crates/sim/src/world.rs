@@ -39,7 +39,8 @@ use std::time::Duration;
 use quorate_check::Violation;
 use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
-use quorate_node::{Envelope, Healed};
+use quorate_check::state_hash::StateHashes;
+use quorate_node::{Envelope, Fingerprint, Healed};
 use quorate_raft::{Index, NodeId};
 use quorate_wal::WalOptions;
 
@@ -241,6 +242,8 @@ pub struct World {
     leasing: Leasing,
     oracle: Oracle,
     invariants: Invariants,
+    /// What members said of their states, by the last entry of these.
+    states: StateHashes<Index, Fingerprint>,
     trace: Trace,
     phase: Phase,
     phase_ends: Duration,
@@ -320,6 +323,7 @@ impl World {
             leasing: Leasing::new(seed, options.leases),
             oracle: Oracle::default(),
             invariants: Invariants::new(Cluster::new(members.iter().copied())),
+            states: StateHashes::default(),
             phase_ends: options.faulty_for,
             options,
             sabotage,

@@ -85,6 +85,16 @@ fn a_machine_that_claims_to_be_durable() {
 }
 
 #[test]
+fn a_machine_whose_state_is_not_what_its_log_leads_to() {
+    is_found(Sabotage::StateDiffers, 40, &["state_hash"]);
+}
+
+#[test]
+fn a_request_whose_failure_nobody_tells() {
+    is_found(Sabotage::FailureUntold, 40, &["liveness", "partial_liveness"]);
+}
+
+#[test]
 fn a_watch_that_goes_on_one_revision_late() {
     is_found(Sabotage::ResumedLate, 40, &["watch_resumable", "watch_bookmarkable"]);
 }

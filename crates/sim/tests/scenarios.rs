@@ -1,6 +1,7 @@
 //! The scenarios, with fixed seeds: each bound holds, in virtual time.
 
-use quorate_sim::scenario::{Measured, compare, play};
+use quorate_sim::sabotage::Sabotage;
+use quorate_sim::scenario::{Measured, compare, play, play_with};
 
 fn holds(name: &str, members: u64, seeds: u64) {
     let measured: Result<Vec<Measured>, String> =
@@ -39,4 +40,28 @@ fn what_was_acknowledged_outlives_a_power_failure_everywhere() {
 #[test]
 fn without_a_quorum_requests_end_and_memory_is_bounded() {
     holds("no-quorum", 3, 1);
+    holds("no-disks", 3, 1);
+}
+
+/// A broken promise breaks the bound, and is told so.
+#[track_caller]
+fn is_noticed(name: &str, sabotage: Sabotage, what: &str) {
+    let broken = play_with(name, 3, 0, Some(sabotage)).expect_err("it goes unnoticed");
+    assert!(broken.contains(what), "{sabotage:?} is taken for something else: {broken}");
+}
+
+#[test]
+fn a_leader_with_a_hung_disk_that_is_not_replaced_is_noticed() {
+    is_noticed("hung-leader", Sabotage::HandOverLost, "leads after");
+}
+
+#[test]
+fn a_client_that_waits_for_ever_is_noticed() {
+    is_noticed("no-quorum", Sabotage::FailureUntold, "a client has waited");
+    is_noticed("no-disks", Sabotage::FailureUntold, "a client has waited");
+}
+
+#[test]
+fn a_log_without_bounds_is_noticed() {
+    is_noticed("no-disks", Sabotage::LogUnlimited, "a log has");
 }

@@ -46,6 +46,13 @@ impl World {
         self.places.keys().copied().collect()
     }
 
+    /// Members take so much at most that is not committed. To be said before [`World::begin`].
+    pub fn uncommitted_bytes_max(&mut self, bytes: usize) {
+        for node in self.members() {
+            self.place(node).settings.limits.uncommitted_bytes_max = bytes;
+        }
+    }
+
     /// From now on clients ask these only.
     pub fn clients_ask(&mut self, members: BTreeSet<NodeId>) {
         self.core = members;
@@ -126,5 +133,39 @@ impl World {
     pub fn log_bytes_max(&self) -> usize {
         let running = self.places.values().filter_map(|place| place.process.as_ref());
         running.map(|process| process.status().log_bytes).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::process::node_id;
+    use crate::swarm::Options;
+    use crate::trace::Trace;
+
+    /// A calm run of three members, at its end.
+    pub(crate) fn ended(seed: u64) -> World {
+        let mut options = Options::calm(3);
+        options.faulty_for = Duration::from_secs(1);
+        let mut world = World::new(seed, options, None, Trace::off());
+        world.run().expect("all is well");
+        world
+    }
+
+    /// The same; then the first member's process gives its place to one of another world, which holds another
+    /// state.
+    pub(crate) fn with_a_stranger(seed: u64) -> World {
+        let (mut world, mut other) = (ended(seed), ended(seed + 1));
+        world.place(node_id(0)).process = other.place(node_id(0)).process.take();
+        world
+    }
+
+    #[test]
+    fn a_member_that_lost_an_acknowledged_write_is_noticed() {
+        let acknowledged = ended(1).acknowledged_puts();
+        assert!(acknowledged.len() > 50, "{} writes", acknowledged.len());
+        ended(1).read_back(&acknowledged).expect("all is there");
+        let lost = with_a_stranger(1).read_back(&acknowledged).expect_err("that is another state");
+        assert_eq!(lost.property, "durability");
     }
 }

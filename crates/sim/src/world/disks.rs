@@ -520,3 +520,29 @@ impl World {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::direct::tests::{ended, with_a_stranger};
+    use super::*;
+    use crate::process::node_id;
+
+    /// A world that has come to a halt, since a blow took what its last member had.
+    fn halted(mut world: World) -> World {
+        world.phase = Phase::Whole;
+        let place = world.place(node_id(2));
+        (place.process, place.damaged, place.refused) = (None, true, true);
+        world
+    }
+
+    #[test]
+    fn a_halt_needs_a_cause_and_nobody_lies_in_it() {
+        halted(ended(1)).halt(Index(1)).expect("one of them refused to begin");
+        let mut without_cause = halted(ended(1));
+        without_cause.place(node_id(2)).damaged = false;
+        let violation = without_cause.halt(Index(1)).expect_err("nobody lacks anything");
+        assert_eq!(violation.property, "liveness");
+        let lies = halted(with_a_stranger(1)).halt(Index(1)).expect_err("that is another state");
+        assert_eq!(lies.property, "halt");
+    }
+}

@@ -208,3 +208,15 @@ impl World {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::direct::tests::{ended, with_a_stranger};
+
+    #[test]
+    fn a_machine_that_came_to_another_state_is_noticed() {
+        ended(1).compare_states().expect("all hold the same");
+        let violation = with_a_stranger(1).compare_states().expect_err("that is another state");
+        assert_eq!(violation.property, "convergence");
+    }
+}

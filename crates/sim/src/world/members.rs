@@ -10,7 +10,8 @@ use quorate_node::{
     NodeConfig,
 };
 use quorate_raft::{
-    AppendReply, Body, EntryId, Membership, NodeId, Persist, Record, Recovered, Salvage, Time,
+    AppendReply, Body, EntryId, Limits, Membership, NodeId, Persist, Record, Recovered, Salvage,
+    Time,
 };
 
 use super::{Event, Outcome, World, storage_of};
@@ -19,7 +20,7 @@ use crate::engine::MachineOptions;
 use crate::model::Request;
 use crate::net::Delivery;
 use crate::oracle::RequestId;
-use crate::process::{GROUP, Process};
+use crate::process::{GROUP, Process, node_id};
 use crate::sabotage::Sabotage;
 use crate::settings::Settings;
 use crate::storage::Trouble;
@@ -37,7 +38,7 @@ impl World {
             membership: membership.clone(),
             heartbeat_interval: settings.heartbeat,
             election_timeout: settings.election_timeout,
-            limits: settings.limits,
+            limits: self.limits(&settings),
             rejoining: self.places[&id].rejoining && self.sabotage != Some(Sabotage::LossUnsaid),
         };
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
@@ -47,6 +48,7 @@ impl World {
         let machine_options = MachineOptions {
             piece_bytes_max: self.options.snapshot_piece_bytes_max,
             ring_bytes: self.options.watches.map(|watches| watches.ring_bytes),
+            differs: self.sabotage == Some(Sabotage::StateDiffers) && id == node_id(0),
         };
         let place = self.place(id);
         let machine = place.storage.engine.durable();
@@ -89,6 +91,15 @@ impl World {
             }),
         }
         self.turn(id)
+    }
+
+    /// How much a member takes at once.
+    fn limits(&self, settings: &Settings) -> Limits {
+        let uncommitted_bytes_max = match self.sabotage {
+            Some(Sabotage::LogUnlimited) => usize::MAX,
+            _ => settings.limits.uncommitted_bytes_max,
+        };
+        Limits { uncommitted_bytes_max, ..settings.limits }
     }
 
     /// A member takes part from now on, with this log.
@@ -307,7 +318,9 @@ impl World {
             self.send(envelope)?;
         }
         for (request, error) in effects.failed.drain(..) {
-            if self.lease_barrier_ended(request, false)? {
+            if self.lease_barrier_ended(request, false)?
+                || self.sabotage == Some(Sabotage::FailureUntold)
+            {
                 continue;
             }
             self.trace.line(now, || format!("{node} fails {request:?}: {error:?}"));
@@ -322,6 +335,9 @@ impl World {
             self.invariants.observe(Fact::Sent { message })?;
         }
         self.forge(&mut envelope);
+        if self.sabotage == Some(Sabotage::HandOverLost) && asks_to_take_over(&envelope) {
+            return Ok(());
+        }
         let now = self.now;
         let arrivals = self.net.route(now, envelope.from, envelope.to);
         for fault in arrivals.faults() {
@@ -440,6 +456,10 @@ impl World {
         for (id, outcome) in &job.trace {
             self.oracle.applied(node, *id, outcome)?;
         }
+        for report in job.states {
+            self.states.said(node.0, report.index, report.fingerprint);
+            self.states.check()?;
+        }
         self.machine_moved(node)?;
         self.wake_watchers(node);
         if was_applied != applied {
@@ -525,6 +545,10 @@ impl World {
     }
 }
 
+fn asks_to_take_over(envelope: &Envelope) -> bool {
+    matches!(&envelope.body, EnvelopeBody::Raft(message) if matches!(message.body, Body::TimeoutNow))
+}
+
 fn brief(record: &Record) -> String {
     match record {
         Record::Append(entries) => {
@@ -532,5 +556,29 @@ fn brief(record: &Record) -> String {
             format!("{ids:?}")
         }
         Record::HardState(_) | Record::Compact(_) | Record::Reset(_) => format!("{record:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::Options;
+    use crate::trace::Trace;
+
+    #[test]
+    fn a_member_that_says_what_its_records_do_not_is_noticed() {
+        let mut world = World::new(1, Options::calm(3), None, Trace::off());
+        world.begin().expect("all is well");
+        world.run_until(Duration::from_millis(900)).expect("all is well");
+        let said = world.places[&node_id(0)].process.as_ref().expect("it runs").status();
+        world.check_status(node_id(0), &said).expect("it says what it is");
+        let mut other = said.clone();
+        other.term = other.term.next();
+        let violation = world.check_status(node_id(0), &other).expect_err("it is in no such term");
+        assert_eq!(violation.property, "status");
+        let mut other = said;
+        other.last.index = other.last.index.next();
+        let violation = world.check_status(node_id(0), &other).expect_err("it has no such entry");
+        assert_eq!(violation.property, "status");
     }
 }
