@@ -40,16 +40,76 @@ pub(super) fn line(verdict: &Verdict) -> String {
     format!("{name:<30} {:>2} {seeds:>6} seeds {seconds:>7.1} s  {by}  ({})", bug.row, bug.from)
 }
 
+/// The fewest bugs that the simulator has to find of the whole catalogue.
+pub(crate) const BY_SIMULATOR_MIN: usize = 30;
+/// The median of how many seeds that takes stays below this.
+pub(crate) const MEDIAN_BELOW: u64 = 1_000;
+/// The most seeds that any of them may take.
+pub(crate) const SEEDS_MOST: u64 = 10_000;
+
+/// How many seeds it took to find bugs, of those that the simulator found.
+pub(crate) struct Effort {
+    /// How many bugs these are.
+    pub(crate) bugs: usize,
+    /// The median.
+    pub(crate) median: u64,
+    /// The most.
+    pub(crate) max: u64,
+}
+
+impl Effort {
+    pub(crate) fn of(seeds: impl IntoIterator<Item = u64>) -> Self {
+        let mut seeds: Vec<u64> = seeds.into_iter().collect();
+        seeds.sort_unstable();
+        Self {
+            bugs: seeds.len(),
+            median: seeds.get(seeds.len() / 2).copied().unwrap_or_default(),
+            max: seeds.last().copied().unwrap_or_default(),
+        }
+    }
+
+    /// What is demanded of it, if it is of the whole catalogue, and is not so.
+    pub(crate) fn lacks(&self) -> Vec<String> {
+        let Self { bugs, median, max } = self;
+        let mut lacks = Vec::new();
+        if *bugs < BY_SIMULATOR_MIN {
+            lacks.push(format!("the simulator found {bugs}, and {BY_SIMULATOR_MIN} are the least"));
+        }
+        if *median >= MEDIAN_BELOW {
+            lacks.push(format!("the median is {median} seeds, and not below {MEDIAN_BELOW}"));
+        }
+        if *max > SEEDS_MOST {
+            lacks.push(format!("one took {max} seeds, and {SEEDS_MOST} are the most"));
+        }
+        lacks
+    }
+}
+
+fn effort(verdicts: &[Verdict]) -> Effort {
+    Effort::of(verdicts.iter().filter(|v| v.is_found()).filter_map(|verdict| verdict.seeds))
+}
+
 /// The last line.
 pub(super) fn summary(verdicts: &[Verdict]) -> String {
     let found = verdicts.iter().filter(|verdict| verdict.is_found()).count();
-    let mut seeds: Vec<u64> =
-        verdicts.iter().filter(|v| v.is_found()).filter_map(|verdict| verdict.seeds).collect();
-    seeds.sort_unstable();
-    let median = seeds.get(seeds.len() / 2).copied().unwrap_or_default();
-    let max = seeds.last().copied().unwrap_or_default();
+    let Effort { median, max, .. } = effort(verdicts);
     let all = verdicts.len();
     format!("museum: {found} of {all} found, median {median} seeds, max {max} seeds")
+}
+
+/// What is wrong with a visit: bugs that were not found, and if it was one to the whole catalogue, more
+/// effort than was promised. Nothing, if it may be called a success.
+pub(super) fn shortcomings(verdicts: &[Verdict], is_whole: bool) -> Vec<String> {
+    let missed: Vec<&str> =
+        verdicts.iter().filter(|v| !v.is_found()).map(|verdict| verdict.bug.name).collect();
+    let mut wrong = Vec::new();
+    if !missed.is_empty() {
+        wrong.push(format!("not found: {}", missed.join(", ")));
+    }
+    if is_whole {
+        wrong.extend(effort(verdicts).lacks());
+    }
+    wrong
 }
 
 /// The same for a program that makes a page of it. `silent` says how many seeds passed with no bug
@@ -105,6 +165,31 @@ mod tests {
         let expected = "museum: 4 of 5 found, median 40 seeds, max 900 seeds";
         assert_eq!(summary(&verdicts), expected);
         assert!(line(&verdicts[4]).contains("NOT FOUND"));
+    }
+
+    #[test]
+    fn a_visit_fails_for_each_thing_that_was_promised_and_is_not_so() {
+        let found = |seeds: &[u64]| -> Vec<Verdict> {
+            seeds.iter().map(|seeds| verdict(Ok("oracle"), Some(*seeds))).collect()
+        };
+        let wrong = |seeds: &[u64]| shortcomings(&found(seeds), true);
+        let good = [[999; 29].as_slice(), &[10_000]].concat();
+        assert_eq!(wrong(&good), [""; 0]);
+        assert_eq!(wrong(&good[1..]), ["the simulator found 29, and 30 are the least"]);
+        let slow = [[999; 15].as_slice(), &[1_000; 15]].concat();
+        assert_eq!(wrong(&slow), ["the median is 1000 seeds, and not below 1000"]);
+        let hidden = [[999; 29].as_slice(), &[10_001]].concat();
+        assert_eq!(wrong(&hidden), ["one took 10001 seeds, and 10000 are the most"]);
+        // What a test finds is none of the simulator's.
+        let mut by_test = found(&good);
+        by_test[0].seeds = None;
+        assert_eq!(shortcomings(&by_test, true).len(), 1);
+        // What was not found is told first, and of a visit to a few bugs no more is asked.
+        let mut missed = found(&good);
+        missed.push(verdict(Err("10000 seeds pass"), Some(10_000)));
+        assert_eq!(shortcomings(&missed, true), ["not found: HalfElects"]);
+        assert_eq!(shortcomings(&missed[30..], false), ["not found: HalfElects"]);
+        assert_eq!(shortcomings(&found(&[20_000]), false), [""; 0]);
     }
 
     #[test]
