@@ -5,7 +5,11 @@
 
 use std::io;
 
+use quorate_planted::Bug;
 use serde_json::{Value, json};
+
+use super::table::{grouped, rounded, told};
+use crate::museum::report::Effort;
 
 /// The counts of a tool without which nothing was run. A point leads into an object.
 fn counts(tool: &str) -> &'static [&'static str] {
@@ -51,6 +55,66 @@ pub(super) fn of_a_pass(tool: &str, report: &Value) -> io::Result<()> {
         "museum" => visit(report),
         _ => demand_none(report, "failures"),
     }
+}
+
+/// How fast the simulator has to be, in times real time.
+pub(super) const BENCH_RATE_MIN: f64 = 500.0;
+/// The fewest seeds of the swarm that the page is to tell of.
+pub(super) const SWARM_SEEDS_MIN: u64 = 100_000;
+/// The same beyond the limit.
+pub(super) const OVER_LIMIT_SEEDS_MIN: u64 = 10_000;
+
+/// What a report is short of that the page is to bear. It may be true, and stored by an earlier tool or for a
+/// page that is made in minutes: so it is shown, with what it is short of, and no new one is stored as passed.
+pub(super) fn shortfalls(tool: &str, report: &Value) -> Vec<String> {
+    let number = |name| report.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let seeds = |least| {
+        let seeds = number("seeds");
+        let what = || format!("{} seeds, and {} are due", grouped(seeds), grouped(least));
+        (seeds < least).then(what)
+    };
+    match tool {
+        "swarm" => seeds(SWARM_SEEDS_MIN).or_else(|| unmet(report)).into_iter().collect(),
+        "over-limit" => seeds(OVER_LIMIT_SEEDS_MIN).into_iter().collect(),
+        "bench" => {
+            let measure = |name| report.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+            let rate =
+                measure("simulated_seconds") / measure("wall_seconds").max(f64::MIN_POSITIVE);
+            let (is, due) = (rounded(rate), rounded(BENCH_RATE_MIN));
+            let what = || format!("{is} times real time, and {due} are due");
+            (rate < BENCH_RATE_MIN).then(what).into_iter().collect()
+        }
+        "museum" => of_the_catalogue(report),
+        _ => Vec::new(),
+    }
+}
+
+/// The faults that never met a stage, if there are any, or if nothing is said of them.
+fn unmet(report: &Value) -> Option<String> {
+    let missing = report.get("coverage_missing").and_then(Value::as_array);
+    let Some(missing) = missing else {
+        return Some("nothing is said of what was not met".to_owned());
+    };
+    let missing: Vec<String> = missing.iter().map(told).collect();
+    (!missing.is_empty()).then(|| format!("never met: {}", missing.join(", ")))
+}
+
+/// What a visit to the museum left out, and where it took more seeds than was promised.
+fn of_the_catalogue(report: &Value) -> Vec<String> {
+    let bugs = report.get("bugs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let is_there = |name: &str| bugs.iter().any(|bug| bug.get("bug") == Some(&json!(name)));
+    let names = Bug::ALL.iter().map(|bug| bug.exhibit().name);
+    let left_out: Vec<&str> = names.filter(|name| !is_there(name)).collect();
+    let mut short = Vec::new();
+    if !left_out.is_empty() {
+        short.push(format!("it did not look for {}", left_out.join(", ")));
+    }
+    if report.get("quick") == Some(&json!(true)) {
+        short.push("a quick visit says nothing of how many seeds it takes".to_owned());
+    }
+    let seeds = bugs.iter().filter_map(|bug| bug.get("seeds").and_then(Value::as_u64));
+    short.extend(Effort::of(seeds).lacks());
+    short
 }
 
 /// Demands that a list is there and empty, or a number there and zero.
@@ -136,6 +200,63 @@ mod tests {
                 ],
             ),
         ]
+    }
+
+    /// A report that is short of nothing, with what it is short of instead.
+    fn short() -> Vec<(&'static str, Value, Vec<Spoil>)> {
+        let bugs: Vec<Value> =
+            Bug::ALL.iter().map(|bug| json!({"bug": bug.exhibit().name, "seeds": 7})).collect();
+        let late = |seeds: &[u64]| {
+            let late = bugs.iter().zip(seeds.iter().chain(std::iter::repeat(&7)));
+            let late = late.map(|(bug, seeds)| json!({"bug": bug["bug"], "seeds": seeds}));
+            json!(late.collect::<Vec<_>>())
+        };
+        let by_tests: Vec<Value> =
+            bugs.iter().map(|bug| json!({"bug": bug["bug"], "seeds": null})).collect();
+        vec![
+            (
+                "swarm",
+                json!({"seeds": 100_000, "coverage_missing": []}),
+                vec![
+                    ("seeds", json!(99_999)),
+                    ("coverage_missing", json!(["slow_sync at healing"])),
+                    ("coverage_missing", Value::Null),
+                ],
+            ),
+            ("over-limit", json!({"seeds": 10_000}), vec![("seeds", json!(9_999))]),
+            (
+                "bench",
+                json!({"simulated_seconds": 1_000.0, "wall_seconds": 2.0}),
+                vec![
+                    ("simulated_seconds", json!(999.0)),
+                    ("simulated_seconds", Value::Null),
+                    ("wall_seconds", json!(2.1)),
+                ],
+            ),
+            (
+                "museum",
+                json!({"quick": false, "bugs": bugs.clone()}),
+                vec![
+                    ("quick", json!(true)),
+                    ("bugs", json!(bugs[1..])),
+                    ("bugs", json!(by_tests)),
+                    ("bugs", late(&vec![1_000; bugs.len() / 2 + 1])),
+                    ("bugs", late(&[10_001])),
+                ],
+            ),
+        ]
+    }
+
+    #[test]
+    fn whatever_a_report_is_short_of_is_told() {
+        for (tool, good, spoils) in short() {
+            assert_eq!(shortfalls(tool, &good), [""; 0], "{tool}");
+            for (name, value) in spoils {
+                let mut report = good.clone();
+                report[name] = value;
+                assert_eq!(shortfalls(tool, &report).len(), 1, "{tool}: {name}");
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use quorate_planted::{Bug, Exhibit, Finder};
 use serde_json::Value;
 
 use super::bugs::{Fixed, OwnBug};
+use super::demands;
 use super::record::Record;
 use super::table::{flattened, grouped, rounded, table, told};
 use super::template;
@@ -132,11 +133,24 @@ fn runs(records: &BTreeMap<String, Record>) -> String {
             format!("`{}`", record.commit.get(..10).unwrap_or(&record.commit)),
             record.date.clone(),
             format!("{} cores, {}", record.cores, record.machine),
-            if record.passed { "passed" } else { "**did not pass**" }.to_owned(),
+            outcome(name, record),
         ]
     };
     let rows: Vec<Vec<String>> = records.iter().map(row).collect();
     table(&["report", "command", "commit", "day", "machine", "outcome"], &rows)
+}
+
+/// Whether it passed, and if so what it is short of.
+fn outcome(name: &str, record: &Record) -> String {
+    if !record.passed {
+        return "**did not pass**".to_owned();
+    }
+    let reports = record.reports.iter();
+    let short: Vec<String> = reports.flat_map(|report| demands::shortfalls(name, report)).collect();
+    if short.is_empty() {
+        return "passed".to_owned();
+    }
+    format!("passed, and **falls short**: {}", short.join("; "))
 }
 
 fn own_bugs(bugs: &[OwnBug]) -> String {
@@ -480,6 +494,12 @@ mod tests {
         assert!(page.contains("| crash | 12 | 1 of 2 | voting |"), "{page}");
         assert!(page.contains("no failure"), "{page}");
         assert!(page.contains("`cargo xtask proof --run museum`"), "{page}");
+    }
+
+    #[test]
+    fn a_report_that_falls_short_says_so_where_it_is_listed() {
+        let page = page("swarm", a_swarm()).unwrap();
+        assert!(page.contains("**falls short**: 2,000 seeds, and 100,000 are due"), "{page}");
     }
 
     #[test]

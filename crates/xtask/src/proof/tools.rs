@@ -48,8 +48,8 @@ pub(super) const ALL: [Tool; 10] = [
     Tool {
         name: "bench",
         commands: &["cargo run --release -p quorate-sim -- bench"],
-        full: "--seconds 120",
-        quick: Some("--seconds 20"),
+        full: "--seconds 120 --at-least 500",
+        quick: Some("--seconds 20 --at-least 500"),
         more: "",
         variables: &[],
     },
@@ -198,7 +198,7 @@ impl Tool {
             record.commands.push(typed);
             record.reports.push(report);
         }
-        if let Err(error) = self.verify(&record) {
+        if let Err(error) = self.verify(&record).and_then(|()| self.demand_enough(&record, size)) {
             println!("proof: {error}");
             record.passed = false;
         }
@@ -228,6 +228,23 @@ impl Tool {
             demands::of_a_pass(self.name, report).or_else(|error| wrong(error.to_string()))?;
         }
         Ok(())
+    }
+
+    /// Demands of a new record that it bears what the page is to claim. One that is made for a page in minutes
+    /// bears less, and the page says so.
+    ///
+    /// # Errors
+    ///
+    /// What it is short of.
+    fn demand_enough(&self, record: &Record, size: &Size<'_>) -> io::Result<()> {
+        let reports = record.reports.iter();
+        let short: Vec<String> =
+            reports.flat_map(|report| demands::shortfalls(self.name, report)).collect();
+        if short.is_empty() || matches!(size, Size::Quick) {
+            return Ok(());
+        }
+        let (name, what) = (self.name, short.join("; "));
+        Err(io::Error::other(format!("the report {name} falls short: {what}")))
     }
 
     /// Demands that what was typed is one of the tool's own command lines.
@@ -386,6 +403,16 @@ mod tests {
             verified("blackbox", "cargo xtask blackbox", false, report.clone()).unwrap();
             verified("blackbox", "cargo xtask blackbox", true, report).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_new_report_that_falls_short_does_not_pass_unless_it_is_made_in_minutes() {
+        let demand = |seeds: u64, size: &Size<'_>| {
+            tool("over-limit").demand_enough(&record(json!({"seeds": seeds})), size).is_ok()
+        };
+        assert!(demand(10_000, &Size::Full) && demand(10_000, &Size::Told(&[])));
+        assert!(!demand(9_999, &Size::Full) && !demand(9_999, &Size::Told(&[])));
+        assert!(demand(9_999, &Size::Quick));
     }
 
     #[test]
