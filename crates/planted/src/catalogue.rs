@@ -8,6 +8,18 @@
 pub enum Finder {
     /// The simulator, by itself, within ten thousand seeds.
     Simulator,
+    /// The simulator, in a scenario of its own: one thing goes wrong, and a bound must hold.
+    Scenario {
+        /// Its name.
+        name: &'static str,
+        /// How many members it has.
+        members: u64,
+    },
+    /// The simulator, on the graphs of the links that work among so many members.
+    Graphs {
+        /// How many.
+        members: u64,
+    },
     /// A test, as what the bug spoils is nothing that a run of the simulator can show.
     Test {
         /// The package.
@@ -41,6 +53,12 @@ macro_rules! finder {
     (simulator) => {
         Finder::Simulator
     };
+    (scenario $name:literal $members:literal) => {
+        Finder::Scenario { name: $name, members: $members }
+    };
+    (graphs $members:literal) => {
+        Finder::Graphs { members: $members }
+    };
     (test $package:literal $program:literal $name:literal) => {
         Finder::Test { package: $package, program: $program, name: $name }
     };
@@ -57,7 +75,7 @@ macro_rules! places {
 
 macro_rules! catalogue {
     ($($bug:ident: $row:literal, $title:literal, from $from:literal,
-        by $who:ident $(($package:literal, $program:literal, $name:literal))?
+        by $who:ident $(($($told:literal),*))?
         $(, in $places:literal places)?;)*) => {
         /// The bugs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +96,7 @@ macro_rules! catalogue {
                         row: $row,
                         title: $title,
                         from: $from,
-                        finder: finder!($who $($package $program $name)?),
+                        finder: finder!($who $($($told)*)?),
                         places: places!($($places)?),
                     },)*
                 }
@@ -175,6 +193,8 @@ catalogue! {
         from "ours, 701184b", by test("quorate-raft", "scripts", "lost_disk_pipeline");
 
     // ---- Rows 12 to 15: elections that disturb, or never end.
+    PreVoteSkipped: 12, "a member that hears nobody campaigns at once, and deposes a good leader when it is back",
+        from "thesis 9.6", by test("quorate-raft", "scripts", "prevote_returning_member");
     LoyaltyForgotten: 12, "a member helps to depose a leader that it hears",
         from "thesis 4.2.3", by test("quorate-raft", "scripts", "prevote_loyalty");
     StuckLeaderUntold: 13, "a leader of an earlier term is not told of the later one",
@@ -184,7 +204,7 @@ catalogue! {
     RefusalHidesTerm: 14, "a refused preliminary vote does not carry the later term",
         from "openraft #1796", by simulator;
     QuorumNeverMissed: 15, "a leader that hears no quorum leads on, and holds those that hear it",
-        from "openraft #2080, Cloudflare 2020", by test("quorate-raft", "connectivity", "three_members_work");
+        from "openraft #2080, Cloudflare 2020", by graphs(3);
 
     HungDiskConfirms: 15, "a leader counts members whose disks stand, itself among them, and commits nothing",
         from "ours, known and open until then", by test("quorate-raft", "scripts", "check_quorum_hung_disk"), in 2 places;
@@ -253,13 +273,21 @@ catalogue! {
     DivergedGoesOn: 25, "a member whose state differs from a majority's serves it",
         from "etcd #13766, #14571", by test("quorate-node", "audit", "a_member_that_differs_stops");
 
+    // ---- Row 26: entries of a version that is still to come.
+    NewerCommandSkipped: 26, "a command of a newer version is skipped, and others do what it says",
+        from "etcd #13514", by test("quorate-mvcc", "store", "bytes_that_are_no_command_change_nothing");
+
     // ---- Rows 27 and 32: time.
     SlowDiskLeads: 27, "a leader whose disk is the slow one leads on",
-        from "etcd #13527, #14501", by test("quorate-raft", "scripts", "durable_leader_hangs");
+        from "etcd #13527, #14501", by scenario("hung-leader", 3);
+    ElectionsInStep: 32, "all members wait equally long before they campaign",
+        from "Raft 5.2", by test("quorate-raft", "lib", "timeouts_are_spread");
     HeartbeatUnheard: 32, "a heartbeat does not move the election timer",
         from "openraft 5e15946d", by test("quorate-raft", "paper", "s5_2_a_follower_stays_one");
 
     // ---- Rows 28 to 30: disks.
+    RoomUnasked: 28, "a log writes on where the disk has no room, and ends its member",
+        from "etcd #2819, #3068", by test("quorate-sim", "disks", "calls_fail_and_processes_end");
     BatchNotSynced: 4, "the log calls a batch durable without a sync",
         from "Jepsen NATS 2.12.1", by simulator;
     SegmentNotSynced: 29, "a new segment of the log is not synced",
@@ -309,7 +337,7 @@ catalogue! {
     WindowForEachRejection: 34, "a whole window is sent again for each append that was overtaken: a storm",
         from "ours, found by the museum", by test("quorate-raft", "scripts", "replication_overtaken");
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",
-        from "openraft, a stalled quorum", by test("quorate-raft", "scripts", "propose_limits");
+        from "openraft, a stalled quorum", by scenario("no-disks", 3);
 
     // ---- Rows 35 and 36: leadership that moves.
     TransferVoteUnchecked: 35, "a vote at the leader's wish does not look at the log",
@@ -318,6 +346,8 @@ catalogue! {
         from "hashicorp/raft 1.6.1", by test("quorate-raft", "scripts", "transfer_catch_up");
     ProposedDuringTransfer: 35, "a leader takes commands while it hands over",
         from "hashicorp/raft 1.6.0", by test("quorate-raft", "scripts", "transfer");
+    TransferToSilent: 36, "a leader whose disk stands hands over to a member that it does not hear",
+        from "ours, from row 27", by test("quorate-raft", "scripts", "durable_leader_hangs_silent");
     TransferToRejoining: 36, "leadership is handed to a member that lost its disk",
         from "ours, 402f66a", by test("quorate-raft", "scripts", "transfer_refused");
 }

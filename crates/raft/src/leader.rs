@@ -194,7 +194,9 @@ impl Leader {
     fn check_disk(&mut self, core: &mut Core) -> bool {
         let durable = core.log.durable();
         let voters = self.peers.iter().filter(|(id, _)| core.membership.is_voter(**id));
-        let able = voters.filter(|(_, peer)| self.is_active(peer) && !peer.rejoining);
+        let able = voters.filter(|(_, peer)| {
+            (self.is_active(peer) || planted!(TransferToSilent)) && !peer.rejoining
+        });
         let best = able.max_by_key(|(_, peer)| peer.matched).map(|(id, peer)| (*id, peer.matched));
         let before = core::mem::replace(
             &mut self.disk_check,

@@ -628,6 +628,7 @@ impl Raft {
         }
         match &mut self.role {
             Role::Leader(leader) => leader.on_timeout(&mut self.core),
+            _ if planted!(PreVoteSkipped) => Next::Campaign { transfer: false },
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Next::PreCampaign,
         }
     }

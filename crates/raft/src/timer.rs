@@ -7,6 +7,8 @@
 
 use core::time::Duration;
 
+use quorate_planted::planted;
+
 use crate::rng::Rng;
 use crate::types::Time;
 
@@ -32,6 +34,7 @@ impl ElectionTimer {
     /// Draws a new timeout in `[T, 2T)` and starts it.
     pub(crate) fn redraw(&mut self, now: Time) {
         let spread = u64::try_from(self.minimum.as_nanos()).unwrap_or(u64::MAX);
+        let spread = if planted!(ElectionsInStep) { 1 } else { spread };
         self.drawn = self.minimum.saturating_add(Duration::from_nanos(self.rng.below(spread)));
         self.restart(now);
     }

@@ -240,7 +240,7 @@ impl Wal {
     /// where there is some already.
     #[must_use]
     pub fn needs_room(&self) -> bool {
-        !self.batch.is_empty() && self.room().is_none()
+        !self.batch.is_empty() && self.room().is_none() && !planted!(RoomUnasked)
     }
 
     /// Makes everything appended durable, with one write and one data sync; with none if nothing was.

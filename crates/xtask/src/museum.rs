@@ -1,7 +1,8 @@
 //! The museum of planted bugs (`crates/planted`): is each of them found, by what, and how soon?
 //!
 //! One build has them all; an environment variable says which one is alive. For each bug either the
-//! simulator runs seed after seed until one fails, or a named test must fail, as the catalogue says.
+//! simulator runs seed after seed until one fails, or plays one scenario again and again, or tries graph after
+//! graph of the links that work; or a named test must fail, as the catalogue says.
 //! Afterwards the same seeds run with no bug alive, and none may fail: a check that sees bugs where
 //! there are none finds nothing.
 //!
@@ -58,6 +59,8 @@ pub(crate) fn run() -> io::Result<()> {
     for bug in bugs {
         let verdict = match bug.finder {
             Finder::Test { package, program, name } => builds.test(&bug, package, program, name)?,
+            Finder::Scenario { name, members } => builds.scenario(&bug, name, members)?,
+            Finder::Graphs { members } => builds.graphs(&bug, members)?,
             Finder::Simulator => {
                 let known = found.get(bug.name).copied().filter(|_| options.quick);
                 builds.simulate(&bug, known.unwrap_or(options.from), options.seeds_max)?
@@ -71,7 +74,8 @@ pub(crate) fn run() -> io::Result<()> {
         println!("no bug, no alarm: {seeds} of the same seeds pass without one");
     }
     if options.record {
-        let seeds = verdicts.iter().filter_map(|verdict| Some((verdict.bug.name, verdict.seed?)));
+        let seeds =
+            of_the_swarm(&verdicts).filter_map(|verdict| Some((verdict.bug.name, verdict.seed?)));
         found.extend(seeds.map(|(name, seed)| (name.to_owned(), seed)));
         fs::write(workspace::root().join(FOUND), write_found(&found))?;
     }
@@ -84,17 +88,23 @@ pub(crate) fn run() -> io::Result<()> {
     if wrong.is_empty() { Ok(()) } else { Err(io::Error::other(wrong.join("; "))) }
 }
 
+/// The verdicts that seeds of the swarm led to.
+fn of_the_swarm(verdicts: &[Verdict]) -> impl Iterator<Item = &Verdict> {
+    verdicts.iter().filter(|verdict| verdict.bug.finder == Finder::Simulator)
+}
+
 /// Runs the seeds that found bugs, and in a whole search all before them, with no bug alive. Returns how
 /// many there were.
 fn silent(builds: &Builds, verdicts: &[Verdict], options: &Options) -> io::Result<u64> {
     if options.quick {
-        let seeds: BTreeSet<u64> = verdicts.iter().filter_map(|verdict| verdict.seed).collect();
+        let seeds: BTreeSet<u64> =
+            of_the_swarm(verdicts).filter_map(|verdict| verdict.seed).collect();
         for seed in &seeds {
             builds.pass(*seed, 1)?;
         }
         return Ok(seeds.len() as u64);
     }
-    let most = verdicts.iter().filter_map(|verdict| verdict.seeds).max();
+    let most = of_the_swarm(verdicts).filter_map(|verdict| verdict.seeds).max();
     let seeds = most.unwrap_or_default().max(SILENT_SEEDS_MIN);
     builds.pass(options.from, seeds)?;
     Ok(seeds)

@@ -22,6 +22,9 @@ const TARGET: &str = "target/museum";
 /// How long a search may take. A bug could also be one that never ends.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
+/// How often a scenario is played for a bug. It is the one that shows it, so a few times are enough.
+const SCENARIO_SEEDS: u64 = 5;
+
 /// The programs that have the bugs.
 pub(super) struct Builds {
     simulator: PathBuf,
@@ -43,7 +46,7 @@ impl Builds {
             .iter()
             .filter_map(|bug| match bug.finder {
                 Finder::Test { package, program, .. } => Some((package, program)),
-                Finder::Simulator => None,
+                Finder::Simulator | Finder::Scenario { .. } | Finder::Graphs { .. } => None,
             })
             .collect();
         for (package, program) in programs {
@@ -53,7 +56,70 @@ impl Builds {
                 return Err(io::Error::other(what));
             }
         }
-        Ok(Self { simulator })
+        let builds = Self { simulator };
+        for bug in bugs {
+            let (command, what) = match bug.finder {
+                Finder::Scenario { name, members } => {
+                    (builds.play(name, members), format!("the scenario {name}"))
+                }
+                Finder::Graphs { members } => {
+                    (builds.try_graphs(members), format!("a graph of {members} members"))
+                }
+                Finder::Simulator | Finder::Test { .. } => continue,
+            };
+            let (status, output) = run(command, None)?;
+            if !status.success() {
+                let what = format!("a false alarm, with no bug alive, in {what}:\n{output}");
+                return Err(io::Error::other(what));
+            }
+        }
+        Ok(builds)
+    }
+
+    /// Plays a scenario with this bug alive until it fails.
+    pub(super) fn scenario(&self, bug: &Exhibit, name: &str, members: u64) -> io::Result<Verdict> {
+        let started = Instant::now();
+        let (status, output) = run(self.play(name, members), Some(bug.name))?;
+        let failure = output.lines().find_map(|line| failed_play(line, name, members));
+        let by = match (&failure, fault_of_the_harness(&output)) {
+            (_, Some(place)) => Err(format!("the harness panicked itself: {place}")),
+            (Some(_), None) => Ok(format!("scenario {name}, {members} members")),
+            (None, None) if status.success() => Err(format!("the scenario {name} passes")),
+            (None, None) => Err(format!("the simulator ended with {status}")),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let seeds = Some(failure.map_or(SCENARIO_SEEDS, |seed| seed + 1));
+        Ok(Verdict { bug: *bug, by, seed: failure, seeds, seconds })
+    }
+
+    /// Tries graphs with this bug alive until one fails.
+    pub(super) fn graphs(&self, bug: &Exhibit, members: u64) -> io::Result<Verdict> {
+        let started = Instant::now();
+        let (status, output) = run(self.try_graphs(members), Some(bug.name))?;
+        let failure = output.lines().find_map(Failure::parse);
+        let by = match (&failure, fault_of_the_harness(&output)) {
+            (_, Some(place)) => Err(format!("the harness panicked itself: {place}")),
+            (Some(Failure { by, .. }), None) => Ok(format!("{by}, graphs of {members} members")),
+            (None, None) if status.success() => Err("all graphs pass".to_owned()),
+            (None, None) => Err(format!("the simulator ended with {status}")),
+        };
+        let seed = failure.map(|failure| failure.seed);
+        let seeds = output.lines().find_map(tried_graphs);
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Verdict { bug: *bug, by, seed, seeds, seconds })
+    }
+
+    fn play(&self, name: &str, members: u64) -> Command {
+        let mut command = Command::new(&self.simulator);
+        command.args(["scenario", name, "--nodes", &members.to_string(), "--until-failure"]);
+        command.args(["--seeds", &SCENARIO_SEEDS.to_string()]);
+        command
+    }
+
+    fn try_graphs(&self, members: u64) -> Command {
+        let mut command = Command::new(&self.simulator);
+        command.args(["graphs", "--nodes", &members.to_string(), "--until-failure"]);
+        command
     }
 
     /// Runs seeds with this bug alive until one fails.
@@ -126,6 +192,17 @@ fn names(output: &str, program: &str, name: &str) -> bool {
         _ => line.starts_with("---- ") && line.ends_with(" ----") && line.contains(name),
     };
     output.lines().any(is_named)
+}
+
+/// The seed of a scenario that failed, from `hung-leader, 3 members, seed 7: scenario: …`.
+fn failed_play(line: &str, name: &str, members: u64) -> Option<u64> {
+    let rest = line.strip_prefix(&format!("{name}, {members} members, seed "))?;
+    rest.split_once(": ")?.0.parse().ok()
+}
+
+/// How many graphs were tried, from `graphs: 7 graphs, 1 failures, …`.
+fn tried_graphs(line: &str) -> Option<u64> {
+    line.strip_prefix("graphs: ")?.split_once(" graphs,")?.0.parse().ok()
 }
 
 /// How the simulator tells of a seed that fails.
@@ -256,6 +333,16 @@ mod tests {
         let started = Instant::now();
         let (status, _) = run_for(shell, None, Duration::from_millis(50)).unwrap();
         assert!(!status.success() && started.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_scenario_and_a_graph_that_fail_are_understood() {
+        let line = "hung-leader, 3 members, seed 2: scenario: nobody but 1 leads after 301ms";
+        assert_eq!(failed_play(line, "hung-leader", 3), Some(2));
+        assert_eq!(failed_play(line, "hung-leader", 5), None);
+        assert_eq!(failed_play("hung-leader, 3 members: 1.3 times", "hung-leader", 3), None);
+        assert_eq!(tried_graphs("graphs: 7 graphs, 1 failures, 3 members, the slowest"), Some(7));
+        assert_eq!(tried_graphs("swarm: 7 seeds"), None);
     }
 
     #[test]

@@ -418,6 +418,10 @@ fn catalogue(values: &mut Values, found: &str) -> io::Result<()> {
         let Exhibit { name, title, from, finder, .. } = bug.exhibit();
         let by = match finder {
             Finder::Simulator => "the simulator".to_owned(),
+            Finder::Scenario { name, members } => {
+                format!("the simulator, scenario {name}, {members} members")
+            }
+            Finder::Graphs { members } => format!("the simulator, graphs of {members} members"),
             Finder::Test { package, program, name } => {
                 format!("{package}, test {program}: {name}")
             }
