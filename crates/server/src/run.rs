@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Stop};
 use crate::log::Log;
+use crate::memory;
 use crate::server::Server;
 
 /// Runs a member with these flags, which do not contain the program's name, and with the `ETCD_*`
@@ -33,6 +34,10 @@ pub fn run(flags: Vec<OsString>) -> ExitCode {
         }
     };
     let log = Log::to_stderr(config.log_level);
+    if let Err(error) = memory::prepare(config.memory_mlock, &log) {
+        log.fatal("failed to start").with("error", error);
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

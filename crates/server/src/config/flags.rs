@@ -115,6 +115,11 @@ pub(super) const FLAGS: &[Flag] = &[
         Used("time between progress notifications of a watch (default 10m)"),
     ),
     flag(
+        "memory-mlock",
+        Switch,
+        Used("keep all memory out of the swap; needs the right to lock it (default false)"),
+    ),
+    flag(
         "log-level",
         Value,
         Used("'debug', 'info', 'warn', 'error', 'panic' or 'fatal' (default 'info')"),
@@ -229,7 +234,6 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("backend-batch-interval", Value, Ignored),
     flag("backend-batch-limit", Value, Ignored),
     flag("backend-bbolt-freelist-type", Value, Ignored),
-    flag("memory-mlock", Switch, Ignored),
     flag("txn-mode-write-with-shared-buffer", Switch, Ignored),
     flag("discovery-fallback", Value, Ignored),
     flag("discovery-proxy", Value, Ignored),

@@ -75,6 +75,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// The time between progress notifications of a watch.
     pub progress_interval: Duration,
+    /// Whether all memory is kept out of the swap.
+    pub memory_mlock: bool,
     /// What is logged.
     pub log_level: Level,
     /// What the user should know although it keeps nothing from starting.
@@ -236,6 +238,7 @@ impl Config {
             keepalive_interval: Some(keepalive).filter(|interval| !interval.is_zero()),
             keepalive_timeout: duration(&typed, "grpc-keepalive-timeout", Duration::from_secs(20))?,
             progress_interval,
+            memory_mlock: typed.get("memory-mlock") == Some("true"),
             log_level,
             warnings,
             name,

@@ -37,6 +37,20 @@ fn defaults_are_those_of_etcd() {
 }
 
 #[test]
+fn memory_is_locked_where_that_is_asked_for() {
+    let is_locked = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let config = parse(arguments, environment).expect("a switch");
+        assert_eq!(config.warnings, Vec::<String>::new());
+        config.memory_mlock
+    };
+    assert!(!is_locked(&[], &[]));
+    assert!(!is_locked(&["--memory-mlock=false"], &[]));
+    assert!(is_locked(&["--memory-mlock"], &[]));
+    assert!(is_locked(&["--experimental-memory-mlock"], &[]));
+    assert!(is_locked(&[], &[("ETCD_MEMORY_MLOCK", "1")]));
+}
+
+#[test]
 fn all_spellings_of_a_flag() {
     for arguments in [
         &["--name=n1"][..],
