@@ -6,6 +6,10 @@
 //! 0000000000000001.tree/   one tree; a higher number only while a snapshot is being installed
 //! ```
 //!
+//! A process may end between giving a file its name and making that name durable. The next one finds the
+//! name in the memory of the kernel; before it builds on it, or removes what it replaces, it makes it
+//! durable itself.
+//!
 //! Installing a snapshot builds the next generation beside the current one and then switches the
 //! pointer, so a crash leaves one or the other, never a mixture.
 
@@ -33,6 +37,16 @@ const POINTER_BYTES: usize = 8 + 8 + 8;
 #[derive(Clone)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] Arc<File>);
 
+/// Creates a directory and those above it, as far as they are missing. All of their names are durable then,
+/// its own also if it was there.
+fn create_durably(dir: &Path) -> std::io::Result<()> {
+    let named = dir.ancestors().take_while(|path| !path.as_os_str().is_empty());
+    let missing = named.take_while(|path| !path.is_dir()).count();
+    fs::create_dir_all(dir)?;
+    let dir = dir.canonicalize()?;
+    dir.ancestors().skip(1).take(missing.max(1)).try_for_each(fsync_directory)
+}
+
 /// A store's directory, locked against everybody else.
 pub(crate) struct Files {
     dir: PathBuf,
@@ -47,7 +61,7 @@ impl Files {
     /// or the disk refuses.
     pub(crate) fn lock(dir: &Path) -> Result<Self, EngineError> {
         let io = |error: std::io::Error| of_io(dir.display(), &error);
-        fs::create_dir_all(dir).map_err(io)?;
+        create_durably(dir).map_err(io)?;
         let lock = File::options()
             .create(true)
             .truncate(false)
@@ -77,8 +91,9 @@ impl Files {
     /// The generation in force, or `None` in a store that was never used.
     ///
     /// # Errors
-    /// If the pointer is damaged, or missing although there is a tree with content.
+    /// If the pointer is damaged, or missing although there is a tree with content; or the disk refuses.
     pub(crate) fn generation(&self) -> Result<Option<u64>, EngineError> {
+        fsync_directory(&self.dir).map_err(|error| of_io(self.dir.display(), &error))?;
         let path = self.dir.join(POINTER);
         let read = match read_file(&path) {
             Err(error) if is_unreadable(&error) => read_file(&path),

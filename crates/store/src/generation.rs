@@ -17,7 +17,7 @@ use crate::{
 use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, InternalValue, SeqNo,
     SequenceNumberCounter, Tree, compaction::Leveled, config::CompressionPolicy,
-    table::filter::standard_bloom,
+    file::fsync_directory, table::filter::standard_bloom,
 };
 use quorate_mvcc::engine::EngineError;
 use quorate_raft::EntryId;
@@ -89,6 +89,10 @@ impl Generation {
         new: bool,
     ) -> Result<Self, EngineError> {
         let dir = files.tree(number);
+        // See `files.rs`: the name of the manifest may be in the memory of the kernel only.
+        if dir.is_dir() {
+            fsync_directory(&dir).map_err(|error| of_io(dir.display(), &error))?;
+        }
         if !new {
             check::verify_tree(&dir)?;
         }
