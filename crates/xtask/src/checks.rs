@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod crash;
+pub(crate) mod crash_points;
 pub(crate) mod damage;
 pub(crate) mod dice;
 pub(crate) mod differential;

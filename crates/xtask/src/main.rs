@@ -47,6 +47,11 @@ const CHORES: &[Chore] = &[
         run: checks::crash::run,
     },
     Chore {
+        name: "crash-points",
+        help: "cut the power of a store at every operation, in every way; needs the right to mount (FUSE)",
+        run: checks::crash_points::run,
+    },
+    Chore {
         name: "damage",
         help: "damage one sector of a member's files, again and again, and demand that it heals",
         run: checks::damage::run,
@@ -119,7 +124,8 @@ const CHORES: &[Chore] = &[
 ];
 
 /// The chores that read what follows their name.
-const WITH_OPTIONS: &[&str] = &["blackbox", "damage", "museum", "power-cut", "proof", "relay"];
+const WITH_OPTIONS: &[&str] =
+    &["blackbox", "crash-points", "damage", "museum", "power-cut", "proof", "relay"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -3,9 +3,9 @@
 //!
 //! A process that is killed loses nothing that it has written, since the kernel still has it. So the
 //! members' data lie on a disk that this process makes itself (`disk.rs`), and which forgets what was
-//! not synced: sector by sector in a file, and in each directory all changed names or none. It needs the
-//! right to mount (FUSE). Power goes under load, right after names or contents were
-//! changed, and again when it has just come back, while members start or have just begun to serve.
+//! not synced: sector by sector in a file, and name by name in a directory. It needs the right to mount
+//! (FUSE). Power goes under load, right after names or contents were changed, and again when it has just
+//! come back, while members start or have just begun to serve.
 //!
 //! A check of this kind passes easily where nothing is ever lost. So what the cuts undid is counted and
 //! must not be nothing; and on a disk that says that it has synced and has not, the same writes must be
@@ -16,8 +16,8 @@
 //! `POWER_CUT_SECONDS` says for how long the power is cut, for a cluster of one and for one of three;
 //! `POWER_CUT_SEED` what chance does. `--json FILE` writes what was done and found.
 
-mod disk;
-mod image;
+pub(crate) mod disk;
+pub(crate) mod image;
 mod report;
 
 use std::sync::Arc;
@@ -226,7 +226,9 @@ async fn cut_for(
 /// what was found, if anything was.
 async fn control(program: &Program, mut dice: Dice) -> io::Result<Option<String>> {
     let mut scene = Scene::set(program, 1).await?;
-    scene.disk.lie();
+    for change in [Change::Name, Change::Content] {
+        scene.disk.lie_about(change);
+    }
     scene.load(&mut dice);
     let end = Instant::now() + EXTRA;
     while scene.acknowledged.lock().expect("no writer panicked").is_empty() {

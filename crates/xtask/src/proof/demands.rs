@@ -19,6 +19,7 @@ fn counts(tool: &str) -> &'static [&'static str] {
         "bench" => &["runs"],
         "graphs" | "graphs-5" => &["graphs"],
         "museum" => &["seeds_without_a_bug"],
+        "crash-points" => &["operations", "images", "restarts"],
         _ => &[],
     }
 }
@@ -46,7 +47,7 @@ pub(super) fn of_a_pass(tool: &str, report: &Value) -> io::Result<()> {
         }
     }
     match tool {
-        "damage" | "power-cut" | "blackbox" => {
+        "crash-points" | "damage" | "power-cut" | "blackbox" => {
             if report.get("passed") != Some(&json!(true)) {
                 return wrong("it does not say that it passed, and is stored so".to_owned());
             }
@@ -167,6 +168,18 @@ mod tests {
                     ("program", json!("etcd")),
                     ("passed", json!(false)),
                     ("passed", Value::Null),
+                    ("violations", json!(["LOST"])),
+                ],
+            ),
+            (
+                "crash-points",
+                json!({
+                    "operations": 9, "images": 99, "restarts": 2, "passed": true, "violations": [],
+                }),
+                vec![
+                    ("operations", json!(0)),
+                    ("images", Value::Null),
+                    ("restarts", json!(0)),
                     ("violations", json!(["LOST"])),
                 ],
             ),

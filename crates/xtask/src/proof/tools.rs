@@ -28,7 +28,7 @@ pub(super) struct Tool {
 }
 
 /// All of them, in the order of the page.
-pub(super) const ALL: [Tool; 10] = [
+pub(super) const ALL: [Tool; 11] = [
     Tool {
         name: "swarm",
         commands: &["cargo run --release -p quorate-sim -- swarm --coverage"],
@@ -111,6 +111,14 @@ pub(super) const ALL: [Tool; 10] = [
         variables: &["DAMAGE_SECONDS", "DAMAGE_POSITIONS", "DAMAGE_SEED", "CHECK_ETCD"],
     },
     Tool {
+        name: "crash-points",
+        commands: &["cargo xtask crash-points"],
+        full: "",
+        quick: Some(""),
+        more: "",
+        variables: &["CRASH_POINTS_STEP", "CRASH_POINTS_RESTARTS", "CRASH_POINTS_SEED"],
+    },
+    Tool {
         name: "power-cut",
         commands: &["cargo xtask power-cut"],
         full: "",
@@ -146,7 +154,7 @@ impl Tool {
 
     /// Whether it does what only a capsule allows.
     fn needs_capsule(&self) -> bool {
-        matches!(self.name, "power-cut" | "blackbox")
+        matches!(self.name, "crash-points" | "power-cut" | "blackbox")
     }
 
     /// Runs it and stores its report.

@@ -42,7 +42,11 @@ const ROOMS: [Room; 13] = [
     },
     Room { name: "sim", may_use: &["check", "raft", "wal", "node", "mvcc"], packages: None },
     Room { name: "cli", may_use: &["server", "proto"], packages: None },
-    Room { name: "xtask", may_use: &["check", "mvcc", "planted", "proto"], packages: None },
+    Room {
+        name: "xtask",
+        may_use: &["check", "mvcc", "planted", "proto", "store"],
+        packages: None,
+    },
 ];
 
 /// What the simulator may not depend on even in its tests: it has to be sure that nothing of a host

@@ -43,15 +43,17 @@ struct State {
     power_is_cut: bool,
     /// After so many changes of a kind the power is cut, and these dice say what becomes of everything.
     to_be_cut: Option<(Change, u64, Dice)>,
-    /// Whether it says that it has synced, and has not. Then a cut takes back everything since.
-    lies: bool,
+    /// Of what it says that it has synced, and has not. Then a cut takes back everything since.
+    lies: BTreeSet<Change>,
     /// How often each file is open.
     open: BTreeMap<Number, usize>,
     done: Done,
+    /// What was on the disk when it began to be filmed, and after each operation from then on.
+    film: Option<Vec<Image>>,
 }
 
 /// What is not durable for a moment at least, as nobody can have synced it at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
     /// A name was created, removed or given to something else.
     Name,
@@ -74,8 +76,16 @@ impl Disk {
     /// # Errors
     /// If this process may not mount it.
     pub(crate) fn mount() -> io::Result<Self> {
+        Self::mount_with(Image::default())
+    }
+
+    /// A disk with something on it, of which what is not durable is only in the memory of the kernel.
+    ///
+    /// # Errors
+    /// If this process may not mount it.
+    pub(crate) fn mount_with(image: Image) -> io::Result<Self> {
         let path = temporary_folder(&env::temp_dir())?;
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State { image, ..State::default() }));
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("quorate-power-cut".into())];
         match fuser::spawn_mount(Files(state.clone()), &path, &config) {
@@ -99,9 +109,26 @@ impl Disk {
         lock(&self.state).done
     }
 
-    /// From now on it says that it has synced, and has not; the next cut takes it back to now.
-    pub(crate) fn lie(&self) {
-        lock(&self.state).lies = true;
+    /// From now on it says that it has synced changes of a kind, and has not; the next cut takes all back
+    /// that is not durable.
+    pub(crate) fn lie_about(&self, change: Change) {
+        lock(&self.state).lies.insert(change);
+    }
+
+    /// From now on what is on the disk is noted after each operation that changes it or makes it durable.
+    pub(crate) fn begin_film(&self) {
+        let mut state = lock(&self.state);
+        state.film = Some(vec![state.image.clone()]);
+    }
+
+    /// How many pictures the film has.
+    pub(crate) fn filmed(&self) -> usize {
+        lock(&self.state).film.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The film.
+    pub(crate) fn end_film(&self) -> Vec<Image> {
+        lock(&self.state).film.take().unwrap_or_default()
     }
 
     /// Cuts the power, at one moment for all that is on the disk. Whoever uses it gets errors from now on.
@@ -131,7 +158,7 @@ impl State {
         self.to_be_cut = None;
         if !self.power_is_cut {
             self.power_is_cut = true;
-            if self.lies {
+            if !self.lies.is_empty() {
                 return self.image.take_back();
             }
             let undone = self.image.cut(dice);
@@ -145,8 +172,16 @@ impl State {
         *self.open.entry(number).or_default() += 1;
     }
 
+    /// An operation is done.
+    fn picture(&mut self) {
+        if let Some(film) = &mut self.film {
+            film.push(self.image.clone());
+        }
+    }
+
     /// Somebody changed something.
     fn changed(&mut self, change: Change) {
+        self.picture();
         match self.to_be_cut.take() {
             Some((awaited, 0 | 1, mut dice)) if awaited == change => self.cut(&mut dice),
             Some((awaited, count, dice)) => {
@@ -201,11 +236,19 @@ impl Files {
         })
     }
 
-    /// Syncs, or says so.
-    fn sync_with(&self, act: impl FnOnce(&mut State) -> Result<(), Failure>) -> Result<(), Errno> {
+    /// Syncs what was changed, or says so.
+    fn sync_with(
+        &self,
+        change: Change,
+        act: impl FnOnce(&mut State) -> Result<(), Failure>,
+    ) -> Result<(), Errno> {
         self.with(|state| {
             state.done.syncs += 1;
-            if state.lies { Ok(()) } else { act(state) }
+            if !state.lies.contains(&change) {
+                act(state)?;
+            }
+            state.picture();
+            Ok(())
         })
     }
 }
@@ -423,11 +466,12 @@ impl Filesystem for Files {
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        answer!(reply, self.sync_with(|state| state.image.sync(ino.0)), () => reply.ok());
+        let synced = self.sync_with(Change::Content, |state| state.image.sync(ino.0));
+        answer!(reply, synced, () => reply.ok());
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        let synced = self.sync_with(|state| {
+        let synced = self.sync_with(Change::Name, |state| {
             state.image.sync_directory(ino.0)?;
             let open: BTreeSet<Number> = state.open.keys().copied().collect();
             state.image.forget_nameless(&open);

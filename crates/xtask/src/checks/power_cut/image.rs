@@ -2,10 +2,9 @@
 //!
 //! POSIX promises little. What was written is durable when `fsync` of its file returns; that a name
 //! exists, is gone or is another one, when `fsync` of its directory does. Until then each sector of each
-//! page has, after a power cut, its old or its new content, whatever became of those beside it.
-//!
-//! Of names POSIX would allow any subset. Here all changed names of one directory are kept, or none: less
-//! than could happen.
+//! page has, after a power cut, its old or its new content, whatever became of those beside it; and each
+//! name of each directory stands for what it stood for before or after. So a file that was given another
+//! name may be found under both, or under none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -13,8 +12,8 @@ use std::sync::Arc;
 
 use crate::checks::dice::Dice;
 
-const PAGE_BYTES: usize = 4096;
-const SECTOR_BYTES: usize = 512;
+pub(crate) const PAGE_BYTES: usize = 4096;
+pub(crate) const SECTOR_BYTES: usize = 512;
 
 /// The number of a file or directory.
 pub(crate) type Number = u64;
@@ -32,7 +31,7 @@ struct Content {
 }
 
 /// A file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct File {
     now: Content,
     durable: Content,
@@ -49,7 +48,7 @@ struct Directory {
     durable: Names,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Node {
     File(File),
     Directory(Directory),
@@ -85,8 +84,28 @@ pub(crate) struct Undone {
     pub(crate) names: u64,
 }
 
+/// Something that is not durable: a power cut keeps it or takes it back, on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unsynced {
+    /// What a name in this directory stands for.
+    Name(Number, OsString),
+    /// The sector of this file that begins at this byte.
+    Sector { file: Number, at: u64 },
+    /// How long this file is.
+    Length(Number),
+}
+
+impl Unsynced {
+    /// The file or directory that it is a part of.
+    pub(crate) fn owner(&self) -> Number {
+        match self {
+            Self::Name(owner, _) | Self::Sector { file: owner, .. } | Self::Length(owner) => *owner,
+        }
+    }
+}
+
 /// Files and directories.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Image {
     nodes: BTreeMap<Number, Node>,
     last: Number,
@@ -296,18 +315,52 @@ impl Image {
         self.nodes.retain(|number, _| named.contains(number) || open.contains(number));
     }
 
-    /// Cuts the power: of each directory the names that are not durable yet are kept or lost, of each file
-    /// each sector on its own. What is on the disk after that is durable: nothing else can happen to it.
+    /// Cuts the power, as the dice will. What belongs to one file or directory shares a fate more often than
+    /// not.
     pub(crate) fn cut(&mut self, dice: &mut Dice) -> Undone {
+        let (mut owner, mut kept_of_four) = (0, 0);
+        self.cut_by(|what| {
+            if owner != what.owner() {
+                (owner, kept_of_four) = (what.owner(), dice.roll(5));
+            }
+            dice.roll(4) < kept_of_four
+        })
+    }
+
+    /// Cuts the power: all that is not durable is kept or lost, as somebody says. What is on the disk after
+    /// that is durable: nothing else can happen to it.
+    pub(crate) fn cut_by(&mut self, mut is_kept: impl FnMut(Unsynced) -> bool) -> Undone {
         let mut undone = Undone::default();
-        for node in self.nodes.values_mut() {
+        for (number, node) in &mut self.nodes {
             match node {
-                Node::File(file) => undone.sectors += file.cut(dice),
-                Node::Directory(directory) => undone.names += directory.cut(dice),
+                Node::File(file) => undone.sectors += file.cut(*number, &mut is_kept),
+                Node::Directory(directory) => {
+                    undone.names += directory.cut(*number, &mut is_kept);
+                }
             }
         }
         self.forget_nameless(&BTreeSet::new());
         undone
+    }
+
+    /// All that is not durable, in the order in which [`Self::cut_by`] asks for it.
+    pub(crate) fn unsynced(&self) -> Vec<Unsynced> {
+        let mut unsynced = Vec::new();
+        self.clone().cut_by(|what| {
+            unsynced.push(what);
+            true
+        });
+        unsynced
+    }
+
+    /// Whether a name stands for something, and may stand for something else after a power cut.
+    pub(crate) fn replaces(&self) -> bool {
+        self.nodes.values().any(|node| match node {
+            Node::File(_) => false,
+            Node::Directory(Directory { now, durable }) => {
+                now.iter().any(|(name, new)| durable.get(name).is_some_and(|old| old != new))
+            }
+        })
     }
 
     /// Takes back all that is not durable: the worst that a power cut can do.
@@ -327,15 +380,19 @@ impl Image {
 
 impl Directory {
     /// Returns how many names were undone.
-    fn cut(&mut self, dice: &mut Dice) -> u64 {
-        if dice.roll(2) == 0 {
-            // As on a file system with a journal that has just been written.
-            self.durable = self.now.clone();
-            return 0;
+    fn cut(&mut self, number: Number, is_kept: &mut impl FnMut(Unsynced) -> bool) -> u64 {
+        let all: BTreeSet<OsString> = self.now.keys().chain(self.durable.keys()).cloned().collect();
+        let changed = all.into_iter().filter(|name| self.now.get(name) != self.durable.get(name));
+        let mut undone = 0;
+        for name in changed.collect::<Vec<_>>() {
+            if !is_kept(Unsynced::Name(number, name.clone())) {
+                undone += 1;
+            } else if let Some(new) = self.now.get(&name) {
+                self.durable.insert(name, *new);
+            } else {
+                self.durable.remove(&name);
+            }
         }
-        let all: BTreeSet<&OsString> = self.now.keys().chain(self.durable.keys()).collect();
-        let undone = all.iter().filter(|name| self.now.get(**name) != self.durable.get(**name));
-        let undone = undone.count() as u64;
         self.now = self.durable.clone();
         undone
     }
@@ -343,23 +400,22 @@ impl Directory {
 
 impl File {
     /// Returns how many sectors were undone.
-    fn cut(&mut self, dice: &mut Dice) -> u64 {
-        // Sectors of one file share a fate more often than not.
-        let kept_of_four = dice.roll(5);
-        let mut is_kept = || dice.roll(4) < kept_of_four;
+    fn cut(&mut self, file: Number, is_kept: &mut impl FnMut(Unsynced) -> bool) -> u64 {
         let unsynced = std::mem::take(&mut self.unsynced);
         for number in &unsynced {
             let new = self.now.page(*number);
             let mut page = self.durable.page(*number);
             for begin in (0..PAGE_BYTES).step_by(SECTOR_BYTES) {
-                if is_kept() {
-                    let sector = begin..begin + SECTOR_BYTES;
+                let sector = begin..begin + SECTOR_BYTES;
+                let differs = page[sector.clone()] != new[sector.clone()];
+                let at = number * PAGE_BYTES as u64 + begin as u64;
+                if differs && is_kept(Unsynced::Sector { file, at }) {
                     page[sector.clone()].copy_from_slice(&new[sector]);
                 }
             }
             self.durable.pages.insert(*number, Arc::new(page));
         }
-        if is_kept() {
+        if self.durable.bytes != self.now.bytes && is_kept(Unsynced::Length(file)) {
             self.durable.bytes = self.now.bytes;
         }
         // A file that became shorter has nothing behind its end, should it become longer again.
@@ -438,24 +494,41 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_a_directory_that_was_not_synced_are_kept_or_lost() {
-        let (mut kept, mut lost) = (0, 0);
+    fn each_name_of_a_directory_that_was_not_synced_is_kept_or_lost_on_its_own() {
+        let mut fates = BTreeSet::new();
         for seed in 0..50 {
             let mut image = Image::default();
             durable(&mut image, "old", b"old");
-            let new = image.create(ROOT, name("new")).unwrap().number;
-            image.write(new, 0, b"new").unwrap();
-            image.sync(new).unwrap();
+            durable(&mut image, "new", b"new");
             image.rename((ROOT, name("new")), (ROOT, name("old"))).unwrap();
             let undone = image.cut(&mut Dice::new(seed, 0));
-            assert_eq!(image.look_up(ROOT, name("new")), Err(Failure::Absent));
+            let is_gone = image.look_up(ROOT, name("new")) == Err(Failure::Absent);
             let old = image.look_up(ROOT, name("old")).unwrap().number;
-            let is_kept = all(&mut image, old) == b"new";
-            assert!(is_kept || all(&mut image, old) == b"old");
-            assert_eq!(undone.names, u64::from(!is_kept));
-            *(if is_kept { &mut kept } else { &mut lost }) += 1;
+            let is_replaced = all(&mut image, old) == b"new";
+            assert!(is_replaced || all(&mut image, old) == b"old");
+            assert_eq!(undone.names, u64::from(!is_gone) + u64::from(!is_replaced));
+            fates.insert((is_gone, is_replaced));
         }
-        assert!(kept > 10 && lost > 10, "{kept} {lost}");
+        assert_eq!(fates.len(), 4, "{fates:?}");
+    }
+
+    #[test]
+    fn what_is_not_durable_is_told_and_nothing_else() {
+        let mut image = Image::default();
+        let file = durable(&mut image, "file", &[1; 10_000]);
+        assert_eq!(image.unsynced(), []);
+        // One sector of these is as before.
+        image.write(file, 3_584, &[&[2; 512][..], &[1; 512], &[2; 512]].concat()).unwrap();
+        image.write(file, 10_000, &[]).unwrap();
+        image.remove(ROOT, name("file")).unwrap();
+        let sector = |at| Unsynced::Sector { file, at };
+        let unsynced = [Unsynced::Name(ROOT, "file".into()), sector(3_584), sector(4_608)];
+        assert_eq!(image.unsynced(), unsynced);
+        image.resize(file, 10_001).unwrap();
+        assert_eq!(image.unsynced()[3..], [Unsynced::Length(file)]);
+        image.cut_by(|what| what == Unsynced::Length(file));
+        assert_eq!(image.about(file).unwrap().bytes, 10_001);
+        assert_eq!(all(&mut image, file)[..10_000], [1; 10_000]);
     }
 
     #[test]
