@@ -241,13 +241,16 @@ impl Scan {
             .last()
             .map_or(0, |Piece { header, .. }| header.offset as usize + header.record_bytes());
         (self.ends_in_flaw() && known.max(end) < durable && !planted!(EndCutSilently))
-            || self.lacks_checkpoint()
+            || self.lacks_checkpoint() && known <= end
     }
 
     /// Whether records of the checkpoint are missing that was begun here. With the last of them went those of
     /// the batch behind it.
     fn lacks_checkpoint(&self) -> bool {
-        self.head().is_some_and(|head| self.pieces.len() as u64 <= head.records)
+        let sequence = |piece: Option<&Piece>| piece.map_or(0, |piece| piece.header.link.sequence);
+        self.head().is_some_and(|head| {
+            sequence(self.pieces.last()) < sequence(self.pieces.first()) + head.records
+        })
     }
 
     /// Whether no record is there after the last flaw, so that nobody knows what was.
