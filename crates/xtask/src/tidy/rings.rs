@@ -44,7 +44,7 @@ const ROOMS: [Room; 13] = [
     Room { name: "cli", may_use: &["server", "proto"], packages: None },
     Room {
         name: "xtask",
-        may_use: &["check", "mvcc", "planted", "proto", "store"],
+        may_use: &["check", "mvcc", "planted", "proto", "raft", "store"],
         packages: None,
     },
 ];
