@@ -194,7 +194,7 @@ catalogue! {
 
     // ---- Rows 12 to 15: elections that disturb, or never end.
     PreVoteSkipped: 12, "a member that hears nobody campaigns at once, and deposes a good leader when it is back",
-        from "thesis 9.6", by test("quorate-raft", "scripts", "prevote_returning_member");
+        from "thesis 9.6", by simulator;
     LoyaltyForgotten: 12, "a member helps to depose a leader that it hears",
         from "thesis 4.2.3", by test("quorate-raft", "scripts", "prevote_loyalty");
     StuckLeaderUntold: 13, "a leader of an earlier term is not told of the later one",
@@ -337,7 +337,7 @@ catalogue! {
     WindowForEachRejection: 34, "a whole window is sent again for each append that was overtaken: a storm",
         from "ours, found by the museum", by test("quorate-raft", "scripts", "replication_overtaken");
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",
-        from "openraft, a stalled quorum", by scenario("no-disks", 3);
+        from "openraft, a stalled quorum", by test("quorate-raft", "scripts", "propose_limits");
 
     // ---- Rows 35 and 36: leadership that moves.
     TransferVoteUnchecked: 35, "a vote at the leader's wish does not look at the log",

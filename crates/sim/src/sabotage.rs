@@ -50,6 +50,4 @@ pub enum Sabotage {
     FailureUntold,
     /// The network loses every word of a leader that another is to take over.
     HandOverLost,
-    /// The host lets a leader take whatever it is given.
-    LogUnlimited,
 }

@@ -68,7 +68,7 @@ pub fn compare(all: &[Measured]) -> Result<(), String> {
 }
 
 /// The names and what they demand.
-pub const ALL: [(&str, &str); 7] = [
+pub const ALL: [(&str, &str); 6] = [
     ("hung-leader", "a leader whose disk hangs is replaced within 3 election timeouts"),
     ("hung-idle-leader", "so is one without load, from the first write on"),
     (
@@ -81,7 +81,6 @@ pub const ALL: [(&str, &str); 7] = [
     ),
     ("power-loss", "all writes acknowledged are there after the power failed everywhere"),
     ("no-quorum", "without a quorum every request ends in time, and the log stays bounded"),
-    ("no-disks", "so it is where the disks of a quorum hang, and the leader goes on leading"),
 ];
 
 /// Plays a scenario with so many members.
@@ -115,8 +114,7 @@ pub fn play_with(
         "slow-disk" => slow_follower(play, 100, 1),
         "slow-cpu" => slow_follower(play, 1, 100),
         "power-loss" => power_loss(play).map(Measured::from),
-        "no-quorum" => no_quorum(play, Stands::Processes).map(Measured::from),
-        "no-disks" => no_quorum(play, Stands::Disks).map(Measured::from),
+        "no-quorum" => no_quorum(play).map(Measured::from),
         other => panic!("there is no scenario {other}"),
     };
     result.map_err(|violation| format!("{name}, {members} members, seed {seed}: {violation}"))
@@ -130,8 +128,6 @@ fn broken(what: impl Into<String>) -> Violation {
 const LONG: Duration = Duration::from_secs(1 << 20);
 /// By then there is a leader, and the clients are at work.
 const SETTLED: Duration = Duration::from_secs(1);
-/// So much a leader takes in that is not committed: little, so that clients reach it soon.
-const UNCOMMITTED_BYTES_MAX: usize = 1 << 20;
 
 /// One performance of a scenario.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +148,6 @@ fn calm(play: Play, change: impl FnOnce(&mut Options)) -> Result<World, Violatio
     options.faulty_for = LONG;
     change(&mut options);
     let mut world = play.world(options);
-    world.uncommitted_bytes_max(UNCOMMITTED_BYTES_MAX);
     world.begin()?;
     world.run_until(SETTLED)?;
     Ok(world)
@@ -247,27 +242,29 @@ fn power_loss(play: Play) -> Result<Duration, Violation> {
     Ok(report.simulated - began)
 }
 
-/// What a majority lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stands {
-    Processes,
-    Disks,
+/// What must hold at every moment without a quorum.
+#[derive(Clone, Copy, Debug)]
+struct WithoutQuorum {
+    wait_max: Duration,
+    log_bytes_max: usize,
 }
 
-impl Stands {
-    /// By then whatever grows without bounds is beyond them. A leader that has no room refuses at once, and is
-    /// asked again at once: so short a time has more in it.
-    fn long_enough(self) -> Duration {
-        match self {
-            Self::Processes => Duration::from_secs(60),
-            Self::Disks => Duration::from_secs(30),
+impl WithoutQuorum {
+    /// Holds the longest wait of a client, and the largest log, against it.
+    fn demand(self, wait: Duration, log_bytes: usize) -> Result<(), Violation> {
+        if wait > self.wait_max {
+            return Err(broken(format!("a client has waited for {wait:?}")));
         }
+        if log_bytes > self.log_bytes_max {
+            return Err(broken(format!("a log has {log_bytes} bytes")));
+        }
+        Ok(())
     }
 }
 
-/// The longest that a client waited while there was no quorum. The bound is the request timeout
+/// The longest that a client waited in a minute without a quorum. The bound is the request timeout
 /// and two heartbeats; the log may grow by what a member takes in meanwhile, and no further.
-fn no_quorum(play: Play, what: Stands) -> Result<Duration, Violation> {
+fn no_quorum(play: Play) -> Result<Duration, Violation> {
     let mut world = calm(play, |options| {
         options.clients = 32;
         options.reads_per_mille = 100;
@@ -279,24 +276,19 @@ fn no_quorum(play: Play, what: Stands) -> Result<Duration, Violation> {
     let majority = left.len() / 2 + 1;
     let down = left.iter().copied().filter(|id| *id != leader).take(majority).collect();
     left.retain(|id| !std::collections::BTreeSet::contains(&down, id));
-    match what {
-        Stands::Processes => world.power_fails(&down)?,
-        Stands::Disks => down.iter().for_each(|node| world.disk_hangs(*node)),
-    }
+    world.power_fails(&down)?;
     world.clients_ask(left);
-    // A log holds what was proposed until the leader gave up, or as much as it takes in.
-    let bytes_max = world.log_bytes_max() + 2 * UNCOMMITTED_BYTES_MAX;
-    let end = world.now() + what.long_enough();
+    let bounds = WithoutQuorum {
+        wait_max: timeout + heartbeat * 2,
+        // A log that is not committed holds at most what was proposed until the leader gave up.
+        log_bytes_max: world.log_bytes_max() + (4 << 20),
+    };
+    let end = world.now() + Duration::from_secs(60);
     let mut longest = Duration::ZERO;
     while world.now() < end {
         world.run_until(world.now() + heartbeat)?;
         longest = longest.max(world.longest_wait());
-        if longest > timeout + heartbeat * 2 {
-            return Err(broken(format!("a client has waited for {longest:?}")));
-        }
-        if world.log_bytes_max() > bytes_max {
-            return Err(broken(format!("a log has {} bytes", world.log_bytes_max())));
-        }
+        bounds.demand(longest, world.log_bytes_max())?;
     }
     Ok(longest)
 }
@@ -304,6 +296,17 @@ fn no_quorum(play: Play, what: Stands) -> Result<Duration, Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_quorum_a_wait_and_a_log_have_bounds() {
+        let second = Duration::from_secs(1);
+        let bounds = WithoutQuorum { wait_max: second, log_bytes_max: 7 };
+        bounds.demand(second, 7).expect("that is allowed");
+        let late = bounds.demand(second + Duration::from_nanos(1), 7).expect_err("too late");
+        assert!(late.what.starts_with("a client has waited"), "{late}");
+        let large = bounds.demand(second, 8).expect_err("too large");
+        assert_eq!(large.what, "a log has 8 bytes");
+    }
 
     #[test]
     fn what_is_compared_is_the_mean_of_all_runs_and_the_worst_is_known() {

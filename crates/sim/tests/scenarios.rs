@@ -40,7 +40,6 @@ fn what_was_acknowledged_outlives_a_power_failure_everywhere() {
 #[test]
 fn without_a_quorum_requests_end_and_memory_is_bounded() {
     holds("no-quorum", 3, 1);
-    holds("no-disks", 3, 1);
 }
 
 /// A broken promise breaks the bound, and is told so.
@@ -58,10 +57,4 @@ fn a_leader_with_a_hung_disk_that_is_not_replaced_is_noticed() {
 #[test]
 fn a_client_that_waits_for_ever_is_noticed() {
     is_noticed("no-quorum", Sabotage::FailureUntold, "a client has waited");
-    is_noticed("no-disks", Sabotage::FailureUntold, "a client has waited");
-}
-
-#[test]
-fn a_log_without_bounds_is_noticed() {
-    is_noticed("no-disks", Sabotage::LogUnlimited, "a log has");
 }

@@ -46,13 +46,6 @@ impl World {
         self.places.keys().copied().collect()
     }
 
-    /// Members take so much at most that is not committed. To be said before [`World::begin`].
-    pub fn uncommitted_bytes_max(&mut self, bytes: usize) {
-        for node in self.members() {
-            self.place(node).settings.limits.uncommitted_bytes_max = bytes;
-        }
-    }
-
     /// From now on clients ask these only.
     pub fn clients_ask(&mut self, members: BTreeSet<NodeId>) {
         self.core = members;

@@ -10,8 +10,7 @@ use quorate_node::{
     NodeConfig,
 };
 use quorate_raft::{
-    AppendReply, Body, EntryId, Limits, Membership, NodeId, Persist, Record, Recovered, Salvage,
-    Time,
+    AppendReply, Body, EntryId, Membership, NodeId, Persist, Record, Recovered, Salvage, Time,
 };
 
 use super::{Event, Outcome, World, storage_of};
@@ -38,7 +37,7 @@ impl World {
             membership: membership.clone(),
             heartbeat_interval: settings.heartbeat,
             election_timeout: settings.election_timeout,
-            limits: self.limits(&settings),
+            limits: settings.limits,
             rejoining: self.places[&id].rejoining && self.sabotage != Some(Sabotage::LossUnsaid),
         };
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
@@ -91,15 +90,6 @@ impl World {
             }),
         }
         self.turn(id)
-    }
-
-    /// How much a member takes at once.
-    fn limits(&self, settings: &Settings) -> Limits {
-        let uncommitted_bytes_max = match self.sabotage {
-            Some(Sabotage::LogUnlimited) => usize::MAX,
-            _ => settings.limits.uncommitted_bytes_max,
-        };
-        Limits { uncommitted_bytes_max, ..settings.limits }
     }
 
     /// A member takes part from now on, with this log.
@@ -567,7 +557,8 @@ mod tests {
 
     #[test]
     fn a_member_that_says_what_its_records_do_not_is_noticed() {
-        let mut world = World::new(1, Options::calm(3), None, Trace::off());
+        let options = Options { faulty_for: Duration::from_secs(2), ..Options::calm(3) };
+        let mut world = World::new(1, options, None, Trace::off());
         world.begin().expect("all is well");
         world.run_until(Duration::from_millis(900)).expect("all is well");
         let said = world.places[&node_id(0)].process.as_ref().expect("it runs").status();
