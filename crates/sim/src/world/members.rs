@@ -301,7 +301,7 @@ impl World {
         if let Some((_, healed)) = effects.healed.pop() {
             let process = self.places[&node].processes;
             let after = self.chance.long_tailed(self.options.sync_mean);
-            let after = after + self.slow_heal(node);
+            let after = after + self.slow_heal();
             self.schedule(after, Event::Healed { node, process, healed: Box::new(healed) });
         }
         for envelope in effects.send.drain(..) {
@@ -394,11 +394,12 @@ impl World {
     }
 
     /// How much longer than usual the sync of a healed log takes. It is the only one of a member that heals.
-    fn slow_heal(&mut self, node: NodeId) -> Duration {
+    fn slow_heal(&mut self) -> Duration {
         if !self.rot.per_mille(self.options.slow_sync_per_mille) {
             return Duration::ZERO;
         }
-        self.note(Fault::SlowSync, node);
+        // It heals for as long as this takes, even if it has only just started.
+        self.report.coverage.note(Fault::SlowSync, Stage::Healing);
         self.rot.long_tailed(Duration::from_millis(1_000))
     }
 
