@@ -377,7 +377,7 @@ proptest! {
 fn the_envelopes_reach_what_they_are_meant_for() {
     let mut random = 1_u64;
     let (mut outcomes, mut reads, mut refusals, mut malformed, mut leads) = (0, 0, 0, 0, 0);
-    for _ in 0..300 {
+    for _ in 0..400 {
         let mut host = Host::new();
         for _ in 0..150 {
             let mut choices = Choices::default();
