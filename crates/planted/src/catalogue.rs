@@ -345,7 +345,7 @@ catalogue! {
     TransferToLagging: 35, "a member that is behind is told to take over",
         from "hashicorp/raft 1.6.1", by test("quorate-raft", "scripts", "transfer_catch_up");
     ProposedDuringTransfer: 35, "a leader takes commands while it hands over",
-        from "hashicorp/raft 1.6.0", by test("quorate-raft", "scripts", "transfer");
+        from "hashicorp/raft 1.6.0", by test("quorate-raft", "scripts", "transfer_aborted");
     TransferToSilent: 36, "a leader whose disk stands hands over to a member that it does not hear",
         from "ours, from row 27", by test("quorate-raft", "scripts", "durable_leader_hangs_silent");
     TransferToRejoining: 36, "leadership is handed to a member that lost its disk",

@@ -378,6 +378,9 @@ fn a_record_that_a_client_made_up_is_none() {
     let home = long.expect("one of them is long")[0];
     let forged = home + 136;
     let mut header = bytes[home..home + 128].to_vec();
+    // As one would follow its home, so that its sequence has a place behind the last record that is left.
+    let sequence = u64::from_le_bytes(header[16..24].try_into().unwrap()) + 1;
+    header[16..24].copy_from_slice(&sequence.to_le_bytes());
     header[32..36].copy_from_slice(&u32::try_from(forged).unwrap().to_le_bytes());
     header[36..40].copy_from_slice(&u32::try_from(forged).unwrap().to_le_bytes());
     header[48] = 200;
