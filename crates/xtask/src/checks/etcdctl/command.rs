@@ -228,8 +228,8 @@ fn events(output: &[u8], format: &str) -> usize {
     }
 }
 
-/// How many watchers the members have, by their own account.
-fn watchers(subject: &Subject) -> io::Result<u64> {
+/// How many watchers the members have, by their own account: a gauge, which may be below zero for a moment.
+fn watchers(subject: &Subject) -> io::Result<i64> {
     let mut watchers = 0;
     for endpoint in subject.endpoints("") {
         let mut stream = TcpStream::connect(&endpoint)?;
@@ -241,7 +241,9 @@ fn watchers(subject: &Subject) -> io::Result<u64> {
             .lines()
             .find_map(|line| line.strip_prefix("etcd_debugging_mvcc_watcher_total "))
             .ok_or_else(|| io::Error::other(format!("{endpoint} does not count watchers")))?;
-        watchers += line.trim().parse::<u64>().map_err(io::Error::other)?;
+        watchers += line.trim().parse::<i64>().map_err(|error| {
+            io::Error::other(format!("{endpoint} has {line:?} watchers: {error}"))
+        })?;
     }
     Ok(watchers)
 }

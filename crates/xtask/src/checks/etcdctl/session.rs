@@ -20,7 +20,7 @@ pub(super) enum Act {
     /// Another command is run to its end, in the simple format.
     Run(&'static str),
     /// The members have so many watchers.
-    Watchers(u64),
+    Watchers(i64),
     /// The command has printed so many events.
     Events(usize),
     /// The command has printed something, and this is part of it.
