@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use quorate_wal::Disk;
+use quorate_wal::{Disk, PLEDGE_SLOTS};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::retry_on_intr;
 
@@ -259,7 +259,14 @@ impl<D: Disk> Disk for PatientDisk<D> {
 
     // A mark that is not written is an older mark, which the log can live with: not worth waiting for.
     fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
-        self.disk.write_mark(slot, bytes)
+        match PLEDGE_SLOTS.contains(&slot) {
+            true => self.patiently(|disk| disk.write_mark(slot, bytes)),
+            false => self.disk.write_mark(slot, bytes),
+        }
+    }
+
+    fn sync_mark(&mut self) -> io::Result<()> {
+        self.disk.sync_mark()
     }
 
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
@@ -383,6 +390,10 @@ mod tests {
 
         fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
             self.disk.read_mark(slot)
+        }
+
+        fn sync_mark(&mut self) -> io::Result<()> {
+            self.disk.sync_mark()
         }
     }
 

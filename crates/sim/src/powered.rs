@@ -86,6 +86,17 @@ impl PoweredDisk {
         Ok(())
     }
 
+    fn sync(&mut self, sync: impl FnOnce(&mut MemDisk) -> io::Result<()>) -> io::Result<()> {
+        self.call()?;
+        if self.power.lies.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match sync(&mut self.disk) {
+            Err(_) if self.power.hides_failures.load(Ordering::Relaxed) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Attempts something in vain as long as there is no room, and waits, as a host does (`PatientDisk` of
     /// `quorate-host`, which can't be had here: it waits for a real disk in real time). The time of
     /// waiting has passed before the call is made.
@@ -146,14 +157,7 @@ impl Disk for PoweredDisk {
     }
 
     fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
-        self.call()?;
-        if self.power.lies.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        match self.disk.sync_segment(segment) {
-            Err(_) if self.power.hides_failures.load(Ordering::Relaxed) => Ok(()),
-            other => other,
-        }
+        self.sync(|disk| disk.sync_segment(segment))
     }
 
     fn sync_directory(&mut self) -> io::Result<()> {
@@ -173,5 +177,9 @@ impl Disk for PoweredDisk {
 
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
         self.disk.read_mark(slot)
+    }
+
+    fn sync_mark(&mut self) -> io::Result<()> {
+        self.sync(MemDisk::sync_mark)
     }
 }

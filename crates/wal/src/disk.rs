@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -76,23 +77,33 @@ pub trait Disk: Send + Debug {
     /// If there is none of that name, or it can't be removed.
     fn remove(&mut self, segment: u64) -> io::Result<()>;
 
-    /// Overwrites the begin of a slot of the mark, 0 or 1, with at most [`MARK_SLOT_BYTES`]. The slots lie
-    /// so far apart that one damaged place is in one of them. Nothing makes a mark durable but time.
+    /// Overwrites the begin of a slot beside the segments, one of [`MARK_SLOTS`] or [`PLEDGE_SLOTS`], with at
+    /// most [`MARK_SLOT_BYTES`]. The slots lie so far apart that one damaged place is in one of them. There is
+    /// room for all of them once one is written. Not durable yet.
     ///
     /// # Errors
     /// If not all of it could be written; a part of it may be.
     fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()>;
 
-    /// What was written to a slot of the mark, perhaps with other bytes after it; nothing if there is no
-    /// mark.
+    /// What was written to a slot, perhaps with other bytes after it; nothing if none ever was.
     ///
     /// # Errors
     /// If it can't be read.
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>>;
+
+    /// Makes durable what was written to all slots; that they are there at all is an affair of the directory.
+    ///
+    /// # Errors
+    /// If that isn't certain. It must not be called again then.
+    fn sync_mark(&mut self) -> io::Result<()>;
 }
 
-/// The most bytes of a slot of the mark.
+/// The most bytes of a slot.
 pub const MARK_SLOT_BYTES: usize = 1 << 20;
+/// The slots of the mark, which is never synced.
+pub const MARK_SLOTS: Range<usize> = 0..2;
+/// The slots of the pledge, which always is.
+pub const PLEDGE_SLOTS: Range<usize> = 2..6;
 
 /// Creates a directory and those above it, as far as they are missing, durably: a new directory is an
 /// entry of its parent and becomes durable with that.
@@ -126,7 +137,7 @@ pub struct FileDisk {
     open: BTreeMap<u64, File>,
     /// The directory itself, for [`Disk::sync_directory`].
     directory: File,
-    /// The mark, once it was written to.
+    /// The file of the slots, once one was written to.
     mark: Option<File>,
     /// Locked as long as it is open.
     _lock: File,
@@ -135,7 +146,7 @@ pub struct FileDisk {
 impl FileDisk {
     /// The file that is locked. It stays there, empty.
     const LOCK: &str = "LOCK";
-    /// The file of the mark, with slots at multiples of [`MARK_SLOT_BYTES`].
+    /// The file of the slots, which lie at multiples of [`MARK_SLOT_BYTES`].
     const MARK: &str = "MARK";
 
     /// Opens a directory, which is created if missing.
@@ -195,7 +206,7 @@ impl Disk for FileDisk {
     fn create(&mut self, segment: u64, bytes: u64) -> io::Result<()> {
         let path = self.path_of(segment);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        allocate(&file, bytes)?;
+        allocate(&file, 0, bytes)?;
         // Those before are full.
         self.open.clear();
         self.open.insert(segment, file);
@@ -236,10 +247,7 @@ impl Disk for FileDisk {
     }
 
     fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
-        // The one data sync of the repository. Without the "data", the kernel would also journal the
-        // time of the last write, which costs a second write per batch and tells nobody anything;
-        // what is needed to read the data back, as the length, is covered.
-        self.file(segment)?.sync_data()
+        sync(self.file(segment)?)
     }
 
     fn sync_directory(&mut self) -> io::Result<()> {
@@ -256,13 +264,22 @@ impl Disk for FileDisk {
             Some(file) => file,
             none => {
                 let path = self.path.join(Self::MARK);
-                // What is there stays: the other slot may hold the only mark that is whole.
+                // What is there stays: another slot may hold the only one that is whole.
                 let file =
                     OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+                allocate(
+                    &file,
+                    file.metadata()?.len(),
+                    (PLEDGE_SLOTS.end * MARK_SLOT_BYTES) as u64,
+                )?;
                 none.insert(file)
             }
         };
         file.write_all_at(bytes, (slot * MARK_SLOT_BYTES) as u64)
+    }
+
+    fn sync_mark(&mut self) -> io::Result<()> {
+        self.mark.as_ref().map_or(Ok(()), sync)
     }
 
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
@@ -290,10 +307,20 @@ fn forget_cached(file: &File, offset: u64, bytes: usize) {
     let _ = (file, offset, bytes);
 }
 
-/// Takes space for a file from the disk now. A write into it later changes neither the length nor the
+/// The one data sync of the repository. Without the "data", the kernel would also journal the time of the last
+/// write, which costs a second write per batch and tells nobody anything; what is needed to read the data
+/// back, as the length, is covered.
+fn sync(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Takes space for a file of this length from the disk now, up to another one. A write into it later changes neither the length nor the
 /// allocation, so that its sync has less to journal; and a full disk shows here, at the beginning of
 /// a segment, not in the midst of a batch.
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+fn allocate(file: &File, length: u64, bytes: u64) -> io::Result<()> {
+    if length >= bytes {
+        return Ok(());
+    }
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{FallocateFlags, fallocate};
@@ -308,7 +335,7 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
         }
     }
     let zeros = vec![0; 1 << 20];
-    let mut offset = 0;
+    let mut offset = length;
     while offset < bytes {
         let part = (bytes - offset).min(zeros.len() as u64);
         file.write_all_at(&zeros[..part as usize], offset)?;

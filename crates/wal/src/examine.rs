@@ -12,7 +12,6 @@ use quorate_raft::{Entry, EntryId, GroupId, Index, Remembered, Seal};
 use crate::disk::Disk;
 use crate::heal::merged;
 use crate::recover::{OpenError, Report, Trouble, recover};
-use crate::salvage::salvage;
 use crate::survey::survey;
 use crate::wal::WalOptions;
 
@@ -66,7 +65,7 @@ pub fn examine(disk: &mut dyn Disk, options: WalOptions) -> Result<Examined, Ope
         }
         Err(Trouble::Damage(report)) => {
             let survey = survey(&mut disk, length_max)?;
-            let groups = salvage(survey.facts).into_iter().map(|(group, salvaged)| {
+            let groups = survey.groups.into_iter().map(|(group, salvaged)| {
                 let seals: &[Seal] = match &salvaged.remembered {
                     Remembered::Damaged(salvage) => &salvage.seals,
                     Remembered::Whole(_) | Remembered::Forgotten(_) => &[],
@@ -133,5 +132,9 @@ impl Disk for Untouched<'_> {
 
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
         self.0.read_mark(slot)
+    }
+
+    fn sync_mark(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

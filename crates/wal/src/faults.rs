@@ -76,6 +76,8 @@ pub enum Call {
         /// The slot.
         slot: usize,
     },
+    /// [`Disk::sync_mark`](crate::Disk::sync_mark).
+    SyncMark,
 }
 
 /// What happens instead of a call.

@@ -21,11 +21,12 @@ use quorate_raft::{
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::mark::Marker;
+use crate::pledge::Pledger;
 use crate::record::{Link, NUMBER_LIMIT};
 use crate::recover::{Found, OpenError, Report, Tail};
-use crate::salvage::{Salvaged, salvage};
+use crate::salvage::Salvaged;
 use crate::segment::SEGMENT_BYTES_MAX;
-use crate::survey::survey;
+use crate::survey::{Survey, survey};
 use crate::wal::{Wal, WalOptions, checkpoint};
 
 /// A log that lost something that was durable. It is as it was found, on disk, until it is healed.
@@ -43,6 +44,7 @@ pub struct Damaged {
     /// Of its first record.
     link: Link,
     marker: Marker,
+    pledger: Pledger,
 }
 
 /// A group as it is to be from now on.
@@ -123,12 +125,11 @@ impl Damaged {
             // No log gets there, and none could be written after it.
             return Err(OpenError::Corrupt(report));
         }
-        let salvaged = salvage(survey.facts);
+        let Survey { link, marker, pledger, .. } = survey;
         let reports = merged(survey.reports, report);
         let remembered = |(group, salvaged): (_, Salvaged)| (group, salvaged.remembered);
-        let groups = salvaged.into_iter().map(remembered).collect();
-        let (link, marker) = (survey.link, survey.marker);
-        Ok(Self { reports, groups, disk, options, segment, link, marker })
+        let groups = survey.groups.into_iter().map(remembered).collect();
+        Ok(Self { reports, groups, disk, options, segment, link, marker, pledger })
     }
 
     /// Makes the log whole, with these groups. Each is the one that was remembered, with the entries that it
@@ -188,9 +189,11 @@ impl Damaged {
             syncs: 1,
             hollow: None,
             marker: self.marker,
+            pledger: self.pledger,
         };
         let (mut wal, _) = Wal::of(self.disk, self.options, found);
-        // It tells that the new segment is there, before the old ones go.
+        // They tell that the new segment is there, and what it promises, before the old ones go.
+        wal.renew_pledge().map_err(failed("write down what was promised"))?;
         wal.mark();
         wal.remove(old).map_err(failed("remove a segment"))?;
         Ok(wal)

@@ -19,6 +19,7 @@
 //! | know which segments are kept | `carry.rs` |
 //! | know what happens after a power cut | `recover.rs` |
 //! | know how damage is told from a torn tail | `mark.rs`, `recover.rs` |
+//! | know why no vote is forgotten | `pledge.rs` |
 //! | know what is still known of a damaged log | `standing.rs`, `survey.rs`, `salvage.rs` |
 //! | make a damaged log whole | `heal.rs` |
 //! | know what a log holds, and change nothing | `examine.rs` |
@@ -45,6 +46,7 @@ mod examine;
 mod group;
 mod heal;
 mod mark;
+mod pledge;
 mod record;
 mod recover;
 mod salvage;
@@ -54,7 +56,7 @@ mod standing;
 mod survey;
 mod wal;
 
-pub use disk::{Disk, FileDisk, MARK_SLOT_BYTES, create_directory};
+pub use disk::{Disk, FileDisk, MARK_SLOT_BYTES, MARK_SLOTS, PLEDGE_SLOTS, create_directory};
 pub use examine::{Examined, ExaminedGroup, LostRecord, examine};
 pub use faults::{Call, Fault, Faults};
 pub use heal::{Damaged, HealError, Healed};

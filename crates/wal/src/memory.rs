@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, PLEDGE_SLOTS};
 use crate::faults::{Call, Fault, Faults};
 
 /// The bytes of a sector.
@@ -40,8 +40,7 @@ pub enum Unsynced {
         /// Where the sector begins, in bytes.
         offset: u64,
     },
-    /// A sector of the mark that was written to. There is no sync that makes it durable: if it is lost, it
-    /// is as it was when the power was last cut.
+    /// A sector of a slot beside the segments that was written to.
     Mark {
         /// The slot.
         slot: usize,
@@ -78,9 +77,10 @@ struct State {
     /// Segments by name: numbers of files.
     visible: BTreeMap<u64, u64>,
     durable: BTreeMap<u64, u64>,
-    /// The slots of the mark.
-    marks: [Node; 2],
+    /// The slots beside the segments.
+    marks: [Node; PLEDGE_SLOTS.end],
     syncs: u64,
+    mark_syncs: u64,
     directory_syncs: u64,
 }
 
@@ -136,13 +136,20 @@ impl MemDisk {
         let fault = self.faults().as_mut().and_then(|faults| faults.before(call));
         match (fault, call) {
             (Some(Fault::Fails(kind)), call) => {
-                if let Call::SyncSegment { segment } = call {
-                    self.forget_dirty(segment);
+                match call {
+                    Call::SyncSegment { segment } => self.forget_dirty(segment),
+                    Call::SyncMark => {
+                        self.state().marks.iter_mut().for_each(|slot| slot.dirty.clear());
+                    }
+                    _ => {}
                 }
                 Err(kind.into())
             }
             (None, _)
-            | (Some(Fault::Lost), Call::SyncSegment { .. } | Call::SyncDirectory)
+            | (
+                Some(Fault::Lost),
+                Call::SyncSegment { .. } | Call::SyncDirectory | Call::SyncMark,
+            )
             | (
                 Some(Fault::Short { .. } | Fault::Lost),
                 Call::Write { .. } | Call::WriteMark { .. },
@@ -183,7 +190,7 @@ impl MemDisk {
         }
     }
 
-    /// Changes the durable bytes of a slot of the mark behind the log's back. They stay as many.
+    /// Changes the durable bytes of a slot beside the segments behind the log's back. They stay as many.
     pub fn damage_mark(&self, slot: usize, change: impl FnOnce(&mut [u8])) {
         let Node { visible, durable, dirty } = &mut self.state().marks[slot];
         durable.clone_from(visible);
@@ -192,7 +199,7 @@ impl MemDisk {
         dirty.clear();
     }
 
-    /// Makes the mark durable as it is, as a system does by itself after a while.
+    /// Makes the slots durable as they are, as a system does by itself after a while.
     pub fn write_back_marks(&self) {
         self.state().marks.iter_mut().for_each(Node::sync);
     }
@@ -244,6 +251,12 @@ impl MemDisk {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.state().syncs
+    }
+
+    /// How many syncs of the slots beside the segments there were.
+    #[must_use]
+    pub fn mark_syncs(&self) -> u64 {
+        self.state().mark_syncs
     }
 
     /// How many syncs of the directory there were.
@@ -446,5 +459,15 @@ impl Disk for MemDisk {
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
         self.before(Call::ReadMark { slot })?;
         Ok(self.state().marks[slot].visible.clone())
+    }
+
+    fn sync_mark(&mut self) -> io::Result<()> {
+        let fault = self.before(Call::SyncMark)?;
+        let mut state = self.state();
+        state.mark_syncs += 1;
+        if fault.is_none() {
+            state.marks.iter_mut().for_each(Node::sync);
+        }
+        Ok(())
     }
 }

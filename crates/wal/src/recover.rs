@@ -61,11 +61,12 @@ use std::fmt;
 use std::io;
 
 use quorate_planted::planted;
-use quorate_raft::{GroupId, Recovered};
+use quorate_raft::{GroupId, HardState, Recovered};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, MARK_SLOTS};
 use crate::group::GroupLog;
 use crate::mark::{Mark, Marker};
+use crate::pledge::{Pledge, Pledger};
 use crate::record::{Body, Cause, Flaw, Head, Header, Kind, Link, NUMBER_LIMIT};
 use crate::segment::{Extent, SEGMENT_BYTES_MAX, Segment, Senseless, used_bytes};
 
@@ -153,6 +154,8 @@ pub(crate) struct Found {
     pub(crate) hollow: Option<u64>,
     /// What writes the next marks.
     pub(crate) marker: Marker,
+    /// What writes the next pledges.
+    pub(crate) pledger: Pledger,
 }
 
 /// Reads the log, makes durable what it tells, and removes what is not needed.
@@ -164,8 +167,14 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, T
         let flaw = Flaw::new("a segment", "no such file");
         return Err(corrupt(mark.end.segment, 0, flaw, because_of(mark)));
     }
-    let mut found = Found { marker: Marker::after(&marks), ..Found::default() };
+    let pledge = Pledge::read(disk)?;
+    let mut found = Found {
+        marker: Marker::after(&marks),
+        pledger: Pledger::after(pledge.clone()),
+        ..Found::default()
+    };
     let Some((last, dropped)) = find_last(disk, &present, length_max, mark)? else {
+        check_pledge(pledge.as_ref(), &found, (1, 0))?;
         return Ok(found);
     };
     let mut removable: Vec<u64> = Vec::new();
@@ -214,6 +223,8 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, T
             found.recovered.insert(*group, recovered);
         }
     }
+    let end = repair.as_ref().map(|(segment, _, end, _)| (*segment, *end));
+    check_pledge(pledge.as_ref(), &found, end.unwrap_or((1, 0)))?;
     // Nothing was changed so far, and no damage can be found from here on.
     if let Some((segment, batch, end, mut bytes)) = repair {
         let used = used_bytes(&bytes).max(end);
@@ -328,8 +339,30 @@ fn replay(
 
 /// The marks that are there. One that can't be read is one that is missing, which is no harm.
 pub(crate) fn read_marks(disk: &mut dyn Disk) -> Vec<Mark> {
-    let slots = (0..2).filter_map(|slot| disk.read_mark(slot).ok());
+    let slots = MARK_SLOTS.filter_map(|slot| disk.read_mark(slot).ok());
     slots.filter_map(|slot| Mark::parse(&slot)).collect()
+}
+
+/// Whether what the log tells, which ends in this place, is what was promised.
+fn check_pledge(
+    pledge: Option<&Pledge>,
+    found: &Found,
+    (segment, end): (u64, usize),
+) -> Result<(), Trouble> {
+    let Some(pledge) = pledge else {
+        // The first one is durable before there is a record.
+        if found.segments.is_empty() {
+            return Ok(());
+        }
+        let flaw = Flaw::torn("what the groups have promised, beside the log", "no such thing");
+        let because = "it is durable before a segment is begun, and is kept four times";
+        return Err(corrupt(segment, end, flaw, because.into()));
+    };
+    let told =
+        |group| found.recovered.get(&group).map_or_else(HardState::default, |g| g.hard_state);
+    let Some((group, promised, told)) = pledge.broken(told) else { return Ok(()) };
+    let flaw = Flaw::torn(format!("{promised:?} of group {group}, or more"), format!("{told:?}"));
+    Err(corrupt(segment, end, flaw, "that was promised when it was durable".into()))
 }
 
 /// Whether a segment is as long as a mark in it says.
@@ -505,6 +538,14 @@ mod tests {
         Kind::Carry,
     ];
 
+    /// A disk of a log that has promised nothing, and has no segment yet.
+    fn begun() -> MemDisk {
+        let disk = MemDisk::new();
+        let pledged = Pledger::default().pledge(&mut disk.clone(), BTreeMap::new());
+        pledged.expect("a disk in memory takes what it is given");
+        disk
+    }
+
     /// Numbers at which something could overflow, and small ones, which fit together by chance.
     fn number() -> impl Strategy<Value = u64> {
         prop_oneof![
@@ -653,7 +694,7 @@ mod tests {
             }
             let link = Link { sequence: sequence.min(u64::MAX - 16), chain: 0 };
             let (bytes, _) = frames.seal(number, 0, 0, link);
-            let disk = MemDisk::new();
+            let disk = begun();
             disk.insert(number, bytes.to_vec());
             if let Some(piece) = zeroed {
                 disk.damage(number, |bytes| {
@@ -683,7 +724,7 @@ mod tests {
         }
         frames.join(batch.frames);
         let (bytes, _) = frames.seal(1, 0, 0, Link::default());
-        let mut disk = MemDisk::new();
+        let mut disk = begun();
         disk.insert(1, bytes.to_vec());
         recover(&mut disk, 1 << 10)
     }

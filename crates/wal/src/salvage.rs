@@ -25,6 +25,7 @@ use quorate_raft::{
     Term,
 };
 
+use crate::pledge::is_kept;
 use crate::record::{Body, Header, Kind};
 use crate::standing::Standing;
 use crate::survey::{Fact, Piece};
@@ -35,6 +36,61 @@ pub(crate) struct Salvaged {
     pub(crate) remembered: Remembered,
     /// The sound entries of a forgotten group that do not follow those which it tells.
     pub(crate) beyond: Vec<Entry>,
+}
+
+impl Salvaged {
+    /// A group of which nothing is known but that it was there.
+    pub(crate) fn nothing() -> Self {
+        Self { remembered: Remembered::Forgotten(Recovered::default()), beyond: Vec::new() }
+    }
+
+    /// A group of which something is sound, and not known to be all.
+    fn forgotten(hard_state: HardState, base: EntryId, sound: Vec<Entry>) -> Self {
+        let (mut entries, mut beyond): (Vec<Entry>, Vec<Entry>) = Default::default();
+        for entry in sound {
+            let last = entries.last().map_or(base, |entry| entry.id);
+            let follows = entry.id.index == last.index.next() && entry.id.term >= last.term;
+            let run = if follows && beyond.is_empty() { &mut entries } else { &mut beyond };
+            run.push(entry);
+        }
+        let remembered = Remembered::Forgotten(Recovered { hard_state, base, entries });
+        Self { remembered, beyond }
+    }
+
+    /// The term and the vote, as far as is known.
+    pub(crate) fn hard_state(&self) -> HardState {
+        match &self.remembered {
+            Remembered::Whole(recovered) | Remembered::Forgotten(recovered) => recovered.hard_state,
+            Remembered::Damaged(salvage) => salvage.hard_state,
+        }
+    }
+
+    /// From now on it is not known to be all.
+    pub(crate) fn forget(&mut self) {
+        let (hard_state, base, entries) = match std::mem::replace(self, Self::nothing()) {
+            forgotten @ Self { remembered: Remembered::Forgotten(_), .. } => {
+                *self = forgotten;
+                return;
+            }
+            Self {
+                remembered: Remembered::Whole(Recovered { hard_state, base, entries }), ..
+            }
+            | Self {
+                remembered: Remembered::Damaged(Salvage { hard_state, base, entries, .. }),
+                ..
+            } => (hard_state, base, entries),
+        };
+        *self = Self::forgotten(hard_state, base, entries);
+    }
+
+    /// Notes what a group has promised, of which too little is known.
+    pub(crate) fn promise(&mut self, promised: HardState) {
+        if let Remembered::Forgotten(recovered) = &mut self.remembered
+            && !is_kept(recovered.hard_state, promised)
+        {
+            recovered.hard_state = promised;
+        }
+    }
 }
 
 /// Follows all groups through the facts.
@@ -217,15 +273,7 @@ impl Trace {
         let terms = || std::iter::once(base.term).chain(runs.iter().filter_map(|run| run.term));
         let is_ascending = terms().zip(terms().skip(1)).all(|(before, after)| before <= after);
         if self.gaps != gaps || !is_named || !is_ascending {
-            let (mut entries, mut beyond): (Vec<Entry>, Vec<Entry>) = Default::default();
-            for entry in sound.into_values() {
-                let last = entries.last().map_or(base, |entry| entry.id);
-                let follows = entry.id.index == last.index.next() && entry.id.term >= last.term;
-                let run = if follows && beyond.is_empty() { &mut entries } else { &mut beyond };
-                run.push(entry);
-            }
-            let remembered = Remembered::Forgotten(Recovered { hard_state, base, entries });
-            return Salvaged { remembered, beyond };
+            return Salvaged::forgotten(hard_state, base, sound.into_values().collect());
         }
         let last = runs.last().map_or(base, |run| EntryId {
             term: run.term.expect("all are named"),

@@ -29,8 +29,10 @@ use quorate_raft::GroupId;
 
 use crate::disk::Disk;
 use crate::mark::{Mark, Marker};
+use crate::pledge::{Pledge, Pledger};
 use crate::record::{ALIGNMENT, Body, Cause, Flaw, HEADER_BYTES, Head, Header, Link};
 use crate::recover::{OpenError, Report, Tail, because_of, failed, read, read_marks};
+use crate::salvage::{Salvaged, salvage};
 use crate::segment::{Segment, other_link, used_bytes};
 use crate::standing::Standing;
 
@@ -57,16 +59,17 @@ pub(crate) enum Fact {
     Mark(BTreeMap<GroupId, Standing>),
 }
 
-/// Everything that can be read.
+/// What everything that can be read comes to.
 #[derive(Debug)]
 pub(crate) struct Survey {
-    pub(crate) facts: Vec<Fact>,
+    pub(crate) groups: BTreeMap<GroupId, Salvaged>,
     pub(crate) reports: Vec<Report>,
     /// The last segment that there is, or that there was as far as is known; 0 if none.
     pub(crate) last_segment: u64,
     /// What would come next.
     pub(crate) link: Link,
     pub(crate) marker: Marker,
+    pub(crate) pledger: Pledger,
 }
 
 /// A segment, read as far as it can be.
@@ -299,6 +302,7 @@ impl Scan {
 pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, OpenError> {
     let present = disk.segments().map_err(|e| failed("list the segments", e))?;
     let marks = read_marks(disk);
+    let pledge = Pledge::read(disk)?;
     let mark = marks.iter().max_by_key(|mark| mark.number);
     let mut reports = Vec::new();
     let mut scans: Vec<(u64, Scan)> = Vec::new();
@@ -415,7 +419,10 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
     if is_end_lost {
         facts.push(Fact::Gap);
     }
-    Ok(Survey { facts, reports, last_segment, link, marker })
+    let mut groups = salvage(facts);
+    Pledge::doubt(pledge.as_ref(), &mut groups);
+    let pledger = Pledger::after(pledge);
+    Ok(Survey { groups, reports, last_segment, link, marker, pledger })
 }
 
 fn no_file() -> Flaw {

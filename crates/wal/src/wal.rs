@@ -11,6 +11,8 @@
 //!                               sync the directory
 //!                               remove the segments that are no longer needed
 //! ```
+//!
+//! Where a term or a vote is in it, the pledge is written and synced after that (`pledge.rs`).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,7 +20,7 @@ use std::fmt;
 use std::io;
 
 use quorate_planted::planted;
-use quorate_raft::{Entry, GroupId, Index, Record, Recovered};
+use quorate_raft::{Entry, GroupId, HardState, Index, Record, Recovered};
 
 use crate::batch::{Batch, Frames, Title, pieces};
 use crate::carry::{Plan, evacuation, plan};
@@ -26,8 +28,9 @@ use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::heal::Damaged;
 use crate::mark::Marker;
+use crate::pledge::Pledger;
 use crate::record::{Head, Kind, Link, put_entries, put_head};
-use crate::recover::{Found, OpenError, Tail, Trouble, recover};
+use crate::recover::{self, Found, OpenError, Tail, Trouble, recover};
 use crate::scrub::{Scrubbed, Scrubber, Step};
 use crate::segment::SEGMENT_BYTES_MAX;
 use crate::standing::Standing;
@@ -127,6 +130,9 @@ pub struct Stats {
     pub syncs: u64,
     /// How many segments were begun since the log was opened.
     pub rolls: u64,
+    /// How many pledges were made durable since the log was opened. Each takes a sync of its own, which is none
+    /// of [`Self::syncs`].
+    pub pledges: u64,
     /// How many marks were written since the log was opened.
     pub marks: u64,
     /// How many marks could not be written. Each is a loss of caution, not of data.
@@ -149,6 +155,7 @@ pub struct Wal {
     link: Link,
     batch: Batch,
     marker: Marker,
+    pledger: Pledger,
     scrubber: Scrubber,
     /// Set by the first failure, for ever. What the disk holds is unknown from then on, and so is what
     /// another sync would tell.
@@ -172,6 +179,8 @@ impl Wal {
         match recover(disk.as_mut(), options.record_bytes_max) {
             Ok(found) => {
                 let (mut wal, groups) = Self::of(disk, options, found);
+                wal.renew_pledge()
+                    .map_err(|e| recover::failed("write down what was promised", e))?;
                 // All of it was made durable. A power cut may have taken the mark.
                 wal.mark();
                 Ok(Opened::Whole(Box::new(wal), groups))
@@ -200,7 +209,8 @@ impl Wal {
         options: WalOptions,
         found: Found,
     ) -> (Self, BTreeMap<GroupId, Recovered>) {
-        let Found { groups, recovered, segments, tail, link, syncs, hollow, marker } = found;
+        let Found { groups, recovered, segments, tail, link, syncs, hollow, marker, pledger } =
+            found;
         let stats = Stats { syncs, ..Stats::default() };
         let batch = Batch::default();
         let (scrubber, poisoned) = (Scrubber::default(), false);
@@ -214,6 +224,7 @@ impl Wal {
             link,
             batch,
             marker,
+            pledger,
             scrubber,
             poisoned,
             stats,
@@ -243,7 +254,8 @@ impl Wal {
         !self.batch.is_empty() && self.room().is_none() && !planted!(RoomUnasked)
     }
 
-    /// Makes everything appended durable, with one write and one data sync; with none if nothing was.
+    /// Makes everything appended durable, with one write and one data sync; with none if nothing was. A term or
+    /// a vote takes another two writes and one sync: it is written down twice beside the log.
     ///
     /// # Errors
     /// If that isn't certain. The log fails from then on: nothing appended may be acknowledged, and
@@ -272,10 +284,41 @@ impl Wal {
                 self.roll(&plan)?;
             }
         }
+        let mut records = self.batch.records.iter();
+        if records.any(|(_, record)| matches!(record, Record::HardState(_)))
+            && !planted!(VoteNotPledged)
+        {
+            self.pledge()?;
+        }
         self.poisoned = false;
         self.stats.records += self.batch.frames.count() as u64;
         self.batch.clear();
         Ok(())
+    }
+
+    /// Makes durable, beside the log, what the groups have promised.
+    fn pledge(&mut self) -> Result<(), WalError> {
+        self.stats.pledges += 1;
+        let promised = self.promised();
+        self.pledger
+            .pledge(self.disk.as_mut(), promised)
+            .map_err(|e| failed("write down what was promised", e))
+    }
+
+    /// The same for a log that was just opened or healed. One that nobody has written to gets its first pledge
+    /// when somebody does.
+    pub(crate) fn renew_pledge(&mut self) -> io::Result<()> {
+        if self.tail.is_none() && self.pledger.is_new() {
+            return Ok(());
+        }
+        let promised = self.promised();
+        self.pledger.renew(self.disk.as_mut(), promised)?;
+        self.disk.sync_directory()
+    }
+
+    /// What the groups have promised.
+    fn promised(&self) -> BTreeMap<GroupId, HardState> {
+        self.groups.iter().map(|(group, log)| (*group, log.standing().hard_state)).collect()
     }
 
     /// Writes down how far the log is durable, beside it (`mark.rs`). To be called after a commit, when its
@@ -325,7 +368,7 @@ impl Wal {
             Step::More => {}
             Step::End => {
                 scrubbed.is_round = true;
-                scrubbed.is_mark_damaged = self.scrub_mark();
+                scrubbed.is_mark_damaged = self.scrub_mark() | self.scrub_pledge()?;
             }
             Step::Damage(report) => {
                 let plan = evacuation(&self.groups, report.segment, self.next_segment());
@@ -349,6 +392,17 @@ impl Wal {
         self.marker.forget();
         self.mark();
         true
+    }
+
+    /// Reads both copies of the last pledge, and makes another one if one is damaged. Says so.
+    fn scrub_pledge(&mut self) -> Result<bool, WalError> {
+        if self.pledger.is_sound(self.disk.as_mut()) {
+            return Ok(false);
+        }
+        self.poisoned = true;
+        self.pledge()?;
+        self.poisoned = false;
+        Ok(true)
     }
 
     /// Figures about the log.
@@ -395,6 +449,10 @@ impl Wal {
         }
         if let Some(hollow) = self.hollow.take() {
             self.remove([hollow]).map_err(|e| failed("remove an empty segment", e))?;
+            self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
+        }
+        if self.pledger.is_new() {
+            self.pledge()?;
             self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
         }
         self.disk.create(segment, length).map_err(|e| failed("create a segment", e))?;

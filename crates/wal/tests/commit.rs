@@ -49,7 +49,8 @@ fn a_commit_syncs_once_for_all_groups() {
     wal.commit().unwrap();
     assert_eq!(disk.syncs(), syncs, "there was nothing to make durable");
     assert_eq!(wal.stats().syncs, syncs);
-    assert_eq!(disk.directory_syncs(), wal.stats().rolls, "one for each segment begun");
+    let rolls = wal.stats().rolls;
+    assert_eq!(disk.directory_syncs(), 1 + rolls, "one for the pledge, and one for each segment");
 }
 
 #[test]
@@ -58,11 +59,18 @@ fn a_segment_is_created_written_synced_and_named_in_this_order() {
     let (mut wal, _) = Wal::open_whole(Box::new(disk.clone()), SMALL).unwrap();
     disk.calls.lock().unwrap().clear();
     write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
-    use Call::{Create, SyncDirectory, SyncSegment, Write, WriteMark};
+    use Call::{Create, SyncDirectory, SyncMark, SyncSegment, Write, WriteMark};
     let first = disk.calls.lock().unwrap().split_off(0);
-    assert_eq!(first, [Create, Write, Write, SyncSegment, SyncDirectory, WriteMark]);
+    let begun = [Create, Write, Write, SyncSegment, SyncDirectory];
+    let pledged = [WriteMark, WriteMark, SyncMark];
+    let promises_nothing = [&pledged[..], &[SyncDirectory]].concat();
+    assert_eq!(first, [&promises_nothing[..], &begun, &pledged, &[WriteMark]].concat());
+    write(&mut wal, &[append(1, 1, 0, 1)]).unwrap();
+    let second = disk.calls.lock().unwrap().split_off(0);
+    assert_eq!(second, [Write, SyncSegment, WriteMark], "entries are no promise");
     write(&mut wal, &[hard_state(1, 2, None)]).unwrap();
-    assert_eq!(*disk.calls.lock().unwrap(), [Write, SyncSegment, WriteMark]);
+    let third = disk.calls.lock().unwrap().split_off(0);
+    assert_eq!(third, [&[Write, SyncSegment], &pledged[..], &[WriteMark]].concat());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use common::{
     Model, SMALL, Step, append, apply, check_groups, entries, hard_state, healed, images,
     is_prefix, leftovers, models, open, reopen, unsynced, workload, write,
 };
-use quorate_raft::{Entry, EntryId, GroupId, Payload, Record, Recovered, Remembered};
+use quorate_raft::{Entry, EntryId, GroupId, Payload, Record, Recovered, Remembered, Term};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{Call, Disk, Fate, Fault, MemDisk, Opened, Unsynced, Wal, WalOptions};
 
@@ -146,7 +146,7 @@ fn a_shorter_batch_does_not_bring_a_torn_one_back() {
     let film = film_with(&[vec![hard_state(1, 1, None)], long], roomy);
     let (_, disk) = film
         .iter()
-        .rfind(|(acknowledged, disk)| *acknowledged == 1 && unsynced(disk).len() > 2)
+        .rfind(|(acknowledged, disk)| *acknowledged == 1 && sectors(disk) > 1)
         .expect("the long batch has several sectors");
     let mut first = true;
     disk.crash(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
@@ -162,6 +162,11 @@ fn a_shorter_batch_does_not_bring_a_torn_one_back() {
     let mut expected = found;
     short.iter().for_each(|step| apply(&mut expected, step));
     assert_eq!(reopen(disk, roomy).1, expected);
+}
+
+/// How many sectors of segments are not durable.
+fn sectors(disk: &MemDisk) -> usize {
+    unsynced(disk).iter().filter(|what| matches!(what, Unsynced::Sector { .. })).count()
 }
 
 /// Up to where the first segment holds anything but zeros.
@@ -184,7 +189,7 @@ fn what_a_lost_write_leaves_of_a_torn_batch_is_no_record() {
     let film = film_with(&[vec![hard_state(1, 1, None)], long], tight);
     let (_, disk) = film
         .iter()
-        .rfind(|(acknowledged, disk)| *acknowledged == 1 && unsynced(disk).len() > 2)
+        .rfind(|(acknowledged, disk)| *acknowledged == 1 && sectors(disk) > 1)
         .expect("the long batch has several sectors");
     let mut first = true;
     disk.crash(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
@@ -237,12 +242,37 @@ fn a_torn_segment_that_was_removed_does_not_come_back() {
     filmed.film.lock().unwrap().clear();
     write(&mut wal, &[hard_state(1, 2, None), hard_state(1, 3, None)]).unwrap();
     let film = filmed.film.lock().unwrap().clone();
-    let [.., (_, disk), _] = &film[..] else { panic!("the batch is synced, and marked") };
+    let (_, disk) = film.iter().rfind(|(_, disk)| sectors(disk) > 0).expect("the batch is synced");
     disk.crash(|what| match what {
         Unsynced::Name { .. } | Unsynced::Length { .. } | Unsynced::Mark { .. } => Fate::Lost,
         Unsynced::Sector { .. } => Fate::Torn(180),
     });
     assert_eq!(reopen(disk, SMALL).1, found);
+}
+
+#[test]
+fn a_pledge_that_only_the_cache_has_does_not_cost_the_one_before() {
+    let batches = [vec![hard_state(1, 1, Some(1))], vec![hard_state(1, 2, Some(2))]];
+    let disk = MemDisk::new();
+    let (mut wal, _) = reopen(&disk, SMALL);
+    write(&mut wal, &batches[0]).unwrap();
+    disk.set_faults(|call| {
+        matches!(call, Call::SyncMark).then_some(Fault::Fails(io::ErrorKind::Other))
+    });
+    write(&mut wal, &batches[1]).unwrap_err();
+    disk.clear_faults();
+    // Only the process ends. The next one reads what no disk has, and loses its power.
+    let filmed = Filmed::on(disk);
+    Wal::open_whole(Box::new(filmed.clone()), SMALL).unwrap();
+    let mut count = 0;
+    for (_, moment) in filmed.film() {
+        for left in leftovers(&moment) {
+            let (_, found) = reopen(&left, SMALL);
+            assert!(found[&GroupId(1)].hard_state.term >= Term(1), "{found:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
 }
 
 #[test]
@@ -283,6 +313,9 @@ fn without_the_sync_the_sweep_would_notice() {
         }
         fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
             self.0.read_mark(slot)
+        }
+        fn sync_mark(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
     let disk = MemDisk::new();

@@ -260,19 +260,19 @@ fn an_older_mark_tells_what_it_knows() {
     let disk = MemDisk::new();
     let (mut wal, _) = reopen(&disk, OPTIONS);
     let mut ends = Vec::new();
-    for term in 1..=4 {
-        write(&mut wal, &[hard_state(1, term, None)]).unwrap();
+    for last in 1..=4 {
+        write(&mut wal, &[append(1, 0, last - 1, last)]).unwrap();
         ends.push(end_of(&disk).1);
     }
     // The last mark is lost; the one before says that three batches were durable.
     disk.damage_mark(1, |bytes| bytes.fill(0));
-    let term_after = |begin: usize| {
+    let last_after = |begin: usize| {
         let disk = disk.copy();
         disk.damage(1, |bytes| bytes[begin..].fill(0));
-        open(&disk, OPTIONS).map(|(_, found)| found[&GroupId(1)].hard_state.term.0)
+        open(&disk, OPTIONS).map(|(_, found)| found[&GroupId(1)].entries.len())
     };
-    assert_eq!(term_after(ends[2]).unwrap(), 3, "the fourth is torn, as far as anybody knows");
-    term_after(ends[1]).expect_err("the third is gone");
+    assert_eq!(last_after(ends[2]).unwrap(), 3, "the fourth is torn, as far as anybody knows");
+    last_after(ends[1]).expect_err("the third is gone");
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn every_call_may_fail_once() {
             assert_eq!(reopen(&disk.disk, SMALL).1, told, "call {fail_at}");
         }
     }
-    for call in [Call::Create, Call::Write, Call::SyncSegment, Call::SyncDirectory, Call::Remove] {
+    use Call::{Create, Remove, SyncDirectory, SyncMark, SyncSegment, Write, WriteMark};
+    for call in [Create, Write, SyncSegment, SyncDirectory, Remove, WriteMark, SyncMark] {
         assert!(failed.contains(&call), "{call:?} never failed");
     }
 }

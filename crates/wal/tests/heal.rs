@@ -14,8 +14,8 @@ use common::{
 use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record, Recovered, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{
-    Call, Disk, ExaminedGroup, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened, Wal,
-    WalOptions, examine,
+    Call, Disk, ExaminedGroup, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened,
+    PLEDGE_SLOTS, Wal, WalOptions, examine,
 };
 
 const BLOCK_BYTES: usize = 4096;
@@ -133,9 +133,11 @@ impl Log {
     }
 }
 
-/// What lies in the mark.
+/// What lies beside the segments.
 fn marks(disk: &MemDisk) -> Vec<Vec<u8>> {
-    (0..2).map(|slot| disk.clone().read_mark(slot).expect("it can be read")).collect()
+    (0..PLEDGE_SLOTS.end)
+        .map(|slot| disk.clone().read_mark(slot).expect("it can be read"))
+        .collect()
 }
 
 /// What is told of a group beside what is remembered was there once: its entries ascend and join nothing
@@ -273,6 +275,81 @@ fn every_byte_flipped() {
     let counts = sweep(&log, 1, |bytes| bytes[0] ^= 0x10);
     assert_eq!(count(&counts, true, Known::Forgotten), 0, "{counts:?}");
     assert!(count(&counts, true, Known::Named) > 500, "{counts:?}");
+}
+
+/// Votes and entries of two groups, each in a batch of its own, on a disk of which each moment is kept.
+fn elections() -> Vec<Vec<Step>> {
+    let mut batches = vec![vec![hard_state(1, 1, Some(1))], vec![hard_state(2, 1, None)]];
+    for term in 2..6 {
+        let last = 2 * (term - 2);
+        batches.push(vec![hard_state(1, term, None), append(2, 1, last, last + 1)]);
+        batches.push(vec![append(1, term, last, last + 2)]);
+        batches.push(vec![hard_state(1, term, Some(term))]);
+        batches.push(vec![append(2, 1, last + 1, last + 2), hard_state(2, term, Some(1))]);
+    }
+    batches
+}
+
+#[test]
+fn no_vote_is_forgotten_though_the_mark_and_the_end_of_the_log_are_lost() {
+    let batches = elections();
+    let (mut cut, mut forgotten) = (0, 0);
+    for done in 1..=batches.len() {
+        let log = Log::of(batches[..done].to_vec(), 4096);
+        let (segment, bytes) = images(&log.disk).pop().expect("there is a segment");
+        let begins: Vec<usize> =
+            (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"QWAL")).collect();
+        for begin in begins {
+            let disk = log.unmarked();
+            disk.damage(segment, |bytes| bytes[begin..].fill(0));
+            match log.open(&disk) {
+                Ok(Opened::Whole(_, found)) => {
+                    for (group, truth) in &log.model {
+                        let promised = truth.hard_state;
+                        let known = found.get(group).map(|known| known.hard_state);
+                        let is_kept = known == Some(promised) || promised == Default::default();
+                        assert!(is_kept, "{done} batches, cut at {begin}: {known:?}, {promised:?}");
+                    }
+                    cut += 1;
+                }
+                Ok(Opened::Damaged(damaged)) => {
+                    let what = format!("{done} batches, cut at {begin}");
+                    let known = check_groups(&damaged, &log.model, &log.entries, &what);
+                    assert_eq!(known, Known::Forgotten, "{what}: nobody knows what it lost");
+                    assert_eq!(damaged.groups.len(), log.model.len(), "{what}");
+                    for (group, told) in &damaged.groups {
+                        let Remembered::Forgotten(told) = told else { panic!("{what}: {told:?}") };
+                        assert_eq!(told.hard_state, log.model[group].hard_state, "{what}");
+                    }
+                    forgotten += 1;
+                }
+                Err(error) => panic!("{done} batches, cut at {begin}: {error}"),
+            }
+        }
+    }
+    assert!(cut > 5 && forgotten > 50, "{cut} cut, {forgotten} forgotten");
+}
+
+#[test]
+fn one_slot_of_the_pledge_may_be_damaged_and_not_all() {
+    let log = Log::of(elections(), 4096);
+    for slot in PLEDGE_SLOTS {
+        let disk = log.disk.copy();
+        disk.damage_mark(slot, |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0xa5));
+        let Ok(Opened::Whole(mut wal, found)) = log.open(&disk) else {
+            panic!("slot {slot} of the pledge is damaged, and the log is refused");
+        };
+        assert_eq!(found, log.model);
+        // It is written anew as the log goes on.
+        for term in 7..9 {
+            write(&mut wal, &[hard_state(1, term, None)]).unwrap();
+        }
+        let is_lost = |slot: &Vec<u8>| !slot.starts_with(b"QPLG");
+        assert!(!marks(&disk)[PLEDGE_SLOTS].iter().any(is_lost), "slot {slot}");
+    }
+    let disk = log.disk.copy();
+    PLEDGE_SLOTS.for_each(|slot| disk.damage_mark(slot, |bytes| bytes.fill(0)));
+    assert_eq!(log.check(&disk, true, "without a pledge"), Known::Forgotten);
 }
 
 #[test]

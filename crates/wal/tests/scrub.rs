@@ -10,7 +10,9 @@ use common::{
     Model, append, apply, hard_state, images, leftovers, models, reopen, workload, write,
 };
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Call, Fate, Fault, MemDisk, Scrubbed, Wal, WalError, WalOptions};
+use quorate_wal::{
+    Call, Disk, Fate, Fault, MemDisk, PLEDGE_SLOTS, Scrubbed, Wal, WalError, WalOptions,
+};
 
 const OPTIONS: WalOptions = WalOptions { segment_bytes: 4096, record_bytes_max: 8192 };
 /// What is read at once. It divides neither headers nor bodies.
@@ -148,6 +150,26 @@ fn a_damaged_mark_is_written_anew() {
     let (last, _) = images(&disk).pop().unwrap();
     disk.damage(last, |bytes| bytes.fill(0));
     Wal::open_whole(Box::new(disk), OPTIONS).unwrap_err();
+}
+
+#[test]
+fn a_damaged_copy_of_the_pledge_is_written_anew() {
+    for slot in PLEDGE_SLOTS {
+        let (disk, mut wal, model) = log();
+        let numbers = |disk: &MemDisk| {
+            let read = |slot| disk.clone().read_mark(slot).unwrap();
+            PLEDGE_SLOTS.map(|slot| read(slot)[8]).collect::<Vec<_>>()
+        };
+        let before = numbers(&disk);
+        let is_last = before[slot - PLEDGE_SLOTS.start] == *before.iter().max().unwrap();
+        disk.damage_mark(slot, |bytes| bytes[9] ^= 1);
+        assert_eq!(round(&mut wal).pop().unwrap().is_mark_damaged, is_last, "slot {slot}");
+        assert!(!round(&mut wal).pop().unwrap().is_mark_damaged);
+        // The one before was overwritten, durably, and never the one that was damaged.
+        assert_ne!((before != numbers(&disk)), !is_last);
+        disk.crash(|_| Fate::Lost);
+        assert_eq!(reopen(&disk, OPTIONS).1, model);
+    }
 }
 
 #[test]

@@ -83,6 +83,11 @@ impl Disk for Filmed {
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
         self.disk.read_mark(slot)
     }
+
+    fn sync_mark(&mut self) -> io::Result<()> {
+        self.shoot();
+        self.disk.sync_mark()
+    }
 }
 
 /// The moments of a log to which these batches are written, with the number of those that are acknowledged.

@@ -149,6 +149,7 @@ pub(crate) enum Call {
     Remove,
     WriteMark,
     ReadMark,
+    SyncMark,
 }
 
 /// A disk that fails its n-th call, and the calls it was asked for.
@@ -236,6 +237,11 @@ impl Disk for Failing {
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
         self.call(Call::ReadMark)?;
         self.disk.read_mark(slot)
+    }
+
+    fn sync_mark(&mut self) -> io::Result<()> {
+        self.call(Call::SyncMark)?;
+        self.disk.sync_mark()
     }
 }
 
