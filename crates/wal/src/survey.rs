@@ -334,9 +334,9 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
                 segment if segment == number => mark.end.offset as usize,
                 _ => 0,
             });
-            // Those before are removed only when the first batch is durable.
+            // Those before are removed only when the first batch is durable. How far it goes, a mark tells.
             let is_alone = number > 1 && present.first() == Some(&number);
-            let begun = if is_alone && scan.durable == 0 { usize::MAX } else { 0 };
+            let begun = if is_alone && scan.durable == 0 && marked == 0 { usize::MAX } else { 0 };
             let durable = scan.durable.max(scan.hinted).max(marked).max(begun);
             if durable == 0 && !scan.is_begun() {
                 // As a segment is begun by a commit, the one before it is complete. (Healing leaves a

@@ -353,6 +353,26 @@ fn one_slot_of_the_pledge_may_be_damaged_and_not_all() {
 }
 
 #[test]
+fn the_first_batch_after_healing_is_told_by_the_mark() {
+    let mut log = Log::of(one_group(), 4096);
+    let (first, _) = images(&log.disk)[0].clone();
+    log.disk.damage(first, |bytes| bytes[200] ^= 1);
+    let Ok(Opened::Damaged(damaged)) = log.open(&log.disk) else { panic!("it is damaged") };
+    let mut wal = damaged.heal(healed(&log.model)).unwrap();
+    let begin = images(&log.disk)[0].1.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let step = hard_state(1, 9, Some(1));
+    write(&mut wal, std::slice::from_ref(&step)).unwrap();
+    apply(&mut log.model, &step);
+    // The disk never wrote it, and of the next one it wrote a part.
+    log.disk.damage(images(&log.disk)[0].0, |bytes| {
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        bytes[begin..].fill(0);
+        bytes[end..end + 80].fill(7);
+    });
+    assert_eq!(log.check(&log.disk, true, "the first batch is lost"), Known::Healthy);
+}
+
+#[test]
 fn any_file_gone() {
     for batches in [one_group(), many_groups()] {
         let log = Log::of(batches, 4096);
