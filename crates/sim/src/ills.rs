@@ -11,7 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Call, Fault, Faults};
+use quorate_wal::{Call, Fault, Faults, PLEDGE_SLOTS};
 
 use crate::chance::Chance;
 use crate::disk_faults::Flaky;
@@ -27,7 +27,7 @@ pub enum Failing {
     Write,
     /// A write, of which so many bytes are written.
     ShortWrite(usize),
-    /// The sync of a segment.
+    /// The sync of a segment, or of what lies beside them.
     Sync,
     /// The sync of the directory.
     SyncDirectory,
@@ -43,7 +43,7 @@ impl Failing {
             (self, call),
             (Self::Read, Call::Read { .. } | Call::ReadPart { .. })
                 | (Self::Write | Self::ShortWrite(_), Call::Write { .. })
-                | (Self::Sync, Call::SyncSegment { .. })
+                | (Self::Sync, Call::SyncSegment { .. } | Call::SyncMark)
                 | (Self::SyncDirectory, Call::SyncDirectory)
                 | (Self::Create, Call::Create { .. })
                 | (Self::Remove, Call::Remove { .. })
@@ -239,7 +239,12 @@ impl State {
                 let written = chance.position(bytes + 1);
                 (flaky.writes_per_mille, Failing::ShortWrite(written))
             }
-            Call::SyncSegment { .. } => (flaky.writes_per_mille, Failing::Sync),
+            // A mark that isn't written is missed by nobody.
+            Call::WriteMark { slot, bytes } if PLEDGE_SLOTS.contains(&slot) => {
+                let written = chance.position(bytes + 1);
+                (flaky.writes_per_mille, Failing::ShortWrite(written))
+            }
+            Call::SyncSegment { .. } | Call::SyncMark => (flaky.writes_per_mille, Failing::Sync),
             Call::SyncDirectory => (flaky.writes_per_mille, Failing::SyncDirectory),
             _ => return None,
         };

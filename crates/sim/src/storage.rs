@@ -10,7 +10,9 @@ use core::fmt;
 use quorate_node::Healed;
 use quorate_raft::{EntryId, HardState, Index, Record, Recovered, Remembered, Salvage};
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Damaged, Disk as _, Fate, MemDisk, Opened, Scrubbed, Wal, WalOptions};
+use quorate_wal::{
+    Damaged, Disk as _, Fate, MARK_SLOTS, MemDisk, Opened, PLEDGE_SLOTS, Scrubbed, Wal, WalOptions,
+};
 
 use crate::chance::Chance;
 use crate::coverage::Fault;
@@ -140,7 +142,7 @@ impl Storage {
                     && self.cuts
                 {
                     let recovered = sound_part(salvage);
-                    dropped_after = Some(last_of(&recovered));
+                    dropped_after = Some(last_of(&recovered).index);
                     remembered = Remembered::Whole(recovered);
                 }
                 if let Remembered::Whole(recovered) = &remembered {
@@ -196,8 +198,8 @@ impl Storage {
         let before = self.disk.copy();
         let segments = self.disk.numbers();
         if segments.is_empty() || chance.per_mille(100) {
-            // Only one of the two copies of what the end of the log is, and nothing besides.
-            let slot = usize::from(chance.per_mille(500));
+            // Only one copy of what the end of the log is, or of what was promised, and nothing besides.
+            let slot = chance.position(PLEDGE_SLOTS.end);
             self.disk.damage_mark(slot, |bytes| spoil(bytes, chance));
         } else {
             for _ in 0..chance.between(1, 3) {
@@ -227,9 +229,10 @@ impl Storage {
         }
     }
 
-    /// Both copies of the mark of a member that is down go bad.
+    /// Both copies of the mark of a member that is down go bad, and perhaps with them all of the pledge.
     pub fn lose_marks(&mut self, chance: &mut Chance) {
-        for slot in 0..2 {
+        let end = if chance.per_mille(500) { MARK_SLOTS.end } else { PLEDGE_SLOTS.end };
+        for slot in 0..end {
             self.disk.damage_mark(slot, |bytes| spoil(bytes, chance));
         }
     }
@@ -238,9 +241,9 @@ impl Storage {
     /// together with all that tells of it, or before anything does, begins with the rest as after a torn
     /// write: no single disk can be asked for more.
     pub fn harm(&mut self, harm: impl FnOnce(&mut Self)) {
-        let (before, known) = (self.disk.copy(), self.look().ok().and_then(standing));
+        let (before, known) = (self.disk.copy(), self.look().ok().as_ref().and_then(standing));
         harm(self);
-        let left = self.look().ok().and_then(standing);
+        let left = self.look().ok().as_ref().and_then(standing);
         if left.is_some() && left != known {
             self.put_disk(before);
         }
@@ -383,8 +386,8 @@ impl Storage {
         if let Some(mut wal) = self.wal.take()
             && self.under_way
         {
-            // A commit makes two to six calls; most crashes hit it early.
-            self.power.lasts(chance.below(7));
+            // A commit makes two to nine calls; most crashes hit it early.
+            self.power.lasts(chance.below(9));
             let _ = wal.commit();
             // Of the ills it met some, and nobody will ask.
             self.power.ills.take_failure();
@@ -411,10 +414,10 @@ fn remembered(damaged: &Damaged) -> Remembered {
 }
 
 /// What a log says of its end and of what its member promised, if it says so.
-fn standing(remembered: Remembered) -> Option<(Index, HardState)> {
+pub(crate) fn standing(remembered: &Remembered) -> Option<(EntryId, HardState)> {
     match remembered {
-        Remembered::Whole(log) => Some((last_of(&log), log.hard_state)),
-        Remembered::Damaged(log) => Some((log.last.index, log.hard_state)),
+        Remembered::Whole(log) => Some((last_of(log), log.hard_state)),
+        Remembered::Damaged(log) => Some((log.last, log.hard_state)),
         Remembered::Forgotten(_) => None,
     }
 }
@@ -427,8 +430,8 @@ fn sound_part(salvage: &Salvage) -> Recovered {
     Recovered { hard_state, base, entries }
 }
 
-fn last_of(recovered: &Recovered) -> Index {
-    recovered.entries.last().map_or(recovered.base, |entry| entry.id).index
+fn last_of(recovered: &Recovered) -> EntryId {
+    recovered.entries.last().map_or(recovered.base, |entry| entry.id)
 }
 
 /// A sector goes bad: zeros, other bytes, or a flipped bit. Where there is nothing, nothing is spoiled.

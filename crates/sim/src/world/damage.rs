@@ -16,6 +16,7 @@ use quorate_raft::{EntryId, Index, Membership, NodeId, Remembered};
 use super::{Event, Outcome, Phase, World};
 use crate::coverage::Fault;
 use crate::engine::SharedEngine;
+use crate::storage::standing;
 
 impl World {
     /// Somebody goes down, and finds its storage damaged when it starts again.
@@ -25,10 +26,11 @@ impl World {
         };
         let node = *self.chance.pick(&self.ids());
         let place = &self.places[&node];
-        // That the mark of what was just written is lost in the same crash is a fault too many, and so it is of
-        // a member that is down already: its crash may have taken the mark.
+        // Of a member that is down already, the crash may have taken what tells of damage.
         if place.is_sound() && place.process.is_some() {
-            self.places[&node].storage.settle();
+            if self.chance.per_mille(600) {
+                self.places[&node].storage.settle();
+            }
             self.crash(node)?;
             if self.chance.per_mille(700) {
                 self.damage_log(node)?;
@@ -47,8 +49,19 @@ impl World {
     fn damage_log(&mut self, node: NodeId) -> Outcome {
         let mut chance = self.chance.fork();
         let storage = &mut self.place(node).storage;
+        let known = storage.look().ok().as_ref().and_then(standing);
         let before = storage.damage(&mut chance);
         let left = storage.look();
+        let told = left.as_ref().ok().and_then(standing);
+        if let (Some((end, promised)), Some(told)) = (known, told)
+            && end != told.0
+            && promised == told.1
+        {
+            // The mark of what was written last was lost in the same crash. For entries that is a fault too
+            // many. A vote is known all the same.
+            self.place(node).storage.put_disk(before);
+            return Ok(());
+        }
         if matches!(left, Ok(Remembered::Whole(_) | Remembered::Damaged(_))) {
             if !self.is_survivable(None) {
                 self.place(node).storage.put_disk(before);
