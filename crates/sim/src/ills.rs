@@ -43,7 +43,7 @@ impl Failing {
             (self, call),
             (Self::Read, Call::Read { .. } | Call::ReadPart { .. })
                 | (Self::Write | Self::ShortWrite(_), Call::Write { .. })
-                | (Self::Sync, Call::SyncSegment { .. } | Call::SyncMark)
+                | (Self::Sync, Call::SyncSegment { .. } | Call::SyncPledge)
                 | (Self::SyncDirectory, Call::SyncDirectory)
                 | (Self::Create, Call::Create { .. })
                 | (Self::Remove, Call::Remove { .. })
@@ -235,6 +235,10 @@ impl State {
         let (flaky, chance) = self.flaky.as_mut()?;
         let (rate, failing) = match call {
             Call::Read { .. } | Call::ReadPart { .. } => (flaky.reads_per_mille, Failing::Read),
+            // That the mark can't be read is a loss like any other of it.
+            Call::ReadMark { slot } if PLEDGE_SLOTS.contains(&slot) => {
+                (flaky.reads_per_mille, Failing::Read)
+            }
             Call::Write { bytes, .. } => {
                 let written = chance.position(bytes + 1);
                 (flaky.writes_per_mille, Failing::ShortWrite(written))
@@ -244,7 +248,7 @@ impl State {
                 let written = chance.position(bytes + 1);
                 (flaky.writes_per_mille, Failing::ShortWrite(written))
             }
-            Call::SyncSegment { .. } | Call::SyncMark => (flaky.writes_per_mille, Failing::Sync),
+            Call::SyncSegment { .. } | Call::SyncPledge => (flaky.writes_per_mille, Failing::Sync),
             Call::SyncDirectory => (flaky.writes_per_mille, Failing::SyncDirectory),
             _ => return None,
         };

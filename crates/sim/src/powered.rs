@@ -179,7 +179,7 @@ impl Disk for PoweredDisk {
         self.disk.read_mark(slot)
     }
 
-    fn sync_mark(&mut self) -> io::Result<()> {
-        self.sync(MemDisk::sync_mark)
+    fn sync_pledge(&mut self) -> io::Result<()> {
+        self.sync(MemDisk::sync_pledge)
     }
 }

@@ -239,12 +239,15 @@ impl Storage {
 
     /// Does harm to the log of a member that is down, unless it could not tell. Who loses the end of a log
     /// together with all that tells of it, or before anything does, begins with the rest as after a torn
-    /// write: no single disk can be asked for more.
+    /// write: no single disk can be asked for more. What was promised is told nevertheless.
     pub fn harm(&mut self, harm: impl FnOnce(&mut Self)) {
         let (before, known) = (self.disk.copy(), self.look().ok().as_ref().and_then(standing));
         harm(self);
         let left = self.look().ok().as_ref().and_then(standing);
-        if left.is_some() && left != known {
+        if let (Some((known, promised)), Some(left)) = (known, left)
+            && left.0 != known
+            && left.1 == promised
+        {
             self.put_disk(before);
         }
     }
@@ -386,8 +389,8 @@ impl Storage {
         if let Some(mut wal) = self.wal.take()
             && self.under_way
         {
-            // A commit makes two to nine calls; most crashes hit it early.
-            self.power.lasts(chance.below(9));
+            // A commit makes two to twelve calls; most crashes hit it early.
+            self.power.lasts(chance.below(13));
             let _ = wal.commit();
             // Of the ills it met some, and nobody will ask.
             self.power.ills.take_failure();

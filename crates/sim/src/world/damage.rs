@@ -28,12 +28,13 @@ impl World {
         let place = &self.places[&node];
         // Of a member that is down already, the crash may have taken what tells of damage.
         if place.is_sound() && place.process.is_some() {
-            if self.chance.per_mille(600) {
+            let is_settled = self.chance.per_mille(600);
+            if is_settled {
                 self.places[&node].storage.settle();
             }
             self.crash(node)?;
             if self.chance.per_mille(700) {
-                self.damage_log(node)?;
+                self.damage_log(node, is_settled)?;
             } else {
                 self.lose_machine(node)?;
             }
@@ -45,8 +46,8 @@ impl World {
         Ok(())
     }
 
-    /// Sectors of the log of a member that is down go bad.
-    fn damage_log(&mut self, node: NodeId) -> Outcome {
+    /// Sectors of the log of a member that is down go bad. Its mark had reached the disk, or not.
+    fn damage_log(&mut self, node: NodeId, is_settled: bool) -> Outcome {
         let mut chance = self.chance.fork();
         let storage = &mut self.place(node).storage;
         let known = storage.look().ok().as_ref().and_then(standing);
@@ -54,6 +55,7 @@ impl World {
         let left = storage.look();
         let told = left.as_ref().ok().and_then(standing);
         if let (Some((end, promised)), Some(told)) = (known, told)
+            && !is_settled
             && end != told.0
             && promised == told.1
         {
