@@ -265,8 +265,8 @@ impl<D: Disk> Disk for PatientDisk<D> {
         }
     }
 
-    fn sync_mark(&mut self) -> io::Result<()> {
-        self.disk.sync_mark()
+    fn sync_pledge(&mut self) -> io::Result<()> {
+        self.disk.sync_pledge()
     }
 
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
@@ -392,8 +392,8 @@ mod tests {
             self.disk.read_mark(slot)
         }
 
-        fn sync_mark(&mut self) -> io::Result<()> {
-            self.disk.sync_mark()
+        fn sync_pledge(&mut self) -> io::Result<()> {
+            self.disk.sync_pledge()
         }
     }
 

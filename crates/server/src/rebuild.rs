@@ -103,7 +103,8 @@ impl Rebuild {
         };
         for entry in entries {
             let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|name| name == "wal") || path.ends_with("MARK") {
+            let is_segment = path.extension().is_some_and(|name| name == "wal");
+            if is_segment || path.ends_with("MARK") || path.ends_with("PLEDGE") {
                 return Ok(true);
             }
         }

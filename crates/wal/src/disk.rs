@@ -78,24 +78,26 @@ pub trait Disk: Send + Debug {
     fn remove(&mut self, segment: u64) -> io::Result<()>;
 
     /// Overwrites the begin of a slot beside the segments, one of [`MARK_SLOTS`] or [`PLEDGE_SLOTS`], with at
-    /// most [`MARK_SLOT_BYTES`]. The slots lie so far apart that one damaged place is in one of them. There is
-    /// room for all of them once one is written. Not durable yet.
+    /// most [`MARK_SLOT_BYTES`]. The slots lie so far apart that one damaged place is in one of them. Those of
+    /// the pledge have their room once one is written. Not durable yet.
     ///
     /// # Errors
     /// If not all of it could be written; a part of it may be.
     fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()>;
 
-    /// What was written to a slot, perhaps with other bytes after it; nothing if none ever was.
+    /// What was written to a slot, perhaps with other bytes after it, as it is on the disk itself where the
+    /// system can be asked for that; nothing if none ever was.
     ///
     /// # Errors
     /// If it can't be read.
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>>;
 
-    /// Makes durable what was written to all slots; that they are there at all is an affair of the directory.
+    /// Makes durable what was written to the slots of the pledge; that they are there at all is an affair of the
+    /// directory. (The slots of the mark become durable with time.)
     ///
     /// # Errors
     /// If that isn't certain. It must not be called again then.
-    fn sync_mark(&mut self) -> io::Result<()>;
+    fn sync_pledge(&mut self) -> io::Result<()>;
 }
 
 /// The most bytes of a slot.
@@ -137,8 +139,9 @@ pub struct FileDisk {
     open: BTreeMap<u64, File>,
     /// The directory itself, for [`Disk::sync_directory`].
     directory: File,
-    /// The file of the slots, once one was written to.
-    mark: Option<File>,
+    /// The mark and the pledge, once they were written to. Each has a file of its own, so that what becomes of
+    /// the one, which is not synced, is not told as a failure of the other.
+    beside: [Option<File>; 2],
     /// Locked as long as it is open.
     _lock: File,
 }
@@ -146,8 +149,8 @@ pub struct FileDisk {
 impl FileDisk {
     /// The file that is locked. It stays there, empty.
     const LOCK: &str = "LOCK";
-    /// The file of the slots, which lie at multiples of [`MARK_SLOT_BYTES`].
-    const MARK: &str = "MARK";
+    /// The files of the slots, with the slots that lie in them at multiples of [`MARK_SLOT_BYTES`].
+    const BESIDE: [(&str, Range<usize>); 2] = [("MARK", MARK_SLOTS), ("PLEDGE", PLEDGE_SLOTS)];
 
     /// Opens a directory, which is created if missing.
     ///
@@ -165,7 +168,7 @@ impl FileDisk {
             ),
         })?;
         let directory = File::open(&path)?;
-        Ok(Self { path, open: BTreeMap::new(), directory, mark: None, _lock: lock })
+        Ok(Self { path, open: BTreeMap::new(), directory, beside: [None, None], _lock: lock })
     }
 
     /// The file of a segment.
@@ -179,6 +182,14 @@ impl FileDisk {
         let digits = path.file_name()?.to_str()?.strip_suffix(".wal")?;
         let number = u64::from_str_radix(digits, 16).ok()?;
         (format!("{number:016x}") == digits).then_some(number)
+    }
+
+    /// Where a slot lies: which file, by number and by name, and where in it.
+    fn beside(slot: usize) -> (usize, &'static str, u64) {
+        let mut files = Self::BESIDE.into_iter().enumerate();
+        let (number, (name, slots)) =
+            files.find(|(_, (_, slots))| slots.contains(&slot)).expect("there is such a slot");
+        (number, name, ((slot - slots.start) * MARK_SLOT_BYTES) as u64)
     }
 
     fn file(&mut self, segment: u64) -> io::Result<&File> {
@@ -260,37 +271,44 @@ impl Disk for FileDisk {
     }
 
     fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
-        let file = match &mut self.mark {
+        let (number, name, offset) = Self::beside(slot);
+        let file = match &mut self.beside[number] {
             Some(file) => file,
             none => {
-                let path = self.path.join(Self::MARK);
+                let path = self.path.join(name);
                 // What is there stays: another slot may hold the only one that is whole.
                 let file =
                     OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-                allocate(
-                    &file,
-                    file.metadata()?.len(),
-                    (PLEDGE_SLOTS.end * MARK_SLOT_BYTES) as u64,
-                )?;
+                if PLEDGE_SLOTS.contains(&slot) {
+                    let bytes = (PLEDGE_SLOTS.len() * MARK_SLOT_BYTES) as u64;
+                    allocate(&file, file.metadata()?.len(), bytes)?;
+                }
                 none.insert(file)
             }
         };
-        file.write_all_at(bytes, (slot * MARK_SLOT_BYTES) as u64)
-    }
-
-    fn sync_mark(&mut self) -> io::Result<()> {
-        self.mark.as_ref().map_or(Ok(()), sync)
+        file.write_all_at(bytes, offset)
     }
 
     fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
-        let mut file = match File::open(self.path.join(Self::MARK)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        let (number, name, offset) = Self::beside(slot);
+        let mut file = match File::open(self.path.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // One that has lost its name is no place to write to.
+                self.beside[number] = None;
+                return Ok(Vec::new());
+            }
             file => file?,
         };
-        file.seek(io::SeekFrom::Start((slot * MARK_SLOT_BYTES) as u64))?;
+        forget_cached(&file, offset, MARK_SLOT_BYTES);
+        file.seek(io::SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
         file.take(MARK_SLOT_BYTES as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn sync_pledge(&mut self) -> io::Result<()> {
+        let [_, pledge] = &self.beside;
+        pledge.as_ref().map_or(Ok(()), sync)
     }
 }
 
@@ -314,7 +332,7 @@ fn sync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Takes space for a file of this length from the disk now, up to another one. A write into it later changes neither the length nor the
+/// Takes space from the disk now for what lies after the first `length` bytes of a file, up to `bytes`. A write into it later changes neither the length nor the
 /// allocation, so that its sync has less to journal; and a full disk shows here, at the beginning of
 /// a segment, not in the midst of a batch.
 fn allocate(file: &File, length: u64, bytes: u64) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! What a log holds, for whoever wants to know before anything is done about it.
 //!
-//! Opening a log writes: the last batch once more, zeros after it, a mark. That is right for a member that
+//! Opening a log writes: the last batch once more, zeros after it, a mark and a pledge. That is right for a member that
 //! is about to use it, and wrong for an operator who asks what is damaged and wants every byte left as it
 //! is. So the same reading is done here on a disk that takes nothing.
 
@@ -134,7 +134,7 @@ impl Disk for Untouched<'_> {
         self.0.read_mark(slot)
     }
 
-    fn sync_mark(&mut self) -> io::Result<()> {
+    fn sync_pledge(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

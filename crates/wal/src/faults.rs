@@ -76,8 +76,8 @@ pub enum Call {
         /// The slot.
         slot: usize,
     },
-    /// [`Disk::sync_mark`](crate::Disk::sync_mark).
-    SyncMark,
+    /// [`Disk::sync_pledge`](crate::Disk::sync_pledge).
+    SyncPledge,
 }
 
 /// What happens instead of a call.

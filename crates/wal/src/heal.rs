@@ -14,14 +14,12 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use quorate_raft::{
-    Entry, EntryId, GroupId, HardState, Index, Recovered, Remembered, Salvage, Seal,
-};
+use quorate_raft::{Entry, EntryId, GroupId, Index, Recovered, Remembered, Salvage, Seal};
 
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::mark::Marker;
-use crate::pledge::Pledger;
+use crate::pledge::{Pledger, is_kept};
 use crate::record::{Link, NUMBER_LIMIT};
 use crate::recover::{Found, OpenError, Report, Tail};
 use crate::salvage::Salvaged;
@@ -212,10 +210,7 @@ pub(crate) fn merged(mut reports: Vec<Report>, first: Report) -> Vec<Report> {
 /// more than there was.
 fn check(healed: &Healed, known: &Salvage) -> Result<(), String> {
     let Healed { recovered: Recovered { hard_state, base, entries }, dropped_after } = healed;
-    let HardState { term, vote } = known.hard_state;
-    let is_successor = hard_state.term > term
-        || hard_state.term == term && (vote.is_none() || hard_state.vote == vote);
-    if !is_successor {
+    if !is_kept(*hard_state, known.hard_state) {
         return Err(format!("{hard_state:?} can't follow {:?}", known.hard_state));
     }
     if base.index < known.base.index || base.index == known.base.index && *base != known.base {

@@ -12,9 +12,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::disk::{Disk, PLEDGE_SLOTS};
+use crate::disk::{Disk, MARK_SLOTS, PLEDGE_SLOTS};
 use crate::faults::{Call, Fault, Faults};
 
 /// The bytes of a sector.
@@ -27,6 +28,11 @@ pub enum Unsynced {
     Name {
         /// The segment.
         segment: u64,
+    },
+    /// That there is a file of slots beside the segments.
+    Slots {
+        /// The first of the slots in it.
+        first: usize,
     },
     /// The length of a segment. If lost, it is the former one.
     Length {
@@ -69,6 +75,16 @@ struct Node {
     dirty: BTreeSet<usize>,
 }
 
+/// A file of slots.
+#[derive(Clone, Copy, Default)]
+struct Beside {
+    visible: bool,
+    durable: bool,
+}
+
+/// The files of slots.
+const BESIDE: [Range<usize>; 2] = [MARK_SLOTS, PLEDGE_SLOTS];
+
 #[derive(Clone, Default)]
 struct State {
     nodes: BTreeMap<u64, Node>,
@@ -79,8 +95,10 @@ struct State {
     durable: BTreeMap<u64, u64>,
     /// The slots beside the segments.
     marks: [Node; PLEDGE_SLOTS.end],
+    /// Whether the files of the mark and of the pledge are there, and whether that is durable.
+    beside: [Beside; 2],
     syncs: u64,
-    mark_syncs: u64,
+    pledge_syncs: u64,
     directory_syncs: u64,
 }
 
@@ -138,8 +156,9 @@ impl MemDisk {
             (Some(Fault::Fails(kind)), call) => {
                 match call {
                     Call::SyncSegment { segment } => self.forget_dirty(segment),
-                    Call::SyncMark => {
-                        self.state().marks.iter_mut().for_each(|slot| slot.dirty.clear());
+                    Call::SyncPledge => {
+                        let slots = &mut self.state().marks[PLEDGE_SLOTS];
+                        slots.iter_mut().for_each(|slot| slot.dirty.clear());
                     }
                     _ => {}
                 }
@@ -148,7 +167,7 @@ impl MemDisk {
             (None, _)
             | (
                 Some(Fault::Lost),
-                Call::SyncSegment { .. } | Call::SyncDirectory | Call::SyncMark,
+                Call::SyncSegment { .. } | Call::SyncDirectory | Call::SyncPledge,
             )
             | (
                 Some(Fault::Short { .. } | Fault::Lost),
@@ -163,7 +182,7 @@ impl MemDisk {
     /// first. What is left is durable. Logs that use the disk must not be used again.
     pub fn crash(&self, mut fate: impl FnMut(Unsynced) -> Fate) {
         let mut state = self.state();
-        let State { nodes, visible, durable, marks, .. } = &mut *state;
+        let State { nodes, visible, durable, marks, beside, .. } = &mut *state;
         let names: BTreeSet<u64> = visible.keys().chain(durable.keys()).copied().collect();
         for segment in names {
             let (new, old) = (visible.get(&segment).copied(), durable.get(&segment).copied());
@@ -183,6 +202,15 @@ impl MemDisk {
             }
             node.crash(|offset| fate(Unsynced::Sector { segment: *segment, offset }));
         }
+        for (slots, beside) in BESIDE.into_iter().zip(beside) {
+            if beside.visible && !beside.durable {
+                if fate(Unsynced::Slots { first: slots.start }) != Fate::Kept {
+                    slots.for_each(|slot| marks[slot] = Node::default());
+                    beside.visible = false;
+                }
+                beside.durable = beside.visible;
+            }
+        }
         for (slot, node) in marks.iter_mut().enumerate() {
             // A hole in the file reads as zeros.
             node.durable.resize(node.visible.len(), 0);
@@ -201,7 +229,9 @@ impl MemDisk {
 
     /// Makes the slots durable as they are, as a system does by itself after a while.
     pub fn write_back_marks(&self) {
-        self.state().marks.iter_mut().for_each(Node::sync);
+        let mut state = self.state();
+        state.marks.iter_mut().for_each(Node::sync);
+        state.beside.iter_mut().for_each(|file| file.durable = file.visible);
     }
 
     /// Lets the next sync of a segment skip whatever is dirty, as a system does whose sync failed:
@@ -253,10 +283,10 @@ impl MemDisk {
         self.state().syncs
     }
 
-    /// How many syncs of the slots beside the segments there were.
+    /// How many syncs of the pledge there were.
     #[must_use]
-    pub fn mark_syncs(&self) -> u64 {
-        self.state().mark_syncs
+    pub fn pledge_syncs(&self) -> u64 {
+        self.state().pledge_syncs
     }
 
     /// How many syncs of the directory there were.
@@ -424,9 +454,10 @@ impl Disk for MemDisk {
     fn sync_directory(&mut self) -> io::Result<()> {
         let fault = self.before(Call::SyncDirectory)?;
         let mut state = self.state();
-        let State { nodes, visible, durable, directory_syncs, .. } = &mut *state;
+        let State { nodes, visible, durable, beside, directory_syncs, .. } = &mut *state;
         *directory_syncs += 1;
         if fault.is_none() {
+            beside.iter_mut().for_each(|file| file.durable = file.visible);
             durable.clone_from(visible);
             // Files without a name are gone for good.
             let named: BTreeSet<u64> = visible.values().copied().collect();
@@ -445,7 +476,10 @@ impl Disk for MemDisk {
 
     fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
         let fault = self.before(Call::WriteMark { slot, bytes: bytes.len() })?;
-        let node = &mut self.state().marks[slot];
+        let mut state = self.state();
+        let files = BESIDE.into_iter().zip(&mut state.beside);
+        files.filter(|(slots, _)| slots.contains(&slot)).for_each(|(_, file)| file.visible = true);
+        let node = &mut state.marks[slot];
         match fault {
             None => node.write(0, bytes),
             Some(Fault::Short { written, kind }) => {
@@ -461,12 +495,12 @@ impl Disk for MemDisk {
         Ok(self.state().marks[slot].visible.clone())
     }
 
-    fn sync_mark(&mut self) -> io::Result<()> {
-        let fault = self.before(Call::SyncMark)?;
+    fn sync_pledge(&mut self) -> io::Result<()> {
+        let fault = self.before(Call::SyncPledge)?;
         let mut state = self.state();
-        state.mark_syncs += 1;
+        state.pledge_syncs += 1;
         if fault.is_none() {
-            state.marks.iter_mut().for_each(Node::sync);
+            state.marks[PLEDGE_SLOTS].iter_mut().for_each(Node::sync);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! *copies*, far apart:
 //!
 //! ```text
-//!  MARK   │ slots 0, 1: the mark │ slots 2, 3: pledges 0, 2, 4 … │ slots 4, 5: pledges 1, 3, 5 … │
+//!  PLEDGE │ pledges 0, 2, 4 … │ the same │ pledges 1, 3, 5 … │ the same │
 //! ```
 //!
 //! A power cut can spoil both copies of the one that is being written; then the one before is whole, and
@@ -30,21 +30,21 @@ use quorate_raft::{GroupId, HardState, NodeId, Term};
 
 use crate::disk::{Disk, MARK_SLOT_BYTES, PLEDGE_SLOTS};
 use crate::record::NUMBER_LIMIT;
-use crate::recover::{OpenError, failed};
+use crate::recover::{OpenError, Report, failed};
 use crate::salvage::Salvaged;
 
 /// `QPLG`: the first bytes of a slot.
 const MAGIC: [u8; 4] = *b"QPLG";
-/// The version of a slot.
+/// The version of a slot. What all versions share is the place of it, of the length and of the checksum.
 const VERSION: u8 = 1;
+/// Where what the checksum covers begins, in bytes: after the magic and the checksum.
+const COVERED_FROM: usize = 8;
 /// The bytes before the groups.
 const HEAD_BYTES: usize = 24;
 /// The bytes of a group: id, term, vote, whether it voted.
 const GROUP_BYTES: usize = 32;
-/// The bytes of the checksum.
-const CHECKSUM_BYTES: usize = 4;
-/// How many groups a slot can hold. Of more, a pledge tells nothing but its number.
-const GROUPS_MAX: usize = (MARK_SLOT_BYTES - HEAD_BYTES - CHECKSUM_BYTES) / GROUP_BYTES;
+/// How many groups a slot can hold.
+pub(crate) const GROUPS_MAX: usize = (MARK_SLOT_BYTES - HEAD_BYTES) / GROUP_BYTES;
 /// The slots of the copies, by whether the number is odd.
 const PLACES: [[usize; 2]; 2] = {
     let first = PLEDGE_SLOTS.start;
@@ -56,24 +56,48 @@ const PLACES: [[usize; 2]; 2] = {
 pub(crate) struct Pledge {
     /// Counts the pledges of the log.
     number: u64,
-    /// The terms and votes; `None` if there were too many groups.
-    groups: Option<BTreeMap<GroupId, HardState>>,
+    /// The terms and votes.
+    groups: BTreeMap<GroupId, HardState>,
+}
+
+/// What lies in a slot.
+enum Slot {
+    Pledge(Pledge),
+    /// What a program of another version wrote there.
+    Foreign(u8),
+    /// Nothing, or what is torn or damaged.
+    Bad,
 }
 
 impl Pledge {
     /// The last one that a disk has; `None` if it has none.
     ///
     /// # Errors
-    /// If not one of the slots can be read: that is no damage, and perhaps the disk is back tomorrow.
+    /// If it may be in slots that the disk doesn't read, which is no damage: perhaps it is back tomorrow. And
+    /// if a program of another version wrote it.
     pub(crate) fn read(disk: &mut dyn Disk) -> Result<Option<Self>, OpenError> {
-        let slots: Vec<_> =
-            PLACES.as_flattened().iter().map(|slot| disk.read_mark(*slot)).collect();
-        if slots.iter().all(Result::is_err) {
-            let error = slots.into_iter().find_map(Result::err).expect("there are slots");
-            return Err(failed("read what was promised", error));
+        let mut last: Option<Self> = None;
+        let mut unread = None;
+        for place in PLACES {
+            let copies = place.map(|slot| disk.read_mark(slot));
+            let is_any_read = copies.iter().any(Result::is_ok);
+            for copy in copies {
+                match copy.map(|bytes| Self::parse(&bytes)) {
+                    Ok(Slot::Pledge(pledge)) => {
+                        let is_later = last.as_ref().is_none_or(|last| last.number < pledge.number);
+                        last = if is_later { Some(pledge) } else { last };
+                    }
+                    Ok(Slot::Foreign(version)) => return Err(foreign(version)),
+                    Ok(Slot::Bad) => {}
+                    Err(error) if is_any_read => unread = unread.or(Some(error)),
+                    Err(error) => return Err(failed(READING, error)),
+                }
+            }
         }
-        let found = slots.into_iter().flatten().filter_map(|slot| Self::parse(&slot));
-        Ok(found.max_by_key(|pledge| pledge.number))
+        match (last, unread) {
+            (None, Some(error)) => Err(failed(READING, error)),
+            (last, _) => Ok(last),
+        }
     }
 
     /// The slots of its copies.
@@ -85,51 +109,50 @@ impl Pledge {
     fn write(&self, disk: &mut dyn Disk) -> io::Result<()> {
         let bytes = self.encode();
         self.place().into_iter().try_for_each(|slot| disk.write_mark(slot, &bytes))?;
-        disk.sync_mark()
+        disk.sync_pledge()
     }
 
     /// The bytes of a slot.
     fn encode(&self) -> Vec<u8> {
-        let count = self.groups.as_ref().map_or(0, BTreeMap::len);
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + count * GROUP_BYTES + CHECKSUM_BYTES);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&[VERSION, u8::from(self.groups.is_some()), 0, 0]);
-        bytes.extend_from_slice(&self.number.to_le_bytes());
-        bytes.extend_from_slice(&(count as u64).to_le_bytes());
-        for (group, HardState { term, vote }) in self.groups.iter().flatten() {
-            let vote = (vote.map_or(0, |node| node.0), u64::from(vote.is_some()));
-            for number in [group.0, term.0, vote.0, vote.1] {
-                bytes.extend_from_slice(&number.to_le_bytes());
+        let length = HEAD_BYTES + self.groups.len() * GROUP_BYTES;
+        let mut covered = Vec::with_capacity(length - COVERED_FROM);
+        covered.extend_from_slice(&u32::try_from(length).expect("a slot is capped").to_le_bytes());
+        covered.extend_from_slice(&[VERSION, 0, 0, 0]);
+        covered.extend_from_slice(&self.number.to_le_bytes());
+        for (group, HardState { term, vote }) in &self.groups {
+            let (vote, voted) = (vote.map_or(0, |node| node.0), u64::from(vote.is_some()));
+            for number in [group.0, term.0, vote, voted] {
+                covered.extend_from_slice(&number.to_le_bytes());
             }
         }
-        let checksum = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
-        bytes
+        let checksum = crc32fast::hash(&covered).to_le_bytes();
+        [&MAGIC[..], &checksum, &covered].concat()
     }
 
-    /// Reads a slot. `None` if it is empty, torn, damaged or of another version.
-    fn parse(slot: &[u8]) -> Option<Self> {
-        let u64_at = |at: usize| Some(u64::from_le_bytes(slot.get(at..at + 8)?.try_into().ok()?));
-        if slot.get(..4)? != MAGIC || *slot.get(4)? != VERSION {
-            return None;
+    /// Reads a slot.
+    fn parse(slot: &[u8]) -> Slot {
+        match covered(slot) {
+            None => Slot::Bad,
+            Some((VERSION, rest)) => Self::of(rest).map_or(Slot::Bad, Slot::Pledge),
+            Some((version, _)) => Slot::Foreign(version),
         }
-        // Not proven yet, so capped by the bytes that are there.
-        let count = usize::try_from(u64_at(16)?).ok().filter(|count| *count <= GROUPS_MAX)?;
-        let end = HEAD_BYTES + count * GROUP_BYTES;
-        let checksum = slot.get(end..end + CHECKSUM_BYTES)?;
-        if checksum != crc32fast::hash(&slot[..end]).to_le_bytes() {
-            return None;
-        }
-        let mut groups = BTreeMap::new();
-        for at in (HEAD_BYTES..end).step_by(GROUP_BYTES) {
-            let (term, vote) = (Term(u64_at(at + 8)?), NodeId(u64_at(at + 16)?));
-            let vote = (u64_at(at + 24)? == 1).then_some(vote);
-            groups.insert(GroupId(u64_at(at)?), HardState { term, vote });
-        }
-        let number = u64_at(8)?;
+    }
+
+    /// What the bytes after the version say, of which the checksum is right.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let (numbers, []) = bytes.as_chunks::<8>() else { return None };
+        let (number, numbers) = numbers.split_first()?;
+        let (groups, []) = numbers.as_chunks::<4>() else { return None };
+        let number = u64::from_le_bytes(*number);
+        let groups = groups.iter().map(|group| {
+            let [group, term, vote, voted] = group.map(u64::from_le_bytes);
+            let vote = (voted == 1).then_some(NodeId(vote));
+            (GroupId(group), HardState { term: Term(term), vote })
+        });
+        let groups: BTreeMap<_, _> = groups.collect();
         let is_sensible =
             number < NUMBER_LIMIT && groups.values().all(|promised| promised.term.0 < NUMBER_LIMIT);
-        is_sensible.then(|| Self { number, groups: (slot[5] == 1).then_some(groups) })
+        is_sensible.then_some(Self { number, groups })
     }
 
     /// A group of which the log knows less than was promised, with both.
@@ -137,7 +160,7 @@ impl Pledge {
         &self,
         known: impl Fn(GroupId) -> HardState,
     ) -> Option<(GroupId, HardState, HardState)> {
-        let promised = self.groups.iter().flatten().map(|(group, promised)| (*group, *promised));
+        let promised = self.groups.iter().map(|(group, promised)| (*group, *promised));
         let told = promised.map(|(group, promised)| (group, promised, known(group)));
         let mut told = told.filter(|_| !planted!(PledgeIgnored));
         told.find(|(_, promised, known)| !is_kept(*known, *promised))
@@ -150,13 +173,36 @@ impl Pledge {
             return;
         }
         groups.values_mut().for_each(Salvaged::forget);
-        for (group, promised) in
-            pledge.and_then(|pledge| pledge.groups.as_ref()).into_iter().flatten()
-        {
+        for (group, promised) in pledge.iter().flat_map(|pledge| &pledge.groups) {
             let salvaged = groups.entry(*group).or_insert_with(Salvaged::nothing);
             salvaged.promise(*promised);
         }
     }
+}
+
+/// What the checksum of a slot covers after the version, which is given as well; `None` if it isn't right.
+fn covered(slot: &[u8]) -> Option<(u8, &[u8])> {
+    let (magic, rest) = slot.split_first_chunk::<4>()?;
+    let (checksum, rest) = rest.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*rest.first_chunk::<4>()?)).ok()?;
+    // Not proven yet, so capped by the bytes that are there.
+    let covered = rest.get(..length.checked_sub(COVERED_FROM)?)?;
+    let is_right = *magic == MAGIC && crc32fast::hash(covered).to_le_bytes() == *checksum;
+    let (head, rest) = covered.split_first_chunk::<8>()?;
+    is_right.then_some((head[4], rest))
+}
+
+const READING: &str = "read what was promised";
+
+/// What another version of the program wrote is whole, and perhaps all members have it.
+fn foreign(version: u8) -> OpenError {
+    OpenError::Corrupt(Report {
+        segment: 0,
+        offset: 0,
+        expected: format!("version {VERSION} of what was promised"),
+        found: format!("version {version}"),
+        because: "its checksum is right: it was written like this".into(),
+    })
 }
 
 /// Whether a term and a vote are those that were promised, or later ones.
@@ -193,7 +239,7 @@ impl Pledger {
     ) -> io::Result<()> {
         let Some(last) = &self.last else { return self.pledge(disk, groups) };
         last.write(disk)?;
-        if last.groups.as_ref() == Some(&groups) { Ok(()) } else { self.pledge(disk, groups) }
+        if last.groups == groups { Ok(()) } else { self.pledge(disk, groups) }
     }
 
     /// Makes durable what the groups have promised.
@@ -202,8 +248,11 @@ impl Pledger {
         disk: &mut dyn Disk,
         groups: BTreeMap<GroupId, HardState>,
     ) -> io::Result<()> {
+        if groups.len() > GROUPS_MAX {
+            let message = format!("{} groups, and a log has at most {GROUPS_MAX}", groups.len());
+            return Err(io::Error::other(message));
+        }
         let number = self.last.as_ref().map_or(0, |last| last.number + 1);
-        let groups = (groups.len() <= GROUPS_MAX).then_some(groups);
         self.last.insert(Pledge { number, groups }).write(disk)
     }
 
@@ -211,7 +260,11 @@ impl Pledger {
     pub(crate) fn is_sound(&self, disk: &mut dyn Disk) -> bool {
         self.last.as_ref().is_none_or(|last| {
             let mut copies = last.place().into_iter().map(|slot| disk.read_mark(slot));
-            copies.all(|copy| copy.is_ok_and(|copy| Pledge::parse(&copy).as_ref() == Some(last)))
+            copies.all(|copy| {
+                copy.is_ok_and(
+                    |copy| matches!(Pledge::parse(&copy), Slot::Pledge(found) if found == *last),
+                )
+            })
         })
     }
 }

@@ -23,7 +23,7 @@ use crate::standing::Standing;
 /// `QWAL`: the first bytes of every record.
 pub(crate) const MAGIC: [u8; 4] = *b"QWAL";
 /// The version of the format. A reader refuses others.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// The length of a header.
 pub(crate) const HEADER_BYTES: usize = 128;
 /// Records begin at multiples of this. Bodies are filled up with zeros.

@@ -28,7 +28,7 @@ pub struct Scrubbed {
     pub is_round: bool,
     /// What was damaged. It is healed: a new segment holds what was there.
     pub damage: Option<Report>,
-    /// Whether the mark was damaged. It is written anew.
+    /// Whether the mark or a copy of the pledge was damaged. It is written anew.
     pub is_mark_damaged: bool,
 }
 

@@ -28,7 +28,7 @@ use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::heal::Damaged;
 use crate::mark::Marker;
-use crate::pledge::Pledger;
+use crate::pledge::{self, Pledger};
 use crate::record::{Head, Kind, Link, put_entries, put_head};
 use crate::recover::{self, Found, OpenError, Tail, Trouble, recover};
 use crate::scrub::{Scrubbed, Scrubber, Step};
@@ -130,8 +130,8 @@ pub struct Stats {
     pub syncs: u64,
     /// How many segments were begun since the log was opened.
     pub rolls: u64,
-    /// How many pledges were made durable since the log was opened. Each takes a sync of its own, which is none
-    /// of [`Self::syncs`].
+    /// How many pledges were made durable since the log was opened, without that of opening. Each takes a sync of
+    /// its own, which is none of [`Self::syncs`].
     pub pledges: u64,
     /// How many marks were written since the log was opened.
     pub marks: u64,
@@ -164,6 +164,9 @@ pub struct Wal {
 }
 
 impl Wal {
+    /// How many groups a log can hold: what they promise has to fit beside it. A commit that brings more fails.
+    pub const GROUPS_MAX: usize = pledge::GROUPS_MAX;
+
     /// The largest batch, in bytes: half a segment of the largest size. The other half is for what
     /// begins a segment, of which entries that are carried take at most a quarter.
     pub const BATCH_BYTES_MAX: usize = (SEGMENT_BYTES_MAX / 2) as usize;
@@ -298,11 +301,12 @@ impl Wal {
 
     /// Makes durable, beside the log, what the groups have promised.
     fn pledge(&mut self) -> Result<(), WalError> {
-        self.stats.pledges += 1;
         let promised = self.promised();
         self.pledger
             .pledge(self.disk.as_mut(), promised)
-            .map_err(|e| failed("write down what was promised", e))
+            .map_err(|e| failed("write down what was promised", e))?;
+        self.stats.pledges += 1;
+        Ok(())
     }
 
     /// The same for a log that was just opened or healed. One that nobody has written to gets its first pledge
@@ -401,6 +405,8 @@ impl Wal {
         }
         self.poisoned = true;
         self.pledge()?;
+        // The file may have been gone.
+        self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
         self.poisoned = false;
         Ok(true)
     }

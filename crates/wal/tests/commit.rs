@@ -59,10 +59,10 @@ fn a_segment_is_created_written_synced_and_named_in_this_order() {
     let (mut wal, _) = Wal::open_whole(Box::new(disk.clone()), SMALL).unwrap();
     disk.calls.lock().unwrap().clear();
     write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
-    use Call::{Create, SyncDirectory, SyncMark, SyncSegment, Write, WriteMark};
+    use Call::{Create, SyncDirectory, SyncPledge, SyncSegment, Write, WriteMark};
     let first = disk.calls.lock().unwrap().split_off(0);
     let begun = [Create, Write, Write, SyncSegment, SyncDirectory];
-    let pledged = [WriteMark, WriteMark, SyncMark];
+    let pledged = [WriteMark, WriteMark, SyncPledge];
     let promises_nothing = [&pledged[..], &[SyncDirectory]].concat();
     assert_eq!(first, [&promises_nothing[..], &begun, &pledged, &[WriteMark]].concat());
     write(&mut wal, &[append(1, 1, 0, 1)]).unwrap();

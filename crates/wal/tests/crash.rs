@@ -68,7 +68,9 @@ fn at_every_byte() {
             let mut left = cut;
             let crashed = disk.copy();
             crashed.crash(|what| match what {
-                Unsynced::Name { .. } | Unsynced::Length { .. } => Fate::Kept,
+                Unsynced::Name { .. } | Unsynced::Length { .. } | Unsynced::Slots { .. } => {
+                    Fate::Kept
+                }
                 Unsynced::Sector { .. } => {
                     let kept = left.min(SECTOR_BYTES);
                     left -= kept;
@@ -230,7 +232,10 @@ fn a_torn_segment_that_was_removed_does_not_come_back() {
         })
         .expect("the second batch begins a segment");
     disk.crash(|what| match what {
-        Unsynced::Name { .. } | Unsynced::Length { .. } | Unsynced::Mark { .. } => Fate::Kept,
+        Unsynced::Name { .. }
+        | Unsynced::Length { .. }
+        | Unsynced::Mark { .. }
+        | Unsynced::Slots { .. } => Fate::Kept,
         Unsynced::Sector { .. } => Fate::Torn(20),
     });
     assert_eq!(images(&disk).len(), 2);
@@ -244,7 +249,10 @@ fn a_torn_segment_that_was_removed_does_not_come_back() {
     let film = filmed.film.lock().unwrap().clone();
     let (_, disk) = film.iter().rfind(|(_, disk)| sectors(disk) > 0).expect("the batch is synced");
     disk.crash(|what| match what {
-        Unsynced::Name { .. } | Unsynced::Length { .. } | Unsynced::Mark { .. } => Fate::Lost,
+        Unsynced::Name { .. }
+        | Unsynced::Length { .. }
+        | Unsynced::Mark { .. }
+        | Unsynced::Slots { .. } => Fate::Lost,
         Unsynced::Sector { .. } => Fate::Torn(180),
     });
     assert_eq!(reopen(disk, SMALL).1, found);
@@ -257,7 +265,7 @@ fn a_pledge_that_only_the_cache_has_does_not_cost_the_one_before() {
     let (mut wal, _) = reopen(&disk, SMALL);
     write(&mut wal, &batches[0]).unwrap();
     disk.set_faults(|call| {
-        matches!(call, Call::SyncMark).then_some(Fault::Fails(io::ErrorKind::Other))
+        matches!(call, Call::SyncPledge).then_some(Fault::Fails(io::ErrorKind::Other))
     });
     write(&mut wal, &batches[1]).unwrap_err();
     disk.clear_faults();
@@ -314,7 +322,7 @@ fn without_the_sync_the_sweep_would_notice() {
         fn read_mark(&mut self, slot: usize) -> io::Result<Vec<u8>> {
             self.0.read_mark(slot)
         }
-        fn sync_mark(&mut self) -> io::Result<()> {
+        fn sync_pledge(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

@@ -10,7 +10,7 @@ use common::{
 };
 use quorate_raft::{GroupId, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
-use quorate_wal::{Disk, MemDisk, OpenError, Opened, Report, Wal, WalOptions};
+use quorate_wal::{Disk, MemDisk, OpenError, Opened, PLEDGE_SLOTS, Report, Wal, WalOptions};
 
 /// A log whose last batch is longer than a sector, and where that batch begins.
 struct Log {
@@ -291,7 +291,7 @@ fn a_report_says_where_what_and_why() {
     assert_eq!(
         message(),
         "the log is corrupt: segment 0000000000000001 is damaged at offset 144: expected a header with the \
-         checksum 9ce17072 that it says it has, found one with 5b15144f; this is no torn tail, because \
+         checksum 318af25e that it says it has, found one with f67e9663; this is no torn tail, because \
          record 2 at offset 272 was written after everything before offset 272 was durable"
     );
 }
@@ -302,12 +302,29 @@ fn a_newer_format_is_not_cut() {
     let (mut wal, _) = reopen(&disk, OPTIONS);
     write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
     disk.damage(1, |bytes| {
-        bytes[4] = 3;
+        bytes[4] = 4;
         let checksum = crc32fast::hash(&bytes[..124]);
         bytes[124..128].copy_from_slice(&checksum.to_le_bytes());
     });
     let message = open(&disk, OPTIONS).map(|_| ()).unwrap_err().to_string();
-    assert!(message.contains("expected version 2, found version 3"), "{message}");
+    assert!(message.contains("expected version 3, found version 4"), "{message}");
+    // Nor is it thrown away, where only the pledge is of another version.
+    let disk = MemDisk::new();
+    let (mut wal, _) = reopen(&disk, OPTIONS);
+    write(&mut wal, &[hard_state(1, 1, None)]).unwrap();
+    for slot in PLEDGE_SLOTS {
+        disk.damage_mark(slot, |bytes| {
+            let Some(length) = bytes.get(8..12) else { return };
+            let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+            bytes[12] = 2;
+            let checksum = crc32fast::hash(&bytes[8..length]);
+            bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+        });
+    }
+    let Err(OpenError::Corrupt(report)) = Wal::open(Box::new(disk), OPTIONS) else {
+        panic!("a pledge of another version is read");
+    };
+    assert_eq!(report.found, "version 2", "{report}");
 }
 
 /// A log of which the last batch begins a segment that carries entries: how it was before, the bytes of that

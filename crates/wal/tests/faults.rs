@@ -40,8 +40,8 @@ fn every_call_may_fail_once() {
             assert_eq!(reopen(&disk.disk, SMALL).1, told, "call {fail_at}");
         }
     }
-    use Call::{Create, Remove, SyncDirectory, SyncMark, SyncSegment, Write, WriteMark};
-    for call in [Create, Write, SyncSegment, SyncDirectory, Remove, WriteMark, SyncMark] {
+    use Call::{Create, Remove, SyncDirectory, SyncPledge, SyncSegment, Write, WriteMark};
+    for call in [Create, Write, SyncSegment, SyncDirectory, Remove, WriteMark, SyncPledge] {
         assert!(failed.contains(&call), "{call:?} never failed");
     }
 }

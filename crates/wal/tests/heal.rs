@@ -297,9 +297,7 @@ fn no_vote_is_forgotten_though_the_mark_and_the_end_of_the_log_are_lost() {
     for done in 1..=batches.len() {
         let log = Log::of(batches[..done].to_vec(), 4096);
         let (segment, bytes) = images(&log.disk).pop().expect("there is a segment");
-        let begins: Vec<usize> =
-            (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"QWAL")).collect();
-        for begin in begins {
+        for begin in begins(&bytes) {
             let disk = log.unmarked();
             disk.damage(segment, |bytes| bytes[begin..].fill(0));
             match log.open(&disk) {
@@ -346,6 +344,15 @@ fn one_slot_of_the_pledge_may_be_damaged_and_not_all() {
         }
         let is_lost = |slot: &Vec<u8>| !slot.starts_with(b"QPLG");
         assert!(!marks(&disk)[PLEDGE_SLOTS].iter().any(is_lost), "slot {slot}");
+    }
+    // What can't be read may be read tomorrow, and may be the last one.
+    for (first, end) in [(2, 4), (4, 6), (2, 6)] {
+        let disk = log.disk.copy();
+        disk.set_faults(move |call| match call {
+            Call::ReadMark { slot } if (first..end).contains(&slot) => Some(EIO),
+            _ => None,
+        });
+        assert!(matches!(log.open(&disk), Err(OpenError::Io { .. })), "{first}..{end}");
     }
     let disk = log.disk.copy();
     PLEDGE_SLOTS.for_each(|slot| disk.damage_mark(slot, |bytes| bytes.fill(0)));
@@ -462,17 +469,28 @@ fn every_write_lost_or_astray() {
     assert!(named > 20, "{named}");
 }
 
-#[test]
-fn a_record_that_a_client_made_up_is_none() {
-    // In a command of some record lies what looks like the last record of the log, of a later term.
+/// Where records begin.
+fn begins(bytes: &[u8]) -> Vec<usize> {
+    (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"QWAL")).collect()
+}
+
+/// A log, and where a record begins in its only segment that has room in its body for others.
+fn log_with_long_record() -> (Log, usize) {
     let mut batches = vec![vec![hard_state(1, 1, Some(1))]];
     batches.extend((0..5).map(|round| vec![append(1, 1, 12 * round, 12 * (round + 1))]));
     let log = Log::of(batches, 16384);
-    let (segment, bytes) = images(&log.disk).remove(0);
-    let records: Vec<usize> =
-        (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"QWAL")).collect();
-    let long = records.windows(2).skip(2).find(|pair| pair[1] - pair[0] > 400);
+    let (_, bytes) = images(&log.disk).remove(0);
+    let begins = begins(&bytes);
+    let long = begins.windows(2).skip(2).find(|pair| pair[1] - pair[0] > 400);
     let home = long.expect("one of them is long")[0];
+    (log, home)
+}
+
+#[test]
+fn a_record_that_a_client_made_up_is_none() {
+    // In a command of some record lies what looks like the last record of the log, of a later term.
+    let (log, home) = log_with_long_record();
+    let (segment, bytes) = images(&log.disk).remove(0);
     let forged = home + 136;
     let mut header = bytes[home..home + 128].to_vec();
     // As one would follow its home, so that its sequence has a place behind the last record that is left.
@@ -500,14 +518,8 @@ fn a_record_that_a_client_made_up_is_none() {
 #[test]
 fn records_that_a_client_made_up_prove_nothing_together() {
     // The same with two, of which the second continues the first.
-    let mut batches = vec![vec![hard_state(1, 1, Some(1))]];
-    batches.extend((0..5).map(|round| vec![append(1, 1, 12 * round, 12 * (round + 1))]));
-    let log = Log::of(batches, 16384);
+    let (log, home) = log_with_long_record();
     let (segment, bytes) = images(&log.disk).remove(0);
-    let records: Vec<usize> =
-        (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"QWAL")).collect();
-    let long = records.windows(2).skip(2).find(|pair| pair[1] - pair[0] > 400);
-    let home = long.expect("one of them is long")[0];
     let sequence = u64::from_le_bytes(bytes[home + 16..home + 24].try_into().unwrap());
     for first in [sequence - 2, sequence - 1, sequence, sequence + 1, sequence + 2, 1 << 40] {
         let mut forged = Vec::new();

@@ -158,11 +158,11 @@ fn a_damaged_copy_of_the_pledge_is_written_anew() {
         let (disk, mut wal, model) = log();
         let numbers = |disk: &MemDisk| {
             let read = |slot| disk.clone().read_mark(slot).unwrap();
-            PLEDGE_SLOTS.map(|slot| read(slot)[8]).collect::<Vec<_>>()
+            PLEDGE_SLOTS.map(|slot| read(slot)[16]).collect::<Vec<_>>()
         };
         let before = numbers(&disk);
         let is_last = before[slot - PLEDGE_SLOTS.start] == *before.iter().max().unwrap();
-        disk.damage_mark(slot, |bytes| bytes[9] ^= 1);
+        disk.damage_mark(slot, |bytes| bytes[17] ^= 1);
         assert_eq!(round(&mut wal).pop().unwrap().is_mark_damaged, is_last, "slot {slot}");
         assert!(!round(&mut wal).pop().unwrap().is_mark_damaged);
         // The one before was overwritten, durably, and never the one that was damaged.

@@ -84,9 +84,9 @@ impl Disk for Filmed {
         self.disk.read_mark(slot)
     }
 
-    fn sync_mark(&mut self) -> io::Result<()> {
+    fn sync_pledge(&mut self) -> io::Result<()> {
         self.shoot();
-        self.disk.sync_mark()
+        self.disk.sync_pledge()
     }
 }
 

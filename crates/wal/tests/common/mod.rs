@@ -149,7 +149,7 @@ pub(crate) enum Call {
     Remove,
     WriteMark,
     ReadMark,
-    SyncMark,
+    SyncPledge,
 }
 
 /// A disk that fails its n-th call, and the calls it was asked for.
@@ -239,9 +239,9 @@ impl Disk for Failing {
         self.disk.read_mark(slot)
     }
 
-    fn sync_mark(&mut self) -> io::Result<()> {
-        self.call(Call::SyncMark)?;
-        self.disk.sync_mark()
+    fn sync_pledge(&mut self) -> io::Result<()> {
+        self.call(Call::SyncPledge)?;
+        self.disk.sync_pledge()
     }
 }
 
@@ -363,6 +363,7 @@ pub(crate) fn leftovers(disk: &MemDisk) -> Vec<MemDisk> {
         Unsynced::Length { segment } => (1, segment, 0),
         Unsynced::Sector { segment, offset } => (2, segment, offset),
         Unsynced::Mark { slot, offset } => (3, slot as u64, offset),
+        Unsynced::Slots { first } => (4, first as u64, 0),
     };
     let all: Vec<_> = unsynced(disk).into_iter().map(place).collect();
     let block = |(kind, file, offset): (u32, u64, u64)| (kind, file, offset / BLOCK_BYTES);
