@@ -308,15 +308,19 @@ fn the_compaction_does_not_launder_damage() {
         file.write_all_at(&[byte[0] ^ 4], 100).unwrap();
     }
     let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
-    // Enough flushes to make a compaction due; it must fail, and take the engine with it.
-    let result = (7..40).try_for_each(|index| {
+    let result = flush_until_merged(&mut engine);
+    assert!(matches!(result, Err(EngineError::Corrupt(_))), "{result:?}");
+}
+
+/// Enough flushes to make a compaction due, which takes the engine with it when it fails.
+fn flush_until_merged(engine: &mut DiskEngine) -> Result<(), EngineError> {
+    (7..40).try_for_each(|index| {
         engine.put(Table::Key, b"key000", &[1; 10])?;
         engine.commit(EntryId::new(2, index))?;
         engine.flush()?;
         std::thread::sleep(std::time::Duration::from_millis(5));
         Ok(())
-    });
-    assert!(matches!(result, Err(EngineError::Corrupt(_))), "{result:?}");
+    })
 }
 
 /// Puts into the place of a file one that the system opens and can't read: it says of the first page of a
@@ -371,12 +375,6 @@ fn a_bad_sector_is_damage_to_the_scrubber_and_to_a_merge() {
     build(dir.path(), 1000);
     let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
     files(&dir.path().join("0000000000000001.tree/tables")).iter().for_each(|t| make_unreadable(t));
-    let result = (7..40).try_for_each(|index| {
-        engine.put(Table::Key, b"key000", &[1; 10])?;
-        engine.commit(EntryId::new(2, index))?;
-        engine.flush()?;
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        Ok(())
-    });
+    let result = flush_until_merged(&mut engine);
     assert!(matches!(result, Err(EngineError::Corrupt(_))), "{result:?}");
 }

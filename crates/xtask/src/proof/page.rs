@@ -113,7 +113,8 @@ fn failures(failures: &[Value]) -> String {
         0 => "no failure".to_owned(),
         n => {
             let said: Vec<String> = failures.iter().map(told).collect();
-            format!("**{} failures** ({})", grouped(n as u64), said.join("; "))
+            let failures = if n == 1 { "failure" } else { "failures" };
+            format!("**{} {failures}** ({})", grouped(n as u64), said.join("; "))
         }
     }
 }
@@ -570,7 +571,7 @@ mod tests {
         let mut report = a_swarm();
         report["failures"] = json!([{"seed": 107, "what": "oracle: a stale read"}]);
         let page = page("swarm", report).unwrap();
-        assert!(page.contains("**1 failures** (seed 107, what oracle: a stale read)"), "{page}");
+        assert!(page.contains("**1 failure** (seed 107, what oracle: a stale read)"), "{page}");
     }
 
     #[test]
