@@ -150,7 +150,7 @@ async fn a_log_that_makes_no_sense_counts_as_lost_unless_another_version_wrote_i
     let refused = cluster.try_restart(1).expect_err("a newer program's log is whole");
     assert!(refused.contains("version 77"), "{refused}");
     assert!(!cluster.data_dir(1).join("wal.lost").exists(), "it was put aside");
-    rewrite_log(cluster.data_dir(1), 4, 2);
+    rewrite_log(cluster.data_dir(1), 4, 3);
     rewrite_log(cluster.data_dir(1), 5, 99);
     cluster.try_restart(1).expect("it begins anew");
     cluster.catch_up(1, 0).await;
