@@ -340,11 +340,13 @@ struct Rolled {
 fn rolled() -> Rolled {
     let disk = MemDisk::new();
     let (mut wal, _) = reopen(&disk, OPTIONS);
-    let mut batches = vec![vec![append(9, 1, 0, 20)], vec![append(7, 1, 0, 2)]];
+    let mut batches =
+        vec![vec![append(9, 1, 0, 20)], vec![append(7, 1, 0, 2), append(8, 1, 0, 99)]];
     batches.iter().for_each(|batch| write(&mut wal, batch).unwrap());
-    for term in 1.. {
+    for index in 1.. {
         let before = disk.copy();
-        let (group, record) = hard_state(8, term, Some(term));
+        // Nothing that was promised, so that no pledge tells of it.
+        let (group, record) = compact(8, 1, index);
         wal.append(group, &record);
         let rolls = wal.needs_room();
         wal.commit().unwrap();
@@ -380,7 +382,7 @@ fn a_lost_batch_before_a_torn_segment_is_missed() {
     assert_eq!(
         (last + 1, end_of_records(&image)),
         (segment, lost + 128),
-        "the last batch is a vote"
+        "the last batch has no body"
     );
     let mut told = BTreeSet::new();
     for cut in (0..checkpoint).step_by(8) {
