@@ -257,7 +257,8 @@ impl<D: Disk> Disk for PatientDisk<D> {
         self.disk.length(segment)
     }
 
-    // A mark that is not written is an older mark, which the log can live with: not worth waiting for.
+    // A mark that is not written is an older mark, which the log can live with: not worth waiting for. A
+    // pledge has to be there before anybody is answered.
     fn write_mark(&mut self, slot: usize, bytes: &[u8]) -> io::Result<()> {
         match PLEDGE_SLOTS.contains(&slot) {
             true => self.patiently(|disk| disk.write_mark(slot, bytes)),

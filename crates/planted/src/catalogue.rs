@@ -303,7 +303,7 @@ catalogue! {
     MarkIgnored: 30, "damage at the end of the log is taken for a batch that was torn",
         from "etcd wal.go ReadAll", by test("quorate-wal", "damage", "with_a_mark_nothing");
     VoteNotPledged: 30, "a vote is in the last batch of the log and nowhere else",
-        from "reliability of term and vote, etcd raft hardstate", by test("quorate-wal", "heal", "no_vote_is_forgotten");
+        from "ours, by reading", by test("quorate-wal", "heal", "no_vote_is_forgotten");
     PledgeIgnored: 30, "a log that tells less than was promised is taken for one that was torn",
         from "ours", by test("quorate-wal", "heal", "no_vote_is_forgotten");
     EndCutSilently: 30, "what lies between damage and a torn batch is cut away, as if the log had ended before",

@@ -98,7 +98,6 @@ struct State {
     /// Whether the files of the mark and of the pledge are there, and whether that is durable.
     beside: [Beside; 2],
     syncs: u64,
-    pledge_syncs: u64,
     directory_syncs: u64,
 }
 
@@ -281,12 +280,6 @@ impl MemDisk {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.state().syncs
-    }
-
-    /// How many syncs of the pledge there were.
-    #[must_use]
-    pub fn pledge_syncs(&self) -> u64 {
-        self.state().pledge_syncs
     }
 
     /// How many syncs of the directory there were.
@@ -498,7 +491,6 @@ impl Disk for MemDisk {
     fn sync_pledge(&mut self) -> io::Result<()> {
         let fault = self.before(Call::SyncPledge)?;
         let mut state = self.state();
-        state.pledge_syncs += 1;
         if fault.is_none() {
             state.marks[PLEDGE_SLOTS].iter_mut().for_each(Node::sync);
         }

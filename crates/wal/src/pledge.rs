@@ -224,9 +224,9 @@ impl Pledger {
         Self { last }
     }
 
-    /// Whether there is none yet.
-    pub(crate) fn is_new(&self) -> bool {
-        self.last.is_none()
+    /// The last one; `None` if there is none yet.
+    pub(crate) fn last(&self) -> Option<&Pledge> {
+        self.last.as_ref()
     }
 
     /// Makes durable what the groups of a log that was just opened have promised. What was found was perhaps in
@@ -248,10 +248,6 @@ impl Pledger {
         disk: &mut dyn Disk,
         groups: BTreeMap<GroupId, HardState>,
     ) -> io::Result<()> {
-        if groups.len() > GROUPS_MAX {
-            let message = format!("{} groups, and a log has at most {GROUPS_MAX}", groups.len());
-            return Err(io::Error::other(message));
-        }
         let number = self.last.as_ref().map_or(0, |last| last.number + 1);
         self.last.insert(Pledge { number, groups }).write(disk)
     }

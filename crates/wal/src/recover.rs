@@ -167,14 +167,13 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, T
         let flaw = Flaw::new("a segment", "no such file");
         return Err(corrupt(mark.end.segment, 0, flaw, because_of(mark)));
     }
-    let pledge = Pledge::read(disk)?;
     let mut found = Found {
         marker: Marker::after(&marks),
-        pledger: Pledger::after(pledge.clone()),
+        pledger: Pledger::after(Pledge::read(disk)?),
         ..Found::default()
     };
     let Some((last, dropped)) = find_last(disk, &present, length_max, mark)? else {
-        check_pledge(pledge.as_ref(), &found, (1, 0))?;
+        check_pledge(&found, (1, 0))?;
         return Ok(found);
     };
     let mut removable: Vec<u64> = Vec::new();
@@ -224,7 +223,7 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, T
         }
     }
     let end = repair.as_ref().map(|(segment, _, end, _)| (*segment, *end));
-    check_pledge(pledge.as_ref(), &found, end.unwrap_or((1, 0)))?;
+    check_pledge(&found, end.unwrap_or((1, 0)))?;
     // Nothing was changed so far, and no damage can be found from here on.
     if let Some((segment, batch, end, mut bytes)) = repair {
         let used = used_bytes(&bytes).max(end);
@@ -344,12 +343,8 @@ pub(crate) fn read_marks(disk: &mut dyn Disk) -> Vec<Mark> {
 }
 
 /// Whether what the log tells, which ends in this place, is what was promised.
-fn check_pledge(
-    pledge: Option<&Pledge>,
-    found: &Found,
-    (segment, end): (u64, usize),
-) -> Result<(), Trouble> {
-    let Some(pledge) = pledge else {
+fn check_pledge(found: &Found, (segment, end): (u64, usize)) -> Result<(), Trouble> {
+    let Some(pledge) = found.pledger.last() else {
         // The first one is durable before there is a record.
         if found.segments.is_empty() {
             return Ok(());

@@ -67,20 +67,14 @@ impl Salvaged {
 
     /// From now on it is not known to be all.
     pub(crate) fn forget(&mut self) {
-        let (hard_state, base, entries) = match std::mem::replace(self, Self::nothing()) {
-            forgotten @ Self { remembered: Remembered::Forgotten(_), .. } => {
-                *self = forgotten;
-                return;
+        let salvaged = std::mem::replace(self, Self::nothing());
+        *self = match salvaged.remembered {
+            Remembered::Forgotten(_) => salvaged,
+            Remembered::Whole(Recovered { hard_state, base, entries })
+            | Remembered::Damaged(Salvage { hard_state, base, entries, .. }) => {
+                Self::forgotten(hard_state, base, entries)
             }
-            Self {
-                remembered: Remembered::Whole(Recovered { hard_state, base, entries }), ..
-            }
-            | Self {
-                remembered: Remembered::Damaged(Salvage { hard_state, base, entries, .. }),
-                ..
-            } => (hard_state, base, entries),
         };
-        *self = Self::forgotten(hard_state, base, entries);
     }
 
     /// Notes what a group has promised, of which too little is known.

@@ -14,7 +14,7 @@
 //!
 //! Where a term or a vote is in it, the pledge is written and synced after that (`pledge.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -164,7 +164,7 @@ pub struct Wal {
 }
 
 impl Wal {
-    /// How many groups a log can hold: what they promise has to fit beside it. A commit that brings more fails.
+    /// How many groups a log can hold: what they promise has to fit beside it.
     pub const GROUPS_MAX: usize = pledge::GROUPS_MAX;
 
     /// The largest batch, in bytes: half a segment of the largest size. The other half is for what
@@ -266,8 +266,8 @@ impl Wal {
     ///
     /// # Panics
     /// If a record can't follow the ones of its group before it: a term that descends, a vote that
-    /// changes, entries that leave a gap. And if the batch is larger than
-    /// [`Self::BATCH_BYTES_MAX`].
+    /// changes, entries that leave a gap. And if the batch is larger than [`Self::BATCH_BYTES_MAX`], or brings
+    /// more than [`Self::GROUPS_MAX`] groups.
     pub fn commit(&mut self) -> Result<(), WalError> {
         if self.poisoned && !planted!(FailedSyncRetried) {
             return Err(WalError::Poisoned);
@@ -278,6 +278,14 @@ impl Wal {
         }
         let bytes = self.batch_bytes();
         assert!(bytes <= Self::BATCH_BYTES_MAX, "a batch of {bytes} bytes is too large");
+        let new = self.batch.records.iter().map(|(group, _)| group);
+        let new: BTreeSet<_> = new.filter(|group| !self.groups.contains_key(group)).collect();
+        let groups = self.groups.len() + new.len();
+        assert!(
+            groups <= Self::GROUPS_MAX,
+            "{groups} groups, and a log has at most {}",
+            Self::GROUPS_MAX
+        );
         // Set first, so that a panic on the way leaves it set as well.
         self.poisoned = true;
         match self.room() {
@@ -312,7 +320,7 @@ impl Wal {
     /// The same for a log that was just opened or healed. One that nobody has written to gets its first pledge
     /// when somebody does.
     pub(crate) fn renew_pledge(&mut self) -> io::Result<()> {
-        if self.tail.is_none() && self.pledger.is_new() {
+        if self.tail.is_none() && self.pledger.last().is_none() {
             return Ok(());
         }
         let promised = self.promised();
@@ -457,7 +465,7 @@ impl Wal {
             self.remove([hollow]).map_err(|e| failed("remove an empty segment", e))?;
             self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
         }
-        if self.pledger.is_new() {
+        if self.pledger.last().is_none() {
             self.pledge()?;
             self.disk.sync_directory().map_err(|e| failed("sync the directory", e))?;
         }

@@ -107,6 +107,19 @@ fn an_entry_beyond_the_limit_is_refused() {
 }
 
 #[test]
+fn more_groups_than_can_promise_are_refused_before_anything_is_written() {
+    let options = WalOptions { segment_bytes: 8 << 20, record_bytes_max: 1024 };
+    let disk = MemDisk::new();
+    let (mut wal, _) = reopen(&disk, options);
+    let most = Wal::GROUPS_MAX as u64;
+    let steps: Vec<_> = (0..most).map(|group| hard_state(group, 1, None)).collect();
+    write(&mut wal, &steps).unwrap();
+    let one_more = std::panic::AssertUnwindSafe(|| write(&mut wal, &[hard_state(most, 1, None)]));
+    std::panic::catch_unwind(one_more).expect_err("there is no room for its promise");
+    assert_eq!(reopen(&disk, options).1, models(&[steps])[1]);
+}
+
+#[test]
 fn segments_go_as_groups_compact() {
     let disk = MemDisk::new();
     let (mut wal, _) = reopen(&disk, SMALL);
