@@ -340,6 +340,8 @@ catalogue! {
         from "ours, e28e13b", by simulator;
     WindowForEachRejection: 34, "a whole window is sent again for each append that was overtaken: a storm",
         from "ours, found by the museum", by test("quorate-raft", "scripts", "replication_overtaken");
+    WindowCloses: 34, "a window that is halved for each rejection comes to nothing, and nothing is sent again",
+        from "ours", by simulator;
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",
         from "openraft, a stalled quorum", by test("quorate-raft", "scripts", "propose_limits");
 

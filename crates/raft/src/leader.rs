@@ -299,7 +299,9 @@ impl Leader {
             Progress::Probe { .. } => {
                 peer.progress = Progress::Replicate(Inflight::new(peer.matched.next()));
             }
-            Progress::Replicate(inflight) => inflight.acknowledged(peer.matched),
+            Progress::Replicate(inflight) => {
+                peer.window = peer.window.saturating_add(inflight.acknowledged(peer.matched));
+            }
             Progress::Snapshot(_) if core.log.base().index <= peer.matched => {
                 core.effects.snapshots.push(SnapshotRequest::Release { to: from });
                 peer.progress = Progress::Replicate(Inflight::new(peer.matched.next()));
@@ -354,11 +356,12 @@ impl Leader {
         if is_stale {
             return;
         }
-        if matches!(peer.progress, Progress::Replicate(_)) {
+        if let Progress::Replicate(inflight) = &peer.progress {
             if !peer.may_probe && !planted!(WindowForEachRejection) {
                 return;
             }
             peer.may_probe = false;
+            peer.window = (inflight.messages() / 2).max(usize::from(!planted!(WindowCloses)));
         }
         let Some(before) = previous.previous() else {
             return core.malformed(from, "it rejects the beginning of the log");

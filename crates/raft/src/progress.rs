@@ -35,6 +35,11 @@ pub(crate) struct Peer {
     /// them is rejected or acknowledged without any news, and a window sent again for each such pair
     /// makes hundreds more of them.
     pub(crate) may_probe: bool,
+    /// The most appends that may be on the way to it, if the limit is not less: without a bound until one
+    /// is rejected, then half of what was on the way, and one more for each that is acknowledged (as TCP finds
+    /// out what a path carries, RFC 5681 §3.1). Where appends overtake one another, each that comes too early is
+    /// rejected and all that follow are sent again: of a large window, hundreds for each that gets through.
+    pub(crate) window: usize,
     /// The commit index it was told last.
     pub(crate) commit_sent: Index,
     /// The newest read round it answered.
@@ -57,6 +62,7 @@ impl Peer {
             rejoining: false,
             may_begin_again: true,
             may_probe: true,
+            window: usize::MAX,
             commit_sent: Index(0),
             round: 0,
             heard: None,
@@ -129,8 +135,9 @@ impl Inflight {
         self.window.push_back((last, bytes));
     }
 
-    /// Frees the appends that end at or before this position.
-    pub(crate) fn acknowledged(&mut self, through: Index) {
+    /// Frees the appends that end at or before this position. Returns how many there were.
+    pub(crate) fn acknowledged(&mut self, through: Index) -> usize {
+        let before = self.window.len();
         while let Some((last, bytes)) = self.window.front() {
             if *last > through {
                 break;
@@ -140,6 +147,7 @@ impl Inflight {
             self.window.pop_front();
         }
         self.next = self.next.max(through.next());
+        before - self.window.len()
     }
 
     /// Whether another append has to wait.
@@ -169,9 +177,9 @@ mod tests {
         assert!(!inflight.is_full(2, 100));
         inflight.sent(Index(4), 40);
         assert!(inflight.is_full(2, 1000) && inflight.is_full(9, 100));
-        inflight.acknowledged(Index(2));
-        assert_eq!((inflight.messages(), inflight.bytes()), (2, 100), "half an append stays");
-        inflight.acknowledged(Index(3));
+        assert_eq!(inflight.acknowledged(Index(2)), 0, "half an append stays");
+        assert_eq!((inflight.messages(), inflight.bytes()), (2, 100));
+        assert_eq!(inflight.acknowledged(Index(3)), 1);
         assert_eq!((inflight.messages(), inflight.bytes()), (1, 40));
         assert_eq!(inflight.next, Index(5));
     }

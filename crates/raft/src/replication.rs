@@ -35,8 +35,9 @@ pub(crate) fn replicate_to(core: &mut Core, id: NodeId, peer: &mut Peer) {
             send_append(core, id, previous, entries);
         }
         Progress::Replicate(inflight) => {
+            let messages_max = limits.inflight_messages_max.min(peer.window);
             while inflight.next <= core.log.last().index
-                && !inflight.is_full(limits.inflight_messages_max, limits.inflight_bytes_max)
+                && !inflight.is_full(messages_max, limits.inflight_bytes_max)
             {
                 let previous = Index(inflight.next.0 - 1);
                 let (entries, bytes) = core.log.batch_after(previous, limits.append_bytes_max);
