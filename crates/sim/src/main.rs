@@ -10,10 +10,11 @@ use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
 
 use mimalloc::MiMalloc;
+use quorate_sim::coverage::Fault;
 use quorate_sim::graphs::{self, Graph};
 use quorate_sim::json::Json;
 use quorate_sim::parallel;
-use quorate_sim::run::{Failure, run, run_graph, run_with};
+use quorate_sim::run::{Failure, run_graph, run_with};
 use quorate_sim::scenario;
 use quorate_sim::summary::Summary;
 use quorate_sim::swarm::Options;
@@ -45,7 +46,8 @@ const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit]
        quorate-sim bench [--seconds S] [--from S] [--at-least TIMES] [--json FILE]
 
 A swarm with --coverage of so many seeds that each fault must have met each stage fails if one did not; a bench
-fails below so many times real time.";
+takes so many seconds for an ordinary load and as many for what the swarm draws, and fails if with the ordinary one it
+is below so many times real time.";
 
 /// So many seeds of a swarm let every fault meet every stage that it can meet.
 const SEEDS_FOR_COVERAGE: u64 = 20_000;
@@ -261,49 +263,108 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
 
 /// How fast runs of five members are, one after the other: the seeds that draw five, with whatever else
 /// they draw, until the time is over.
+/// The members of the clusters that `bench` runs.
+const BENCH_MEMBERS: u64 = 5;
+
+/// Measures what a run costs: of an ordinary cluster, of which so many times real time may be demanded, and
+/// beside it of what the swarm draws.
 fn bench(flags: &Flags) -> Option<bool> {
-    const MEMBERS: u64 = 5;
     if !flags.are_among(&["seconds", "from", "at-least", "json"]) {
         return None;
     }
     let at_least = flags.number("at-least", 0)?;
     let length = Duration::from_secs(flags.number("seconds", 30)?);
     let from = flags.number("from", 0)?;
-    let (start, mut summary) = (Instant::now(), Summary::default());
-    for seed in (from..).filter(|seed| Options::of_seed(*seed).members == MEMBERS) {
-        let result = run(seed, None, Trace::off());
-        if let Err(failure) = &result {
-            say!("{failure}\n");
-        }
-        summary.add(&result);
-        if start.elapsed() >= length {
-            break;
-        }
-    }
-    let (wall, simulated) = (start.elapsed(), summary.simulated);
+    let ordinary = Pace::measure(from, length, |_| Options::ordinary(BENCH_MEMBERS));
+    let drawn = Pace::measure(from, length, Options::of_seed);
     let written = flags.report(|| {
-        json([
-            ("members", Json::Number(MEMBERS)),
-            ("first_seed", Json::Number(from)),
-            ("runs", Json::Number(summary.runs)),
-            ("failures", Json::Number(summary.failures.len() as u64)),
-            ("events", Json::Number(summary.events)),
-            ("simulated_seconds", Json::seconds(simulated)),
-            ("wall_seconds", Json::seconds(wall)),
-        ])
+        let first_seed = ("first_seed", Json::Number(from));
+        json(
+            [first_seed]
+                .into_iter()
+                .chain(ordinary.json())
+                .chain([("drawn", Json::object(drawn.json()))]),
+        )
     });
-    say!(
-        "bench: {} runs of {MEMBERS} members, {:.2} simulated hours in {:.1} seconds, {:.0} times real time",
-        summary.runs,
-        simulated.as_secs_f64() / 3600.0,
-        wall.as_secs_f64(),
-        simulated.as_secs_f64() / wall.as_secs_f64()
-    );
-    let is_fast = simulated.as_secs_f64() >= wall.as_secs_f64() * at_least as f64;
+    say!("drawn: {drawn}");
+    say!("bench: {ordinary}");
+    let is_fast = ordinary.rate() >= at_least as f64;
     if !is_fast {
         say!("bench: {at_least} times real time were demanded");
     }
-    Some(summary.failures.is_empty() && is_fast && written)
+    Some(
+        ordinary.summary.failures.is_empty()
+            && drawn.summary.failures.is_empty()
+            && is_fast
+            && written,
+    )
+}
+
+/// What runs cost, one after the other on one core.
+struct Pace {
+    summary: Summary,
+    wall: Duration,
+}
+
+impl Pace {
+    /// Runs one seed after the other for so long, those whose options are of clusters to be measured.
+    fn measure(from: u64, length: Duration, options: impl Fn(u64) -> Options) -> Self {
+        let (start, mut summary) = (Instant::now(), Summary::default());
+        for seed in from.. {
+            let options = options(seed);
+            if options.members != BENCH_MEMBERS {
+                continue;
+            }
+            let result = run_with(seed, options, None, Trace::off());
+            if let Err(failure) = &result {
+                say!("{failure}\n");
+            }
+            summary.add(&result);
+            if start.elapsed() >= length {
+                break;
+            }
+        }
+        Self { summary, wall: start.elapsed() }
+    }
+
+    /// How many times real time.
+    fn rate(&self) -> f64 {
+        self.summary.simulated.as_secs_f64() / self.wall.as_secs_f64()
+    }
+
+    fn answered(&self) -> u64 {
+        self.summary.tally.writes + self.summary.tally.reads
+    }
+
+    fn json(&self) -> impl Iterator<Item = (&'static str, Json)> {
+        let faults = Fault::ALL.map(|fault| self.summary.coverage.total(fault));
+        [
+            ("members", Json::Number(BENCH_MEMBERS)),
+            ("runs", Json::Number(self.summary.runs)),
+            ("failures", Json::Number(self.summary.failures.len() as u64)),
+            ("events", Json::Number(self.summary.events)),
+            ("answered", Json::Number(self.answered())),
+            ("faults", Json::Number(faults.iter().sum())),
+            ("simulated_seconds", Json::seconds(self.summary.simulated)),
+            ("wall_seconds", Json::seconds(self.wall)),
+        ]
+        .into_iter()
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (simulated, wall) = (self.summary.simulated.as_secs_f64(), self.wall.as_secs_f64());
+        write!(
+            f,
+            "{} runs of {BENCH_MEMBERS} members with {:.0} requests a second, {:.2} simulated hours in {wall:.1} seconds, {:.1} for each; {:.0} times real time",
+            self.summary.runs,
+            self.answered() as f64 / simulated,
+            simulated / 3_600.0,
+            wall / simulated * 3_600.0,
+            self.rate()
+        )
+    }
 }
 
 fn play(name: &str, flags: &Flags) -> Option<bool> {

@@ -9,8 +9,8 @@ use core::fmt;
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::disk_faults::{DiskFaults, OverLimit};
-use crate::extremes::Extremes;
+use crate::disk_faults::{DiskFaults, OverLimit, Scrub};
+use crate::extremes::{Disks, Extremes, Hangs};
 use crate::leases::Leases;
 use crate::watches::Watches;
 
@@ -315,6 +315,73 @@ impl Options {
             extremes: Extremes::none(),
             watches: None,
             leases: None,
+        }
+    }
+
+    /// A cluster as one runs it, and as one tests it: the times of production, ten clients that ask for
+    /// something each second, others that watch and that hold leases, and one fault or another all the time.
+    /// Nothing of it is drawn, so that what it costs can be compared.
+    #[must_use]
+    pub fn ordinary(members: u64) -> Self {
+        let recurring = |every, lasts| Some(Recurring { every: ms(every), lasts: ms(lasts) });
+        let rarely = ms(20_000);
+        Self {
+            clients: 10,
+            keys: 10,
+            think: ms(1_000),
+            reads_per_mille: 400,
+            value_bytes: 256,
+            faulty_for: ms(60_000),
+            heartbeat: ms(100),
+            election_timeout: ms(1_000),
+            request_timeout: ms(7_000),
+            loss_per_mille: 2,
+            duplicate_per_mille: 2,
+            partitions: recurring(10_000, 4_000),
+            crashes: recurring(5_000, 2_000),
+            power_cut_per_mille: 50,
+            pauses: recurring(10_000, 1_000),
+            wipes: recurring(30_000, 2_000),
+            damage: recurring(20_000, 2_000),
+            transfer_every: Some(rarely),
+            compact_every: Some(ms(5_000)),
+            slow_sync_per_mille: 2,
+            core_first: true,
+            extremes: Extremes {
+                disks: Disks {
+                    hangs: Some(Hangs {
+                        episodes: Recurring { every: rarely, lasts: ms(3_000) },
+                        for_good_per_mille: 0,
+                    }),
+                    ..Disks::default()
+                },
+                disk_faults: DiskFaults {
+                    errors: recurring(20_000, 2_000),
+                    full: recurring(30_000, 3_000),
+                    rot: Some(rarely),
+                    scrub: Some(Scrub { cycle: ms(5_000), piece_bytes: 32 << 10 }),
+                    ..DiskFaults::default()
+                },
+                ..Extremes::none()
+            },
+            watches: Some(Watches {
+                clients: 2,
+                per_stream: 2,
+                ring_bytes: 1 << 20,
+                advance_bytes: 1 << 20,
+                fragment_bytes: 1 << 20,
+                turn_mean: ms(2),
+                act_mean: ms(600),
+                breaks_per_mille: 30,
+            }),
+            leases: Some(Leases {
+                clients: 2,
+                ttl_max: 3,
+                act_mean: ms(400),
+                renewals_per_mille: 600,
+                revocations_per_mille: 30,
+            }),
+            ..Self::calm(members)
         }
     }
 

@@ -16,7 +16,7 @@ fn counts(tool: &str) -> &'static [&'static str] {
     match tool {
         "swarm" => &["seeds", "leases.granted", "leases.expired", "watches.events"],
         "over-limit" | "scenarios" => &["seeds"],
-        "bench" => &["runs"],
+        "bench" => &["runs", "answered", "faults", "drawn.runs"],
         "graphs" | "graphs-5" => &["graphs"],
         "museum" => &["seeds_without_a_bug"],
         "crash-points" => &["operations", "images", "restarts"],
@@ -54,6 +54,10 @@ pub(super) fn of_a_pass(tool: &str, report: &Value) -> io::Result<()> {
             demand_none(report, "violations")
         }
         "museum" => visit(report),
+        "bench" => {
+            demand_none(report, "failures")?;
+            demand_none(&report["drawn"], "failures")
+        }
         _ => demand_none(report, "failures"),
     }
 }
@@ -197,8 +201,17 @@ mod tests {
             ),
             (
                 "bench",
-                json!({"runs": 7, "failures": 0}),
-                vec![("runs", json!(0)), ("failures", json!(1))],
+                json!({"runs": 7, "answered": 7, "faults": 7, "failures": 0,
+                    "drawn": {"runs": 7, "failures": 0}}),
+                vec![
+                    ("runs", json!(0)),
+                    ("answered", json!(0)),
+                    ("faults", json!(0)),
+                    ("failures", json!(1)),
+                    ("drawn", json!({"runs": 0, "failures": 0})),
+                    ("drawn", json!({"runs": 7, "failures": 1})),
+                    ("drawn", Value::Null),
+                ],
             ),
             ("graphs", json!({"graphs": 1, "failures": []}), vec![("graphs", json!(0))]),
             ("scenarios", json!({"seeds": 1, "failures": []}), vec![("seeds", json!(0))]),

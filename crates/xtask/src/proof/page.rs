@@ -276,15 +276,25 @@ fn matrix(coverage: &BTreeMap<&str, &Value>) -> io::Result<String> {
 }
 
 fn bench(values: &mut Values, report: &Value) -> io::Result<()> {
+    values.count("bench.members", number(report, "members")?);
+    pace("bench", values, report)?;
+    pace("bench.drawn", values, field(report, "drawn")?)
+}
+
+/// What runs cost.
+fn pace(name: &str, values: &mut Values, report: &Value) -> io::Result<()> {
     let (simulated, wall) =
         (measure(report, "simulated_seconds")?, measure(report, "wall_seconds")?);
-    values.count("bench.runs", number(report, "runs")?);
-    values.count("bench.members", number(report, "members")?);
-    values.count("bench.failures", number(report, "failures")?);
-    values.put("bench.hours", rounded(simulated / HOUR));
-    values.put("bench.wall", rounded(wall));
-    values.put("bench.rate", rounded(simulated / wall));
-    values.put("bench.cost", rounded(wall / simulated * HOUR));
+    let mut put = |what, value: f64| values.put(&format!("{name}.{what}"), rounded(value));
+    put("hours", simulated / HOUR);
+    put("wall", wall);
+    put("rate", simulated / wall);
+    put("cost", wall / simulated * HOUR);
+    put("answered", number(report, "answered")? as f64 / simulated);
+    put("events", number(report, "events")? as f64 / simulated);
+    put("faults", number(report, "faults")? as f64 / simulated * HOUR);
+    values.count(&format!("{name}.runs"), number(report, "runs")?);
+    values.count(&format!("{name}.failures"), number(report, "failures")?);
     Ok(())
 }
 
