@@ -336,12 +336,12 @@ catalogue! {
         from "ours, 13e5325", by simulator;
     LastAppendNotRepeated: 33, "the last append of a full window is lost for good",
         from "ours, e28e13b", by test("quorate-raft", "scripts", "replication_lost_last_append");
+    WindowCloses: 33, "a window that is halved for each rejection comes to nothing, and nothing is sent again",
+        from "ours", by simulator;
     OldAnswerEndsProbe: 34, "an answer from before a probe begins replication anew: a storm",
         from "ours, e28e13b", by simulator;
-    WindowForEachRejection: 34, "a whole window is sent again for each append that was overtaken: a storm",
+    WindowForEachRejection: 34, "each append that was overtaken makes a probe of its own: a storm",
         from "ours, found by the museum", by test("quorate-raft", "scripts", "replication_overtaken");
-    WindowCloses: 34, "a window that is halved for each rejection comes to nothing, and nothing is sent again",
-        from "ours", by simulator;
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",
         from "openraft, a stalled quorum", by test("quorate-raft", "scripts", "propose_limits");
 

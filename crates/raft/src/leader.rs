@@ -300,7 +300,8 @@ impl Leader {
                 peer.progress = Progress::Replicate(Inflight::new(peer.matched.next()));
             }
             Progress::Replicate(inflight) => {
-                peer.window = peer.window.saturating_add(inflight.acknowledged(peer.matched));
+                let acknowledged = inflight.acknowledged(peer.matched);
+                peer.appends_max = peer.appends_max.saturating_add(acknowledged);
             }
             Progress::Snapshot(_) if core.log.base().index <= peer.matched => {
                 core.effects.snapshots.push(SnapshotRequest::Release { to: from });
@@ -361,7 +362,8 @@ impl Leader {
                 return;
             }
             peer.may_probe = false;
-            peer.window = (inflight.messages() / 2).max(usize::from(!planted!(WindowCloses)));
+            let least = if planted!(WindowCloses) { 0 } else { Peer::APPENDS_MIN };
+            peer.appends_max = (inflight.messages() / 2).max(least);
         }
         let Some(before) = previous.previous() else {
             return core.malformed(from, "it rejects the beginning of the log");

@@ -35,11 +35,12 @@ pub(crate) struct Peer {
     /// them is rejected or acknowledged without any news, and a window sent again for each such pair
     /// makes hundreds more of them.
     pub(crate) may_probe: bool,
-    /// The most appends that may be on the way to it, if the limit is not less: without a bound until one
-    /// is rejected, then half of what was on the way, and one more for each that is acknowledged (as TCP finds
-    /// out what a path carries, RFC 5681 §3.1). Where appends overtake one another, each that comes too early is
-    /// rejected and all that follow are sent again: of a large window, hundreds for each that gets through.
-    pub(crate) window: usize,
+    /// The most appends that may be on the way to it, if the configured limit is not less. Without a bound
+    /// until one is rejected; then half of what was on the way, and one more for each that is acknowledged,
+    /// which doubles it with each round trip (the slow start of TCP, RFC 5681 §3.1). Where appends overtake one
+    /// another, each that comes too early is rejected and all that follow are sent again: the fewer there
+    /// are, the better. Never below [`Peer::APPENDS_MIN`].
+    pub(crate) appends_max: usize,
     /// The commit index it was told last.
     pub(crate) commit_sent: Index,
     /// The newest read round it answered.
@@ -54,6 +55,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Two appends may always be on the way: the second is rejected where the first was lost, and so tells of
+    /// that before the next heartbeat asks.
+    pub(crate) const APPENDS_MIN: usize = 2;
+
     /// A follower at the start of a term: nothing is known, and the log is tried from its end.
     pub(crate) fn new(next: Index) -> Self {
         Self {
@@ -62,7 +67,7 @@ impl Peer {
             rejoining: false,
             may_begin_again: true,
             may_probe: true,
-            window: usize::MAX,
+            appends_max: usize::MAX,
             commit_sent: Index(0),
             round: 0,
             heard: None,

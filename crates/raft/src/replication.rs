@@ -35,7 +35,7 @@ pub(crate) fn replicate_to(core: &mut Core, id: NodeId, peer: &mut Peer) {
             send_append(core, id, previous, entries);
         }
         Progress::Replicate(inflight) => {
-            let messages_max = limits.inflight_messages_max.min(peer.window);
+            let messages_max = limits.inflight_messages_max.min(peer.appends_max);
             while inflight.next <= core.log.last().index
                 && !inflight.is_full(messages_max, limits.inflight_bytes_max)
             {
