@@ -37,6 +37,7 @@
 pub mod chance;
 pub mod clock;
 pub mod coverage;
+pub mod cuts;
 pub mod disk_faults;
 pub mod engine;
 pub mod extremes;

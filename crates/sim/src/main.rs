@@ -1,6 +1,7 @@
 //! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many;
-//! `quorate-sim graphs` tries every graph of links in which some majority can talk; `quorate-sim bench`
-//! says what a simulated hour costs. With `--json FILE` each of them leaves its numbers for a program.
+//! `quorate-sim graphs` tries every graph of links in which some majority can talk, `quorate-sim cuts` cuts the
+//! power at every moment of a run, and `quorate-sim bench` says what a simulated hour costs. With `--json FILE`
+//! each of them leaves its numbers for a program.
 #![allow(clippy::print_stderr, reason = "a command says what is wrong with its arguments")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mimalloc::MiMalloc;
 use quorate_sim::coverage::Fault;
+use quorate_sim::cuts::{Course, Cut};
 use quorate_sim::graphs::{self, Graph};
 use quorate_sim::json::Json;
 use quorate_sim::parallel;
@@ -38,11 +40,12 @@ fn tell_line(line: fmt::Arguments<'_>) {
     }
 }
 
-const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit]
+const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit | --ordinary]
        quorate-sim swarm --seeds N [--from S] [--jobs J] [--over-limit] [--until-failure] [--coverage]
                          [--json FILE]
        quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J] [--until-failure] [--json FILE]
-       quorate-sim scenario NAME [--nodes N] [--seeds N] [--jobs J] [--until-failure] [--json FILE]
+       quorate-sim scenario NAME [--nodes N] [--from S] [--seeds N] [--jobs J] [--until-failure] [--json FILE]
+       quorate-sim cuts [--nodes N] [--seed S] [--only EVENTS --calls CALLS] [--jobs J] [--json FILE]
        quorate-sim bench [--seconds S] [--from S] [--at-least TIMES] [--json FILE]
 
 A swarm with --coverage of so many seeds that each fault must have met each stage fails if one did not; a bench
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     let ended = match task.as_str() {
         "swarm" => swarm(&flags),
         "graphs" => all_graphs(&flags),
+        "cuts" => cuts(&flags),
         "bench" => bench(&flags),
         seed => seed.parse().ok().and_then(|seed| replay(seed, &flags)),
     };
@@ -89,7 +93,7 @@ struct Flags {
 }
 
 impl Flags {
-    const ALONE: [&str; 4] = ["plain", "over-limit", "until-failure", "coverage"];
+    const ALONE: [&str; 5] = ["plain", "over-limit", "ordinary", "until-failure", "coverage"];
 
     fn parse(arguments: &[String]) -> Option<Self> {
         let mut flags = Self::default();
@@ -140,14 +144,16 @@ fn json(pairs: impl IntoIterator<Item = (&'static str, Json)>) -> String {
 }
 
 fn replay(seed: u64, flags: &Flags) -> Option<bool> {
-    if !flags.are_among(&["plain", "over-limit"]) {
+    if !flags.are_among(&["plain", "over-limit", "ordinary"]) {
         return None;
     }
-    let options = match (flags.has("plain"), flags.has("over-limit")) {
-        (false, false) => Options::of_seed(seed),
-        (true, false) => Options::plain(seed),
-        (false, true) => Options::over_limit(seed),
-        (true, true) => return None,
+    let mut kinds = flags.alone.iter();
+    let options = match (kinds.next().map(String::as_str), kinds.next()) {
+        (None, _) => Options::of_seed(seed),
+        (Some("plain"), None) => Options::plain(seed),
+        (Some("over-limit"), None) => Options::over_limit(seed),
+        (Some("ordinary"), None) => Options::ordinary(),
+        _ => return None,
     };
     say!("{options}");
     let result = run_with(seed, options, None, Trace::to(|line| say!("{line}")));
@@ -261,13 +267,66 @@ fn all_graphs(flags: &Flags) -> Option<bool> {
     Some(summary.failures.is_empty() && written)
 }
 
-/// How fast runs of five members are, one after the other: the seeds that draw five, with whatever else
-/// they draw, until the time is over.
-/// The members of the clusters that `bench` runs.
-const BENCH_MEMBERS: u64 = 5;
+/// Cuts the power of a cluster at every moment of a run, or at one.
+fn cuts(flags: &Flags) -> Option<bool> {
+    if !flags.are_among(&["nodes", "seed", "only", "calls", "jobs", "json"]) {
+        return None;
+    }
+    let (members, seed) = (flags.number("nodes", 3)?, flags.number("seed", 0)?);
+    let course = Course { members, seed, sabotage: None };
+    let cuts = if flags.values.contains_key("only") {
+        vec![Cut { events: flags.number("only", 0)?, calls: flags.number("calls", 0)? }]
+    } else {
+        match course.cuts() {
+            Ok(cuts) => cuts,
+            Err(violation) => {
+                say!("cuts: without any cut: {violation}");
+                return Some(false);
+            }
+        }
+    };
+    let (start, mut failures) = (Instant::now(), Vec::new());
+    parallel::in_order(
+        &cuts,
+        flags.jobs()?,
+        |cut| (*cut, course.cut(*cut)),
+        |(cut, result)| {
+            if let Err(violation) = result {
+                let Cut { events, calls } = cut;
+                let replay =
+                    format!("cuts --nodes {members} --seed {seed} --only {events} --calls {calls}");
+                say!("cut after event {events}, call {calls}: {violation}");
+                say!("replay: cargo run --release -p quorate-sim -- {replay}");
+                failures.push(Json::text(&format!("{replay}: {violation}")));
+            }
+            true
+        },
+    );
+    let events = cuts.iter().map(|cut| cut.events).collect::<BTreeSet<_>>().len() as u64;
+    let in_commits = cuts.iter().filter(|cut| cut.calls > 0).count() as u64;
+    say!(
+        "cuts: {members} members, {events} events, {} cuts, {} failures, {:.1} seconds",
+        cuts.len(),
+        failures.len(),
+        start.elapsed().as_secs_f64()
+    );
+    let well = failures.is_empty();
+    let written = flags.report(|| {
+        json([
+            ("members", Json::Number(members)),
+            ("seed", Json::Number(seed)),
+            ("events", Json::Number(events)),
+            ("cuts", Json::Number(cuts.len() as u64)),
+            ("cuts_within_commits", Json::Number(in_commits)),
+            ("failures", Json::List(failures)),
+            ("wall_seconds", Json::seconds(start.elapsed())),
+        ])
+    });
+    Some(well && written)
+}
 
 /// Measures what a run costs: of an ordinary cluster, of which so many times real time may be demanded, and
-/// beside it of what the swarm draws.
+/// beside it of what the swarm draws for as many members.
 fn bench(flags: &Flags) -> Option<bool> {
     if !flags.are_among(&["seconds", "from", "at-least", "json"]) {
         return None;
@@ -275,7 +334,7 @@ fn bench(flags: &Flags) -> Option<bool> {
     let at_least = flags.number("at-least", 0)?;
     let length = Duration::from_secs(flags.number("seconds", 30)?);
     let from = flags.number("from", 0)?;
-    let ordinary = Pace::measure(from, length, |_| Options::ordinary(BENCH_MEMBERS));
+    let ordinary = Pace::measure(from, length, |_| Options::ordinary());
     let drawn = Pace::measure(from, length, Options::of_seed);
     let written = flags.report(|| {
         let first_seed = ("first_seed", Json::Number(from));
@@ -312,7 +371,7 @@ impl Pace {
         let (start, mut summary) = (Instant::now(), Summary::default());
         for seed in from.. {
             let options = options(seed);
-            if options.members != BENCH_MEMBERS {
+            if options.members != Options::ORDINARY_MEMBERS {
                 continue;
             }
             let result = run_with(seed, options, None, Trace::off());
@@ -327,24 +386,26 @@ impl Pace {
         Self { summary, wall: start.elapsed() }
     }
 
+    /// How many faults there were, for each member that met one; without what became of single messages.
+    fn faults(&self) -> u64 {
+        let of_messages = [Fault::Loss, Fault::LinkFull, Fault::Duplicate, Fault::Replay];
+        let others = Fault::ALL.into_iter().filter(|fault| !of_messages.contains(fault));
+        others.map(|fault| self.summary.coverage.total(fault)).sum()
+    }
+
     /// How many times real time.
     fn rate(&self) -> f64 {
         self.summary.simulated.as_secs_f64() / self.wall.as_secs_f64()
     }
 
-    fn answered(&self) -> u64 {
-        self.summary.tally.writes + self.summary.tally.reads
-    }
-
     fn json(&self) -> impl Iterator<Item = (&'static str, Json)> {
-        let faults = Fault::ALL.map(|fault| self.summary.coverage.total(fault));
         [
-            ("members", Json::Number(BENCH_MEMBERS)),
+            ("members", Json::Number(Options::ORDINARY_MEMBERS)),
             ("runs", Json::Number(self.summary.runs)),
             ("failures", Json::Number(self.summary.failures.len() as u64)),
             ("events", Json::Number(self.summary.events)),
-            ("answered", Json::Number(self.answered())),
-            ("faults", Json::Number(faults.iter().sum())),
+            ("answered", Json::Number(self.summary.answered)),
+            ("faults", Json::Number(self.faults())),
             ("simulated_seconds", Json::seconds(self.summary.simulated)),
             ("wall_seconds", Json::seconds(self.wall)),
         ]
@@ -355,13 +416,17 @@ impl Pace {
 impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (simulated, wall) = (self.summary.simulated.as_secs_f64(), self.wall.as_secs_f64());
+        let (runs, hours) = (self.summary.runs, simulated / 3_600.0);
         write!(
             f,
-            "{} runs of {BENCH_MEMBERS} members with {:.0} requests a second, {:.2} simulated hours in {wall:.1} seconds, {:.1} for each; {:.0} times real time",
-            self.summary.runs,
-            self.answered() as f64 / simulated,
-            simulated / 3_600.0,
-            wall / simulated * 3_600.0,
+            "{runs} runs, {hours:.2} simulated hours in {wall:.1} seconds, {:.1} for each; ",
+            wall / hours
+        )?;
+        write!(f, "{:.1} requests answered a second, ", self.summary.answered as f64 / simulated)?;
+        write!(
+            f,
+            "{:.0} faults an hour; {:.0} times real time",
+            self.faults() as f64 / hours,
             self.rate()
         )
     }
@@ -369,21 +434,24 @@ impl fmt::Display for Pace {
 
 fn play(name: &str, flags: &Flags) -> Option<bool> {
     let (_, demand) = scenario::ALL.into_iter().find(|(known, _)| *known == name)?;
-    let (members, seeds) = (flags.number("nodes", 3)?, flags.number("seeds", 100)?);
-    if !flags.are_among(&["nodes", "seeds", "jobs", "until-failure", "json"])
+    let (members, from) = (flags.number("nodes", 3)?, flags.number("from", 0)?);
+    let seeds = flags.number("seeds", 100)?;
+    if !flags.are_among(&["nodes", "from", "seeds", "jobs", "until-failure", "json"])
         || !(1..=7).contains(&members)
     {
         return None;
     }
     say!("{demand}");
-    let all: Vec<u64> = (0..seeds).collect();
+    let all: Vec<u64> = (from..from.saturating_add(seeds)).collect();
     let (mut failures, mut all_measured) = (Vec::new(), Vec::new());
-    let one = |seed: &u64| scenario::play(name, members, *seed);
-    parallel::in_order(&all, flags.jobs()?, one, |measured| {
+    let one = |seed: &u64| (*seed, scenario::play(name, members, *seed));
+    parallel::in_order(&all, flags.jobs()?, one, |(seed, measured)| {
         match measured {
             Ok(measured) => all_measured.push(measured),
             Err(what) => {
                 say!("{what}");
+                let replay = format!("scenario {name} --nodes {members} --from {seed} --seeds 1");
+                say!("replay: cargo run --release -p quorate-sim -- {replay}");
                 failures.push(Json::text(&what));
             }
         }
@@ -413,6 +481,7 @@ fn play(name: &str, flags: &Flags) -> Option<bool> {
             ("scenario", Json::text(name)),
             ("demand", Json::text(demand)),
             ("members", Json::Number(members)),
+            ("first_seed", Json::Number(from)),
             ("seeds", Json::Number(seeds)),
             ("failures", Json::List(failures)),
             ("most_measured_milliseconds", Json::Thousandths(longest.as_micros())),

@@ -84,9 +84,7 @@ pub fn run_with(
         usual if *usual == Options::of_seed(seed) => Some(seed.to_string()),
         plain if *plain == Options::plain(seed) => Some(format!("{seed} --plain")),
         over if *over == Options::over_limit(seed) => Some(format!("{seed} --over-limit")),
-        ordinary if *ordinary == Options::ordinary(options.members) => {
-            Some(format!("bench --from {seed} --seconds 0"))
-        }
+        ordinary if *ordinary == Options::ordinary() => Some(format!("{seed} --ordinary")),
         _ => None,
     };
     Err(Box::new(Failure { seed, options, at: world.now(), what, replay, sabotage }))

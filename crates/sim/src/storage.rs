@@ -384,14 +384,24 @@ impl Storage {
         Ok(())
     }
 
-    /// The power fails, or the process is killed and the machine with it.
-    pub fn crash(&mut self, chance: &mut Chance) {
+    /// Whether a commit is under way.
+    #[must_use]
+    pub fn commits(&self) -> bool {
+        self.under_way
+    }
+
+    /// The power fails, or the process is killed and the machine with it; if a commit is under way after so
+    /// many of its calls, or as many as chance says.
+    pub fn crash(&mut self, calls: Option<u64>, chance: &mut Chance) {
         if let Some(mut wal) = self.wal.take()
             && self.under_way
         {
             // A commit makes two to five calls; one that begins a log makes twelve.
-            let calls = if chance.per_mille(600) { 5 } else { 13 };
-            self.power.lasts(chance.below(calls));
+            let calls = calls.unwrap_or_else(|| {
+                let most = if chance.per_mille(600) { 5 } else { 13 };
+                chance.below(most)
+            });
+            self.power.lasts(calls);
             let _ = wal.commit();
             // Of the ills it met some, and nobody will ask.
             self.power.ills.take_failure();
@@ -483,7 +493,7 @@ mod tests {
             storage.write(vec![vote(1)]);
             storage.sync().expect("the disk works");
             storage.write(vec![vote(2)]);
-            storage.crash(&mut Chance::new(seed));
+            storage.crash(None, &mut Chance::new(seed));
             match term_of(&storage.open().expect("a torn tail is cut")) {
                 Term(1) => lost += 1,
                 Term(2) => kept += 1,
@@ -502,7 +512,7 @@ mod tests {
         for term in 1..=20 {
             storage.write(vec![vote(term)]);
             storage.sync().expect("it says that it works");
-            storage.crash(&mut Chance::new(term));
+            storage.crash(None, &mut Chance::new(term));
             match storage.open() {
                 Ok(Remembered::Whole(log)) => lost += u64::from(log.hard_state.term < Term(term)),
                 Ok(_) | Err(_) => lost += 1,

@@ -23,8 +23,10 @@ pub struct Summary {
     pub simulated: Duration,
     /// How many events happened.
     pub events: u64,
-    /// How requests ended.
+    /// How requests ended, and commands that no client waits for.
     pub tally: Tally,
+    /// How many requests of the clients of the store were answered.
+    pub answered: u64,
     /// What watchers were told, and was judged.
     pub watches: WatchCounts,
     /// What leases went through, each of which was judged.
@@ -78,6 +80,7 @@ impl Summary {
         self.tally.reads += report.tally.reads;
         self.tally.failed += report.tally.failed;
         self.tally.lost += report.tally.lost;
+        self.answered += report.answered;
         self.watches.add(&report.watches);
         self.leases.add(&report.leases);
         self.net.sent += report.net.sent;

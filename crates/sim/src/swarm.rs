@@ -1,4 +1,4 @@
-//! The options of a run, every one drawn from the seed.
+//! The options of a run. In the swarm every one is drawn from the seed.
 //!
 //! A run with all faults at middling rates explores the same middling behaviour again and again: a
 //! lossy network hides what needs a long pipeline, frequent crashes hide what needs a long log.
@@ -180,6 +180,9 @@ const fn us(micros: u64) -> Duration {
 }
 
 impl Options {
+    /// The members of an ordinary cluster.
+    pub const ORDINARY_MEMBERS: u64 = 5;
+
     /// The options of a seed.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
@@ -319,10 +322,10 @@ impl Options {
     }
 
     /// A cluster as one runs it, and as one tests it: the times of production, ten clients that ask for
-    /// something each second, others that watch and that hold leases, and one fault or another all the time.
-    /// Nothing of it is drawn, so that what it costs can be compared.
+    /// something each second, others that watch and that hold leases, and every few seconds a fault. Nothing of
+    /// it is drawn, so that what it costs can be compared.
     #[must_use]
-    pub fn ordinary(members: u64) -> Self {
+    pub fn ordinary() -> Self {
         let recurring = |every, lasts| Some(Recurring { every: ms(every), lasts: ms(lasts) });
         let rarely = ms(20_000);
         Self {
@@ -381,7 +384,7 @@ impl Options {
                 renewals_per_mille: 600,
                 revocations_per_mille: 30,
             }),
-            ..Self::calm(members)
+            ..Self::calm(Self::ORDINARY_MEMBERS)
         }
     }
 

@@ -183,8 +183,10 @@ pub struct Report {
     pub simulated: Duration,
     /// How many events happened.
     pub events: u64,
-    /// How requests ended.
+    /// How requests ended, and commands that no client waits for.
     pub tally: Tally,
+    /// How many requests of the clients of the store were answered.
+    pub answered: u64,
     /// What was made of that without a look at the log.
     pub second_opinion: SecondOpinion,
     /// How long the log became.
@@ -346,6 +348,7 @@ impl World {
                 simulated: Duration::ZERO,
                 events: 0,
                 tally: Tally::default(),
+                answered: 0,
                 second_opinion: SecondOpinion::default(),
                 entries: 0,
                 crashes: 0,

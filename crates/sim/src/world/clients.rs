@@ -64,6 +64,7 @@ impl World {
     /// A request is over, whoever asked.
     pub(super) fn ended(&mut self, request: RequestId, well: bool) {
         if let Some(client) = self.workload.waiting_for(request) {
+            self.report.answered += u64::from(well);
             self.rest(client);
         }
         self.chores.remove(&request);

@@ -8,6 +8,7 @@ use quorate_check::Violation;
 use quorate_raft::{NodeId, RoleKind};
 
 use super::World;
+use crate::chance::Chance;
 use crate::model::Request;
 use crate::oracle::RequestId;
 
@@ -68,6 +69,36 @@ impl World {
     /// If that shows that something is wrong.
     pub fn power_fails(&mut self, members: &BTreeSet<NodeId>) -> Result<(), Violation> {
         members.iter().try_for_each(|node| self.crash(*node))
+    }
+
+    /// The power fails at all members, after so many calls of each commit that is under way. What becomes of all
+    /// that is not durable is drawn.
+    ///
+    /// # Errors
+    /// If that shows that something is wrong.
+    pub fn power_fails_within(&mut self, calls: u64, chance: &mut Chance) -> Result<(), Violation> {
+        let members = self.members();
+        members.into_iter().try_for_each(|node| self.crash_in(node, Some(calls), chance))
+    }
+
+    /// Lets the next event happen. Returns whether the run is over.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn step(&mut self) -> Result<bool, Violation> {
+        self.happen_next()
+    }
+
+    /// Whether anybody's log is in the midst of a commit.
+    #[must_use]
+    pub fn commits(&self) -> bool {
+        self.places.values().any(|place| place.process.is_some() && place.storage.commits())
+    }
+
+    /// How many snapshots were installed so far, and how many members came back from the loss of a disk.
+    #[must_use]
+    pub fn installed_and_rejoined(&self) -> (u64, u64) {
+        (self.report.snapshots, self.report.rejoined)
     }
 
     /// A client writes at this member.

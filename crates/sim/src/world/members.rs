@@ -14,6 +14,7 @@ use quorate_raft::{
 };
 
 use super::{Event, Outcome, World, storage_of};
+use crate::chance::Chance;
 use crate::coverage::{Fault, Stage};
 use crate::engine::MachineOptions;
 use crate::model::Request;
@@ -120,13 +121,23 @@ impl World {
     }
 
     pub(super) fn crash(&mut self, id: NodeId) -> Outcome {
-        let now = self.now;
         let mut chance = self.chance.fork();
+        self.crash_in(id, None, &mut chance)
+    }
+
+    /// The same, after so many calls of a commit that may be under way.
+    pub(super) fn crash_in(
+        &mut self,
+        id: NodeId,
+        calls: Option<u64>,
+        chance: &mut Chance,
+    ) -> Outcome {
+        let now = self.now;
         let place = self.place(id);
         if place.process.take().is_none() {
             return Ok(());
         }
-        place.storage.crash(&mut chance);
+        place.storage.crash(calls, chance);
         self.report.crashes += 1;
         self.trace.line(now, || format!("{id} crashes"));
         self.stopped(id)

@@ -89,6 +89,7 @@ pub(crate) fn run() -> io::Result<()> {
     );
     let report = json!({
         "seed": seed,
+        "step": step,
         "operations": judge.operations,
         "images": judge.images,
         "different_images": judge.known.len(),

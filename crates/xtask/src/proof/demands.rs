@@ -18,6 +18,7 @@ fn counts(tool: &str) -> &'static [&'static str] {
         "over-limit" | "scenarios" => &["seeds"],
         "bench" => &["runs", "answered", "faults", "drawn.runs"],
         "graphs" | "graphs-5" => &["graphs"],
+        "cuts" => &["events", "cuts", "cuts_within_commits"],
         "museum" => &["seeds_without_a_bug"],
         "crash-points" => &["operations", "images", "restarts"],
         _ => &[],
@@ -62,12 +63,21 @@ pub(super) fn of_a_pass(tool: &str, report: &Value) -> io::Result<()> {
     }
 }
 
-/// How fast the simulator has to be, in times real time.
+/// How fast the simulator has to be with an ordinary cluster, in times real time; and how much that cluster
+/// has to do and to suffer: requests answered a second, and faults an hour.
 pub(super) const BENCH_RATE_MIN: f64 = 500.0;
+const BENCH_ANSWERED_MIN: f64 = 5.0;
+const BENCH_FAULTS_MIN: f64 = 1_000.0;
 /// The fewest seeds of the swarm that the page is to tell of.
 pub(super) const SWARM_SEEDS_MIN: u64 = 100_000;
 /// The same beyond the limit.
 pub(super) const OVER_LIMIT_SEEDS_MIN: u64 = 10_000;
+/// The same of a scenario.
+const SCENARIO_SEEDS_MIN: u64 = 200;
+/// How many graphs there are in which a majority can talk, by members.
+const GRAPHS: [(u64, u64); 4] = [(2, 1), (3, 21), (4, 55), (5, 6_405)];
+/// For how long real processes have to meet faults, in seconds.
+const BLACKBOX_SECONDS_MIN: u64 = 300;
 
 /// What a report is short of that the page is to bear. It may be true, and stored by an earlier tool or for a
 /// page that is made in minutes: so it is shown, with what it is short of, and no new one is stored as passed.
@@ -81,16 +91,56 @@ pub(super) fn shortfalls(tool: &str, report: &Value) -> Vec<String> {
     match tool {
         "swarm" => seeds(SWARM_SEEDS_MIN).or_else(|| unmet(report)).into_iter().collect(),
         "over-limit" => seeds(OVER_LIMIT_SEEDS_MIN).into_iter().collect(),
-        "bench" => {
-            let measure = |name| report.get(name).and_then(Value::as_f64).unwrap_or(0.0);
-            let rate =
-                measure("simulated_seconds") / measure("wall_seconds").max(f64::MIN_POSITIVE);
-            let (is, due) = (rounded(rate), rounded(BENCH_RATE_MIN));
-            let what = || format!("{is} times real time, and {due} are due");
-            (rate < BENCH_RATE_MIN).then(what).into_iter().collect()
+        "scenarios" => seeds(SCENARIO_SEEDS_MIN).into_iter().collect(),
+        "graphs" | "graphs-5" => {
+            let (members, graphs) = (number("members"), number("graphs"));
+            let all = GRAPHS.into_iter().find(|(of, _)| *of == members).map(|(_, all)| all);
+            let what = || format!("{graphs} graphs of {members} members");
+            (Some(graphs) != all).then(what).into_iter().collect()
         }
+        "bench" => of_the_bench(report),
         "museum" => of_the_catalogue(report),
+        "damage" => of_the_damage(report).into_iter().collect(),
+        "blackbox" => {
+            let seconds = number("seconds_of_faults");
+            let what = || format!("{seconds} seconds, and {BLACKBOX_SECONDS_MIN} are due");
+            (seconds < BLACKBOX_SECONDS_MIN).then(what).into_iter().collect()
+        }
+        "crash-points" => {
+            let what = || "not at each operation".to_owned();
+            (number("step") != 1).then(what).into_iter().collect()
+        }
         _ => Vec::new(),
+    }
+}
+
+/// How an ordinary cluster was too slow, or what it had too little of.
+fn of_the_bench(report: &Value) -> Vec<String> {
+    let measure = |name| report.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+    let least = |name| measure(name).max(f64::MIN_POSITIVE);
+    let simulated = least("simulated_seconds");
+    [
+        (measure("simulated_seconds") / least("wall_seconds"), BENCH_RATE_MIN, "times real time"),
+        (measure("answered") / simulated, BENCH_ANSWERED_MIN, "requests answered a second"),
+        (measure("faults") / simulated * 3_600.0, BENCH_FAULTS_MIN, "faults an hour"),
+    ]
+    .into_iter()
+    .filter(|(is, due, _)| is < due)
+    .map(|(is, due, what)| format!("{} {what}, and {} are due", rounded(is), rounded(due)))
+    .collect()
+}
+
+/// How many places were left out where damage could be done to one member.
+fn of_the_damage(report: &Value) -> Option<String> {
+    let quorate = report.pointer("/programs/quorate").unwrap_or(&Value::Null);
+    let files = quorate.get("one_member_by_file").and_then(Value::as_object);
+    let outcomes = files.into_iter().flat_map(|files| files.values());
+    let outcomes = outcomes.filter_map(Value::as_object).flat_map(|file| file.values());
+    let done: u64 = outcomes.filter_map(Value::as_u64).sum();
+    match quorate.get("places_possible").and_then(Value::as_u64) {
+        Some(possible) if possible <= done => None,
+        Some(possible) => Some(format!("{} of {} places", grouped(done), grouped(possible))),
+        None => Some("nothing is said of how many places there are".to_owned()),
     }
 }
 
@@ -214,6 +264,15 @@ mod tests {
                 ],
             ),
             ("graphs", json!({"graphs": 1, "failures": []}), vec![("graphs", json!(0))]),
+            (
+                "cuts",
+                json!({"events": 1, "cuts": 2, "cuts_within_commits": 1, "failures": []}),
+                vec![
+                    ("events", json!(0)),
+                    ("cuts_within_commits", json!(0)),
+                    ("failures", json!(["at 7"])),
+                ],
+            ),
             ("scenarios", json!({"seeds": 1, "failures": []}), vec![("seeds", json!(0))]),
             (
                 "museum",
@@ -252,13 +311,46 @@ mod tests {
             ("over-limit", json!({"seeds": 10_000}), vec![("seeds", json!(9_999))]),
             (
                 "bench",
-                json!({"simulated_seconds": 1_000.0, "wall_seconds": 2.0}),
+                json!({"simulated_seconds": 1_000.0, "wall_seconds": 2.0,
+                    "answered": 5_000, "faults": 278}),
                 vec![
                     ("simulated_seconds", json!(999.0)),
-                    ("simulated_seconds", Value::Null),
                     ("wall_seconds", json!(2.1)),
+                    ("answered", json!(4_999)),
+                    ("faults", json!(277)),
+                    ("faults", Value::Null),
                 ],
             ),
+            ("scenarios", json!({"seeds": 200}), vec![("seeds", json!(199))]),
+            (
+                "graphs-5",
+                json!({"members": 5, "graphs": 6_405}),
+                vec![("graphs", json!(6_404)), ("members", json!(4)), ("members", json!(6))],
+            ),
+            (
+                "damage",
+                json!({"programs": {"quorate": {
+                    "places_possible": 7,
+                    "one_member_by_file": {"wal": {"healed": 4, "lost": 1}, "store": {"healed": 2}}
+                }}}),
+                vec![
+                    ("programs", Value::Null),
+                    ("programs", json!({"quorate": {"places_possible": 7}})),
+                    (
+                        "programs",
+                        json!({"quorate": {
+                            "places_possible": 7,
+                            "one_member_by_file": {"wal": {"healed": 6}}
+                        }}),
+                    ),
+                ],
+            ),
+            (
+                "blackbox",
+                json!({"seconds_of_faults": 300}),
+                vec![("seconds_of_faults", json!(299))],
+            ),
+            ("crash-points", json!({"step": 1}), vec![("step", json!(2)), ("step", Value::Null)]),
             (
                 "museum",
                 json!({"quick": false, "bugs": bugs.clone()}),

@@ -28,7 +28,7 @@ pub(super) fn of(
     found: &str,
 ) -> io::Result<String> {
     let mut values = Values::default();
-    values.put("runs", runs(records));
+    values.put("runs", runs(records, bugs.len() as u64));
     values.put("bugs", own_bugs(bugs));
     values.put("bugs.count", grouped(bugs.len() as u64));
     values.put("bugs.mended", mended(bugs));
@@ -43,6 +43,7 @@ pub(super) fn of(
             "over-limit" => many_runs(name, &mut values, &record.reports[0]),
             "bench" => bench(&mut values, &record.reports[0]),
             "graphs" | "graphs-5" => graphs(name, &mut values, &record.reports),
+            "cuts" => cuts(&mut values, &record.reports),
             "scenarios" => scenarios(&mut values, &record.reports),
             "museum" => museum(&mut values, &record.reports[0]),
             "damage" => damage(&mut values, &record.reports[0]),
@@ -125,7 +126,7 @@ fn counts(report: &Value, aside: &[&str]) -> String {
     table(&["what", "count"], &rows.collect::<Vec<_>>())
 }
 
-fn runs(records: &BTreeMap<String, Record>) -> String {
+fn runs(records: &BTreeMap<String, Record>, bugs: u64) -> String {
     let row = |(name, record): (&String, &Record)| {
         let commands: Vec<String> = record.commands.iter().map(|c| format!("`{c}`")).collect();
         vec![
@@ -134,20 +135,26 @@ fn runs(records: &BTreeMap<String, Record>) -> String {
             format!("`{}`", record.commit.get(..10).unwrap_or(&record.commit)),
             record.date.clone(),
             format!("{} cores, {}", record.cores, record.machine),
-            outcome(name, record),
+            outcome(name, record, bugs),
         ]
     };
     let rows: Vec<Vec<String>> = records.iter().map(row).collect();
     table(&["report", "command", "commit", "day", "machine", "outcome"], &rows)
 }
 
-/// Whether it passed, and if so what it is short of.
-fn outcome(name: &str, record: &Record) -> String {
+/// Whether it passed, and if so what it is short of. `bugs` is how many of our own are known by now.
+fn outcome(name: &str, record: &Record, bugs: u64) -> String {
     if !record.passed {
         return "**did not pass**".to_owned();
     }
     let reports = record.reports.iter();
-    let short: Vec<String> = reports.flat_map(|report| demands::shortfalls(name, report)).collect();
+    let mut short: Vec<String> =
+        reports.flat_map(|report| demands::shortfalls(name, report)).collect();
+    match bugs.saturating_sub(record.own_bugs) {
+        0 => {}
+        1 => short.push("one bug was mended since".to_owned()),
+        since => short.push(format!("{since} bugs were mended since")),
+    }
     if short.is_empty() {
         return "passed".to_owned();
     }
@@ -316,6 +323,26 @@ fn graphs(name: &str, values: &mut Values, reports: &[Value]) -> io::Result<()> 
     }
     let head = ["members", "graphs", "outcome", "the slowest, in election timeouts"];
     values.put(&format!("{name}.table"), table(&head, &rows));
+    Ok(())
+}
+
+fn cuts(values: &mut Values, reports: &[Value]) -> io::Result<()> {
+    let mut rows = Vec::new();
+    for report in reports {
+        if report.is_null() {
+            rows.push(vec!["**left no report**".to_owned()]);
+            continue;
+        }
+        rows.push(vec![
+            grouped(number(report, "members")?),
+            grouped(number(report, "events")?),
+            grouped(number(report, "cuts")?),
+            grouped(number(report, "cuts_within_commits")?),
+            failures(list(report, "failures")?),
+        ]);
+    }
+    let head = ["members", "events", "cuts", "of these in the midst of a commit", "outcome"];
+    values.put("cuts.table", table(&head, &rows));
     Ok(())
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Record {
     pub(super) machine: String,
     /// How many of its cores there were.
     pub(super) cores: u64,
+    /// How many bugs of our own were listed by then: of those mended since it says nothing.
+    pub(super) own_bugs: u64,
 }
 
 impl Record {
@@ -46,6 +48,7 @@ impl Record {
             "date": self.date,
             "machine": self.machine,
             "cores": self.cores,
+            "own_bugs": self.own_bugs,
         });
         format!("{:#}\n", sorted(value))
     }
@@ -82,6 +85,8 @@ impl Record {
             cores: field("cores")?
                 .as_u64()
                 .ok_or_else(|| io::Error::other("cores is no number"))?,
+            // Reports of before this was written down are of before many of them.
+            own_bugs: value.get("own_bugs").and_then(Value::as_u64).unwrap_or(0),
         })
     }
 }
@@ -133,6 +138,7 @@ pub(super) mod tests {
             date: "2026-01-31".to_owned(),
             machine: "a machine".to_owned(),
             cores: 2,
+            own_bugs: 7,
         }
     }
 

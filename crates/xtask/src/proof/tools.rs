@@ -6,6 +6,7 @@ use std::{env, fs, io, thread};
 
 use serde_json::Value;
 
+use super::bugs;
 use super::demands;
 use super::record::Record;
 use crate::checks::{capsule, options};
@@ -28,7 +29,7 @@ pub(super) struct Tool {
 }
 
 /// All of them, in the order of the page.
-pub(super) const ALL: [Tool; 11] = [
+pub(super) const ALL: [Tool; 12] = [
     Tool {
         name: "swarm",
         commands: &["cargo run --release -p quorate-sim -- swarm --coverage"],
@@ -72,6 +73,17 @@ pub(super) const ALL: [Tool; 11] = [
         full: "--jobs 2",
         quick: None,
         more: "",
+        variables: &[],
+    },
+    Tool {
+        name: "cuts",
+        commands: &[
+            "cargo run --release -p quorate-sim -- cuts --nodes 3",
+            "cargo run --release -p quorate-sim -- cuts --nodes 5",
+        ],
+        full: "--jobs 2",
+        quick: None,
+        more: "--seed",
         variables: &[],
     },
     Tool {
@@ -182,6 +194,7 @@ impl Tool {
             date: output("date", &["-u", "+%Y-%m-%d"])?,
             machine: processor(),
             cores: thread::available_parallelism()?.get() as u64,
+            own_bugs: bugs::all()?.len() as u64,
         };
         if self.needs_capsule() {
             capsule::probe().map_err(|refused| {

@@ -1,0 +1,130 @@
+//! The power fails everywhere, at every moment of a run: after each single event, and where commits of logs
+//! are under way after each of their calls.
+//!
+//! The log has a sweep of its own among its tests, and the store has one (`cargo xtask crash-points`). Here both
+//! are what a member has, and three members are a cluster: it starts, writes, installs snapshots, loses disks
+//! and takes members back, and is cut in the midst of each of these. Then all start again, everything that was
+//! acknowledged has to be there, and they must come to rest in one state.
+
+use std::time::Duration;
+
+use quorate_check::Violation;
+
+use crate::chance::Chance;
+use crate::sabotage::Sabotage;
+use crate::swarm::{Options, Recurring, ms};
+use crate::trace::Trace;
+use crate::world::World;
+
+/// A commit makes fewer calls than this, also one that begins a log.
+pub const CALLS_MAX: u64 = 13;
+
+/// Where the power fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// After so many events.
+    pub events: u64,
+    /// After so many calls of each commit that is under way then.
+    pub calls: u64,
+}
+
+/// A run that is cut again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    /// The members.
+    pub members: u64,
+    /// What chance does in it.
+    pub seed: u64,
+    /// What is broken on purpose.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// How long it lasts.
+const LENGTH: Duration = ms(600);
+
+impl Course {
+    fn begin(self) -> Result<World, Violation> {
+        let recurring = |every, lasts| Some(Recurring { every: ms(every), lasts: ms(lasts) });
+        let options = Options {
+            clients: 2,
+            think: ms(15),
+            value_bytes: 512,
+            faulty_for: LENGTH,
+            retained_bytes_max: 256,
+            segment_bytes: 4 << 10,
+            record_bytes_max: 2 << 10,
+            snapshot_piece_bytes_max: 2 << 10,
+            flush_every: ms(20),
+            crashes: recurring(100, 60),
+            wipes: recurring(150, 20),
+            ..Options::calm(self.members)
+        };
+        let mut world = World::new(self.seed, options, self.sabotage, Trace::off());
+        world.begin()?;
+        Ok(world)
+    }
+
+    /// All places where it can be cut.
+    ///
+    /// # Errors
+    /// If something is wrong without any cut, or too little happens in the course.
+    pub fn cuts(self) -> Result<Vec<Cut>, Violation> {
+        let mut world = self.begin()?;
+        let mut cuts = Vec::new();
+        for events in 0.. {
+            let calls = if world.commits() { CALLS_MAX } else { 1 };
+            cuts.extend((0..calls).map(|calls| Cut { events, calls }));
+            if world.step()? || LENGTH <= world.now() {
+                break;
+            }
+        }
+        let (installed, rejoined) = world.installed_and_rejoined();
+        if installed == 0 || rejoined == 0 {
+            let what = format!("{installed} snapshots installed, and {rejoined} members rejoined");
+            return Err(Violation::new("cuts", what));
+        }
+        Ok(cuts)
+    }
+
+    /// Runs it up to there, cuts the power of all, and runs it to its end.
+    ///
+    /// # Errors
+    /// What is wrong then.
+    pub fn cut(self, cut: Cut) -> Result<(), Violation> {
+        let mut world = self.begin()?;
+        for _ in 0..cut.events {
+            world.step()?;
+        }
+        let acknowledged = world.acknowledged_puts();
+        let mut chance = Chance::new(self.seed ^ cut.events << 8 ^ cut.calls);
+        world.power_fails_within(cut.calls, &mut chance)?;
+        world.run_to_its_end()?;
+        world.read_back(&acknowledged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong after some of the cuts.
+    fn wrong(sabotage: Option<Sabotage>) -> Vec<String> {
+        let whole = Course { members: 3, seed: 0, sabotage: None };
+        let cuts = whole.cuts().expect("all is well without a cut");
+        assert!(cuts.iter().any(|cut| cut.calls > 0), "no commit is under way");
+        let course = Course { sabotage, ..whole };
+        let some = cuts.into_iter().step_by(97);
+        let wrong = some.filter_map(|cut| Some(format!("{cut:?}: {}", course.cut(cut).err()?)));
+        wrong.collect()
+    }
+
+    #[test]
+    fn wherever_the_power_fails_all_is_there_again() {
+        assert_eq!(wrong(None), [""; 0]);
+    }
+
+    #[test]
+    fn a_disk_that_confirms_what_it_has_not_done_is_noticed() {
+        assert_ne!(wrong(Some(Sabotage::LyingDisk)), [""; 0]);
+    }
+}
