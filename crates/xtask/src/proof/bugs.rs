@@ -24,8 +24,7 @@ pub(super) struct OwnBug {
     pub(super) keeper: String,
     /// The function in it, if it has several.
     pub(super) test: Option<String>,
-    /// The seeds that find it to this day, if they keep it away. Others may have found it first: a run
-    /// that becomes another one is replaced.
+    /// The seeds that found it when they came to the list, if it is there for them.
     pub(super) seeds: Option<String>,
     pub(super) fixed: Fixed,
 }
