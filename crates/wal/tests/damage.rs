@@ -406,14 +406,11 @@ fn a_lost_batch_before_a_torn_segment_is_missed() {
 
 #[test]
 fn a_checkpoint_that_ends_too_early_is_followed_by_what_nobody_knows() {
-    let Rolled { batches, segment, bytes, checkpoint, .. } = rolled();
-    // The batch behind the checkpoint, which was acknowledged: the segments before are gone.
-    let (mut model, mut all) = (models(&batches).pop().unwrap(), batches);
-    let last = hard_state(8, 77_777, Some(2));
-    common::apply(&mut model, &last);
-    all.push(vec![last]);
+    // The batch behind the checkpoint was acknowledged: the segments before are gone, and no pledge tells of it.
+    let Rolled { before: mut pledged, segment, bytes, checkpoint, .. } = rolled();
+    pledged.numbers().into_iter().for_each(|number| pledged.remove(number).unwrap());
     for end in records(&bytes).into_iter().filter(|at| (1..checkpoint).contains(at)) {
-        let disk = MemDisk::new();
+        let disk = pledged.copy();
         let mut left = bytes.clone();
         left[end..].fill(0);
         disk.insert(segment, left);
