@@ -445,7 +445,8 @@ impl Healer {
         if let Some(pull) = self.pull.take() {
             self.barren.push(pull.from);
         }
-        let is_any_left = self.others().iter().any(|id| !self.barren.contains(id));
+        let is_any_left =
+            planted!(BarrenAskedAtOnce) || self.others().iter().any(|id| !self.barren.contains(id));
         self.ask_at = if is_any_left { now } else { now + self.config.patience };
     }
 

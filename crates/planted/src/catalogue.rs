@@ -199,6 +199,8 @@ catalogue! {
         from "thesis 4.2.3", by test("quorate-raft", "scripts", "prevote_loyalty");
     StuckLeaderUntold: 13, "a leader of an earlier term is not told of the later one",
         from "etcd #8501", by simulator;
+    HealerUnheard: 13, "a leader does not hear from a member that heals that there is a later term",
+        from "ours, 75eb5fc", by test("quorate-node", "requests", "a_leader_that_is_asked_from_a_later_term");
     PreVoteUnanswered: 13, "a question of an earlier term goes unanswered",
         from "raft-rs #84, canonical/raft #142", by simulator;
     RefusalHidesTerm: 14, "a refused preliminary vote does not carry the later term",
@@ -224,6 +226,8 @@ catalogue! {
         from "etcd #15247", by simulator;
     LeaseNotExtended: 19, "a new leader counts the time in which nobody could renew",
         from "etcd #12528", by test("quorate-mvcc", "lessor", "a_new_primary_gives_the_whole_time");
+    ExtensionCounted: 19, "after a change of leaders, more is told to be left of a lease than was granted",
+        from "ours, ae8409b", by test("quorate-mvcc", "lib", "what_is_left_is_never_more_than_was_granted");
 
     // ---- Rows 20 and 21: the machine and its position; one member alone.
     AppliedAheadOfData: 20, "after a crash the position of the machine is ahead of its data",
@@ -246,12 +250,18 @@ catalogue! {
         from "ours, 810327e", by test("quorate-raft", "scripts", "snapshot_late_answer");
     SnapshotPieceNotRepeated: 22, "a piece of a snapshot that is lost is not sent again",
         from "openraft, a follower behind a purged log", by simulator;
+    SnapshotCalledDurable: 22, "a snapshot is acknowledged before the log tells of it, and only the machine knows",
+        from "ours, 4a8f9bd", by test("quorate-raft", "lib", "a_log_is_a_list_and_a_disk");
+    IgnoredPieceWaits: 22, "who was busy with a snapshot of another leader waits for the next one as long again",
+        from "ours, d705ccb", by test("quorate-raft", "scripts", "snapshot_of_another_leader"), in 2 places;
     PieceToWhoHeals: 22, "a member that heals is sent the piece that was read for the same member as a follower",
         from "ours, seed 93785", by test("quorate-node", "requests", "who_heals_and_who_follows_are_given_snapshots_of_their_own");
     SnapshotChecksumIgnored: 22, "a piece of a snapshot is taken as it comes",
         from "Jepsen NATS 2.12.1", by test("quorate-mvcc", "store", "a_snapshot_that_is_not_right_is_refused");
     AppliedWhileInstalling: 23, "entries are applied while a snapshot is being installed",
         from "openraft eed681d5, etcd #20653", by test("quorate-raft", "scripts", "snapshot_installing");
+    CompactionNeedsWrite: 23, "what an installed snapshot covers is not to be compacted while it is being written",
+        from "ours, 7485e30", by test("quorate-raft", "lib", "a_log_is_a_list_and_a_disk");
 
     // ---- Row 24: watches.
     WatchLosesAtHandOver: 24, "an event is lost where a watcher goes from the history to the present",
@@ -280,6 +290,8 @@ catalogue! {
     // ---- Rows 27 and 32: time.
     SlowDiskLeads: 27, "a leader whose disk is the slow one leads on",
         from "etcd #13527, #14501", by scenario("hung-leader", 3);
+    NeededDiskLeads: 27, "a leader whose disk hangs leads on where nothing is committed without that disk",
+        from "ours, 8ac311c", by test("quorate-raft", "scripts", "durable_leader_hangs_alone");
     ElectionsInStep: 32, "all members wait equally long before they campaign",
         from "Raft 5.2", by test("quorate-raft", "lib", "timeouts_are_spread");
     HeartbeatUnheard: 32, "a heartbeat does not move the election timer",
@@ -314,6 +326,18 @@ catalogue! {
         from "ours", by test("quorate-wal", "heal", "records_that_a_client_made_up");
     TornHeadIgnored: 30, "the end of a segment may be lost, though the next one that was begun says so",
         from "ours", by test("quorate-wal", "damage", "a_lost_batch_before_a_torn_segment");
+    LeftoverIsSenseless: 30, "what a lost write left of a torn batch is no leftover, and the log is refused",
+        from "ours, 38054b6", by test("quorate-wal", "crash", "what_a_lost_write_leaves_of_a_torn_batch");
+    CheckpointCutShort: 30, "a checkpoint that ends too early tells groups as they were before what is lost",
+        from "ours, 6d22544", by test("quorate-wal", "damage", "a_checkpoint_that_ends_too_early");
+    MarkOfFirstBatchIgnored: 30, "the end of the first batch after healing counts as lost, though a mark tells it",
+        from "ours, 2353d1e", by test("quorate-wal", "heal", "the_first_batch_after_healing");
+    EmptyLogRemoved: 30, "a log in which nothing is left is removed before anybody can tell that it was lost",
+        from "ours, f5a0b1b", by test("quorate-wal", "lib", "a_first_segment_that_was_never_finished");
+    DescendingTermsTaken: 30, "entries whose terms descend are read, and end the member that starts with them",
+        from "ours, 361a4b2", by test("quorate-wal", "lib", "terms_on_a_disk"), in 2 places;
+    OtherBytesTaken: 30, "entries with the right names and other bytes are taken for those that were lost",
+        from "ours, b65b3e5", by test("quorate-node", "lib", "bytes_that_are_not_those_that_were_lost");
     DamagedIsNeverHad: 30, "an entry is given up because the copies of others are damaged as well",
         from "CTRL, FAST 2018", by test("quorate-node", "lib", "a_damaged_copy_or_a_lost_disk");
     LostDiskIsNeverHad: 30, "an entry is given up because a member that lost its disk, and heals, lacks it",
@@ -342,6 +366,12 @@ catalogue! {
         from "ours, e28e13b", by simulator;
     WindowForEachRejection: 34, "each append that was overtaken makes a probe of its own: a storm",
         from "ours, found by the museum", by test("quorate-raft", "scripts", "replication_overtaken");
+    WindowNeverShrinks: 34, "of a large window, all is sent again for each append that gets through",
+        from "ours, 50048db", by test("quorate-raft", "scripts", "replication_overtaken_window");
+    LateRejectionCounts: 34, "a late rejection takes back what was acknowledged since, and all is sent again",
+        from "ours, 1fddb5b", by test("quorate-raft", "scripts", "replication_stale_rejection");
+    BarrenAskedAtOnce: 34, "members that have nothing for one that heals are asked as fast as they answer",
+        from "ours, 9ff5c59", by test("quorate-node", "lib", "when_nobody_is_far_enough");
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",
         from "openraft, a stalled quorum", by test("quorate-raft", "scripts", "propose_limits");
 

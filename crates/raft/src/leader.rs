@@ -206,7 +206,8 @@ impl Leader {
                 ahead: best.map_or(Index(0), |(_, matched)| matched),
             },
         );
-        let stands = durable == before.durable && durable < before.ahead;
+        let stands =
+            durable == before.durable && durable < before.ahead && !planted!(NeededDiskLeads);
         let is_slow = durable < before.commit || stands;
         if !is_slow || self.transfer.is_some() || planted!(SlowDiskLeads) {
             return false;
@@ -332,7 +333,7 @@ impl Leader {
         // It denies what it acknowledged, or what it says to have instead shows that it lacks it.
         let lacks_what_matched =
             (previous <= peer.matched || hint.index < peer.matched) && !planted!(LossUnnoticed);
-        if lacks_what_matched && !peer.rejoining {
+        if lacks_what_matched && !peer.rejoining && !planted!(LateRejectionCounts) {
             // It lost nothing. This is from before what it acknowledged since.
             return;
         }
@@ -363,7 +364,9 @@ impl Leader {
             }
             peer.may_probe = false;
             let least = if planted!(WindowCloses) { 0 } else { Peer::APPENDS_MIN };
-            peer.appends_max = (inflight.messages() / 2).max(least);
+            if !planted!(WindowNeverShrinks) {
+                peer.appends_max = (inflight.messages() / 2).max(least);
+            }
         }
         let Some(before) = previous.previous() else {
             return core.malformed(from, "it rejects the beginning of the log");
@@ -603,6 +606,7 @@ impl Leader {
                 self.on_acknowledged(core, from, durable);
                 if let Some(peer) = self.peers.get_mut(&from)
                     && let Progress::Snapshot(outgoing) = &mut peer.progress
+                    && !planted!(IgnoredPieceWaits)
                     && let Some(chunk) = outgoing.after_another(durable)
                 {
                     core.send(from, Body::Snapshot(Box::new(chunk.clone())));

@@ -232,6 +232,7 @@ impl Log {
             term: self.term_at(through).expect("only what is in the log is compacted"),
             index: through,
         };
+        assert!(!planted!(CompactionNeedsWrite) || through <= self.durable, "compacted too early");
         for entry in self.entries.drain(..self.offset(through)) {
             self.bytes -= entry.cost();
         }
@@ -261,7 +262,7 @@ impl Log {
         self.bytes = 0;
         self.in_flight.clear();
         self.base = last;
-        self.durable = Index(0);
+        self.durable = if planted!(SnapshotCalledDurable) { last.index } else { Index(0) };
         self.wrote(leader_term.max(self.leader_term), seq);
     }
 

@@ -15,6 +15,7 @@
 
 use std::collections::VecDeque;
 
+use quorate_planted::planted;
 use quorate_raft::{Entry, EntryId, HardState, Index, Record, Recovered};
 
 use crate::record::{Flaw, entry_bytes};
@@ -196,7 +197,10 @@ impl GroupLog {
             return Err(Flaw::new(expected, format!("the first at {}", first.index)));
         }
         self.truncate(Index(first.index.0 - 1));
-        if last.term < self.standing.last.term && !self.turn_is_unknown {
+        if last.term < self.standing.last.term
+            && !self.turn_is_unknown
+            && !planted!(DescendingTermsTaken)
+        {
             let expected = format!("an entry of at least {}", self.standing.last.term);
             return Err(Flaw::new(expected, last.to_string()));
         }

@@ -178,7 +178,9 @@ pub(crate) fn recover(disk: &mut dyn Disk, length_max: usize) -> Result<Found, T
     };
     let mut removable: Vec<u64> = Vec::new();
     let mut repair = None;
-    if last.is_none() {
+    if last.is_none() && planted!(EmptyLogRemoved) {
+        removable.extend(dropped);
+    } else if last.is_none() {
         found.hollow = dropped;
     }
     if let Some(Last { number, head }) = last {

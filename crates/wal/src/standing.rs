@@ -12,6 +12,7 @@
 //! leader never removed an entry of its own (Leader Append-Only, Log Matching; Raft §5.3). So a lost
 //! stretch with one change of the term in it is named for certain, and so is one with none.
 
+use quorate_planted::planted;
 use quorate_raft::{EntryId, HardState, NodeId, Term};
 
 use crate::record::{Flaw, NUMBER_LIMIT};
@@ -90,7 +91,8 @@ impl Standing {
             last: EntryId::new(number(6), number(7)),
         };
         let follows = |before: EntryId, after: EntryId| {
-            before == after || before.index < after.index && before.term <= after.term
+            let ascends = before.term <= after.term || planted!(DescendingTermsTaken);
+            before == after || before.index < after.index && ascends
         };
         if !follows(standing.base, standing.turn) || !follows(standing.turn, standing.last) {
             return Err(Flaw::new(

@@ -251,7 +251,7 @@ impl Scan {
     /// the batch behind it.
     fn lacks_checkpoint(&self) -> bool {
         let sequence = |piece: Option<&Piece>| piece.map_or(0, |piece| piece.header.link.sequence);
-        self.head().is_some_and(|head| {
+        self.head().filter(|_| !planted!(CheckpointCutShort)).is_some_and(|head| {
             sequence(self.pieces.last()) < sequence(self.pieces.first()) + head.records
         })
     }
@@ -336,7 +336,8 @@ pub(crate) fn survey(disk: &mut dyn Disk, length_max: usize) -> Result<Survey, O
             });
             // Those before are removed only when the first batch is durable. How far it goes, a mark tells.
             let is_alone = number > 1 && present.first() == Some(&number);
-            let begun = if is_alone && scan.durable == 0 && marked == 0 { usize::MAX } else { 0 };
+            let is_told = marked > 0 && !planted!(MarkOfFirstBatchIgnored);
+            let begun = if is_alone && scan.durable == 0 && !is_told { usize::MAX } else { 0 };
             let durable = scan.durable.max(scan.hinted).max(marked).max(begun);
             if durable == 0 && !scan.is_begun() {
                 // As a segment is begun by a commit, the one before it is complete. (Healing leaves a

@@ -14,6 +14,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use quorate_planted::planted;
 use quorate_raft::{Term, Time};
 
 use super::{Lessor, Remaining, Renewal};
@@ -122,7 +123,8 @@ impl LeaseKeeper {
         match self.lessor.remaining(now, id) {
             Some(Remaining { left, granted }) => {
                 // What a new primary gave on top is no part of what was granted.
-                let left = i64::try_from(left.as_secs()).unwrap_or(i64::MAX).min(granted);
+                let left = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
+                let left = if planted!(ExtensionCounted) { left } else { left.min(granted) };
                 LeaseAnswer::Alive { left, granted }
             }
             None => LeaseAnswer::Gone,
