@@ -69,6 +69,20 @@ impl Program {
         Self::Etcd(env::var_os("CHECK_ETCD").map_or_else(|| "etcd".into(), PathBuf::from))
     }
 
+    /// The version that it says it has: the last word of the first line.
+    ///
+    /// # Errors
+    /// A program that can't be run, or says nothing.
+    pub(crate) fn version(&self) -> io::Result<String> {
+        let (Self::Quorate(path) | Self::Etcd(path)) = self;
+        let output = Command::new(path).arg("--version").stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let version = said.lines().next().and_then(|line| line.split_whitespace().next_back());
+        version
+            .map(str::to_owned)
+            .ok_or_else(|| io::Error::other(format!("{} does not say its version", path.display())))
+    }
+
     /// What runs a member on a host.
     fn command(&self, host: Option<usize>) -> Command {
         match self {

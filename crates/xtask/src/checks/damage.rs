@@ -9,7 +9,8 @@
 //! Then all three are damaged at once, at different places of their logs, so that each record has a
 //! good copy left; and a cluster of one, which has nobody to ask, must refuse and change nothing.
 //!
-//! Where `CHECK_ETCD` names an etcd, the same is done to it. Its outcome is told, and never fails.
+//! Where `CHECK_ETCD` names an etcd, the same is done to it. Its outcome is told, with the version that it
+//! says it has, and never fails.
 //!
 //! `DAMAGE_SECONDS` bounds the sweep, `DAMAGE_POSITIONS` says how many places at most, or `all`
 //! whatever the time; `DAMAGE_SEED` says which. `--json FILE` writes the counts there, and each place with its
@@ -51,20 +52,22 @@ pub(crate) fn run() -> io::Result<()> {
     // Before etcd has its turn: whatever becomes of that, this is told.
     let (json, violations) = (options.json.as_deref(), ours.violations());
     let mut programs = Map::from_iter([("quorate".to_owned(), ours.json())]);
-    let report =
-        |programs: &Map<String, Value>| json!({"seed": options.seed, "programs": programs});
+    let program = env::var_os("CHECK_ETCD").map(|_| Program::etcd());
+    let version = program.as_ref().and_then(|etcd| etcd.version().ok());
+    let report = |programs: &Map<String, Value>| json!({"seed": options.seed, "etcd_version": version, "programs": programs});
     verdict::leave(json, report(&programs), &violations)?;
-    let beside = match env::var_os("CHECK_ETCD") {
-        None => "not run, as CHECK_ETCD is not set".to_owned(),
-        Some(_) => {
+    let beside = match program {
+        None => "etcd: not run, as CHECK_ETCD is not set".to_owned(),
+        Some(program) => {
+            let name = format!("etcd {}", version.as_deref().unwrap_or("of unknown version"));
             let mut etcd = Report::default();
-            runtime.block_on(sweep(Program::etcd(), &options, options.length / 2, &mut etcd));
-            etcd.print("etcd");
+            runtime.block_on(sweep(program, &options, options.length / 2, &mut etcd));
+            etcd.print(&name);
             programs.insert("etcd".to_owned(), etcd.json());
-            etcd.summary()
+            format!("{name}: {}", etcd.summary())
         }
     };
-    println!("damage: {}; etcd: {beside}", ours.summary());
+    println!("damage: {}; {beside}", ours.summary());
     verdict::conclude(json, report(&programs), &violations)
 }
 
