@@ -13,8 +13,9 @@
 //!
 //! Nothing is cached by the kernel, so files can't be mapped, and etcd, which does that, can't live here.
 //!
-//! `POWER_CUT_SECONDS` says for how long the power is cut, for a cluster of one and for one of three;
-//! `POWER_CUT_SEED` what chance does. `--json FILE` writes what was done and found.
+//! `POWER_CUT_SECONDS` says for how long the power is cut, in all: a cluster of one, one of three and one of
+//! five have an equal part of it each. `POWER_CUT_SEED` says what chance does. `--json FILE` writes what was
+//! done to each of them, and found.
 
 pub(crate) mod disk;
 pub(crate) mod image;
@@ -35,6 +36,9 @@ use crate::checks::{capsule, options, verdict};
 use disk::{Change, Disk};
 use report::{Course, Report};
 
+/// How many members the clusters have.
+const SIZES: [usize; 3] = [1, 3, 5];
+
 const WRITERS: usize = 8;
 
 /// So large that a store makes files of its own while the check runs.
@@ -49,9 +53,9 @@ const EXTRA: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Runs the check with one and with three members, and the control.
+/// Runs the check with one, with three and with five members, and the control.
 pub(crate) fn run() -> io::Result<()> {
-    let length = Duration::from_secs(options::number("POWER_CUT_SECONDS", 60)?);
+    let length = Duration::from_secs(options::number("POWER_CUT_SECONDS", 120)?);
     let json = options::report_file("power-cut")?;
     let program = Program::quorate()?;
     if let Some(refused) = capsule::enter()? {
@@ -62,8 +66,8 @@ pub(crate) fn run() -> io::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let seed = options::seed("POWER_CUT_SEED")?;
     let mut report = Report::new(seed);
-    for members in [1, 3] {
-        let dice = Dice::new(seed, members as u64);
+    for members in SIZES {
+        let (length, dice) = (length / SIZES.len() as u32, Dice::new(seed, members as u64));
         let run = cut_again_and_again(&program, members, length, dice, &mut report);
         if let Err(error) = runtime.block_on(run) {
             report.violations.push(format!("{members} members: {error}"));

@@ -1,17 +1,18 @@
-//! What was done and found: with one member, with three, and on the disk of the control.
+//! What was done and found: with each number of members, and on the disk of the control.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use crate::checks::crash::Findings;
+use crate::checks::power_cut::SIZES;
 use crate::checks::power_cut::image::Undone;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     seed: u64,
-    /// By the number of members: what one cluster went through does not stand for the other.
+    /// By the number of members: what one cluster went through does not stand for another.
     clusters: BTreeMap<usize, Course>,
     /// What was found on a disk that ignores syncs.
     pub(super) control: Option<String>,
@@ -62,9 +63,8 @@ impl Report {
     /// What did not happen, without which nothing follows from the rest.
     pub(super) fn missing(&self) -> Option<String> {
         let mut missing = Vec::new();
-        if self.clusters.is_empty() {
-            missing.push("no cluster".to_owned());
-        }
+        let never = SIZES.iter().filter(|members| !self.clusters.contains_key(members));
+        missing.extend(never.map(|members| format!("no cluster of {members}")));
         for (members, course) in &self.clusters {
             let happened = [
                 ("cut", course.cuts),
@@ -152,7 +152,7 @@ mod tests {
 
     fn good() -> Report {
         let mut report = Report { control: Some("LOST: a key".to_owned()), ..Report::default() };
-        for members in [1, 3] {
+        for members in SIZES {
             *report.course(members) = Course {
                 cuts: 9,
                 cuts_soon_again: 2,
@@ -176,7 +176,7 @@ mod tests {
             (|report| report.course(1).undone.sectors = 0, "no sector that was undone with 1"),
             (|report| report.course(3).undone.names = 0, "no name that was undone with 3"),
             (|report| report.course(1).judged = None, "no judgement with 1"),
-            (|report| report.clusters.clear(), "no cluster"),
+            (|report| report.clusters.retain(|members, _| *members != 5), "no cluster of 5"),
             (|report| report.control = None, "no lost write"),
         ];
         for (spoil, expected) in lame {
