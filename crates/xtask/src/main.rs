@@ -125,7 +125,7 @@ const CHORES: &[Chore] = &[
 
 /// The chores that read what follows their name.
 const WITH_OPTIONS: &[&str] =
-    &["blackbox", "crash-points", "damage", "museum", "power-cut", "proof", "relay"];
+    &["blackbox", "crash-points", "damage", "full-disk", "museum", "power-cut", "proof", "relay"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
