@@ -21,6 +21,12 @@ fn counts(tool: &str) -> &'static [&'static str] {
         "cuts" => &["events", "cuts", "cuts_within_commits"],
         "museum" => &["seeds_without_a_bug"],
         "crash-points" => &["operations", "images", "restarts"],
+        "full-disk" => &[
+            "full_of_its_own_data.writes_refused",
+            "full_of_its_own_data.deletions",
+            "full_of_somebody_elses_data.writes_refused",
+            "values_that_fitted_again",
+        ],
         _ => &[],
     }
 }
@@ -48,7 +54,7 @@ pub(super) fn of_a_pass(tool: &str, report: &Value) -> io::Result<()> {
         }
     }
     match tool {
-        "crash-points" | "damage" | "power-cut" | "blackbox" => {
+        "crash-points" | "damage" | "power-cut" | "full-disk" | "blackbox" => {
             if report.get("passed") != Some(&json!(true)) {
                 return wrong("it does not say that it passed, and is stored so".to_owned());
             }
@@ -100,7 +106,7 @@ pub(super) fn shortfalls(tool: &str, report: &Value) -> Vec<String> {
         }
         "bench" => of_the_bench(report),
         "museum" => of_the_catalogue(report),
-        "damage" => of_the_damage(report).into_iter().collect(),
+        "damage" => of_the_damage(report),
         "blackbox" => {
             let seconds = number("seconds_of_faults");
             let what = || format!("{seconds} seconds, and {BLACKBOX_SECONDS_MIN} are due");
@@ -130,8 +136,18 @@ fn of_the_bench(report: &Value) -> Vec<String> {
     .collect()
 }
 
-/// How many places were left out where damage could be done to one member.
-fn of_the_damage(report: &Value) -> Option<String> {
+/// The etcd beside which damage is to be shown.
+const ETCD_VERSION: &str = "3.5.1";
+
+/// Whether it was done to another etcd, or to none; and how many places were left out where damage could be
+/// done to one member.
+fn of_the_damage(report: &Value) -> Vec<String> {
+    let is_due = report.get("etcd_version").is_some_and(|version| version == ETCD_VERSION);
+    let beside = (!is_due).then(|| format!("it is not held against etcd {ETCD_VERSION}"));
+    beside.into_iter().chain(places_left_out(report)).collect()
+}
+
+fn places_left_out(report: &Value) -> Option<String> {
     let quorate = report.pointer("/programs/quorate").unwrap_or(&Value::Null);
     let files = quorate.get("one_member_by_file").and_then(Value::as_object);
     let outcomes = files.into_iter().flat_map(|files| files.values());
@@ -329,11 +345,13 @@ mod tests {
             ),
             (
                 "damage",
-                json!({"programs": {"quorate": {
+                json!({"etcd_version": "3.5.1", "programs": {"quorate": {
                     "places_possible": 7,
                     "one_member_by_file": {"wal": {"healed": 4, "lost": 1}, "store": {"healed": 2}}
                 }}}),
                 vec![
+                    ("etcd_version", json!("3.5.2")),
+                    ("etcd_version", Value::Null),
                     ("programs", Value::Null),
                     ("programs", json!({"quorate": {"places_possible": 7}})),
                     (

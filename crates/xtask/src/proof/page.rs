@@ -47,7 +47,7 @@ pub(super) fn of(
             "scenarios" => scenarios(&mut values, &record.reports),
             "museum" => museum(&mut values, &record.reports[0]),
             "damage" => damage(&mut values, &record.reports[0]),
-            "blackbox" | "crash-points" | "power-cut" => {
+            "blackbox" | "crash-points" | "full-disk" | "power-cut" => {
                 values.put(&format!("{name}.table"), counts(&record.reports[0], &[]));
                 Ok(())
             }

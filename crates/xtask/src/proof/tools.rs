@@ -29,7 +29,7 @@ pub(super) struct Tool {
 }
 
 /// All of them, in the order of the page.
-pub(super) const ALL: [Tool; 12] = [
+pub(super) const ALL: [Tool; 13] = [
     Tool {
         name: "swarm",
         commands: &["cargo run --release -p quorate-sim -- swarm --coverage"],
@@ -139,6 +139,14 @@ pub(super) const ALL: [Tool; 12] = [
         variables: &["POWER_CUT_SECONDS", "POWER_CUT_SEED"],
     },
     Tool {
+        name: "full-disk",
+        commands: &["cargo xtask full-disk"],
+        full: "",
+        quick: Some(""),
+        more: "",
+        variables: &[],
+    },
+    Tool {
         name: "blackbox",
         commands: &["cargo xtask blackbox"],
         full: "",
@@ -166,7 +174,7 @@ impl Tool {
 
     /// Whether it does what only a capsule allows.
     fn needs_capsule(&self) -> bool {
-        matches!(self.name, "crash-points" | "power-cut" | "blackbox")
+        matches!(self.name, "crash-points" | "power-cut" | "full-disk" | "blackbox")
     }
 
     /// Runs it and stores its report.
