@@ -300,6 +300,8 @@ catalogue! {
     // ---- Rows 28 to 30: disks.
     RoomUnasked: 28, "a log writes on where the disk has no room, and ends its member",
         from "etcd #2819, #3068", by test("quorate-sim", "disks", "calls_fail_and_processes_end");
+    RemovalsKeepSpace: 28, "deleted data keeps its space until something new is written over it",
+        from "ours, f175146", by test("quorate-store", "space", "deletion_and_compaction_give_space_back"), in 2 places;
     BatchNotSynced: 4, "the log calls a batch durable without a sync",
         from "Jepsen NATS 2.12.1", by simulator;
     SegmentNotSynced: 29, "a new segment of the log is not synced",
@@ -308,6 +310,12 @@ catalogue! {
         from "ALICE, OSDI 2014", by simulator;
     FailedSyncRetried: 29, "a log whose sync failed goes on",
         from "Rebello and others, ATC 2020", by test("quorate-wal", "faults", "every_call_may_fail_once");
+    BadSectorIsNoDamage: 29, "a sector that the disk can't read is no damage, and is met anew at each start",
+        from "ours, 42866c0", by test("quorate-store", "damage", "a_bad_sector_is_damage_when_the_store_is_opened");
+    ReadersDamageForgotten: 30, "damage that a reader finds is told to the client, and the member goes on",
+        from "ours, 290e96a", by test("quorate-store", "damage", "what_a_reader_finds_damaged");
+    ScrubberFollowsWrites: 30, "where more is written than is verified, nobody comes back to the cold tables",
+        from "ours, 42866c0", by test("quorate-store", "damage", "the_scrubber_comes_back_to_cold_tables");
     BodyChecksumIgnored: 30, "a record is read without a look at the checksum of its body",
         from "Jepsen NATS 2.12.1", by test("quorate-wal", "damage", "every_flipped_bit");
     DamageCutAway: 30, "damage in the middle of the log is cut away as if it were torn",

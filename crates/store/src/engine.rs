@@ -17,6 +17,7 @@ use lsm_tree::{Cache, InternalValue, Memtable, SeqNo, Slice, ValueType};
 use quorate_mvcc::engine::{
     Engine, EngineError, EngineSize, KeyBounds, Reader, Rows, Scrubbed, Table, View,
 };
+use quorate_planted::planted;
 use quorate_raft::EntryId;
 use std::{
     path::Path,
@@ -175,6 +176,7 @@ impl DiskEngine {
     /// Whether so much was removed that its space is worth a flush: it comes back on disk only.
     pub(crate) fn gives_much_space_back(&self) -> bool {
         self.removed > 0
+            && !planted!(RemovalsKeepSpace)
             && self.shared.head().rows.hold_much_garbage(self.removed)
             && self.generation.disk_bytes() >= RECLAIM_BYTES_MIN
     }
@@ -287,7 +289,7 @@ impl Engine for DiskEngine {
     }
 
     fn reclaim(&mut self) -> Result<(), EngineError> {
-        if self.removed > 0 {
+        if self.removed > 0 && !planted!(RemovalsKeepSpace) {
             self.seal_what_there_is()?;
         }
         self.shared.check()?;

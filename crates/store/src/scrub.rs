@@ -22,6 +22,7 @@ use crate::{
     reading::{do_not_read_ahead, forget_cached, read_twice},
 };
 use quorate_mvcc::engine::{EngineError, Scrubbed};
+use quorate_planted::planted;
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -106,6 +107,7 @@ impl Scrubber {
             }),
         };
         let Some(through) = cycle.through else { return Ok(false) };
+        let through = if planted!(ScrubberFollowsWrites) { u64::MAX } else { through };
         let Some(table) = generation.open_table(cycle.last, through)? else { return Ok(false) };
         let TableFile { id, path, checksum, file } = table;
         do_not_read_ahead(&file);

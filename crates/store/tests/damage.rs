@@ -295,6 +295,24 @@ fn a_truncated_file_is_an_error() {
     }
 }
 
+/// A reader tells whoever asked. The engine must not go on as if nobody had.
+#[test]
+fn what_a_reader_finds_damaged_ends_the_engine() {
+    let dir = TempDir::new().unwrap();
+    build(dir.path(), 900);
+    let mut engine = DiskEngine::open(dir.path(), OPTIONS).unwrap();
+    // The compaction of what was there may still read it.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    for table in files(&dir.path().join("0000000000000001.tree/tables")) {
+        let length = fs::metadata(&table).unwrap().len();
+        fs::write(&table, vec![0; length as usize]).unwrap();
+    }
+    let is_damage = |error: EngineError| matches!(error, EngineError::Corrupt(_));
+    let row = engine.scan(Table::Key, (Bound::Unbounded, Bound::Unbounded)).next();
+    assert!(row.expect("there are rows").is_err_and(is_damage));
+    assert!(engine.put(Table::Key, b"key", b"value").is_err_and(is_damage));
+}
+
 #[test]
 fn the_compaction_does_not_launder_damage() {
     let dir = TempDir::new().unwrap();

@@ -32,7 +32,7 @@ const ROOMS: [Room; 13] = [
     },
     Room { name: "check", may_use: &["mvcc", "raft"], packages: Some(&["bytes"]) },
     Room { name: "wal", may_use: &["planted", "raft"], packages: None },
-    Room { name: "store", may_use: &["mvcc", "node", "raft"], packages: None },
+    Room { name: "store", may_use: &["planted", "mvcc", "node", "raft"], packages: None },
     Room { name: "proto", may_use: &[], packages: None },
     Room { name: "host", may_use: &["node", "raft", "wal"], packages: None },
     Room {
