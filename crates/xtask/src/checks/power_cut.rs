@@ -7,6 +7,9 @@
 //! (FUSE). Power goes under load, right after names or contents were changed, and again when it has just
 //! come back, while members start or have just begun to serve.
 //!
+//! Now and then a sync of one member fails, with the power on. What it was to make durable may be lost from
+//! then on, so the member has to end; then it starts again, or the power goes first.
+//!
 //! A check of this kind passes easily where nothing is ever lost. So what the cuts undid is counted and
 //! must not be nothing; and on a disk that says that it has synced and has not, the same writes must be
 //! found lost: the *control*.
@@ -33,7 +36,7 @@ use crate::checks::cluster::{Cluster, Home, Program};
 use crate::checks::crash::{self, Acknowledged, Findings};
 use crate::checks::dice::Dice;
 use crate::checks::{capsule, options, verdict};
-use disk::{Change, Disk};
+use disk::{Change, Disk, Done};
 use report::{Course, Report};
 
 /// How many members the clusters have.
@@ -46,6 +49,9 @@ const VALUE_BYTES: u64 = 8 << 10;
 
 /// So long somebody waits for a change; then the power is cut without.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// So long a member may take to end after a sync that failed.
+const END: Duration = Duration::from_secs(10);
 
 /// So much longer the power is cut if chance has left something out until then.
 const EXTRA: Duration = Duration::from_secs(60);
@@ -146,6 +152,45 @@ impl Scene {
         self.power_off(dice)
     }
 
+    /// A sync fails, if there is one soon, and the member that asked for it has to end. It starts again, or all
+    /// lose power first.
+    async fn fail_a_sync(&mut self, dice: &mut Dice, course: &mut Course) -> io::Result<()> {
+        let before = self.disk.done().failed;
+        self.disk.fail_after(Some(dice.roll(64)));
+        let end = Instant::now() + PATIENCE;
+        while self.disk.done().failed == before && Instant::now() < end {
+            sleep(LOOK).await;
+        }
+        self.disk.fail_after(None);
+        if self.disk.done().failed == before {
+            return Ok(());
+        }
+        let member = self.ended_by_itself().await?;
+        self.cluster.end(member)?;
+        self.cluster.demand_alive()?;
+        if dice.roll(2) == 0 {
+            return self.cluster.restart(member);
+        }
+        self.power_off(dice)?;
+        course.cuts += 1;
+        self.power_on()
+    }
+
+    /// Waits for a member that ends.
+    async fn ended_by_itself(&mut self) -> io::Result<usize> {
+        let end = Instant::now() + END;
+        while Instant::now() < end {
+            for member in 0..self.cluster.len() {
+                if self.cluster.has_ended(member)? {
+                    return Ok(member);
+                }
+            }
+            sleep(LOOK).await;
+        }
+        let logs: String = (0..self.cluster.len()).map(|member| self.cluster.log(member)).collect();
+        Err(io::Error::other(format!("a sync failed, and no member ended within {END:?}:\n{logs}")))
+    }
+
     fn power_off(&mut self, dice: &mut Dice) -> io::Result<()> {
         self.disk.cut(dice);
         // Without power they may have ended by themselves.
@@ -188,7 +233,7 @@ async fn cut_again_and_again(
     let course = report.course(members);
     let ended = cut_for(&mut scene, length, &mut dice, course).await;
     let done = scene.disk.done();
-    (course.syncs, course.undone) = (done.syncs, done.undone);
+    (course.syncs, course.failed, course.undone) = (done.syncs, done.failed, done.undone);
     ended?;
     let (findings, acknowledged) = scene.judge().await?;
     report.judged(members, acknowledged, &findings);
@@ -205,12 +250,16 @@ async fn cut_for(
 ) -> io::Result<()> {
     let start = Instant::now();
     let is_over = |scene: &Scene, soon_again: u64| {
-        let undone = scene.disk.done().undone;
-        let is_all = undone.sectors > 0 && undone.names > 0 && soon_again > 0;
+        let Done { undone, failed, .. } = scene.disk.done();
+        let is_all = undone.sectors > 0 && undone.names > 0 && soon_again > 0 && failed > 0;
         start.elapsed() > if is_all { length } else { length + EXTRA }
     };
     while !is_over(scene, course.cuts_soon_again) {
         sleep(Duration::from_millis(200 + dice.roll(2_000))).await;
+        if dice.roll(3) == 0 {
+            scene.fail_a_sync(dice, course).await?;
+            crash::wait_for_leader(&scene.cluster).await?;
+        }
         scene.lose_power(Duration::from_secs(1), dice).await?;
         course.cuts += 1;
         scene.power_on()?;

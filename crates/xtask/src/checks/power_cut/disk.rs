@@ -43,6 +43,8 @@ struct State {
     power_is_cut: bool,
     /// After so many changes of a kind the power is cut, and these dice say what becomes of everything.
     to_be_cut: Option<(Change, u64, Dice)>,
+    /// After so many syncs one fails, of whatever it is.
+    to_fail: Option<u64>,
     /// Of what it says that it has synced, and has not. Then a cut takes back everything since.
     lies: BTreeSet<Change>,
     /// How often each file is open.
@@ -66,6 +68,8 @@ pub(crate) enum Change {
 pub(crate) struct Done {
     /// How many syncs of files and directories there were.
     pub(crate) syncs: u64,
+    /// How many of them failed while there was power.
+    pub(crate) failed: u64,
     /// What the cuts took back, all together.
     pub(crate) undone: Undone,
 }
@@ -142,6 +146,11 @@ impl Disk {
         lock(&self.state).to_be_cut = Some((change, count, dice));
     }
 
+    /// One sync fails after so many from now on: it says so, and nothing is durable by it. `None`: none does.
+    pub(crate) fn fail_after(&self, syncs: Option<u64>) {
+        lock(&self.state).to_fail = syncs;
+    }
+
     /// Whether there is power.
     pub(crate) fn has_power(&self) -> bool {
         !lock(&self.state).power_is_cut
@@ -170,6 +179,14 @@ impl State {
     /// Somebody opened a file.
     fn opened(&mut self, number: Number) {
         *self.open.entry(number).or_default() += 1;
+    }
+
+    /// Whether a sync fails that somebody asks for now.
+    fn fails(&mut self) -> bool {
+        let left = self.to_fail.take();
+        self.to_fail = left.and_then(|left| left.checked_sub(1));
+        self.done.failed += u64::from(left == Some(0));
+        left == Some(0)
     }
 
     /// An operation is done.
@@ -221,6 +238,7 @@ impl Files {
             Failure::Exists => Errno::EEXIST,
             Failure::OtherKind => Errno::EINVAL,
             Failure::NotEmpty => Errno::ENOTEMPTY,
+            Failure::Io => Errno::EIO,
         })
     }
 
@@ -244,6 +262,9 @@ impl Files {
     ) -> Result<(), Errno> {
         self.with(|state| {
             state.done.syncs += 1;
+            if state.fails() {
+                return Err(Failure::Io);
+            }
             if !state.lies.contains(&change) {
                 act(state)?;
             }

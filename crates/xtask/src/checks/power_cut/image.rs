@@ -65,6 +65,8 @@ pub(crate) enum Failure {
     OtherKind,
     /// The directory has something in it.
     NotEmpty,
+    /// The disk could not do it.
+    Io,
 }
 
 /// What there is to say of a file or directory.

@@ -28,6 +28,8 @@ pub(super) struct Course {
     pub(super) cuts_soon_again: u64,
     /// How many syncs of files and directories there were.
     pub(super) syncs: u64,
+    /// How many of them failed, each of which ended a member.
+    pub(super) failed: u64,
     pub(super) undone: Undone,
     /// If it was judged: how many writes were acknowledged, and of these lost.
     judged: Option<Judged>,
@@ -70,6 +72,7 @@ impl Report {
                 ("cut", course.cuts),
                 ("cut soon after another", course.cuts_soon_again),
                 ("sync", course.syncs),
+                ("sync that failed", course.failed),
                 ("sector that was undone", course.undone.sectors),
                 ("name that was undone", course.undone.names),
                 ("judgement", u64::from(course.judged.is_some())),
@@ -92,10 +95,11 @@ impl Report {
             });
             format!(
                 "power-cut: {members} members, {} cuts of all at once, {} of them soon after another; \
-                 {} syncs, {} sectors and {} names undone; {judged}\n",
+                 {} syncs, of which {} failed, {} sectors and {} names undone; {judged}\n",
                 course.cuts,
                 course.cuts_soon_again,
                 course.syncs,
+                course.failed,
                 course.undone.sectors,
                 course.undone.names,
             )
@@ -131,6 +135,7 @@ impl Course {
             "power_cuts": self.cuts,
             "power_cuts_soon_after_another": self.cuts_soon_again,
             "syncs": self.syncs,
+            "syncs_that_failed": self.failed,
             "sectors_undone": self.undone.sectors,
             "names_undone": self.undone.names,
             "acknowledged_writes": self.judged.map(|judged| judged.acknowledged),
@@ -157,6 +162,7 @@ mod tests {
                 cuts: 9,
                 cuts_soon_again: 2,
                 syncs: 80,
+                failed: 3,
                 undone: Undone { sectors: 7, names: 1 },
                 judged: None,
             };
@@ -169,10 +175,11 @@ mod tests {
     fn a_check_that_did_nothing_does_not_pass() {
         let report = good();
         assert_eq!((report.missing(), report.violations.len()), (None, 0));
-        let lame: [(Spoil, &str); 8] = [
+        let lame: [(Spoil, &str); 9] = [
             (|report| report.course(3).cuts = 0, "no cut with 3 members"),
             (|report| report.course(1).cuts_soon_again = 0, "no cut soon after another with 1"),
             (|report| report.course(3).syncs = 0, "no sync with 3"),
+            (|report| report.course(5).failed = 0, "no sync that failed with 5"),
             (|report| report.course(1).undone.sectors = 0, "no sector that was undone with 1"),
             (|report| report.course(3).undone.names = 0, "no name that was undone with 3"),
             (|report| report.course(1).judged = None, "no judgement with 1"),
