@@ -1,10 +1,11 @@
 //! The power fails everywhere, at every moment of a run: after each single event, and where commits of logs
 //! are under way after each of their calls.
 //!
-//! The log has a sweep of its own among its tests, and the store has one (`cargo xtask crash-points`). Here both
-//! are what a member has, and three members are a cluster: it starts, writes, installs snapshots, loses disks
-//! and takes members back, and is cut in the midst of each of these. Then all start again, everything that was
-//! acknowledged has to be there, and they must come to rest in one state.
+//! The log has a sweep of its own among its tests, and the store has one (`cargo xtask crash-points`). Here a
+//! log has a machine beside it, in memory, and some members are a cluster: it starts, writes, installs snapshots,
+//! loses disks and takes members back, and is cut in between. Then all start again, everything that was
+//! acknowledged has to be there, and they must come to rest in one state. To open a log, or to heal it, is one
+//! event.
 
 use std::time::Duration;
 
@@ -12,12 +13,10 @@ use quorate_check::Violation;
 
 use crate::chance::Chance;
 use crate::sabotage::Sabotage;
+use crate::storage::CALLS_MAX;
 use crate::swarm::{Options, Recurring, ms};
 use crate::trace::Trace;
 use crate::world::World;
-
-/// A commit makes fewer calls than this, also one that begins a log.
-pub const CALLS_MAX: u64 = 13;
 
 /// Where the power fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -273,6 +273,10 @@ fn cuts(flags: &Flags) -> Option<bool> {
         return None;
     }
     let (members, seed) = (flags.number("nodes", 3)?, flags.number("seed", 0)?);
+    // Of fewer, none may lose its disk.
+    if !(3..=7).contains(&members) {
+        return None;
+    }
     let course = Course { members, seed, sabotage: None };
     let cuts = if flags.values.contains_key("only") {
         vec![Cut { events: flags.number("only", 0)?, calls: flags.number("calls", 0)? }]

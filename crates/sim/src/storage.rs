@@ -22,6 +22,9 @@ use crate::powered::{Power, PoweredDisk, Written};
 use crate::process::GROUP;
 use crate::rot::{Spoiled, rot, stray};
 
+/// A commit makes fewer calls of the disk than this: two to five, and twelve where it begins a log.
+pub const CALLS_MAX: u64 = 13;
+
 /// Why storage does not do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -392,17 +395,23 @@ impl Storage {
 
     /// The power fails, or the process is killed and the machine with it; if a commit is under way after so
     /// many of its calls, or as many as chance says.
+    ///
+    /// # Panics
+    /// If a commit is not complete after all the calls that one may make.
     pub fn crash(&mut self, calls: Option<u64>, chance: &mut Chance) {
         if let Some(mut wal) = self.wal.take()
             && self.under_way
         {
-            // A commit makes two to five calls; one that begins a log makes twelve.
-            let calls = calls.unwrap_or_else(|| {
-                let most = if chance.per_mille(600) { 5 } else { 13 };
+            let after = calls.unwrap_or_else(|| {
+                let most = if chance.per_mille(600) { 5 } else { CALLS_MAX };
                 chance.below(most)
             });
-            self.power.lasts(calls);
-            let _ = wal.commit();
+            self.power.lasts(after);
+            let is_complete = wal.commit().is_ok();
+            assert!(
+                calls != Some(CALLS_MAX - 1) || is_complete,
+                "a commit makes {CALLS_MAX} calls"
+            );
             // Of the ills it met some, and nobody will ask.
             self.power.ills.take_failure();
         }

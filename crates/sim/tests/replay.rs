@@ -202,7 +202,6 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     }
     assert!(reports.iter().any(|report| report.gray.is_some()), "a member with a slow disk");
     assert!(total(|report| report.second_opinion.operations) > 1_000);
-    // Of all seeds it is one in nine.
     let gave_up = total(|report| report.second_opinion.gave_up.into());
-    assert!(gave_up <= reports.len() as u64 / 4, "too much effort for {gave_up} histories");
+    assert!(6 * gave_up < reports.len() as u64, "too much effort for {gave_up} histories");
 }

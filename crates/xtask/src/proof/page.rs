@@ -152,8 +152,8 @@ fn outcome(name: &str, record: &Record, bugs: u64) -> String {
         reports.flat_map(|report| demands::shortfalls(name, report)).collect();
     match bugs.saturating_sub(record.own_bugs) {
         0 => {}
-        1 => short.push("one bug was mended since".to_owned()),
-        since => short.push(format!("{since} bugs were mended since")),
+        1 => short.push("one bug was found since".to_owned()),
+        since => short.push(format!("{since} bugs were found since")),
     }
     if short.is_empty() {
         return "passed".to_owned();
@@ -305,60 +305,54 @@ fn pace(name: &str, values: &mut Values, report: &Value) -> io::Result<()> {
     Ok(())
 }
 
+/// A row for each report, also for one that is missing.
+fn rows(
+    reports: &[Value],
+    row: impl Fn(&Value) -> io::Result<Vec<String>>,
+) -> io::Result<Vec<Vec<String>>> {
+    let missing = || Ok(vec!["**left no report**".to_owned()]);
+    reports.iter().map(|report| if report.is_null() { missing() } else { row(report) }).collect()
+}
+
 fn graphs(name: &str, values: &mut Values, reports: &[Value]) -> io::Result<()> {
-    let mut rows = Vec::new();
-    for report in reports {
-        if report.is_null() {
-            rows.push(vec!["**left no report**".to_owned()]);
-            continue;
-        }
+    let row = |report: &Value| {
         let timeouts =
             measure(report, "slowest_seconds")? / measure(report, "election_timeout_seconds")?;
-        rows.push(vec![
+        Ok(vec![
             grouped(number(report, "members")?),
             grouped(number(report, "graphs")?),
             failures(list(report, "failures")?),
             rounded(timeouts),
-        ]);
-    }
+        ])
+    };
     let head = ["members", "graphs", "outcome", "the slowest, in election timeouts"];
-    values.put(&format!("{name}.table"), table(&head, &rows));
+    values.put(&format!("{name}.table"), table(&head, &rows(reports, row)?));
     Ok(())
 }
 
 fn cuts(values: &mut Values, reports: &[Value]) -> io::Result<()> {
-    let mut rows = Vec::new();
-    for report in reports {
-        if report.is_null() {
-            rows.push(vec!["**left no report**".to_owned()]);
-            continue;
-        }
-        rows.push(vec![
+    let row = |report: &Value| {
+        Ok(vec![
             grouped(number(report, "members")?),
             grouped(number(report, "events")?),
             grouped(number(report, "cuts")?),
             grouped(number(report, "cuts_within_commits")?),
             failures(list(report, "failures")?),
-        ]);
-    }
+        ])
+    };
     let head = ["members", "events", "cuts", "of these in the midst of a commit", "outcome"];
-    values.put("cuts.table", table(&head, &rows));
+    values.put("cuts.table", table(&head, &rows(reports, row)?));
     Ok(())
 }
 
 fn scenarios(values: &mut Values, reports: &[Value]) -> io::Result<()> {
-    let mut rows = Vec::new();
-    for report in reports {
-        if report.is_null() {
-            rows.push(vec!["**left no report**".to_owned()]);
-            continue;
-        }
+    let row = |report: &Value| {
         // Only where a member is slow is there anything to compare with.
         let ratio = |name| match report.get(name) {
             Some(_) => measure(report, name).map(rounded),
             None => Ok("–".to_owned()),
         };
-        rows.push(vec![
+        Ok(vec![
             format!("`{}`", text(report, "scenario")?),
             text(report, "demand")?.to_owned(),
             grouped(number(report, "members")?),
@@ -367,8 +361,8 @@ fn scenarios(values: &mut Values, reports: &[Value]) -> io::Result<()> {
             rounded(measure(report, "most_measured_milliseconds")?),
             ratio("ratio")?,
             ratio("worst_ratio")?,
-        ]);
-    }
+        ])
+    };
     let head = [
         "scenario",
         "demand",
@@ -379,7 +373,7 @@ fn scenarios(values: &mut Values, reports: &[Value]) -> io::Result<()> {
         "times as long as without a fault, on average over all seeds",
         "the same, worst seed",
     ];
-    values.put("scenarios.table", table(&head, &rows));
+    values.put("scenarios.table", table(&head, &rows(reports, row)?));
     Ok(())
 }
 
