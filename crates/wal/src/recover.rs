@@ -437,8 +437,10 @@ fn cut(
     }
 }
 
-/// How much of a segment is given up where a disk can't read it.
+/// How much of a segment is given up where a disk can't read it, and after how many attempts: what fails only
+/// now and then is not damaged, and must not count as lost.
 const PIECE_BYTES: usize = 4096;
+const ATTEMPTS: usize = 3;
 
 /// Everything in a segment. Where the disk can read a part of it only, the others are what no record is.
 pub(crate) fn read(disk: &mut dyn Disk, segment: u64) -> Result<Vec<u8>, OpenError> {
@@ -458,7 +460,9 @@ pub(crate) fn read(disk: &mut dyn Disk, segment: u64) -> Result<Vec<u8>, OpenErr
     let mut is_any_read = false;
     for (number, piece) in bytes.chunks_mut(PIECE_BYTES).enumerate() {
         let offset = (number * PIECE_BYTES) as u64;
-        if let Ok(read) = disk.read_part(segment, offset, piece.len()) {
+        let attempts = if planted!(PieceReadOnce) { 1 } else { ATTEMPTS };
+        let mut read = (0..attempts).map(|_| disk.read_part(segment, offset, piece.len()));
+        if let Some(read) = read.find_map(Result::ok) {
             is_any_read = true;
             let count = read.len().min(piece.len());
             piece[..count].copy_from_slice(&read[..count]);
