@@ -116,7 +116,7 @@ catalogue! {
     ReadUnconfirmed: 1, "a leader answers reads without asking whether it still leads",
         from "etcd 0.4.1 (Jepsen 2014)", by simulator;
     ReadConfirmedByEarlierRound: 1, "an answer to the round before confirms a round of reads",
-        from "openraft d60f1e85", by test("quorate-raft", "scripts", "read_old_leader");
+        from "openraft d60f1e85", by simulator;
 
     // ---- Row 2: entries of an earlier term.
     CommitOfEarlierTerm: 2, "a leader commits an entry of an earlier term by counting",

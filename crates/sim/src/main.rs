@@ -278,17 +278,18 @@ fn cuts(flags: &Flags) -> Option<bool> {
         return None;
     }
     let course = Course { members, seed, sabotage: None };
-    let cuts = if flags.values.contains_key("only") {
-        vec![Cut { events: flags.number("only", 0)?, calls: flags.number("calls", 0)? }]
+    let (course, cuts) = if flags.values.contains_key("only") {
+        (course, vec![Cut { events: flags.number("only", 0)?, calls: flags.number("calls", 0)? }])
     } else {
-        match course.cuts() {
-            Ok(cuts) => cuts,
+        match course.eventful() {
+            Ok(found) => found,
             Err(violation) => {
                 say!("cuts: without any cut: {violation}");
                 return Some(false);
             }
         }
     };
+    let seed = course.seed;
     let (start, mut failures) = (Instant::now(), Vec::new());
     parallel::in_order(
         &cuts,

@@ -80,6 +80,22 @@ pub enum Request {
 }
 
 impl Request {
+    /// The key that it writes or deletes, if it does so to one.
+    #[must_use]
+    pub fn written(&self) -> Option<&Bytes> {
+        match self {
+            Self::Put { key, .. }
+            | Self::Attach { key, .. }
+            | Self::Delete { key }
+            | Self::Swap { key, .. } => Some(key),
+            Self::Compact { .. }
+            | Self::Read { .. }
+            | Self::Grant { .. }
+            | Self::Revoke { .. }
+            | Self::Expire { .. } => None,
+        }
+    }
+
     /// The command for the log; a read has none.
     #[must_use]
     pub fn command(&self) -> Option<Command> {

@@ -21,6 +21,7 @@ mod clients;
 mod damage;
 mod direct;
 mod disks;
+mod doubts;
 mod extremes;
 mod faults;
 mod lease_clients;
@@ -195,6 +196,8 @@ pub struct Report {
     pub crashes: u64,
     /// Snapshots installed.
     pub snapshots: u64,
+    /// Reads of members that may not know of a write that was just answered.
+    pub doubts: u64,
     /// Disks lost, and members that were voters again after that.
     pub wipes: u64,
     /// See `wipes`.
@@ -256,7 +259,7 @@ pub struct World {
     proven: BTreeSet<NodeId>,
     /// Where and when was asked for what, of requests that have not ended or that were lost.
     asked: BTreeMap<RequestId, (NodeId, Duration)>,
-    /// Commands to compact, which no client waits for.
+    /// What no client waits for: commands to compact, and reads that would be stale if any were.
     chores: BTreeMap<RequestId, NodeId>,
     /// Requests by which members prove that they make progress.
     proofs: BTreeMap<RequestId, NodeId>,
@@ -353,6 +356,7 @@ impl World {
                 entries: 0,
                 crashes: 0,
                 snapshots: 0,
+                doubts: 0,
                 wipes: 0,
                 rejoined: 0,
                 damaged: 0,

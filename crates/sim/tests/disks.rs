@@ -58,7 +58,7 @@ fn runs(seeds: u64, options: impl Fn(u64) -> Options) -> (Coverage, DiskCounts, 
 
 #[test]
 fn calls_fail_and_processes_end_start_again_and_wait_for_room() {
-    let (coverage, counts, _) = runs(12, |seed| with(seed, all_errors()));
+    let (coverage, counts, _) = runs(20, |seed| with(seed, all_errors()));
     for fault in
         [Fault::ReadError, Fault::WriteError, Fault::SyncError, Fault::DiskBroken, Fault::DiskFull]
     {

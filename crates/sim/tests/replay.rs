@@ -160,7 +160,7 @@ fn seeds_that_found_bugs_pass() {
 
 #[test]
 fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
-    let reports: Vec<_> = (100..140)
+    let reports: Vec<_> = (100..160)
         .map(|seed| run(seed, None, Trace::off()).unwrap_or_else(|failure| panic!("{failure}")))
         .collect();
     let total = |of: fn(&quorate_sim::world::Report) -> u64| reports.iter().map(of).sum::<u64>();
@@ -171,6 +171,7 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     assert!(total(|r| r.crashes) > 20, "crashes");
     assert!(total(|r| r.snapshots) > 5, "snapshots");
     assert!(total(|r| r.leaders) > 60, "leaders");
+    assert!(total(|r| r.doubts) > 30, "reads of members that may not know");
     assert!(total(|r| r.wipes) > 10, "lost disks");
     assert!(total(|r| r.rejoined) > 5, "members that came back from that");
     assert!(total(|r| r.watches.events) > 1_000, "events that watchers were told of");

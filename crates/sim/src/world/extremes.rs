@@ -48,9 +48,17 @@ impl World {
         self.recur_extreme(Some(fault), Event::JumpClock);
     }
 
+    /// A clock stands still. Most often one of whoever leads: it answers, and says nothing by itself, until
+    /// somebody else was elected and it does not know.
     pub(super) fn freeze_clock(&mut self) {
         let Some(fault) = self.going_on(self.options.extremes.clocks.freezes) else { return };
-        let (now, node) = (self.now, *self.extreme.pick(&self.ids()));
+        let cluster = self.invariants.cluster();
+        let mut candidates = self.ids();
+        candidates.retain(|id| cluster.member(*id).leads.is_some());
+        if candidates.is_empty() || self.extreme.per_mille(400) {
+            candidates = self.ids();
+        }
+        let (now, node) = (self.now, *self.extreme.pick(&candidates));
         if self.place(node).clock.freeze(now) {
             self.note(Fault::ClockFreeze, node);
             self.trace.line(now, || format!("the clock of {node} stands still"));

@@ -79,6 +79,7 @@ impl World {
         let applied = process.durable();
         place.process = Some(Box::new(process));
         place.processes += 1;
+        place.started = now;
         place.machine_durable = applied;
         place.waits_for_room = false;
         self.begin_scrubbing(id);
@@ -472,8 +473,12 @@ impl World {
             if let Some(client) = self.workload.waiting_for(request) {
                 self.latencies.push(now - self.workload.clients()[client].since);
             }
+            let key = self.oracle.request(request).and_then(Request::written).cloned();
             self.oracle.acknowledged(request, id, &outcome)?;
             self.ended(request, true);
+            if let Some(key) = key {
+                self.doubt(node, &key);
+            }
         }
         for request in job.reads {
             if self.lease_barrier_ended(request, true)? {

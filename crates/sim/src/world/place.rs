@@ -37,6 +37,8 @@ pub(super) struct Place {
     pub(super) waits_for_room: bool,
     /// Counts the processes that ran here.
     pub(super) processes: u64,
+    /// When the last of them was.
+    pub(super) started: Duration,
     /// What the last of them was started with.
     pub(super) settings: Settings,
     pub(super) clock: Clock,
@@ -122,6 +124,7 @@ impl Place {
             refused: false,
             waits_for_room: false,
             processes: 0,
+            started: Duration::ZERO,
             settings,
             clock,
             wake_at: None,
