@@ -39,7 +39,7 @@ use search::{Found, Search};
 
 pub use illegal::{Blocked, Illegal};
 
-use crate::history::{Operation, Outcome};
+use crate::history::{Operation, Outcome, Request};
 use crate::model::Model;
 
 /// What was found.
@@ -86,5 +86,11 @@ pub fn check(history: &[Operation], start: &Model, budget: u64) -> Verdict {
 
 /// Whether the operation is one that the search has to place, if it took effect.
 fn takes_part(operation: &Operation) -> bool {
-    !operation.request.is_serializable() && operation.outcome != Outcome::Failed
+    let is_over = match &operation.outcome {
+        Outcome::Known { .. } => true,
+        // A read whose answer nobody knows changes nothing, and says nothing.
+        Outcome::Unknown => !matches!(operation.request, Request::Range(_)),
+        Outcome::Failed => false,
+    };
+    is_over && !operation.request.is_serializable()
 }
