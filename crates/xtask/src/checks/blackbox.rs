@@ -2,14 +2,15 @@
 //! while all goes wrong that can, several things at once.
 //!
 //! Clients put, delete, compare and read a few keys, each by way of changing members; others grant,
-//! renew and watch over leases; others watch everything from the first revision on, and resume where
-//! their stream ended. Meanwhile members are killed and held, at times a majority; the network falls
-//! into parts, loses what goes one way, or a share of it, or delays it; a bit of the log or the store
-//! of a member that is down is flipped, always of the same minority; a small disk is full. When nothing
-//! is wrong any more, all that was recorded must be explained: by one order (linearizability), by a
-//! replay of all changes, by the nine promises of watches and those of leases; and all members must
-//! become whole, with one hash. Then some of what was recorded is falsified, and the judge has to object
-//! ([`control`]).
+//! renew and watch over leases; one compacts the history now and then; others watch everything from the
+//! first revision on, and resume where their stream ended, or with what is left if they were absent for too
+//! long. Meanwhile members are killed and held, at times a majority; the network falls into parts, loses
+//! what goes one way, or a share of it, or delays it; a bit of the log or the store of a member that is
+//! down is flipped, always of the same minority; a small disk is full. When nothing is wrong any more, all
+//! that was recorded must be explained: by one order (linearizability), by a replay of all changes (as
+//! watchers were told of them while they were there), by the nine promises of watches and those of leases;
+//! what is left of the history must fit to that; and all members must become whole, with one hash. Then
+//! some of what was recorded is falsified, and the judge has to object ([`control`]).
 //!
 //! Members live on hosts of their own, in a [`capsule`], and the losses are those of packet filters. Where
 //! none is permitted they live on the loopback interface, and the report says what was not done.
@@ -51,7 +52,7 @@ use stage::Stage;
 
 /// How many clients write and read, watch, and hold leases.
 const WRITERS: u64 = 6;
-const WATCHERS: u64 = 3;
+const WATCHERS: u64 = 5;
 const TENANTS: u64 = 5;
 
 /// How long a client waits for an answer.
@@ -166,8 +167,11 @@ async fn storm(
     for number in 0..TENANTS {
         busy.push(tokio::spawn(leases::run(number, members(), recorder.clone(), dice.split())));
     }
+    busy.push(tokio::spawn(traffic::compact(members(), recorder.clone(), dice.split())));
     let watching: Vec<_> = (0..WATCHERS)
-        .map(|number| tokio::spawn(watchers::run(number, members(), recorder.clone())))
+        .map(|number| {
+            tokio::spawn(watchers::run(number, members(), recorder.clone(), dice.split()))
+        })
         .collect();
     let end = Instant::now() + length;
     let mut led = None;

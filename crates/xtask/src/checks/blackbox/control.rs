@@ -5,8 +5,10 @@ use bytes::Bytes;
 use quorate_check::Violation;
 use quorate_check::history::{Outcome, Response};
 use quorate_check::lease::{self, Observation, Seen};
+use quorate_mvcc::watch::{Cancel, WatchResponse};
 
 use crate::checks::blackbox::evidence::Evidence;
+use crate::checks::blackbox::watchers::Watched;
 
 /// A falsification: what it is, who has to notice it, how it is made (if there is something to make it
 /// from), and who is asked.
@@ -17,7 +19,7 @@ struct Lie {
     ask: fn(&Evidence) -> Vec<Violation>,
 }
 
-const LIES: [Lie; 6] = [
+const LIES: [Lie; 10] = [
     Lie {
         what: "a read answers with what nobody wrote",
         noticed_by: "linearizability",
@@ -41,6 +43,56 @@ const LIES: [Lie; 6] = [
         noticed_by: "watch_silent",
         tell: silence_a_watcher,
         ask: Evidence::watches,
+    },
+    Lie {
+        what: "a watch is ended, as history is gone that nobody compacted",
+        noticed_by: "watch_cancel",
+        tell: |evidence| {
+            let one = evidence.watches.iter_mut().find(|one| !one.compacted.is_empty())?;
+            let compacted = *one.compacted.last()?;
+            let cancel =
+                Some(Cancel::Compacted { compact_revision: compacted.max(evidence.last) + 1 });
+            one.watch.responses.push(WatchResponse { cancel, ..WatchResponse::default() });
+            one.compacted.push(compacted);
+            Some(())
+        },
+        ask: Evidence::watches,
+    },
+    Lie {
+        what: "an event does not say what was before it, which nobody had compacted yet",
+        noticed_by: "watch_prev_kv",
+        tell: |evidence| {
+            let last = evidence.oldest.0;
+            evidence.watches.iter_mut().find_map(|one| {
+                let responses = one.watch.responses.iter_mut().zip(&one.compacted);
+                let mut events = responses.flat_map(|(response, compacted)| {
+                    response.events.iter_mut().map(move |event| (event, *compacted))
+                });
+                // The state before it is compacted in the end, so only the time tells.
+                let (event, _) = events.find(|(event, compacted)| {
+                    let before = event.kv.mod_revision - 1;
+                    *compacted <= before && before < last && event.prev_kv.is_some()
+                })?;
+                event.prev_kv = None;
+                Some(())
+            })
+        },
+        ask: Evidence::watches,
+    },
+    Lie {
+        what: "a compaction takes a key with it",
+        noticed_by: "history_left",
+        tell: |evidence| evidence.oldest.1.pop().map(drop),
+        ask: |evidence| evidence.history_left().err().into_iter().collect(),
+    },
+    Lie {
+        what: "a change is told of otherwise later",
+        noticed_by: "history_left",
+        tell: |evidence| {
+            evidence.left.last_mut()?.kv.value = Bytes::from_static(b"nobody wrote this");
+            Some(())
+        },
+        ask: |evidence| evidence.history_left().err().into_iter().collect(),
     },
     Lie {
         what: "a lease does not end",
@@ -89,7 +141,7 @@ fn falsify_a_read(evidence: &mut Evidence) -> Option<()> {
 
 /// One of a revision between the first and the last that came to a watch.
 fn drop_an_event(evidence: &mut Evidence) -> Option<()> {
-    for (_, watch) in &mut evidence.watches {
+    for Watched { watch, .. } in &mut evidence.watches {
         let revisions = || watch.events().map(|event| event.kv.mod_revision);
         let (Some(first), Some(last)) = (revisions().min(), revisions().max()) else { continue };
         for response in &mut watch.responses {
@@ -106,8 +158,8 @@ fn drop_an_event(evidence: &mut Evidence) -> Option<()> {
 
 fn silence_a_watcher(evidence: &mut Evidence) -> Option<()> {
     let (last, mut dropped) = (evidence.last, 0);
-    for (_, watch) in evidence.watches.iter_mut().filter(|(watcher, _)| *watcher == 0) {
-        for response in &mut watch.responses {
+    for one in evidence.watches.iter_mut().filter(|one| one.watcher == 0) {
+        for response in &mut one.watch.responses {
             let before = response.events.len();
             response.events.retain(|event| event.kv.mod_revision < last);
             dropped += before - response.events.len();

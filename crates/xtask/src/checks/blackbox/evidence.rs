@@ -1,16 +1,18 @@
 //! All that a cluster was seen to do, held against the checkers.
 
+use bytes::Bytes;
 use quorate_check::changes::Changes;
 use quorate_check::history::Operation;
 use quorate_check::lease::{self, LeaseHistory, Rules};
 use quorate_check::linearizability::{self, Verdict};
 use quorate_check::model::Model;
-use quorate_check::watch::Watch;
 use quorate_check::{Violation, replay, watch};
-use quorate_mvcc::EventKind;
+use quorate_mvcc::watch::Cancel;
+use quorate_mvcc::{Event, EventKind, KeyRange, KeyValue};
 
 use crate::checks::blackbox::WATCHERS;
 use crate::checks::blackbox::leases::PREFIX;
+use crate::checks::blackbox::watchers::{Watched, next_of};
 
 /// How often the search may try an operation.
 const BUDGET: u64 = 200_000_000;
@@ -20,13 +22,18 @@ const BUDGET: u64 = 200_000_000;
 pub(super) struct Evidence {
     /// What clients asked for and were told.
     pub(super) history: Vec<Operation>,
-    /// What came to each watcher, by its number, in the order in which it watched.
-    pub(super) watches: Vec<(u64, Watch)>,
+    /// What came to each watcher, in the order in which it watched.
+    pub(super) watches: Vec<Watched>,
     pub(super) leases: Vec<LeaseHistory>,
     /// What the leases are judged by.
     pub(super) rules: Rules,
-    /// All changes, as one member tells them afterwards.
+    /// All changes: as watchers were told of them first, and the last ones as one member tells them
+    /// afterwards.
     pub(super) changes: Changes,
+    /// What that member has of it all: the keys at the oldest revision that is left, and all changes from
+    /// there on.
+    pub(super) oldest: (i64, Vec<KeyValue>),
+    pub(super) left: Vec<Event>,
     /// The revision that every watcher was given the time to see.
     pub(super) last: i64,
 }
@@ -38,6 +45,7 @@ impl Evidence {
             Ok(skipped) => (Vec::new(), skipped),
             Err(violation) => (vec![violation], 0),
         };
+        violations.extend(self.history_left().err());
         violations.extend(self.linearizability());
         violations.extend(self.watches());
         violations.extend(self.leases());
@@ -59,14 +67,31 @@ impl Evidence {
         Ok(replay::check(&self.history, &self.changes)?.skipped)
     }
 
+    /// Compaction loses nothing but what it says: the rest of the history is what watchers were told, and
+    /// the keys are what became of all that was before it.
+    pub(super) fn history_left(&self) -> Result<(), Violation> {
+        let (oldest, keys) = &self.oldest;
+        let wrong = |what| Err(Violation::new("history_left", what));
+        if *keys != self.changes.range_at(&KeyRange::prefix(Bytes::new()), *oldest) {
+            return wrong(format!("the keys at revision {oldest}, the oldest, are {keys:?}"));
+        }
+        let own = |event: &Event| (event.kind, event.kv.clone());
+        let told = self.changes.between(*oldest, self.changes.last()).map(own);
+        match told.eq(self.left.iter().map(own)) {
+            true => Ok(()),
+            false => wrong(format!("from revision {oldest} on there is {:?}", self.left)),
+        }
+    }
+
     /// The promises of watches, and that all came in the end: a stream that falls silent breaks none of
     /// them.
     pub(super) fn watches(&self) -> Vec<Violation> {
-        let broken = self.watches.iter().map(|(_, one)| watch::violations(one, &self.changes));
+        let broken = self.watches.iter().map(|one| watch::violations(&one.watch, &self.changes));
         let mut violations: Vec<Violation> = broken.flatten().collect();
+        violations.extend(self.watches.iter().filter_map(|one| self.compaction(one).err()));
         for watcher in 0..WATCHERS {
-            let own = self.watches.iter().filter(|(number, _)| *number == watcher);
-            let events = own.flat_map(|(_, watch)| watch.events());
+            let own = self.watches.iter().filter(|one| one.watcher == watcher);
+            let events = own.flat_map(|one| one.watch.events());
             let seen = events.map(|event| event.kv.mod_revision).max().unwrap_or(0);
             if seen < self.last {
                 let last = self.last;
@@ -75,6 +100,36 @@ impl Evidence {
             }
         }
         violations
+    }
+
+    /// A watch suffers from a compaction only when somebody has asked for it, and if it is behind it: then it
+    /// is ended, and nothing else ends it. Before, each event says what its key was.
+    fn compaction(&self, one: &Watched) -> Result<(), Violation> {
+        let Watched { watch, compacted, .. } = one;
+        for (at, (response, compacted)) in watch.responses.iter().zip(compacted).enumerate() {
+            if let Some(cancel) = &response.cancel {
+                let next = next_of(&watch.request, &watch.responses[..at]);
+                let may_be = |to| next < to && to <= *compacted;
+                if !matches!(cancel, Cancel::Compacted { compact_revision } if may_be(*compact_revision))
+                {
+                    let what = format!("at {next}, with {compacted} compacted at most: {cancel:?}");
+                    return Err(Violation::new("watch_cancel", what));
+                }
+            }
+            let lacks = response.events.iter().find(|event| {
+                let before = event.kv.mod_revision - 1;
+                watch.request.prev_kv
+                    && event.prev_kv.is_none()
+                    && before >= *compacted
+                    && self.changes.at(&event.kv.key, before).is_some()
+            });
+            if let Some(event) = lacks {
+                let what =
+                    format!("{event:?} lacks what was before, {compacted} compacted at most");
+                return Err(Violation::new("watch_prev_kv", what));
+            }
+        }
+        Ok(())
     }
 
     /// The promises of leases, of each and of all with their keys.

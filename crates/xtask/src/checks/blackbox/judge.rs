@@ -1,19 +1,24 @@
 //! What was recorded, held against the checkers.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use quorate_check::changes::Changes;
-use quorate_check::history::{Outcome, Request};
+use quorate_check::history::{Outcome, Request, Response};
 use quorate_check::lease::Rules;
 use quorate_check::state_hash::StateHashes;
+use quorate_mvcc::watch::Cancel;
+use quorate_mvcc::{Event, KeyRange, KeyValue, RangeRequest};
 
 use crate::checks::blackbox::control;
 use crate::checks::blackbox::evidence::Evidence;
 use crate::checks::blackbox::recorder::Recorder;
 use crate::checks::blackbox::report::Report;
-use crate::checks::blackbox::watchers::{everything, watch as watch_all};
+use crate::checks::blackbox::watchers::{everything, next_of, watch as watch_all};
+use crate::checks::blackbox::wire;
 use crate::checks::client::Client;
 use crate::checks::cluster::Cluster;
 use crate::checks::crash::clients;
@@ -70,7 +75,20 @@ pub(super) async fn judge(
     report: &mut Report,
 ) -> io::Result<()> {
     let members = clients(cluster, Duration::from_secs(30));
-    let revision = same_hashes(&members).await?;
+    let (revision, oldest) = same_hashes(&members).await?;
+    let left = changes_since(&members[0], oldest, revision).await?;
+    recorder.told(&left);
+    let changes = Changes::new(recorder.changes());
+    let mut changes = changes.map_err(|violation| io::Error::other(violation.to_string()))?;
+    if changes.last() != revision || oldest > recorder.compacted().max(1) {
+        return Err(io::Error::other(format!(
+            "history is gone that nobody compacted: all is known up to {}, {oldest} is the oldest that is \
+             left, and {} was to be",
+            changes.last(),
+            recorder.compacted(),
+        )));
+    }
+    changes.compacted(recorder.compacted());
     let evidence = Evidence {
         history: recorder.history(),
         watches: recorder.watches(),
@@ -80,15 +98,25 @@ pub(super) async fn judge(
             grace: nanoseconds(GRACE),
             unsettled: recorder.unsettled(),
         },
-        changes: all_changes(&members[0], revision).await?,
+        changes,
+        oldest: (oldest, keys_at(&members[0], oldest).await?),
+        left,
         last,
     };
     let (violations, not_judged) = evidence.judge();
     report.violations.extend(violations.iter().map(ToString::to_string));
     report.not_judged += not_judged;
-    report.events +=
-        evidence.watches.iter().map(|(_, watch)| watch.events().count()).sum::<usize>();
+    let watches = || evidence.watches.iter().map(|one| &one.watch);
+    report.events += watches().map(|watch| watch.events().count()).sum::<usize>();
+    let ended = watches()
+        .flat_map(|watch| &watch.responses)
+        .filter(|response| matches!(response.cancel, Some(Cancel::Compacted { .. })));
+    report.overtaken += ended.count();
     report.operations += evidence.history.len();
+    let compactions = evidence.history.iter().filter(|operation| {
+        matches!(operation.outcome, Outcome::Known { reply: Ok(Response::Compact), .. })
+    });
+    report.compactions += compactions.count();
     let asked = evidence.history.iter().filter(|operation| {
         // The end of a lease by its clock was asked for by nobody.
         !matches!(operation.request, Request::LeaseRevoke { .. })
@@ -108,38 +136,54 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).expect("it is seconds")
 }
 
-/// Compares what all members hold at one revision, which it returns.
-async fn same_hashes(members: &[Client]) -> io::Result<i64> {
+/// Compares what all members hold at one revision. Returns it, and the oldest one that is left.
+///
+/// # Errors
+/// Members that differ, or that some of them compacted more, as they do one after the other.
+async fn same_hashes(members: &[Client]) -> io::Result<(i64, i64)> {
     let mut hashes = StateHashes::default();
     let answer = members[0].prefix("none/", false).await.map_err(io::Error::other)?;
     let revision = answer.header.unwrap_or_default().revision;
+    let mut oldest = BTreeSet::new();
     for (number, client) in members.iter().enumerate() {
         // A linearizable read brings the member up to the revision first.
         client.prefix("none/", false).await.map_err(io::Error::other)?;
         let hash = client.hash_kv(revision).await.map_err(io::Error::other)?;
         hashes.said(number as u64, (revision, hash.compact_revision), hash.hash);
+        oldest.insert(hash.compact_revision);
     }
-    assert_eq!(hashes.compared(), 1, "nothing was compacted, so all hashes are of one place");
     hashes.check().map_err(|violation| io::Error::other(violation.to_string()))?;
-    Ok(revision)
+    match (oldest.first(), oldest.len()) {
+        // An empty store is at the first revision.
+        (Some(oldest), 1) => Ok((revision, (*oldest).max(1))),
+        _ => Err(io::Error::other(format!("compacted at {oldest:?}, so nothing was compared"))),
+    }
 }
 
-/// All changes up to a revision, from a watch of everything.
-async fn all_changes(client: &Client, revision: i64) -> io::Result<Changes> {
+/// All changes of these revisions, from a watch of everything.
+async fn changes_since(client: &Client, from: i64, through: i64) -> io::Result<Vec<Event>> {
     let end = Instant::now() + Duration::from_secs(30);
     let mut events = Vec::new();
-    loop {
-        let last = events.last().map_or(0, |event: &quorate_mvcc::Event| event.kv.mod_revision);
-        if last >= revision {
-            break;
-        }
+    let mut next = from;
+    while next <= through {
         if Instant::now() > end {
-            return Err(io::Error::other(format!("a watch ends at {last} and not at {revision}")));
+            return Err(io::Error::other(format!("a watch ends at {next} and not at {through}")));
         }
         let start = Instant::now();
-        let is_enough = |_| start.elapsed() > Duration::from_secs(2);
-        let watch = watch_all(client, everything(last + 1), is_enough).await;
+        let is_enough = |last| last >= through || start.elapsed() > Duration::from_secs(2);
+        let watch = watch_all(client, everything(next), is_enough, |_| {}).await;
+        next = next_of(&watch.request, &watch.responses);
         events.extend(watch.events().cloned());
     }
-    Changes::new(events).map_err(|violation| io::Error::other(violation.to_string()))
+    Ok(events)
+}
+
+/// All keys at a revision.
+async fn keys_at(client: &Client, revision: i64) -> io::Result<Vec<KeyValue>> {
+    let all = RangeRequest::new(KeyRange::prefix(Bytes::new()));
+    let request = Request::Range(RangeRequest { revision, ..all });
+    match wire::send(client, &request).await.map_err(io::Error::other)? {
+        Response::Range(range) => Ok(range.kvs),
+        other => unreachable!("{other:?} is no answer to a range"),
+    }
 }

@@ -1,13 +1,14 @@
 //! Where all clients note what they asked for and what they were told, by one clock.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use quorate_check::history::{Operation, Outcome, Request, Response};
 use quorate_check::lease::LeaseHistory;
-use quorate_check::watch::Watch;
+use quorate_mvcc::Event;
 
+use crate::checks::blackbox::watchers::Watched;
 use crate::checks::blackbox::wire;
 use crate::checks::client::Client;
 
@@ -19,7 +20,11 @@ pub(super) struct Recorder {
     /// Numbers that are given once.
     next: AtomicU64,
     history: Mutex<Vec<Operation>>,
-    watches: Mutex<Vec<(u64, Watch)>>,
+    watches: Mutex<Vec<Watched>>,
+    /// All changes from the first on, as far as somebody was told of them.
+    changes: Mutex<Vec<Event>>,
+    /// The latest revision that anybody wanted to compact.
+    compacted: AtomicI64,
     leases: Mutex<Vec<LeaseHistory>>,
     unsettled: Mutex<Vec<(u64, u64)>>,
     /// The revision that watchers still have to see when it is over, and until when they may.
@@ -30,6 +35,11 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no client panicked")
 }
 
+/// The revision of the last change; that of an empty store if there was none.
+fn last_of(changes: &[Event]) -> i64 {
+    changes.last().map_or(1, |event| event.kv.mod_revision)
+}
+
 impl Recorder {
     pub(super) fn new() -> Self {
         Self {
@@ -38,6 +48,8 @@ impl Recorder {
             next: AtomicU64::new(1),
             history: Mutex::default(),
             watches: Mutex::default(),
+            changes: Mutex::default(),
+            compacted: AtomicI64::new(0),
             leases: Mutex::default(),
             unsettled: Mutex::default(),
             last: OnceLock::new(),
@@ -80,6 +92,9 @@ impl Recorder {
         client: &Client,
         request: Request,
     ) -> Option<Response> {
+        if let Request::Compact { revision } = request {
+            self.compacted.fetch_max(revision, Ordering::SeqCst);
+        }
         let call = self.now();
         let answer = wire::send(client, &request).await;
         let returned = self.now();
@@ -103,8 +118,31 @@ impl Recorder {
         held(&self.history).push(operation);
     }
 
-    pub(super) fn note_watch(&self, watcher: u64, watch: Watch) {
-        held(&self.watches).push((watcher, watch));
+    pub(super) fn note_watch(&self, watched: Watched) {
+        held(&self.watches).push(watched);
+    }
+
+    /// Somebody who watches everything was told of these, together. What is news, and leaves nothing out, is
+    /// kept.
+    pub(super) fn told(&self, events: &[Event]) {
+        let mut changes = held(&self.changes);
+        let before = last_of(&changes);
+        for event in events.iter().filter(|event| event.kv.mod_revision > before) {
+            if event.kv.mod_revision > last_of(&changes) + 1 {
+                return;
+            }
+            changes.push(event.clone());
+        }
+    }
+
+    /// The revision up to which all changes are known, whatever is compacted.
+    pub(super) fn known(&self) -> i64 {
+        last_of(&held(&self.changes))
+    }
+
+    /// The latest revision that anybody has wanted to compact until now; 0 if there was none.
+    pub(super) fn compacted(&self) -> i64 {
+        self.compacted.load(Ordering::SeqCst)
     }
 
     pub(super) fn note_lease(&self, lease: LeaseHistory) {
@@ -115,8 +153,12 @@ impl Recorder {
         held(&self.history).clone()
     }
 
-    pub(super) fn watches(&self) -> Vec<(u64, Watch)> {
+    pub(super) fn watches(&self) -> Vec<Watched> {
         held(&self.watches).clone()
+    }
+
+    pub(super) fn changes(&self) -> Vec<Event> {
+        held(&self.changes).clone()
     }
 
     pub(super) fn leases(&self) -> Vec<LeaseHistory> {
@@ -125,5 +167,33 @@ impl Recorder {
 
     pub(super) fn unsettled(&self) -> Vec<(u64, u64)> {
         held(&self.unsettled).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_mvcc::{EventKind, KeyValue};
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_has_no_gap() {
+        let event = |mod_revision| Event {
+            kind: EventKind::Put,
+            kv: KeyValue { mod_revision, ..KeyValue::default() },
+            prev_kv: None,
+        };
+        let recorder = Recorder::new();
+        let told = |revisions: &[i64]| {
+            recorder.told(&revisions.iter().copied().map(event).collect::<Vec<_>>());
+            recorder.known()
+        };
+        assert_eq!(recorder.known(), 1, "an empty store is at the first revision");
+        assert_eq!(told(&[3]), 1, "2 was left out");
+        assert_eq!(told(&[2, 2, 3]), 3);
+        assert_eq!(told(&[2, 3, 3]), 3, "that is no news");
+        assert_eq!(told(&[3, 4, 6]), 4);
+        let revisions = recorder.changes().iter().map(|it| it.kv.mod_revision).collect::<Vec<_>>();
+        assert_eq!(revisions, [2, 2, 3, 4]);
     }
 }

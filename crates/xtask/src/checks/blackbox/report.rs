@@ -23,6 +23,10 @@ pub(super) struct Report {
     /// Operations of which nobody was told what became of them.
     pub(super) unknown: usize,
     pub(super) events: usize,
+    /// Compactions of which somebody was told that they were done, and watches that were behind one, and so
+    /// ended.
+    pub(super) compactions: usize,
+    pub(super) overtaken: usize,
     pub(super) leases: usize,
     /// Leases that would have been noticed if they had not ended: they were to be gone before clients ceased
     /// to look.
@@ -48,6 +52,8 @@ impl Report {
         for (what, count) in [
             ("operations", self.operations),
             ("events", self.events),
+            ("compactions", self.compactions),
+            ("watches behind a compaction", self.overtaken),
             ("leases", self.leases),
             ("leases whose time was over", self.leases_due),
         ] {
@@ -96,11 +102,13 @@ impl Report {
             text += &format!("blackbox: they are refused with: {refused}\n");
         }
         text += &format!(
-            "blackbox: {} operations ({} of unknown outcome), {} watch events, {} leases ({} looked at \
-             when they were to be gone), {} violations, {} not judged, {} lies noticed; whole and equal {:.1} s after the last fault at most",
+            "blackbox: {} operations ({} of unknown outcome), {} watch events, {} compactions ({} watches \
+             behind one), {} leases ({} looked at when they were to be gone), {} violations, {} not judged, {} lies noticed; whole and equal {:.1} s after the last fault at most",
             self.operations,
             self.unknown,
             self.events,
+            self.compactions,
+            self.overtaken,
             self.leases,
             self.leases_due,
             self.violations.len(),
@@ -132,6 +140,8 @@ impl Report {
             "operations": self.operations,
             "operations_of_unknown_outcome": self.unknown,
             "watch_events": self.events,
+            "compactions": self.compactions,
+            "watches_behind_a_compaction": self.overtaken,
             "leases": self.leases,
             "leases_looked_at_when_due": self.leases_due,
             "lies_noticed_by_the_judge": self.lies_noticed,
@@ -149,6 +159,10 @@ mod tests {
     fn what_was_not_done_is_said() {
         let kinds = vec![Kind::Kill, Kind::Delay];
         let mut report = Report { operations: 1, events: 1, leases: 1, kinds, ..Report::default() };
+        assert!(report.missing().is_some_and(|missing| missing.contains("compactions")));
+        report.compactions = 1;
+        assert!(report.missing().is_some_and(|missing| missing.contains("behind a compaction")));
+        report.overtaken = 1;
         assert!(report.missing().is_some_and(|missing| missing.contains("time was over")));
         report.leases_due = 1;
         assert!(report.missing().is_some_and(|missing| missing.contains("kill")));

@@ -1,4 +1,4 @@
-//! A client that puts, deletes, compares and reads.
+//! A client that puts, deletes, compares and reads, and one that compacts.
 
 use std::io;
 use std::sync::Arc;
@@ -22,6 +22,12 @@ const KEYS: u64 = 8;
 const LAST: u64 = 2000;
 const LAST_TRIES: usize = 20;
 
+/// Who compacts, in the history; what it leaves of what is known, in revisions, at most; and how long it
+/// waits each time, in milliseconds.
+const COMPACTOR: u64 = 3000;
+const LEFT: u64 = 100;
+const BETWEEN: u64 = 1_500;
+
 /// What all of them begin with.
 const PREFIX: &str = "k/";
 
@@ -35,6 +41,19 @@ pub(super) async fn write_last(members: &[Client], recorder: &Recorder) -> io::R
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Err(io::Error::other("all is well, and nobody writes"))
+}
+
+/// Compacts the history now and then until it is over: up to some revision, of which somebody was told, so
+/// that what is gone is known. One that is compacted already has to be refused.
+pub(super) async fn compact(members: Vec<Client>, recorder: Arc<Recorder>, mut dice: Dice) {
+    while !recorder.is_over() {
+        tokio::time::sleep(Duration::from_millis(dice.roll(BETWEEN))).await;
+        let client = &members[dice.roll(members.len() as u64) as usize];
+        let revision = recorder.known() - dice.roll(LEFT) as i64;
+        if revision > 0 {
+            recorder.ask(COMPACTOR, client, Request::Compact { revision }).await;
+        }
+    }
 }
 
 /// Asks until it is over, another member after each failure.

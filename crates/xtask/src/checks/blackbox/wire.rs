@@ -39,9 +39,11 @@ pub(super) async fn send(client: &Client, request: &Request) -> Result<Response,
             client.grant(*id, *ttl).await?;
             Response::LeaseGrant { id: *id }
         }
-        Request::LeaseRevoke { .. } | Request::Compact { .. } => {
-            unreachable!("the traffic has none of them")
+        Request::Compact { revision } => {
+            client.compact(*revision).await?;
+            Response::Compact
         }
+        Request::LeaseRevoke { .. } => unreachable!("the traffic has none of them"),
     })
 }
 
@@ -55,6 +57,8 @@ pub(super) fn refusal(status: &Status) -> Option<Reply> {
     let error = match status.message() {
         "etcdserver: requested lease not found" => Error::LeaseNotFound,
         "etcdserver: lease already exists" => Error::LeaseExists,
+        "etcdserver: mvcc: required revision has been compacted" => Error::Compacted,
+        "etcdserver: mvcc: required revision is a future revision" => Error::FutureRevision,
         _ => return None,
     };
     Some(Err(error))
