@@ -54,12 +54,16 @@ impl Evidence {
 
     /// Looks for one order of all operations.
     pub(super) fn linearizability(&self) -> Option<Violation> {
-        let what = match linearizability::check(&self.history, &Model::default(), BUDGET) {
-            Verdict::Linearizable(_) => return None,
-            Verdict::Illegal(illegal) => illegal.to_string(),
-            Verdict::Unknown { steps } => format!("no verdict after {steps} steps"),
-        };
-        Some(Violation::new("linearizability", what))
+        match linearizability::check(&self.history, &Model::default(), BUDGET) {
+            Verdict::Linearizable(_) => None,
+            Verdict::Illegal(illegal) => {
+                Some(Violation::new("linearizability", illegal.to_string()))
+            }
+            Verdict::Unknown { steps } => {
+                let what = format!("no verdict after {steps} steps");
+                Some(Violation::new("linearizability_judged", what))
+            }
+        }
     }
 
     /// Holds every answer against the changes; how many that says nothing of.
