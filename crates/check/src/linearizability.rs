@@ -86,11 +86,11 @@ pub fn check(history: &[Operation], start: &Model, budget: u64) -> Verdict {
 
 /// Whether the operation is one that the search has to place, if it took effect.
 fn takes_part(operation: &Operation) -> bool {
-    let is_over = match &operation.outcome {
+    let says_something = match &operation.outcome {
         Outcome::Known { .. } => true,
         // A read whose answer nobody knows changes nothing, and says nothing.
         Outcome::Unknown => !matches!(operation.request, Request::Range(_)),
         Outcome::Failed => false,
     };
-    is_over && !operation.request.is_serializable()
+    says_something && !operation.request.is_serializable()
 }

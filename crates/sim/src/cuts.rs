@@ -41,7 +41,7 @@ pub struct Course {
 /// How long it lasts.
 const LENGTH: Duration = ms(600);
 
-/// So many courses are looked at.
+/// So many courses are looked at, at most.
 const COURSES_MAX: usize = 100;
 
 impl Course {
@@ -74,7 +74,10 @@ impl Course {
     pub fn eventful(self) -> Result<(Self, Vec<Cut>), Violation> {
         for seed in (self.seed..).take(COURSES_MAX) {
             let course = Self { seed, ..self };
-            if let Some(cuts) = course.cuts()? {
+            let cuts = course.cuts().map_err(|violation| {
+                Violation::new(violation.property, format!("seed {seed}: {}", violation.what))
+            })?;
+            if let Some(cuts) = cuts {
                 return Ok((course, cuts));
             }
         }

@@ -76,8 +76,8 @@ struct State {
     flaky: Option<(Flaky, Chance)>,
     /// The segment of which no read succeeds until somebody asks what failed.
     silent: Option<u64>,
-    /// The last call that failed by chance. The same one succeeds then: what never does is damage.
-    mishap: Option<Call>,
+    /// The last call, if it failed. By chance the same one does not fail again: what never succeeds is damage.
+    failed_last: Option<Call>,
     /// Whether every call fails.
     broken: bool,
     /// Whether there is no room.
@@ -219,10 +219,10 @@ impl Faults for Ills {
             return Some(Failing::Read.fault());
         }
         let armed = state.armed.iter().position(|failing| failing.meets(call));
-        let is_repeated = state.mishap == Some(call);
+        let is_repeated = state.failed_last == Some(call);
         let failing = armed.map(|met| state.armed.remove(met));
         let failing = failing.or_else(|| state.mishap(call).filter(|_| !is_repeated));
-        state.mishap = failing.is_some().then_some(call);
+        state.failed_last = failing.is_some().then_some(call);
         if let Some(failing) = failing {
             if let Call::Read { segment } = call {
                 state.silent = Some(segment);

@@ -50,7 +50,7 @@ const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit | --ordinar
 
 A swarm with --coverage of so many seeds that each fault must have met each stage fails if one did not; a bench
 takes so many seconds for an ordinary load and as many for what the swarm draws, and fails if with the ordinary one it
-is below so many times real time.";
+is below so many times real time. Cuts are of the first run from that seed on in which enough happens.";
 
 /// So many seeds of a swarm let every fault meet every stage that it can meet.
 const SEEDS_FOR_COVERAGE: u64 = 20_000;
@@ -310,7 +310,7 @@ fn cuts(flags: &Flags) -> Option<bool> {
     let events = cuts.iter().map(|cut| cut.events).collect::<BTreeSet<_>>().len() as u64;
     let in_commits = cuts.iter().filter(|cut| cut.calls > 0).count() as u64;
     say!(
-        "cuts: {members} members, {events} events, {} cuts, {} failures, {:.1} seconds",
+        "cuts: {members} members, seed {seed}, {events} events, {} cuts, {} failures, {:.1} seconds",
         cuts.len(),
         failures.len(),
         start.elapsed().as_secs_f64()

@@ -12,6 +12,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use quorate_planted::planted;
+
 /// A directory of segments, with a mark beside them.
 ///
 /// *Durable* means: there after a power cut. Nothing is, until the sync that covers it has returned
@@ -106,6 +108,18 @@ pub const MARK_SLOT_BYTES: usize = 1 << 20;
 pub const MARK_SLOTS: Range<usize> = 0..2;
 /// The slots of the pledge, which always is.
 pub const PLEDGE_SLOTS: Range<usize> = 2..6;
+
+/// How often it is tried to read something before it counts as lost.
+const ATTEMPTS: usize = 3;
+
+/// Reads, and again if that fails: what a disk does not read now and then only is not damaged.
+///
+/// # Errors
+/// What the disk said at the last attempt.
+pub(crate) fn patiently<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let attempts = if planted!(ReadOnce) { 1 } else { ATTEMPTS };
+    (1..attempts).find_map(|_| read().ok()).map_or_else(read, Ok)
+}
 
 /// Creates a directory and those above it, as far as they are missing, durably: a new directory is an
 /// entry of its parent and becomes durable with that.

@@ -28,7 +28,7 @@ use std::io;
 use quorate_planted::planted;
 use quorate_raft::{GroupId, HardState, NodeId, Term};
 
-use crate::disk::{Disk, MARK_SLOT_BYTES, PLEDGE_SLOTS};
+use crate::disk::{Disk, MARK_SLOT_BYTES, PLEDGE_SLOTS, patiently};
 use crate::record::NUMBER_LIMIT;
 use crate::recover::{OpenError, Report, failed};
 use crate::salvage::Salvaged;
@@ -73,13 +73,15 @@ impl Pledge {
     /// The last one that a disk has; `None` if it has none.
     ///
     /// # Errors
-    /// If it may be in a slot that the disk doesn't read, which is no damage: perhaps it is back tomorrow. And
-    /// if a program of another version wrote it.
+    /// If neither copy of a place is there, and the disk doesn't read one of them: it may hold the last pledge,
+    /// and that is no damage, perhaps it is back tomorrow. And if a program of another version wrote it.
+    ///
+    /// (A copy that can't be read beside one that a lost write left as it was is beyond what can be told.)
     pub(crate) fn read(disk: &mut dyn Disk) -> Result<Option<Self>, OpenError> {
         let mut last: Option<Self> = None;
         for place in PLACES {
             let (mut own, mut unread) = (None, None);
-            for copy in place.map(|slot| disk.read_mark(slot)) {
+            for copy in place.map(|slot| patiently(|| disk.read_mark(slot))) {
                 match copy.map(|bytes| Self::parse(&bytes)) {
                     Ok(Slot::Pledge(pledge)) => own = Self::later(own, Some(pledge)),
                     Ok(Slot::Foreign(version)) => return Err(foreign(version)),
@@ -87,8 +89,10 @@ impl Pledge {
                     Err(error) => unread = Some(error),
                 }
             }
-            let unread = unread.filter(|_| own.is_none() && !planted!(UnreadPledgePassedOver));
-            if let Some(error) = unread {
+            if own.is_none()
+                && let Some(error) = unread
+                && !planted!(UnreadPledgePassedOver)
+            {
                 return Err(failed("read what was promised", error));
             }
             last = Self::later(last, own);
@@ -253,7 +257,8 @@ impl Pledger {
     /// Whether both copies of the last one are as they were written.
     pub(crate) fn is_sound(&self, disk: &mut dyn Disk) -> bool {
         self.last.as_ref().is_none_or(|last| {
-            let mut copies = last.place().into_iter().map(|slot| disk.read_mark(slot));
+            let read = |slot| patiently(|| disk.read_mark(slot));
+            let mut copies = last.place().into_iter().map(read);
             copies.all(|copy| {
                 copy.is_ok_and(
                     |copy| matches!(Pledge::parse(&copy), Slot::Pledge(found) if found == *last),

@@ -63,7 +63,7 @@ use std::io;
 use quorate_planted::planted;
 use quorate_raft::{GroupId, HardState, Recovered};
 
-use crate::disk::{Disk, MARK_SLOTS};
+use crate::disk::{Disk, MARK_SLOTS, patiently};
 use crate::group::GroupLog;
 use crate::mark::{Mark, Marker};
 use crate::pledge::{Pledge, Pledger};
@@ -340,7 +340,7 @@ fn replay(
 
 /// The marks that are there. One that can't be read is one that is missing, which is no harm.
 pub(crate) fn read_marks(disk: &mut dyn Disk) -> Vec<Mark> {
-    let slots = MARK_SLOTS.filter_map(|slot| disk.read_mark(slot).ok());
+    let slots = MARK_SLOTS.filter_map(|slot| patiently(|| disk.read_mark(slot)).ok());
     slots.filter_map(|slot| Mark::parse(&slot)).collect()
 }
 
@@ -437,10 +437,8 @@ fn cut(
     }
 }
 
-/// How much of a segment is given up where a disk can't read it, and after how many attempts: what fails only
-/// now and then is not damaged, and must not count as lost.
+/// How much of a segment is given up where a disk can't read it.
 const PIECE_BYTES: usize = 4096;
-const ATTEMPTS: usize = 3;
 
 /// Everything in a segment. Where the disk can read a part of it only, the others are what no record is.
 pub(crate) fn read(disk: &mut dyn Disk, segment: u64) -> Result<Vec<u8>, OpenError> {
@@ -460,9 +458,7 @@ pub(crate) fn read(disk: &mut dyn Disk, segment: u64) -> Result<Vec<u8>, OpenErr
     let mut is_any_read = false;
     for (number, piece) in bytes.chunks_mut(PIECE_BYTES).enumerate() {
         let offset = (number * PIECE_BYTES) as u64;
-        let attempts = if planted!(PieceReadOnce) { 1 } else { ATTEMPTS };
-        let mut read = (0..attempts).map(|_| disk.read_part(segment, offset, piece.len()));
-        if let Some(read) = read.find_map(Result::ok) {
+        if let Ok(read) = patiently(|| disk.read_part(segment, offset, piece.len())) {
             is_any_read = true;
             let count = read.len().min(piece.len());
             piece[..count].copy_from_slice(&read[..count]);

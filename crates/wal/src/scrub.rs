@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use crc32fast::Hasher;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, patiently};
 use crate::record::{Flaw, HEADER_BYTES, Header, Link, padded};
 use crate::recover::{Report, Tail};
 
@@ -94,7 +94,7 @@ impl Scrubber {
         let piece = bytes_max
             .max(PIECE_BYTES_MIN)
             .min(usize::try_from(end - self.offset).unwrap_or(usize::MAX));
-        let bytes = match disk.read_part(segment, self.offset, piece) {
+        let bytes = match patiently(|| disk.read_part(segment, self.offset, piece)) {
             Ok(bytes) if bytes.len() == piece => bytes,
             Ok(bytes) => {
                 let found = format!("{}", bytes.len());

@@ -24,7 +24,7 @@ use quorate_raft::{Entry, GroupId, HardState, Index, Record, Recovered};
 
 use crate::batch::{Batch, Frames, Title, pieces};
 use crate::carry::{Plan, evacuation, plan};
-use crate::disk::Disk;
+use crate::disk::{Disk, patiently};
 use crate::group::GroupLog;
 use crate::heal::Damaged;
 use crate::mark::Marker;
@@ -397,7 +397,7 @@ impl Wal {
     /// Reads the last mark, and writes another one if it is damaged. Says so.
     fn scrub_mark(&mut self) -> bool {
         let Some(slot) = self.marker.last_slot() else { return false };
-        let found = self.disk.read_mark(slot);
+        let found = patiently(|| self.disk.read_mark(slot));
         if found.is_ok_and(|bytes| self.marker.is_last(&bytes)) {
             return false;
         }

@@ -14,8 +14,8 @@ use common::{
 use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record, Recovered, Remembered};
 use quorate_wal::memory::SECTOR_BYTES;
 use quorate_wal::{
-    Call, Disk, ExaminedGroup, Fate, Fault, HealError, Healed, MemDisk, OpenError, Opened,
-    PLEDGE_SLOTS, Wal, WalOptions, examine,
+    Call, Disk, ExaminedGroup, Fate, Fault, HealError, Healed, MARK_SLOTS, MemDisk, OpenError,
+    Opened, PLEDGE_SLOTS, Wal, WalOptions, examine,
 };
 
 const BLOCK_BYTES: usize = 4096;
@@ -354,8 +354,15 @@ fn one_slot_of_the_pledge_may_be_damaged_and_not_all() {
         });
         assert!(matches!(log.open(&disk), Err(OpenError::Io { .. })), "{first}..{end}");
     }
-    // One place is damaged in one copy, and the other copy can't be read: the one before must not count
-    // as the last.
+    let disk = log.disk.copy();
+    PLEDGE_SLOTS.for_each(|slot| disk.damage_mark(slot, |bytes| bytes.fill(0)));
+    assert_eq!(log.check(&disk, true, "without a pledge"), Known::Forgotten);
+}
+
+/// Where one copy of a place is damaged and the other one can't be read.
+#[test]
+fn no_older_pledge_counts_as_the_last() {
+    let log = Log::of(elections(), 4096);
     for slot in PLEDGE_SLOTS {
         let disk = log.disk.copy();
         disk.damage_mark(slot, |bytes| bytes.fill(0));
@@ -363,9 +370,6 @@ fn one_slot_of_the_pledge_may_be_damaged_and_not_all() {
         disk.set_faults(move |call| (call == Call::ReadMark { slot: other }).then_some(EIO));
         assert!(matches!(log.open(&disk), Err(OpenError::Io { .. })), "{slot}");
     }
-    let disk = log.disk.copy();
-    PLEDGE_SLOTS.for_each(|slot| disk.damage_mark(slot, |bytes| bytes.fill(0)));
-    assert_eq!(log.check(&disk, true, "without a pledge"), Known::Forgotten);
 }
 
 #[test]
@@ -605,19 +609,28 @@ fn what_cannot_be_read_counts_as_damaged() {
 }
 
 #[test]
-fn a_piece_that_is_read_at_the_second_attempt_is_not_damaged() {
+fn what_is_read_at_the_third_attempt_is_not_damaged() {
     let log = Log::of(many_groups(), 16384);
+    /// The first two of these calls fail.
+    fn twice(
+        meant: impl Fn(Call) -> bool + Send + 'static,
+    ) -> impl FnMut(Call) -> Option<Fault> + Send {
+        let mut left = 2;
+        move |call| {
+            let fails = left > 0 && meant(call);
+            left -= u32::from(fails);
+            fails.then_some(EIO)
+        }
+    }
     for (segment, bytes) in images(&log.disk) {
         for block in (0..bytes.len()).step_by(BLOCK_BYTES) {
             let disk = log.disk.copy();
-            let mut failed = false;
+            let mut piece = twice(
+                move |call| matches!(call, Call::ReadPart { offset, .. } if offset == block as u64),
+            );
             disk.set_faults(move |call| match call {
                 Call::Read { segment: read } if read == segment => Some(EIO),
-                Call::ReadPart { segment: read, offset, .. }
-                    if read == segment && offset == block as u64 =>
-                {
-                    (!std::mem::replace(&mut failed, true)).then_some(EIO)
-                }
+                Call::ReadPart { segment: read, .. } if read == segment => piece(call),
                 _ => None,
             });
             match log.open(&disk).unwrap() {
@@ -626,6 +639,22 @@ fn a_piece_that_is_read_at_the_second_attempt_is_not_damaged() {
             }
         }
     }
+    // What only the mark tells: that the last batch was durable.
+    let (last, bytes) = images(&log.disk).pop().unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut told = 0;
+    for slot in MARK_SLOTS {
+        let disk = log.disk.copy();
+        disk.damage(last, |bytes| bytes[end] ^= 1);
+        disk.damage_mark((slot + 1) % 2, |bytes| bytes.fill(0));
+        let sound = log.open(&disk.copy()).unwrap();
+        disk.set_faults(twice(move |call| call == Call::ReadMark { slot }));
+        let found = log.open(&disk).unwrap();
+        let is_damaged = |opened: &Opened| matches!(opened, Opened::Damaged(_));
+        assert_eq!(is_damaged(&found), is_damaged(&sound), "mark {slot}");
+        told += u32::from(is_damaged(&found));
+    }
+    assert!(told > 0, "no mark tells of the last batch");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use quorate_raft::NodeId;
 use super::{Phase, World};
 use crate::model::Request;
 
-/// How many requests that no client waits for a member has at most when it is asked another one.
+/// So many requests that no client waits for a member has at most.
 const CHORES_MAX: usize = 2;
 
 impl World {

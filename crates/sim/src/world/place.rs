@@ -37,7 +37,7 @@ pub(super) struct Place {
     pub(super) waits_for_room: bool,
     /// Counts the processes that ran here.
     pub(super) processes: u64,
-    /// When the last of them was.
+    /// When the last of them began.
     pub(super) started: Duration,
     /// What the last of them was started with.
     pub(super) settings: Settings,

@@ -9,7 +9,7 @@
 //! down is flipped, always of the same minority; a small disk is full. When nothing is wrong any more, all
 //! that was recorded must be explained: by one order (linearizability), by a replay of all changes (as
 //! watchers were told of them while they were there), by the nine promises of watches and those of leases;
-//! what is left of the history must fit to that; and all members must become whole, with one hash. Then
+//! what is left of the history must fit that; and all members must become whole, with one hash. Then
 //! some of what was recorded is falsified, and the judge has to object ([`control`]).
 //!
 //! Members live on hosts of their own, in a [`capsule`], and the losses are those of packet filters. Where

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use quorate_check::Violation;
-use quorate_check::history::{Outcome, Response};
+use quorate_check::history::{Outcome, Request, Response};
 use quorate_check::lease::{self, Observation, Seen};
 use quorate_mvcc::watch::{Cancel, WatchResponse};
 
@@ -19,7 +19,7 @@ struct Lie {
     ask: fn(&Evidence) -> Vec<Violation>,
 }
 
-const LIES: [Lie; 10] = [
+const LIES: [Lie; 11] = [
     Lie {
         what: "a read answers with what nobody wrote",
         noticed_by: "linearizability",
@@ -62,7 +62,7 @@ const LIES: [Lie; 10] = [
         what: "an event does not say what was before it, which nobody had compacted yet",
         noticed_by: "watch_prev_kv",
         tell: |evidence| {
-            let last = evidence.oldest.0;
+            let oldest = evidence.remains.from;
             evidence.watches.iter_mut().find_map(|one| {
                 let responses = one.watch.responses.iter_mut().zip(&one.compacted);
                 let mut events = responses.flat_map(|(response, compacted)| {
@@ -71,7 +71,7 @@ const LIES: [Lie; 10] = [
                 // The state before it is compacted in the end, so only the time tells.
                 let (event, _) = events.find(|(event, compacted)| {
                     let before = event.kv.mod_revision - 1;
-                    *compacted <= before && before < last && event.prev_kv.is_some()
+                    *compacted <= before && before < oldest && event.prev_kv.is_some()
                 })?;
                 event.prev_kv = None;
                 Some(())
@@ -80,16 +80,34 @@ const LIES: [Lie; 10] = [
         ask: Evidence::watches,
     },
     Lie {
+        what: "a compaction that was confirmed is not done",
+        noticed_by: "history_left",
+        tell: |evidence| {
+            let later = evidence.remains.from + 1;
+            let mut compactions = evidence.history.iter_mut().rev();
+            let revision = compactions.find_map(|operation| match &mut operation.request {
+                Request::Compact { revision } if has_succeeded(&operation.outcome) => {
+                    Some(revision)
+                }
+                _ => None,
+            })?;
+            (*revision, evidence.compacted) = (later, later);
+            Some(())
+        },
+        ask: |evidence| evidence.history_left().err().into_iter().collect(),
+    },
+    Lie {
         what: "a compaction takes a key with it",
         noticed_by: "history_left",
-        tell: |evidence| evidence.oldest.1.pop().map(drop),
+        tell: |evidence| evidence.remains.keys.pop().map(drop),
         ask: |evidence| evidence.history_left().err().into_iter().collect(),
     },
     Lie {
         what: "a change is told of otherwise later",
         noticed_by: "history_left",
         tell: |evidence| {
-            evidence.left.last_mut()?.kv.value = Bytes::from_static(b"nobody wrote this");
+            evidence.remains.changes.last_mut()?.kv.value =
+                Bytes::from_static(b"nobody wrote this");
             Some(())
         },
         ask: |evidence| evidence.history_left().err().into_iter().collect(),
@@ -121,6 +139,10 @@ const LIES: [Lie; 10] = [
         ask: Evidence::leases,
     },
 ];
+
+fn has_succeeded(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Known { reply: Ok(_), .. })
+}
 
 /// The first linearizable read that found something: that no order explains it is known only when all
 /// that may have come before was tried, and the more of that is of unknown outcome, the longer it takes.

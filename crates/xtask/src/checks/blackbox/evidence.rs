@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_check::changes::Changes;
-use quorate_check::history::Operation;
+use quorate_check::history::{Operation, Outcome, Request, Response};
 use quorate_check::lease::{self, LeaseHistory, Rules};
 use quorate_check::linearizability::{self, Verdict};
 use quorate_check::model::Model;
@@ -30,12 +30,23 @@ pub(super) struct Evidence {
     /// All changes: as watchers were told of them first, and the last ones as one member tells them
     /// afterwards.
     pub(super) changes: Changes,
-    /// What that member has of it all: the keys at the oldest revision that is left, and all changes from
-    /// there on.
-    pub(super) oldest: (i64, Vec<KeyValue>),
-    pub(super) left: Vec<Event>,
+    /// What that member has of it all.
+    pub(super) remains: Remains,
+    /// The latest revision that anybody wanted to compact.
+    pub(super) compacted: i64,
     /// The revision that every watcher was given the time to see.
     pub(super) last: i64,
+}
+
+/// What is left of the history after compaction.
+#[derive(Clone, Debug)]
+pub(super) struct Remains {
+    /// The oldest revision that is left.
+    pub(super) from: i64,
+    /// The keys at that revision.
+    pub(super) keys: Vec<KeyValue>,
+    /// All changes from there on.
+    pub(super) changes: Vec<Event>,
 }
 
 impl Evidence {
@@ -71,19 +82,31 @@ impl Evidence {
         Ok(replay::check(&self.history, &self.changes)?.skipped)
     }
 
-    /// Compaction loses nothing but what it says: the rest of the history is what watchers were told, and
-    /// the keys are what became of all that was before it.
+    /// Compaction takes what it says, no more and no less: what was confirmed is gone, what nobody asked for
+    /// is not; the rest of the history is what watchers were told, and the keys are what became of all that
+    /// was before it.
     pub(super) fn history_left(&self) -> Result<(), Violation> {
-        let (oldest, keys) = &self.oldest;
+        let Remains { from, keys, changes } = &self.remains;
         let wrong = |what| Err(Violation::new("history_left", what));
-        if *keys != self.changes.range_at(&KeyRange::prefix(Bytes::new()), *oldest) {
-            return wrong(format!("the keys at revision {oldest}, the oldest, are {keys:?}"));
+        let confirmed = self.history.iter().filter_map(compacted_by).max().unwrap_or(1);
+        let asked = self.compacted.max(1);
+        if !(confirmed..=asked).contains(from) {
+            return wrong(format!(
+                "it begins at {from}; {confirmed} is compacted, and nobody asked for more than {asked}"
+            ));
+        }
+        if *keys != self.changes.range_at(&KeyRange::prefix(Bytes::new()), *from) {
+            return wrong(format!("the keys at revision {from}, the oldest, are {keys:?}"));
         }
         let own = |event: &Event| (event.kind, event.kv.clone());
-        let told = self.changes.between(*oldest, self.changes.last()).map(own);
-        match told.eq(self.left.iter().map(own)) {
-            true => Ok(()),
-            false => wrong(format!("from revision {oldest} on there is {:?}", self.left)),
+        let mut told = self.changes.between(*from, self.changes.last());
+        let mut left = changes.iter();
+        loop {
+            match (told.next().map(own), left.next().map(own)) {
+                (None, None) => return Ok(()),
+                (told, left) if told == left => {}
+                (told, left) => return wrong(format!("{told:?} was told, and {left:?} is left")),
+            }
         }
     }
 
@@ -113,7 +136,7 @@ impl Evidence {
         for (at, (response, compacted)) in watch.responses.iter().zip(compacted).enumerate() {
             if let Some(cancel) = &response.cancel {
                 let next = next_of(&watch.request, &watch.responses[..at]);
-                let may_be = |to| next < to && to <= *compacted;
+                let may_be = |to| next < to && to <= self.remains.from.min(*compacted);
                 if !matches!(cancel, Cancel::Compacted { compact_revision } if may_be(*compact_revision))
                 {
                     let what = format!("at {next}, with {compacted} compacted at most: {cancel:?}");
@@ -154,5 +177,15 @@ impl Evidence {
     pub(super) fn leases_due(&self, before: u64) -> usize {
         let limits = self.leases.iter().filter_map(|one| lease::limit(one, &self.rules));
         limits.filter(|limit| *limit < before).count()
+    }
+}
+
+/// The revision that a client was told to have compacted.
+fn compacted_by(operation: &Operation) -> Option<i64> {
+    match (&operation.request, &operation.outcome) {
+        (Request::Compact { revision }, Outcome::Known { reply: Ok(Response::Compact), .. }) => {
+            Some(*revision)
+        }
+        _ => None,
     }
 }

@@ -119,6 +119,8 @@ impl Recorder {
     }
 
     pub(super) fn note_watch(&self, watched: Watched) {
+        let told = watched.watch.responses.len();
+        assert_eq!(watched.compacted.len(), told, "each response was heard");
         held(&self.watches).push(watched);
     }
 

@@ -43,7 +43,7 @@ pub(super) async fn send(client: &Client, request: &Request) -> Result<Response,
             client.compact(*revision).await?;
             Response::Compact
         }
-        Request::LeaseRevoke { .. } => unreachable!("the traffic has none of them"),
+        Request::LeaseRevoke { .. } => unreachable!("the traffic has no such request"),
     })
 }
 
