@@ -335,7 +335,7 @@ catalogue! {
     UnreadPledgePassedOver: 30, "the last pledge can't be read, and the one before counts as the last",
         from "ours, d2b7769", by test("quorate-wal", "heal", "no_older_pledge_counts_as_the_last");
     ReadOnce: 30, "what a disk does not read at the first attempt is lost",
-        from "ours, d2b7769", by test("quorate-wal", "heal", "what_is_read_at_the_third_attempt");
+        from "ours, d2b7769 and 04609d3", by test("quorate-wal", "heal", "what_is_read_at_the_third_attempt");
     TornHeadIgnored: 30, "the end of a segment may be lost, though the next one that was begun says so",
         from "ours", by test("quorate-wal", "damage", "a_lost_batch_before_a_torn_segment");
     LeftoverIsSenseless: 30, "what a lost write left of a torn batch is no leftover, and the log is refused",
