@@ -455,6 +455,7 @@ fn put_heal(out: &mut BytesMut, body: &Heal) {
             put_lost(out, *asked);
             put_entry_id(out, found.base);
             out.put_u64_le(found.held_to.0);
+            out.put_u64_le(found.commit.0);
             let (word, term) = match found.word {
                 None => (tag::NO_WORD, Term(0)),
                 Some(Word::Follower(term)) => (tag::FOLLOWER, term),
@@ -697,7 +698,7 @@ impl Parser {
             tag::HEAL_ENTRIES => {
                 let asked = self.lost()?;
                 let base = self.entry_id()?;
-                let held_to = self.index()?;
+                let (held_to, commit) = (self.index()?, self.index()?);
                 let word = match (self.u8()?, self.term()?) {
                     (tag::NO_WORD, Term(0)) => None,
                     (tag::FOLLOWER, term) => Some(Word::Follower(term)),
@@ -709,7 +710,7 @@ impl Parser {
                 for _ in 0..count {
                     entries.push(Entry { id: self.entry_id()?, payload: self.payload()? });
                 }
-                Ok(Heal::Entries { asked, found: Found { base, held_to, entries, word } })
+                Ok(Heal::Entries { asked, found: Found { base, held_to, commit, entries, word } })
             }
             tag::HEAL_SNAPSHOT => {
                 Ok(Heal::Snapshot { term: self.term()?, chunk: Box::new(self.chunk()?) })

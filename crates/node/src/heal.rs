@@ -34,7 +34,11 @@
 //!    T*: one of them is in whichever quorum had acknowledged the entry in a term up to T. It had the
 //!    entry then, and would have it still (§5.4.3 again); or
 //! 3. *all other voters do not have it, and none leads*: nobody is left who could count what A once
-//!    said. A new leader begins a later term, and counts anew.
+//!    said. A new leader begins a later term, and counts anew; or
+//! 4. *one member does not have it, and knows that what is there is committed*: then another entry is, and no
+//!    two ever are in one place (State Machine Safety, §5.4.3), whoever counts what. One whose disk was lost
+//!    may say so too: it has heard of what was committed, whatever it promised before. Without this rule two
+//!    members that rejoin, and wait for this one to be there, would wait for ever, and this one for their word.
 //!
 //! A leader of an earlier term than T is not enough, since one of a term in between may have had the entry.
 //! So the question names T, and such a leader gives up, as it does when any member that knows of a later
@@ -402,7 +406,9 @@ impl Healer {
             |id: NodeId| id != self.config.id && lacks(&id).is_some_and(|word| own < word.term());
         let blocked = !quorum::has_quorum(&self.config.membership, |id| !past(id));
         let unled = voters().all(|id| matches!(lacks(&id), Some(Word::Follower(_))));
-        (led || blocked || unled)
+        let is_another =
+            self.found.values().any(|found| found.held_to < index && index <= found.commit);
+        (led || blocked || unled || is_another && !planted!(CommittedOtherIgnored))
             .then(|| voters().filter_map(|id| lacks(&id)).map(Word::term).max().unwrap_or(own))
     }
 

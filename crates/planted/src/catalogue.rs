@@ -382,6 +382,8 @@ catalogue! {
         from "ours, 50048db", by test("quorate-raft", "scripts", "replication_overtaken_window");
     LateRejectionCounts: 34, "a late rejection takes back what was acknowledged since, and all is sent again",
         from "ours, 1fddb5b", by test("quorate-raft", "scripts", "replication_stale_rejection");
+    CommittedOtherIgnored: 33, "a lost entry is waited for though somebody knows that another one is committed there",
+        from "ours, seed 13843", by test("quorate-node", "lib", "where_another_entry_is_committed");
     BarrenAskedAtOnce: 34, "members that have nothing for one that heals are asked as fast as they answer",
         from "ours, 9ff5c59", by test("quorate-node", "lib", "when_nobody_is_far_enough");
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",

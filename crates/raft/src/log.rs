@@ -144,7 +144,7 @@ impl Log {
             Some(_) => that_fit(self.span(before, held_to), bytes_max),
             None => Vec::new(),
         };
-        Found { base: self.base, held_to, entries, word: None }
+        Found { base: self.base, held_to, commit: Index(0), entries, word: None }
     }
 
     /// As many entries after this position as cost at most `bytes_max`, yet one at least if there

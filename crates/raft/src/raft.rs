@@ -209,7 +209,7 @@ impl Raft {
             _ if !core.is_term_durable() => None,
             _ => Some(Word::Follower(term)),
         };
-        Found { word, ..core.log.find(asked, bytes_max) }
+        Found { word, commit: core.commit, ..core.log.find(asked, bytes_max) }
     }
 
     // ---- Transitions -----------------------------------------------------------------------

@@ -110,6 +110,8 @@ pub struct Found {
     /// The last of the entries asked for that the log has, or has lost itself, or has in its machine;
     /// the position before the first if there is none. It never had the others.
     pub held_to: Index,
+    /// What it knows to be committed: if that is an entry that it never had, it is another one there.
+    pub commit: Index,
     /// Those of them that are sound, ascending, as many as fit.
     pub entries: Vec<Entry>,
     /// What it counts for that the log does *not* have the others.
@@ -158,6 +160,7 @@ impl Salvage {
         Found {
             base: self.base,
             held_to,
+            commit: Index(0),
             entries: that_fit(sound, bytes_max),
             // What was read of a damaged log may be in the cache of the system only.
             word: Some(Word::Follower(Term(0))),

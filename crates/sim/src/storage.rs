@@ -242,14 +242,14 @@ impl Storage {
 
     /// Does harm to the log of a member that is down, unless it could not tell. Who loses the end of a log
     /// together with all that tells of it, or before anything does, begins with the rest as after a torn
-    /// write: no single disk can be asked for more. What was promised is told nevertheless.
-    pub fn harm(&mut self, harm: impl FnOnce(&mut Self)) {
+    /// write: no single disk can be asked for more. What was durably promised is told nevertheless.
+    pub fn harm(&mut self, promised: HardState, harm: impl FnOnce(&mut Self)) {
         let (before, known) = (self.disk.copy(), self.look().ok().as_ref().and_then(standing));
         harm(self);
         let left = self.look().ok().as_ref().and_then(standing);
-        if let (Some((known, promised)), Some(left)) = (known, left)
+        if let (Some((known, _)), Some(left)) = (known, left)
             && left.0 != known
-            && left.1 == promised
+            && is_kept(left.1, promised)
         {
             self.put_disk(before);
         }
@@ -434,6 +434,12 @@ impl Storage {
 fn remembered(damaged: &Damaged) -> Remembered {
     let left = damaged.groups.get(&GROUP).cloned();
     left.unwrap_or_else(|| Remembered::Forgotten(Recovered::default()))
+}
+
+/// Whether a term and a vote are those that were promised, or later ones.
+pub(crate) fn is_kept(known: HardState, promised: HardState) -> bool {
+    known.term > promised.term
+        || known.term == promised.term && (promised.vote.is_none() || known.vote == promised.vote)
 }
 
 /// What a log says of its end and of what its member promised, if it says so.

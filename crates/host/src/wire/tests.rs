@@ -120,8 +120,9 @@ fn heal() -> impl Strategy<Value = Heal> {
         id,
         payload: command.map_or(Payload::Noop, Payload::Command),
     });
-    let found = (entry_id(), index(), vec(entry, 0..4), option::of(word))
-        .prop_map(|(base, held_to, entries, word)| Found { base, held_to, entries, word });
+    let found = (entry_id(), index(), index(), vec(entry, 0..4), option::of(word)).prop_map(
+        |(base, held_to, commit, entries, word)| Found { base, held_to, commit, entries, word },
+    );
     prop_oneof![
         (lost(), found).prop_map(|(asked, found)| Heal::Entries { asked, found }),
         (chunk(), term()).prop_map(|(chunk, term)| Heal::Snapshot { chunk, term }),

@@ -343,6 +343,23 @@ fn what_all_others_never_had_is_given_up() {
     assert_eq!(patient.healed_log(), [(1, 1)]);
 }
 
+/// Two of five have lost their disks and have no word; they wait for this one to be there.
+#[test]
+fn where_another_entry_is_committed_one_member_is_enough() {
+    let mut patient = Patient::of(5, salvage(3, (0, 0), &[(1, true), (1, false)]), (0, 0));
+    let other = salvage(3, (0, 0), &[(1, true), (3, true), (3, true)]);
+    patient.hears_of(2, &other, None);
+    patient.hears_of(3, &other, None);
+    patient.hears_of(4, &other, Some(Word::Follower(Term(3))));
+    assert_eq!(patient.healer.salvage().lost.len(), 1, "that it is not here may be a loss");
+    let asked = patient.healer.salvage().lost[0];
+    let found = other.find(asked, 1 << 20);
+    patient.hears(5, Heal::Entries { asked, found: Found { commit: Index(1), ..found.clone() } });
+    assert_eq!(patient.healer.salvage().lost.len(), 1, "that is the entry before");
+    patient.hears(5, Heal::Entries { asked, found: Found { commit: Index(2), ..found } });
+    assert_eq!(patient.healed_log(), [(1, 1)]);
+}
+
 #[test]
 fn the_part_of_a_gap_that_somebody_has_is_not_given_up_with_the_rest() {
     let own = salvage(3, (0, 0), &[(1, false), (1, false), (1, false)]);

@@ -16,7 +16,7 @@ use quorate_raft::{EntryId, Index, Membership, NodeId, Remembered};
 use super::{Event, Outcome, Phase, World};
 use crate::coverage::Fault;
 use crate::engine::SharedEngine;
-use crate::storage::standing;
+use crate::storage::{is_kept, standing};
 
 impl World {
     /// Somebody goes down, and finds its storage damaged when it starts again.
@@ -54,13 +54,14 @@ impl World {
         let before = storage.damage(&mut chance);
         let left = storage.look();
         let told = left.as_ref().ok().and_then(standing);
-        if let (Some((end, promised)), Some(told)) = (known, told)
+        let promised = self.invariants.cluster().member(node).durable.hard_state;
+        if let (Some((end, _)), Some(told)) = (known, told)
             && !is_settled
             && end != told.0
-            && promised == told.1
+            && is_kept(told.1, promised)
         {
             // The mark of what was written last was lost in the same crash. For entries that is a fault too
-            // many. A vote is known all the same.
+            // many. A vote that was durable is known all the same.
             self.place(node).storage.put_disk(before);
             return Ok(());
         }

@@ -434,14 +434,15 @@ impl World {
                 (Some(Blow::Log), true),
                 (None, true),
             ]);
+            let promised = self.invariants.cluster().member(node).durable.hard_state;
             let storage = &mut self.place(node).storage;
-            storage.harm(|storage| match blow {
+            storage.harm(promised, |storage| match blow {
                 Some(Blow::Sectors) => drop(storage.damage(&mut chance)),
                 Some(Blow::Log) => storage.devastate(over.sectors_per_mille, &mut chance),
                 Some(Blow::File) => storage.lose_file(&mut chance),
                 Some(Blow::LogAndMark) => {
                     storage.devastate(over.sectors_per_mille, &mut chance);
-                    storage.harm(|storage| storage.lose_marks(&mut chance));
+                    storage.harm(promised, |storage| storage.lose_marks(&mut chance));
                 }
                 None => {}
             });
