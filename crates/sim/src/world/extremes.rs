@@ -100,7 +100,20 @@ impl World {
     pub(super) fn restore_cpu(&mut self, node: NodeId) {
         let now = self.now;
         self.trace.line(now, || format!("{node} computes as usual"));
-        self.place(node).cpu_factor = 1;
+        self.end_starvation(node);
+    }
+
+    /// A member that computed slowly does not any more, nor what it is about.
+    fn end_starvation(&mut self, node: NodeId) {
+        let place = self.place(node);
+        let starved = std::mem::replace(&mut place.cpu_factor, 1) > 1;
+        if starved && place.process.is_some() {
+            // The turn and the job that it waits for may be seconds away.
+            place.turn_scheduled = false;
+            place.applying = false;
+            self.schedule_turn(node);
+            self.begin_job(node);
+        }
     }
 
     /// How long a member computes.
@@ -149,15 +162,8 @@ impl World {
         let syncs_slowly = self.options.extremes.disks.sync_mean.is_some();
         let place = self.place(node);
         let was_slow = syncs_slowly || place.disk_factor > 1;
-        let starved = place.cpu_factor > 1;
-        (place.cpu_factor, place.disk_factor) = (1, 1);
-        if starved && place.process.is_some() {
-            // The turn and the job that it waits for may be seconds away.
-            place.turn_scheduled = false;
-            place.applying = false;
-            self.schedule_turn(node);
-            self.begin_job(node);
-        }
+        place.disk_factor = 1;
+        self.end_starvation(node);
         self.thaw_clock(node);
         self.end_disk_faults(node);
         self.disk_answers(node);
