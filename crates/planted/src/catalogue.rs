@@ -336,6 +336,8 @@ catalogue! {
         from "ours, d2b7769", by test("quorate-wal", "heal", "no_older_pledge_counts_as_the_last");
     ReadOnce: 30, "what a disk does not read at the first attempt is lost",
         from "ours, d2b7769 and 04609d3", by test("quorate-wal", "heal", "what_is_read_at_the_third_attempt");
+    PieceOfHealingLeft: 30, "of a healing that failed a piece is left, for which a log without segments is forgotten",
+        from "ours, seed 90584", by test("quorate-wal", "heal", "a_segment_that_could_not_be_written");
     TornHeadIgnored: 30, "the end of a segment may be lost, though the next one that was begun says so",
         from "ours", by test("quorate-wal", "damage", "a_lost_batch_before_a_torn_segment");
     LeftoverIsSenseless: 30, "what a lost write left of a torn batch is no leftover, and the log is refused",

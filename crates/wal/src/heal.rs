@@ -14,6 +14,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use quorate_planted::planted;
 use quorate_raft::{Entry, EntryId, GroupId, Index, Recovered, Remembered, Salvage, Seal};
 
 use crate::disk::Disk;
@@ -172,11 +173,15 @@ impl Damaged {
         }
         let failed = |attempt| move |source| HealError::Io { attempt, source };
         let old = self.disk.segments().map_err(failed("list the segments"))?;
-        self.disk.create(number, length).map_err(failed("create a segment"))?;
         let (bytes, link) = frames.seal(number, 0, 0, self.link);
-        self.disk.write(number, 0, bytes).map_err(failed("write a checkpoint"))?;
-        self.disk.sync_segment(number).map_err(failed("sync a segment"))?;
-        self.disk.sync_directory().map_err(failed("sync the directory"))?;
+        if let Err(error) = begin(self.disk.as_mut(), number, length, bytes) {
+            // Where no other segment is left, a piece of this one looks like what is left of a log that was
+            // whole. A crash in the midst of this leaves it nevertheless.
+            if !planted!(PieceOfHealingLeft) {
+                let _lost_or_left = self.disk.remove(number);
+            }
+            return Err(error);
+        }
         let offset = u32::try_from(used).expect("a segment is capped below 4 GiB");
         let found = Found {
             groups,
@@ -196,6 +201,15 @@ impl Damaged {
         wal.remove(old).map_err(failed("remove a segment"))?;
         Ok(wal)
     }
+}
+
+/// Begins a segment with these bytes, durably.
+fn begin(disk: &mut dyn Disk, number: u64, length: u64, bytes: &[u8]) -> Result<(), HealError> {
+    let failed = |attempt| move |source| HealError::Io { attempt, source };
+    disk.create(number, length).map_err(failed("create a segment"))?;
+    disk.write(number, 0, bytes).map_err(failed("write a checkpoint"))?;
+    disk.sync_segment(number).map_err(failed("sync a segment"))?;
+    disk.sync_directory().map_err(failed("sync the directory"))
 }
 
 /// What a survey reports, and what recovery does, which says more of its place.

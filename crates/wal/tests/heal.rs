@@ -657,6 +657,37 @@ fn what_is_read_at_the_third_attempt_is_not_damaged() {
     assert!(told > 0, "no mark tells of the last batch");
 }
 
+/// The only segment is gone, and the mark tells what was in it.
+#[test]
+fn a_segment_that_could_not_be_written_is_not_left_behind() {
+    let log = Log::of(vec![vec![hard_state(1, 2, Some(1))]], 4096);
+    let disk = log.disk.copy();
+    disk.clone().remove(1).unwrap();
+    let known = |disk: &MemDisk| match log.open(disk).unwrap() {
+        Opened::Damaged(damaged) => damaged,
+        Opened::Whole(..) => panic!("its segment is gone"),
+    };
+    let before = known(&disk);
+    assert!(matches!(before.groups[&GroupId(1)], Remembered::Whole(_)));
+    let fails: [fn(Call) -> Option<Fault>; 3] = [
+        |call| {
+            let kind = std::io::ErrorKind::StorageFull;
+            matches!(call, Call::Write { .. }).then_some(Fault::Short { written: 64, kind })
+        },
+        |call| matches!(call, Call::SyncSegment { .. }).then_some(EIO),
+        |call| matches!(call, Call::SyncDirectory).then_some(EIO),
+    ];
+    for (number, fails) in fails.into_iter().enumerate() {
+        let damaged = known(&disk);
+        disk.set_faults(fails);
+        damaged.heal(healed(&log.model)).map(drop).unwrap_err();
+        disk.clear_faults();
+        assert_eq!(known(&disk).groups, before.groups, "{number}");
+    }
+    known(&disk).heal(healed(&log.model)).unwrap();
+    assert_eq!(reopen(&disk, log.options).1, log.model);
+}
+
 #[test]
 fn what_contradicts_the_log_does_not_heal_it() {
     let entry = |term, index, command: &'static [u8]| Entry {
