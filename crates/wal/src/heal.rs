@@ -3,7 +3,9 @@
 //! The damage is left as it is, and so is everything that is sound: whoever opens the log again finds the
 //! same. Healing begins a new segment whose checkpoint *carries* every group as a whole, so that no
 //! segment before it is needed. A checkpoint counts as a whole or not at all, and the old segments are
-//! removed after it is durable. So a crash at any moment leaves the damaged log or the healed one.
+//! removed after it is durable. So a crash at any moment leaves the damaged log or the healed one; but where
+//! no segment is left to be damaged, a torn piece of the new one is taken for the rest of a whole log, and
+//! the groups are forgotten.
 //!
 //! Between the number of the last segment and that of the new one, a number is left out. An ordinary
 //! segment follows the one before it without a gap, and its existence testifies that that one was

@@ -338,7 +338,8 @@ fn replay(
     })
 }
 
-/// The marks that are there. One that can't be read is one that is missing, which is no harm.
+/// The marks that are there. One that can't be read at the last attempt counts as missing: the limit of the
+/// promise (see the module) is where both are.
 pub(crate) fn read_marks(disk: &mut dyn Disk) -> Vec<Mark> {
     let slots = MARK_SLOTS.filter_map(|slot| patiently(|| disk.read_mark(slot)).ok());
     slots.filter_map(|slot| Mark::parse(&slot)).collect()
