@@ -165,6 +165,15 @@ pub struct HardState {
     pub vote: Option<NodeId>,
 }
 
+impl HardState {
+    /// Whether this is what was promised, or something later: no vote was forgotten since.
+    #[must_use]
+    pub fn keeps(self, promised: Self) -> bool {
+        self.term > promised.term
+            || self.term == promised.term && (promised.vote.is_none() || self.vote == promised.vote)
+    }
+}
+
 /// What a log remembers of a group after a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {

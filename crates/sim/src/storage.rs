@@ -249,7 +249,7 @@ impl Storage {
         let left = self.look().ok().as_ref().and_then(standing);
         if let (Some((known, _)), Some(left)) = (known, left)
             && left.0 != known
-            && is_kept(left.1, promised)
+            && left.1.keeps(promised)
         {
             self.put_disk(before);
         }
@@ -434,12 +434,6 @@ impl Storage {
 fn remembered(damaged: &Damaged) -> Remembered {
     let left = damaged.groups.get(&GROUP).cloned();
     left.unwrap_or_else(|| Remembered::Forgotten(Recovered::default()))
-}
-
-/// Whether a term and a vote are those that were promised, or later ones.
-pub(crate) fn is_kept(known: HardState, promised: HardState) -> bool {
-    known.term > promised.term
-        || known.term == promised.term && (promised.vote.is_none() || known.vote == promised.vote)
 }
 
 /// What a log says of its end and of what its member promised, if it says so.

@@ -22,7 +22,7 @@ use quorate_raft::{Entry, EntryId, GroupId, Index, Recovered, Remembered, Salvag
 use crate::disk::Disk;
 use crate::group::GroupLog;
 use crate::mark::Marker;
-use crate::pledge::{Pledger, is_kept};
+use crate::pledge::Pledger;
 use crate::record::{Link, NUMBER_LIMIT};
 use crate::recover::{Found, OpenError, Report, Tail};
 use crate::salvage::Salvaged;
@@ -226,7 +226,7 @@ pub(crate) fn merged(mut reports: Vec<Report>, first: Report) -> Vec<Report> {
 /// more than there was.
 fn check(healed: &Healed, known: &Salvage) -> Result<(), String> {
     let Healed { recovered: Recovered { hard_state, base, entries }, dropped_after } = healed;
-    if !is_kept(*hard_state, known.hard_state) {
+    if !hard_state.keeps(known.hard_state) {
         return Err(format!("{hard_state:?} can't follow {:?}", known.hard_state));
     }
     if base.index < known.base.index || base.index == known.base.index && *base != known.base {

@@ -167,7 +167,7 @@ impl Pledge {
         let promised = self.groups.iter().map(|(group, promised)| (*group, *promised));
         let told = promised.map(|(group, promised)| (group, promised, known(group)));
         let mut told = told.filter(|_| !planted!(PledgeIgnored));
-        told.find(|(_, promised, known)| !is_kept(*known, *promised))
+        told.find(|(_, promised, known)| !known.keeps(*promised))
     }
 
     /// Takes back what a damaged log tells, if it tells less than was promised: nobody knows what it lost.
@@ -205,12 +205,6 @@ fn foreign(version: u8) -> OpenError {
         found: format!("version {version}"),
         because: "its checksum is right: it was written like this".into(),
     })
-}
-
-/// Whether a term and a vote are those that were promised, or later ones.
-pub(crate) fn is_kept(known: HardState, promised: HardState) -> bool {
-    known.term > promised.term
-        || known.term == promised.term && (promised.vote.is_none() || known.vote == promised.vote)
 }
 
 /// Writes pledges in turn.

@@ -25,7 +25,6 @@ use quorate_raft::{
     Term,
 };
 
-use crate::pledge::is_kept;
 use crate::record::{Body, Header, Kind};
 use crate::standing::Standing;
 use crate::survey::{Fact, Piece};
@@ -80,7 +79,7 @@ impl Salvaged {
     /// Notes what a group has promised, of which too little is known.
     pub(crate) fn promise(&mut self, promised: HardState) {
         if let Remembered::Forgotten(recovered) = &mut self.remembered
-            && !is_kept(recovered.hard_state, promised)
+            && !recovered.hard_state.keeps(promised)
         {
             recovered.hard_state = promised;
         }

@@ -16,7 +16,7 @@ use quorate_raft::{EntryId, Index, Membership, NodeId, Remembered};
 use super::{Event, Outcome, Phase, World};
 use crate::coverage::Fault;
 use crate::engine::SharedEngine;
-use crate::storage::{is_kept, standing};
+use crate::storage::standing;
 
 impl World {
     /// Somebody goes down, and finds its storage damaged when it starts again.
@@ -58,7 +58,7 @@ impl World {
         if let (Some((end, _)), Some(told)) = (known, told)
             && !is_settled
             && end != told.0
-            && is_kept(told.1, promised)
+            && told.1.keeps(promised)
         {
             // The mark of what was written last was lost in the same crash. For entries that is a fault too
             // many. A vote that was durable is known all the same.
