@@ -136,6 +136,8 @@ impl Storage {
         match Wal::open(disk, self.options).map_err(|error| self.trouble(&error))? {
             Opened::Whole(wal, mut groups) => {
                 self.wal = Some(*wal);
+                // A commit that failed, or that nobody saw the end of, may have come far enough.
+                self.has_begun |= groups.contains_key(&GROUP);
                 Ok(self.found(groups.remove(&GROUP)))
             }
             Opened::Damaged(damaged) => {
@@ -510,6 +512,22 @@ mod tests {
             }
         }
         assert!(lost > 10 && kept > 10, "{lost} lost, {kept} kept");
+    }
+
+    #[test]
+    fn a_log_that_was_found_once_has_begun_though_its_commit_was_never_confirmed() {
+        let mut storage = Storage::new(OPTIONS);
+        storage.open().expect("the disk is empty");
+        storage.write(vec![vote(1)]);
+        storage.crash(Some(CALLS_MAX - 1), &mut Chance::new(1));
+        assert_eq!(term_of(&storage.open().expect("all is there")), Term(1));
+        storage.close();
+        let segments = storage.disk.numbers();
+        segments.iter().for_each(|segment| storage.disk.damage(*segment, |bytes| bytes.fill(0)));
+        (0..PLEDGE_SLOTS.end)
+            .for_each(|slot| storage.disk.damage_mark(slot, |bytes| bytes.fill(0)));
+        let left = storage.open().expect("there is a segment, with nothing in it");
+        assert!(matches!(left, Remembered::Forgotten(_)), "{left:?}");
     }
 
     #[test]
