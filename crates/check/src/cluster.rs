@@ -154,8 +154,14 @@ impl Cluster {
     /// The entry that was committed at this position.
     #[must_use]
     pub fn committed_at(&self, index: Index) -> Option<&Entry> {
+        self.committed_as(index).map(|committed| &committed.entry)
+    }
+
+    /// The same, with what is known of how.
+    #[must_use]
+    pub fn committed_as(&self, index: Index) -> Option<&Committed> {
         let at = usize::try_from(index.0.checked_sub(1)?).ok()?;
-        self.committed.get(at).map(|committed| &committed.entry)
+        self.committed.get(at)
     }
 
     /// Learns a fact.

@@ -6,7 +6,9 @@
 //! disk pleases, but only as a prefix: a later record never without an earlier one.
 //!
 //! A member whose disk was damaged starts when it has healed. It has everything then that it had, or
-//! that covers it; what it gave up was never committed. It may be in a later term.
+//! that covers it; what it gave up was not committed in any term up to the one that its disk knew. (It may have
+//! been committed since then by a leader of a later term, to whom the member has not acknowledged it.) It may
+//! be in a later term.
 
 use alloc::format;
 use alloc::string::String;
@@ -78,7 +80,9 @@ fn healed(
     let last = cluster::last(recovered);
     for entry in &member.durable.entries {
         let id = entry.id;
-        let is_committed = cluster.committed_at(id.index).is_some_and(|other| other.id == id);
+        let committed = cluster.committed_as(id.index);
+        let is_committed =
+            committed.is_some_and(|other| other.entry.id == id && other.term <= was.term);
         let is_held = cluster::at(recovered, id.index) == Some(entry);
         if is_committed && !is_held && applied.index < id.index {
             return Err(format!("lacks {id}, which is committed; its log ends at {last}"));
@@ -201,5 +205,27 @@ mod tests {
         starts(2, &later(log(&[(1, 1), (1, 2), (2, 3)])), begin, true);
         starts(3, &later(log(&[(1, 1), (1, 2), (1, 3)])), begin, true);
         starts(4, &later(log(&[(1, 1), (1, 2), (1, 3)])), begin, true);
+    }
+
+    #[test]
+    fn what_a_later_leader_commits_may_have_been_given_up() {
+        let known_to_commit = |term: u64| {
+            let mut stage = Stage::new(Recovery);
+            for node in [A, B] {
+                stage.append_durably(node, &[(1, 1), (1, 2)]);
+            }
+            stage.fine(Fact::Recorded { node: A, record: &vote(2, None) });
+            stage.sync(A);
+            stage.fine(Fact::Damaged { node: A, machine: false });
+            stage.fine(Fact::Recorded { node: B, record: &vote(term, None) });
+            for index in 1..=2 {
+                stage.fine(Fact::Committed { node: B, entry: &entry(1, index) });
+            }
+            stage
+        };
+        let left = Recovered { hard_state: HardState { term: Term(3), vote: None }, ..log(&[]) };
+        let fact = Fact::Started { node: A, recovered: &left, applied: EntryId::ZERO };
+        known_to_commit(2).fires(fact);
+        known_to_commit(3).fine(fact);
     }
 }
