@@ -237,6 +237,7 @@ impl Cluster {
                 | Event::SnapshotInstalled { .. }
                 | Event::DiskIsSlow { .. }
                 | Event::LogLost { .. }
+                | Event::MembershipChanged { .. }
                 | Event::Malformed { .. } => {}
             },
         }

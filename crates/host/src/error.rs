@@ -157,6 +157,11 @@ pub enum StartError {
         /// The entry before the first of the log.
         base: EntryId,
     },
+    /// What the state machine keeps of who belongs to the group makes no sense.
+    Members {
+        /// Why.
+        reason: String,
+    },
     /// The log is damaged, and there is no other member that could have what it lost.
     LogDamaged {
         /// Where, and how it is known.
@@ -188,9 +193,10 @@ impl StartError {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::LogCorrupt { is_damage, .. } => *is_damage,
-            Self::MachineBehindLog { .. } | Self::LogDamaged { .. } | Self::LogForgotten { .. } => {
-                true
-            }
+            Self::MachineBehindLog { .. }
+            | Self::Members { .. }
+            | Self::LogDamaged { .. }
+            | Self::LogForgotten { .. } => true,
             Self::Config(_)
             | Self::Io { .. }
             | Self::Log { .. }
@@ -221,6 +227,7 @@ impl fmt::Display for StartError {
                 "the state machine ends with entry {applied} where the log has {base}: they do not \
                  belong together"
             ),
+            Self::Members { reason } => write!(f, "can't tell who belongs to the group: {reason}"),
             Self::LogDamaged { report } => write!(
                 f,
                 "the log is damaged, and no other member has what it lost; nothing was changed: \

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use quorate_node::{Applier, ApplyJob, Begin, GroupConfig, Machine, Node, NodeConfig};
+use quorate_node::{
+    Applier, ApplyJob, Begin, GroupConfig, Machine, Node, NodeConfig, membership_of,
+};
 use quorate_raft::{EntryId, Membership, NodeId, Time};
 use quorate_wal::{Disk, FileDisk};
 use tokio::sync::watch;
@@ -72,7 +74,9 @@ impl<O: Send + 'static> Host<O> {
         let mut config = config.check()?;
         let listeners = std::mem::take(&mut config.listeners);
         let peers: BTreeSet<NodeId> = config.peers.keys().copied().collect();
-        let membership = Membership::of_voters(peers.iter().copied().chain([config.id]));
+        let first = Membership::of_voters(peers.iter().copied().chain([config.id]));
+        let membership = membership_of(&*machine, &first)
+            .map_err(|fault| StartError::Members { reason: fault.report })?;
         let applied = machine.applied();
         let Start { log, begin, damage } = open(&config, &membership, applied)?;
         if !config.has_begun && !config.rejoining {

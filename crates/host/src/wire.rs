@@ -20,8 +20,6 @@
 //! Two versions of the protocol never meet on a connection, since the handshake compares them;
 //! hence there are no optional fields.
 
-use std::collections::BTreeSet;
-
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_node::{Envelope, EnvelopeBody, Forward, Heal, HealAnswer, HealAsk, Refused, proposal};
 use quorate_raft::{
@@ -145,6 +143,7 @@ mod tag {
     pub(super) const INSTALLED: u8 = 2;
     pub(super) const NOOP: u8 = 0;
     pub(super) const COMMAND: u8 = 1;
+    pub(super) const MEMBERSHIP: u8 = 2;
 }
 
 /// Appends the packet as a frame. Leaves the buffer as it was if the packet is too large for one.
@@ -413,18 +412,16 @@ fn put_payload(out: &mut BytesMut, payload: &Payload) {
             out.put_u8(tag::COMMAND);
             put_bytes(out, command);
         }
+        Payload::Membership(membership) => {
+            out.put_u8(tag::MEMBERSHIP);
+            put_bytes(out, &membership.encode().into());
+        }
     }
 }
 
 fn put_chunk(out: &mut BytesMut, SnapshotChunk { meta, cursor, data, next }: &SnapshotChunk) {
     put_entry_id(out, meta.last);
-    let Membership { voters, outgoing, learners } = &meta.membership;
-    for members in [voters, outgoing, learners] {
-        put_count(out, members.len());
-        for member in members {
-            out.put_u64_le(member.0);
-        }
-    }
+    put_bytes(out, &meta.membership.encode().into());
     put_bytes(out, cursor);
     put_bytes(out, data);
     put_optional_bytes(out, next.as_ref());
@@ -570,17 +567,8 @@ impl Parser {
         if self.bool()? { self.bytes().map(Some) } else { Ok(None) }
     }
 
-    fn members(&mut self) -> Result<BTreeSet<NodeId>, Malformed> {
-        let count = self.count(8)?;
-        let mut members = BTreeSet::new();
-        for _ in 0..count {
-            let member = NodeId(self.u64()?);
-            if members.last().is_some_and(|last| *last >= member) {
-                return Err(Malformed("members do not ascend"));
-            }
-            members.insert(member);
-        }
-        Ok(members)
+    fn membership(&mut self) -> Result<Membership, Malformed> {
+        Membership::decode(&self.bytes()?).ok_or(Malformed("there is no such membership"))
     }
 
     fn raft_body(&mut self) -> Result<Body, Malformed> {
@@ -661,17 +649,16 @@ impl Parser {
                 }
                 Ok(Payload::Command(command))
             }
+            tag::MEMBERSHIP => Ok(Payload::Membership(self.membership()?)),
             _ => Err(Malformed("an entry is of an unknown kind")),
         }
     }
 
     fn chunk(&mut self) -> Result<SnapshotChunk, Malformed> {
         let last = self.entry_id()?;
-        let voters = self.members()?;
-        let outgoing = self.members()?;
-        let learners = self.members()?;
+        let membership = self.membership()?;
         Ok(SnapshotChunk {
-            meta: SnapshotMeta { last, membership: Membership { voters, outgoing, learners } },
+            meta: SnapshotMeta { last, membership },
             cursor: self.bytes()?,
             data: self.bytes()?,
             next: self.optional_bytes()?,

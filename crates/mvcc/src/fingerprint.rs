@@ -176,8 +176,9 @@ impl LiveRows {
                 let (id, attached) = rows::split_lease_key_row(key)?;
                 self.sums.come(lease_key(id, &attached));
             }
-            Table::Meta if *key != State::ROW => self.sums.come(member(key, value)),
-            // What is in the state's row is what this is compared with; history has a sum of its own.
+            Table::Meta if key.starts_with(State::MEMBER) => self.sums.come(member(key, value)),
+            // What is in the state's row is what this is compared with; history has a sum of its own; and the
+            // membership is none of the store's.
             Table::Meta | Table::Revision => {}
         }
         Ok(())

@@ -64,4 +64,4 @@ pub use lease::{LeaseAnswer, LeaseKeeper, Lessor, Remaining, Renewal};
 pub use read::ReadState;
 pub use request::*;
 pub use response::*;
-pub use store::Store;
+pub use store::{Store, membership};

@@ -12,6 +12,7 @@ use quorate_raft::EntryId;
 
 use crate::apply::{self, Changes};
 use crate::command::{Command, CommandError};
+use crate::engine::Table;
 use crate::error::{Error, ReadError};
 use crate::instalment::Instalments;
 use crate::response::{Outcome, Response};
@@ -62,6 +63,22 @@ impl Machine for Store {
         Ok(Outcome { revision: self.state.revision, result })
     }
 
+    fn membership(&self) -> Option<Bytes> {
+        self.membership.clone()
+    }
+
+    fn set_membership(&mut self, entry: EntryId, membership: &Bytes) -> Result<(), Fault> {
+        assert!(
+            entry.index > self.applied.index,
+            "each entry is applied once and in order: {entry} after {}",
+            self.applied
+        );
+        self.applied = entry;
+        self.engine.put(Table::Meta, State::MEMBERSHIP, membership).map_err(fault)?;
+        self.membership = Some(membership.clone());
+        Ok(())
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         let State { revision, compacted, sums, .. } = self.state;
         Some(sums.fingerprint(revision, compacted))
@@ -107,7 +124,7 @@ impl Machine for Store {
 
     fn restore(&mut self, piece: &Piece) -> Result<(), RestoreError> {
         let mut restore = match (piece.first, self.restore.take()) {
-            (true, _) => Restore::begin(piece.last, &mut *self.engine).map_err(given_up)?,
+            (true, _) => Restore::begin(piece, &mut *self.engine).map_err(given_up)?,
             (false, Some(restore)) => restore,
             (false, None) => {
                 return Err(RestoreError::Rejected(
@@ -123,6 +140,7 @@ impl Machine for Store {
         restore.finish(&mut *self.engine)?;
         self.state = State::load(&*self.engine).map_err(fault)?;
         self.committed = self.state;
+        self.membership = Some(piece.membership.clone());
         self.applied = piece.last;
         self.batch = Batch::default();
         self.published = Batch::default();

@@ -110,6 +110,10 @@ impl StoreSnapshot {
             let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             for row in self.view.scan(table, (from, Bound::Unbounded)) {
                 let (key, value) = row?;
+                if is_membership(table, &key) {
+                    // It comes with the pieces.
+                    continue;
+                }
                 out.push(table as u8);
                 codec::put_bytes(out, &key);
                 codec::put_bytes(out, &value);
@@ -161,13 +165,14 @@ pub(crate) struct Restore {
 }
 
 impl Restore {
-    pub(crate) fn begin(last: EntryId, engine: &mut dyn Engine) -> Result<Self, EngineError> {
+    pub(crate) fn begin(piece: &Piece, engine: &mut dyn Engine) -> Result<Self, EngineError> {
         engine.replace_begin()?;
+        engine.replace_put(Table::Meta, State::MEMBERSHIP, &piece.membership)?;
         Ok(Self {
-            last,
+            last: piece.last,
             checksum: 0,
             rows: 0,
-            row: None,
+            row: Some((Table::Meta, Bytes::from_static(State::MEMBERSHIP))),
             revision: State::START.revision,
             live: LiveRows::default(),
             live_by_state: State::START.sums.live,
@@ -248,6 +253,10 @@ impl Restore {
         assert!(self.ended, "the last piece was taken");
         engine.replace_finish(self.last).map_err(given_up)
     }
+}
+
+fn is_membership(table: Table, key: &[u8]) -> bool {
+    table == Table::Meta && key == State::MEMBERSHIP
 }
 
 /// What a row names.

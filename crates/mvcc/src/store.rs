@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use quorate_node::{Fault, FaultKind};
 use quorate_raft::EntryId;
 
@@ -26,8 +27,8 @@ use crate::snapshot::Restore;
 
 /// The facts about the store as a whole. Everything else is in rows only.
 ///
-/// In `Table::Meta`: `state` (the four fields), and `member` followed by an id for each member's
-/// attributes.
+/// In `Table::Meta`: `state` (the four fields), `member` followed by an id for each member's attributes,
+/// and `group`, what the group that replicates the store keeps in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     /// The newest revision; 1 when empty. Never decreases.
@@ -46,7 +47,9 @@ impl State {
         Self { revision: 1, compacted: -1, removal: Removal::START, sums: Sums::ZERO };
 
     pub(crate) const ROW: &'static [u8] = b"state";
-    const MEMBER: &'static [u8] = b"member";
+    pub(crate) const MEMBER: &'static [u8] = b"member";
+    /// [`Machine::membership`](quorate_node::Machine::membership). The first row of its table.
+    pub(crate) const MEMBERSHIP: &'static [u8] = b"group";
 
     /// The layout of the rows as a whole. A store of another one is refused.
     const FORMAT: u8 = 2;
@@ -99,7 +102,7 @@ impl State {
 
     /// The attributes of all members that told theirs.
     pub(crate) fn members(reader: &dyn Reader) -> Result<Vec<MemberAttributes>, EngineError> {
-        let all = crate::key::KeyRange::prefix(bytes::Bytes::from_static(Self::MEMBER));
+        let all = crate::key::KeyRange::prefix(Bytes::from_static(Self::MEMBER));
         let bounds = (core::ops::Bound::Included(&all.first()[..]), all.end());
         let rows = reader.scan(Table::Meta, bounds);
         rows.map(|row| {
@@ -111,6 +114,15 @@ impl State {
     }
 }
 
+/// What the group that replicates a store keeps in it of its members
+/// ([`Machine::membership`](quorate_node::Machine::membership)), without opening it.
+///
+/// # Errors
+/// If the engine can't be read.
+pub fn membership(engine: &dyn Reader) -> Result<Option<Bytes>, EngineError> {
+    engine.get(Table::Meta, State::MEMBERSHIP)
+}
+
 /// etcd's data model over an engine.
 pub struct Store {
     pub(crate) engine: Box<dyn Engine>,
@@ -120,6 +132,8 @@ pub struct Store {
     pub(crate) committed: State,
     /// The last entry applied, committed or not.
     pub(crate) applied: EntryId,
+    /// What is in [`State::MEMBERSHIP`].
+    pub(crate) membership: Option<Bytes>,
     /// Of the batch that is being applied.
     pub(crate) batch: Batch,
     /// Of the last batch that was committed.
@@ -172,8 +186,10 @@ impl Store {
         let state = State::load(&*engine).map_err(fault)?;
         instalment::take_back(&mut *engine, &state).map_err(fault)?;
         let applied = engine.applied();
+        let membership = membership(&*engine).map_err(fault)?;
         Ok(Self {
             engine,
+            membership,
             state,
             committed: state,
             applied,

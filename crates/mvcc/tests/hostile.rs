@@ -186,7 +186,8 @@ fn pieces(bodies: &[Vec<u8>], last: EntryId) -> Vec<Piece> {
         crc = checksum(crc, body);
         let data = [&[1][..], &crc.to_be_bytes(), body].concat();
         let end = position + 1 == bodies.len();
-        Piece { last, first: position == 0, data: data.into(), end }
+        let membership = Bytes::from_static(b"members");
+        Piece { last, membership, first: position == 0, data: data.into(), end }
     };
     bodies.iter().enumerate().map(framed).collect()
 }

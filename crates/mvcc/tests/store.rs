@@ -44,7 +44,13 @@ fn pieces(store: &mut Store, bytes_max: usize) -> Vec<Piece> {
     loop {
         let read = snapshot.read(&cursor, bytes_max).expect("the cursor is good");
         let (first, end) = (pieces.is_empty(), read.next.is_none());
-        pieces.push(Piece { last: snapshot.last(), first, data: read.data, end });
+        pieces.push(Piece {
+            last: snapshot.last(),
+            membership: Bytes::from_static(b"members"),
+            first,
+            data: read.data,
+            end,
+        });
         match read.next {
             Some(next) => cursor = next,
             None => return pieces,

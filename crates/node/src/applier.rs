@@ -66,12 +66,20 @@ enum Reader {
     Healing(NodeId),
 }
 
+/// A snapshot that is being read.
+struct Frozen {
+    snapshot: Box<dyn Snapshot>,
+    /// The members as of it.
+    membership: Membership,
+}
+
 /// A state machine and the snapshots read from it.
 pub struct Applier<O: Send + 'static> {
     machine: Box<dyn Machine<Outcome = O>>,
+    /// The members as of what the machine applied.
     membership: Membership,
     /// The snapshots that others are being given.
-    snapshots: BTreeMap<Reader, Box<dyn Snapshot>>,
+    snapshots: BTreeMap<Reader, Frozen>,
     /// What the entries cost that were applied since the machine was last asked to flush.
     unflushed_bytes: usize,
     /// What members say about their states.
@@ -81,7 +89,7 @@ pub struct Applier<O: Send + 'static> {
 }
 
 impl<O: Send + 'static> Applier<O> {
-    /// Drives `machine`, which belongs to a group of these members.
+    /// Drives `machine`, which belongs to a group of these members: see [`membership_of`].
     #[must_use]
     pub fn new(machine: Box<dyn Machine<Outcome = O>>, membership: Membership) -> Self {
         Self {
@@ -173,6 +181,10 @@ impl<O: Send + 'static> Applier<O> {
                     let outcome = self.machine.apply(entry.id, &command)?;
                     out.outcomes.extend(waiter.map(|waiter| (waiter, outcome)));
                 }
+                Content::Membership(membership) => {
+                    self.machine.set_membership(entry.id, &membership.encode().into())?;
+                    self.membership = membership.clone();
+                }
                 Content::Report(from, report) => {
                     let at = entry.id.index;
                     if self.audit.hear(at, from, report, &self.membership)? {
@@ -234,7 +246,14 @@ impl<O: Send + 'static> Applier<O> {
             SnapshotRequest::Write(chunk) => {
                 let last = chunk.meta.last;
                 let end = chunk.next.is_none();
-                let piece = Piece { last, first: chunk.cursor.is_empty(), data: chunk.data, end };
+                let SnapshotMeta { membership, .. } = chunk.meta;
+                let piece = Piece {
+                    last,
+                    membership: membership.encode().into(),
+                    first: chunk.cursor.is_empty(),
+                    data: chunk.data,
+                    end,
+                };
                 match self.machine.restore(&piece) {
                     Ok(()) if end => {
                         assert!(
@@ -242,6 +261,7 @@ impl<O: Send + 'static> Applier<O> {
                             "the machine is at {} after the snapshot of {last}",
                             self.machine.durable()
                         );
+                        self.membership = membership;
                         self.refusal = None;
                         self.audit.forget_own();
                         out.feedback.push(Feedback::SnapshotInstalled { last });
@@ -274,13 +294,17 @@ impl<O: Send + 'static> Applier<O> {
         last: Option<EntryId>,
         cursor: Bytes,
     ) -> Result<SnapshotChunk, Fault> {
-        let kept = self.snapshots.get(&to).is_some_and(|s| Some(s.last()) == last);
+        let kept = self.snapshots.get(&to).is_some_and(|it| Some(it.snapshot.last()) == last);
         let cursor = if kept { cursor } else { Bytes::new() };
         if !kept {
             let snapshot = self.machine.snapshot()?;
-            self.snapshots.insert(to, snapshot);
+            let (last, applied) = (snapshot.last(), self.machine.applied());
+            assert!(last == applied, "a snapshot ends with {last} where {applied} is applied");
+            let membership = self.membership.clone();
+            self.snapshots.insert(to, Frozen { snapshot, membership });
         }
-        let snapshot = self.snapshots.get_mut(&to).expect("it is there by now");
+        let Frozen { snapshot, membership } =
+            self.snapshots.get_mut(&to).expect("it is there by now");
         let first = |snapshot: &mut Box<dyn Snapshot>| match snapshot.read(&[], PIECE_BYTES) {
             Ok(read) => Ok((Bytes::new(), read)),
             Err(SnapshotError::Fault(fault)) => Err(fault),
@@ -293,23 +317,43 @@ impl<O: Send + 'static> Applier<O> {
             Err(SnapshotError::Cursor) => first(snapshot)?,
             Err(SnapshotError::Fault(fault)) => return Err(fault),
         };
-        let meta = SnapshotMeta { last: snapshot.last(), membership: self.membership.clone() };
+        let meta = SnapshotMeta { last: snapshot.last(), membership: membership.clone() };
         Ok(SnapshotChunk { meta, cursor, data: read.data, next: read.next })
     }
 }
 
+/// Who belongs to the group of a machine: what that keeps, or `first`, the members with whom the group was
+/// made, if it keeps nothing yet.
+///
+/// # Errors
+/// [`FaultKind::Damaged`] if what it keeps is no membership.
+pub fn membership_of<O: Send + 'static>(
+    machine: &dyn Machine<Outcome = O>,
+    first: &Membership,
+) -> Result<Membership, Fault> {
+    let Some(kept) = machine.membership() else { return Ok(first.clone()) };
+    let damaged = || Fault::new(FaultKind::Damaged, "the members that a machine keeps are none");
+    Membership::decode(&kept).ok_or_else(damaged)
+}
+
 /// What is in an entry, without its envelope.
-enum Content {
+enum Content<'a> {
     /// A command for the machine.
     Command(Bytes),
+    /// Who belongs to the group.
+    Membership(&'a Membership),
     /// What a member says about its state.
     Report(NodeId, Report),
     /// Nothing, or bytes that make no sense; they do nothing, on every member alike.
     Nothing,
 }
 
-fn content_of(entry: &Entry) -> Content {
-    let Payload::Command(bytes) = &entry.payload else { return Content::Nothing };
+fn content_of(entry: &Entry) -> Content<'_> {
+    let bytes = match &entry.payload {
+        Payload::Noop => return Content::Nothing,
+        Payload::Membership(membership) => return Content::Membership(membership),
+        Payload::Command(bytes) => bytes,
+    };
     if let Some((_, command)) = proposal::decode(bytes) {
         return Content::Command(command);
     }

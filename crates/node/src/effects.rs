@@ -12,15 +12,16 @@
 //!    applier says comes back as input.
 //!
 //! `W` is the waiter: whatever the host wants back when a request ends. Each one that goes in comes
-//! out exactly once: with an [`ApplyJob`] (the request took effect) or in [`Effects::failed`].
+//! out exactly once: with an [`ApplyJob`] (the request took effect), in [`Effects::failed`], or in
+//! [`Effects::changes`].
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_raft::{
-    Entry, EntryId, Event, Found, GroupId, Index, Lost, Message, NodeId, Persist, Record,
-    Recovered, Seq, SnapshotChunk, SnapshotPiece, SnapshotRequest, Term,
+    ChangeError, Entry, EntryId, Event, Found, GroupId, Index, Lost, Membership, Message, NodeId,
+    Persist, Record, Recovered, Seq, SnapshotChunk, SnapshotPiece, SnapshotRequest, Term,
 };
 
 use crate::audit::Report;
@@ -73,6 +74,16 @@ pub enum Input<W> {
         group: GroupId,
         /// To whom.
         to: Option<NodeId>,
+    },
+    /// Let these be the members of the group. Answered at once, in [`Effects::changes`]; done when that membership is
+    /// committed, as [`Event::MembershipChanged`] and the positions tell.
+    Change {
+        /// The group.
+        group: GroupId,
+        /// The members.
+        membership: Membership,
+        /// Comes back with the answer.
+        waiter: W,
     },
     /// The deadline has passed. (Every step looks at the clock; this one does nothing else.)
     Timeout,
@@ -239,6 +250,8 @@ pub struct Effects<W> {
     pub healed: Vec<(GroupId, Healed)>,
     /// Requests that ended without an outcome.
     pub failed: Vec<(W, RequestError)>,
+    /// Answers to [`Input::Change`]: where the first entry of the change is, or why there is none.
+    pub changes: Vec<(W, Result<Index, ChangeError>)>,
     /// Notable facts.
     pub events: Vec<(GroupId, Event)>,
 }
@@ -251,6 +264,7 @@ impl<W> Default for Effects<W> {
             apply: Vec::new(),
             healed: Vec::new(),
             failed: Vec::new(),
+            changes: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -262,10 +276,10 @@ impl<W> Effects<W> {
     /// # Panics
     /// If a waiter would be forgotten.
     pub fn clear(&mut self) {
-        let Self { send, persist, apply, healed, failed, events } = self;
+        let Self { send, persist, apply, healed, failed, changes, events } = self;
         assert!(
-            apply.is_empty() && healed.is_empty() && failed.is_empty(),
-            "a host takes jobs, healed logs and failures out"
+            apply.is_empty() && healed.is_empty() && failed.is_empty() && changes.is_empty(),
+            "a host takes jobs, healed logs, failures and answers out"
         );
         send.clear();
         persist.clear();
@@ -275,12 +289,13 @@ impl<W> Effects<W> {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { send, persist, apply, healed, failed, events } = self;
+        let Self { send, persist, apply, healed, failed, changes, events } = self;
         send.is_empty()
             && persist.is_empty()
             && apply.is_empty()
             && healed.is_empty()
             && failed.is_empty()
+            && changes.is_empty()
             && events.is_empty()
     }
 }

@@ -33,7 +33,7 @@ use crate::waiters::Waiters;
 pub struct GroupConfig {
     /// Its id.
     pub group: GroupId,
-    /// Its members.
+    /// Its members as of what its state machine holds durably: see [`membership_of`](crate::membership_of).
     pub membership: Membership,
     /// How often a leader speaks to a silent group.
     pub heartbeat_interval: Duration,
@@ -59,7 +59,6 @@ pub(crate) struct Group<W> {
     incarnation: u64,
     heartbeat_interval: Duration,
     election_timeout: Duration,
-    membership: Membership,
     request_timeout: Duration,
     command_bytes_max: usize,
     pending_max: usize,
@@ -94,7 +93,6 @@ impl<W> Group<W> {
         applied: EntryId,
         now: Time,
     ) -> Self {
-        let membership = config.membership.clone();
         let raft_config = quorate_raft::Config {
             id: node.id,
             group: config.group,
@@ -113,7 +111,6 @@ impl<W> Group<W> {
             incarnation: node.incarnation,
             heartbeat_interval: config.heartbeat_interval,
             election_timeout: config.election_timeout,
-            membership,
             request_timeout: node.request_timeout,
             command_bytes_max: node.command_bytes_max,
             pending_max: node.pending_max,
@@ -180,7 +177,10 @@ impl<W> Group<W> {
     /// Takes what another node says. Nothing in it is trusted.
     pub(crate) fn peer(&mut self, now: Time, envelope: Envelope, out: &mut Effects<W>) {
         let from = envelope.from;
-        if from == self.node || !self.membership.contains(from) {
+        // A message of the algorithm may come from a member that this one has not heard of yet (Raft §6).
+        let is_known =
+            matches!(envelope.body, EnvelopeBody::Raft(_)) || self.raft.membership().contains(from);
+        if from == self.node || !is_known {
             let reason = "the sender is not another member";
             return out.events.push((self.id, Event::Malformed { from, reason }));
         }
@@ -298,7 +298,8 @@ impl<W> Group<W> {
                 self.step(now, RaftInput::Compact(durable), out);
             }
             Feedback::Audited(report) => {
-                self.report = Some(report).filter(|_| self.membership.is_voter(self.node));
+                let has_vote = self.raft.membership().is_voter(self.node);
+                self.report = Some(report).filter(|_| has_vote);
             }
             Feedback::SnapshotReady(piece) => {
                 if planted!(PieceToWhoHeals) && self.piece_for_healing(piece.clone(), out) {
@@ -324,12 +325,31 @@ impl<W> Group<W> {
     pub(crate) fn transfer(&mut self, now: Time, to: Option<NodeId>, out: &mut Effects<W>) {
         let best = || {
             let status = self.raft.status();
-            let voters = status.peers.iter().filter(|p| p.active && self.membership.is_voter(p.id));
+            let is_voter = |id| self.raft.membership().voters.contains(&id);
+            let voters = status.peers.iter().filter(|p| p.active && is_voter(p.id));
             voters.max_by_key(|peer| peer.matched).map(|peer| peer.id)
         };
         if let Some(to) = to.or_else(best) {
             self.step(now, RaftInput::Transfer(to), out);
         }
+    }
+
+    /// Begins a change of members, if this member leads and may.
+    pub(crate) fn change(
+        &mut self,
+        now: Time,
+        wanted: Membership,
+        waiter: W,
+        out: &mut Effects<W>,
+    ) {
+        self.step(now, RaftInput::Change(wanted), out);
+        let answer = self.raft_effects.changes.pop().expect("a change is answered at once");
+        out.changes.push((waiter, answer));
+    }
+
+    /// Who belongs to the group, as far as this member's log tells.
+    pub(crate) fn membership(&self) -> &Membership {
+        self.raft.membership()
     }
 
     /// Does what many inputs together ask for, once: proposes, confirms, and ends what is over.

@@ -44,6 +44,11 @@
 //! So the question names T, and such a leader gives up, as it does when any member that knows of a later
 //! term comes back.
 //!
+//! Rules 2 and 3 need to know whose word counts for the entry: the members as of the entry before it, so they are
+//! for the first entry that is lost, and for later ones only once it is back or given up. The entry may change the
+//! members itself. If it begins a change, it needs a quorum of those before it all the same; if it ends
+//! one, it needs a majority of the voters to be, whatever the outgoing ones have.
+//!
 //! With the entry goes all that follows it in this log, whose commitment would have committed it. The
 //! member starts in the latest term it was told of, so that a leader that was deposed and still counts
 //! on what is gone is not listened to.
@@ -52,15 +57,15 @@
 //! for it. A cluster of one has nobody to ask: unless its machine has all that the log lost, it must not begin.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 use quorate_planted::planted;
 use quorate_raft::{
-    EntryId, Event, Found, GroupId, HardState, Index, Lost, Membership, Misfit, NodeId, Record,
-    Recovered, Salvage, SnapshotChunk, SnapshotRequest, Term, Time, Word, quorum,
+    EntryId, Event, Found, GroupId, HardState, Index, Lost, Membership, Misfit, NodeId, Payload,
+    Record, Recovered, Salvage, SnapshotChunk, SnapshotRequest, Term, Time, Word, quorum,
 };
 
 use crate::effects::{
@@ -84,6 +89,7 @@ pub(crate) struct HealConfig {
     pub(crate) group: GroupId,
     pub(crate) id: NodeId,
     pub(crate) incarnation: u64,
+    /// The members as of what the machine holds.
     pub(crate) membership: Membership,
     /// How long to wait for an answer before asking again.
     pub(crate) patience: Duration,
@@ -96,6 +102,8 @@ pub(crate) struct Healer {
     salvage: Salvage,
     /// How far the machine reaches, durably.
     machine: EntryId,
+    /// The members as of the machine, and those that the sound entries after it tell of.
+    memberships: Vec<(Index, Membership)>,
     /// What others said of the first gap as it is now.
     found: BTreeMap<NodeId, Found>,
     /// Whether all others were asked about it, and not just the one that filled a part of it.
@@ -145,6 +153,8 @@ struct Pull {
     last: Option<EntryId>,
     /// Where the next piece begins; `None` while the machine installs it.
     cursor: Option<Bytes>,
+    /// The members as of its end, as its last piece said.
+    membership: Membership,
     /// When this piece was first asked for.
     since: Time,
 }
@@ -166,7 +176,8 @@ impl Healer {
         let (base, last) = (salvage.base, salvage.last.index);
         // What the machine has need not be found.
         let replaced = salvage.cover(machine);
-        Self {
+        let mut healer = Self {
+            memberships: Vec::new(),
             config,
             salvage,
             machine,
@@ -182,7 +193,33 @@ impl Healer {
             dropped_after: (replaced && machine.index < last).then_some(machine.index),
             ask_at: now,
             state: State::Fetching,
-        }
+        };
+        healer.learn_memberships();
+        healer
+    }
+
+    /// Notes the memberships that are known by now.
+    fn learn_memberships(&mut self) {
+        let told = self.salvage.entries.iter().filter_map(|entry| match &entry.payload {
+            Payload::Membership(membership) if self.machine.index < entry.id.index => {
+                Some((entry.id.index, membership.clone()))
+            }
+            Payload::Membership(_) | Payload::Command(_) | Payload::Noop => None,
+        });
+        let of_machine = (self.machine.index, self.config.membership.clone());
+        self.memberships = [of_machine].into_iter().chain(told).collect();
+    }
+
+    /// The members, as far as is known: some may be unknown that lost entries tell of.
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.memberships.last().expect("the machine has one").1
+    }
+
+    /// The members as of the entry before the first that is lost: all entries up to that are there.
+    fn membership_at_gap(&self) -> &Membership {
+        let first = self.salvage.lost.first().map_or(Index(u64::MAX), |lost| lost.first);
+        let known = self.memberships.partition_point(|(since, _)| *since < first);
+        &self.memberships[known.max(1) - 1].1
     }
 
     /// When [`Healer::flush`] has something to do without any input.
@@ -198,14 +235,14 @@ impl Healer {
         self.state == State::Writing
     }
 
-    /// The log that was written, and how far the machine reaches.
+    /// The log that was written, how far the machine reaches, and the members as of that.
     ///
     /// # Panics
     /// If it was not.
-    pub(crate) fn into_healed(self) -> (Recovered, EntryId) {
+    pub(crate) fn into_healed(self) -> (Recovered, EntryId, Membership) {
         assert!(self.state == State::Writing, "a group begins when its log is whole");
         let Salvage { hard_state, base, entries, .. } = self.salvage;
-        (Recovered { hard_state, base, entries }, self.machine)
+        (Recovered { hard_state, base, entries }, self.machine, self.config.membership)
     }
 
     /// What was salvaged so far.
@@ -243,6 +280,7 @@ impl Healer {
                 from,
                 last: None,
                 cursor: Some(Bytes::new()),
+                membership: Membership::default(),
                 since: now,
             });
             let (from, last, cursor) = (pull.from, pull.last, pull.cursor.clone());
@@ -335,6 +373,7 @@ impl Healer {
             Err(misfit) => return self.refuse(now, from, misfit, out),
         };
         if filled {
+            self.learn_memberships();
             self.found.clear();
             self.all_asked = false;
             self.ask_at = now + self.config.patience;
@@ -357,6 +396,7 @@ impl Healer {
     fn refuse<W>(&mut self, now: Time, from: NodeId, misfit: Misfit, out: &mut Effects<W>) {
         let reason = "entries that are not those that were lost";
         out.events.push((self.config.group, Event::Malformed { from, reason }));
+        self.learn_memberships();
         let senders = self.sources.range(misfit.first..=misfit.last).map(|(_, sender)| *sender);
         // Where it was several, nobody knows whose are wrong. It is one of them, and others come to be doubted
         // if it was not this one.
@@ -385,6 +425,7 @@ impl Healer {
             .find_map(|index| self.is_nobodys(index).map(|term| (index, term)));
         let Some((index, term)) = given_up else { return false };
         self.salvage.cut(index);
+        self.learn_memberships();
         self.later_term = self.later_term.max(term);
         self.dropped_after = Some(self.salvage.last.index);
         self.found.clear();
@@ -400,16 +441,21 @@ impl Healer {
             found.and_then(|found| found.word.or(unsaid))
         };
         let own = self.salvage.hard_state.term;
-        let voters = || self.others().into_iter().filter(|id| self.config.membership.is_voter(*id));
-        let led = voters().any(|id| matches!(lacks(&id), Some(Word::Leader(term)) if own <= term || planted!(LeaderOfThePastDecides)));
+        let others = self.others();
+        let led = others.iter().any(|id| matches!(lacks(id), Some(Word::Leader(term)) if own <= term || planted!(LeaderOfThePastDecides)));
         let past =
             |id: NodeId| id != self.config.id && lacks(&id).is_some_and(|word| own < word.term());
-        let blocked = !quorum::has_quorum(&self.config.membership, |id| !past(id));
-        let unled = voters().all(|id| matches!(lacks(&id), Some(Word::Follower(_))));
+        let members = self.membership_at_gap();
+        let are_known = self.salvage.lost.first().is_some_and(|lost| lost.first == index);
+        // Of a joint membership those to be decide alone at last.
+        let decide = Membership::of_voters(members.voters.iter().copied());
+        let blocked = are_known && !quorum::has_quorum(&decide, |id| !past(id));
+        let mut voters = others.iter().filter(|id| members.is_voter(**id));
+        let unled = are_known && voters.all(|id| matches!(lacks(id), Some(Word::Follower(_))));
         let is_another =
             self.found.values().any(|found| found.held_to < index && index <= found.commit);
         (led || blocked || unled || is_another && !planted!(CommittedOtherIgnored))
-            .then(|| voters().filter_map(|id| lacks(&id)).map(Word::term).max().unwrap_or(own))
+            .then(|| others.iter().filter_map(lacks).map(Word::term).max().unwrap_or(own))
     }
 
     fn on_piece<W>(
@@ -425,7 +471,9 @@ impl Healer {
         let begins = chunk.cursor.is_empty();
         let follows =
             pull.cursor.as_ref() == Some(&chunk.cursor) && pull.last == Some(chunk.meta.last);
-        let can_be = is_believable(chunk.meta.last) && term <= Term::BELIEVABLE_MAX;
+        let can_be = is_believable(chunk.meta.last)
+            && term <= Term::BELIEVABLE_MAX
+            && chunk.meta.membership.is_possible();
         if pull.from != from || pull.cursor.is_none() || !(begins || follows) || !can_be {
             return;
         }
@@ -434,6 +482,7 @@ impl Healer {
         }
         self.later_term = self.later_term.max(term);
         pull.last = Some(chunk.meta.last);
+        pull.membership.clone_from(&chunk.meta.membership);
         pull.cursor.clone_from(&chunk.next);
         pull.since = now;
         let last = pull.last;
@@ -462,7 +511,9 @@ impl Healer {
             Feedback::SnapshotInstalled { last } => {
                 assert!(self.machine.index <= last.index, "a machine goes forward");
                 self.machine = last;
-                self.pull = None;
+                if let Some(pull) = self.pull.take() {
+                    self.config.membership = pull.membership;
+                }
                 self.barren.clear();
                 self.found.clear();
                 let end = self.salvage.last.index;
@@ -472,6 +523,7 @@ impl Healer {
                         self.dropped_after = Some(last.index);
                     }
                 }
+                self.learn_memberships();
                 self.ask_at = now;
             }
             Feedback::SnapshotFailed { .. } => self.give_up_pull(now),
@@ -517,9 +569,11 @@ impl Healer {
         out.healed.push((self.config.group, healed));
     }
 
+    /// All who are known to belong to the group, or to have belonged to it since what the machine holds.
     fn others(&self) -> Vec<NodeId> {
-        let members = self.config.membership.members().into_iter();
-        members.filter(|id| *id != self.config.id).collect()
+        let all = self.memberships.iter().flat_map(|(_, membership)| membership.members());
+        let others: BTreeSet<NodeId> = all.filter(|id| *id != self.config.id).collect();
+        others.into_iter().collect()
     }
 
     fn send<W>(&self, to: NodeId, ask: HealAsk, out: &mut Effects<W>) {

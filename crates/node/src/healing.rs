@@ -1,7 +1,7 @@
 //! A group whose member heals: nothing of Raft runs, the rest of a group's door is there.
 
 use quorate_planted::planted;
-use quorate_raft::{Event, RoleKind, Status, Term, Time};
+use quorate_raft::{Event, Membership, RoleKind, Status, Term, Time};
 
 use crate::effects::{Effects, Envelope, EnvelopeBody, Feedback, HealAsk, Input, RequestError};
 use crate::group::{Group, GroupConfig};
@@ -42,7 +42,9 @@ impl HealingGroup {
     pub(crate) fn step<W>(&mut self, now: Time, input: Input<W>, out: &mut Effects<W>) {
         match input {
             Input::Peer(envelope) => self.peer(now, envelope, out),
-            Input::Propose { waiter, .. } | Input::Read { waiter, .. } => {
+            Input::Propose { waiter, .. }
+            | Input::Read { waiter, .. }
+            | Input::Change { waiter, .. } => {
                 out.failed.push((waiter, RequestError::NoLeader));
             }
             Input::Applied { feedback: Feedback::HealSnapshotReady(piece), .. } => {
@@ -58,7 +60,9 @@ impl HealingGroup {
     fn peer<W>(&mut self, now: Time, envelope: Envelope, out: &mut Effects<W>) {
         let group = self.config.group;
         let from = envelope.from;
-        if from == self.node.id || !self.config.membership.contains(from) {
+        let is_known = matches!(envelope.body, EnvelopeBody::Raft(_))
+            || self.healer.membership().contains(from);
+        if from == self.node.id || !is_known {
             let reason = "the sender is not another member";
             return out.events.push((group, Event::Malformed { from, reason }));
         }
@@ -99,6 +103,11 @@ impl HealingGroup {
         self.healer.deadline().min(self.source.deadline())
     }
 
+    /// Who belongs to the group, as far as it is known.
+    pub(crate) fn membership(&self) -> &Membership {
+        self.healer.membership()
+    }
+
     fn term(&self) -> Term {
         self.healer.salvage().hard_state.term
     }
@@ -136,8 +145,9 @@ impl HealingGroup {
     }
 
     /// The group that begins now that all is there.
-    pub(crate) fn begin<W>(self, now: Time) -> Group<W> {
-        let (recovered, machine) = self.healer.into_healed();
+    pub(crate) fn begin<W>(mut self, now: Time) -> Group<W> {
+        let (recovered, machine, membership) = self.healer.into_healed();
+        self.config.membership = membership;
         Group::new(&self.node, self.config, recovered, machine, now)
     }
 }
@@ -147,9 +157,7 @@ mod tests {
     use alloc::vec::Vec;
     use core::time::Duration;
 
-    use quorate_raft::{
-        EntryId, GroupId, Index, Limits, Lost, Membership, NodeId, Salvage, Time, Word,
-    };
+    use quorate_raft::{EntryId, GroupId, Index, Limits, Lost, NodeId, Salvage, Word};
 
     use super::*;
     use crate::effects::{Heal, HealAnswer};

@@ -38,7 +38,7 @@ mod session;
 pub mod status;
 mod waiters;
 
-pub use applier::{Applied, Applier};
+pub use applier::{Applied, Applier, membership_of};
 pub use audit::{AUDIT_INTERVAL, Report};
 pub use begin::{Begin, Unfit, begin};
 pub use effects::*;

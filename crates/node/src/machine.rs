@@ -35,6 +35,18 @@ pub trait Machine: Send {
     /// an outcome.
     fn apply(&mut self, entry: EntryId, command: &Bytes) -> Result<Self::Outcome, Fault>;
 
+    /// The members of the group as of what was applied: what [`Machine::set_membership`] was given last, or
+    /// the snapshot that was restored; `None` before the first of them.
+    fn membership(&self) -> Option<Bytes>;
+
+    /// Keeps who belongs to the group, in bytes that mean something to the group alone. It is as much a part of
+    /// the state as what a command does: it comes in log order, is durable with the position, and must
+    /// not be there without it. But it is not what members compare ([`Machine::fingerprint`]).
+    ///
+    /// # Errors
+    /// As for [`Machine::apply`].
+    fn set_membership(&mut self, entry: EntryId, membership: &Bytes) -> Result<(), Fault>;
+
     /// Ends a batch: what was applied since the last call, and the position `through`, become
     /// visible to readers together (and, sooner or later, durable together). `through` may lie
     /// beyond the last applied command, where entries carried none.
@@ -90,7 +102,7 @@ pub trait Machine: Send {
         Ok(None)
     }
 
-    /// Freezes the committed state for a transfer. Cheap: must not copy the state.
+    /// Freezes the committed state, up to [`Machine::applied`], for a transfer. Cheap: must not copy the state.
     ///
     /// # Errors
     /// As for [`Machine::apply`].
@@ -163,6 +175,9 @@ pub struct SnapshotBytes {
 pub struct Piece {
     /// The last entry whose effect the whole snapshot contains.
     pub last: EntryId,
+    /// The members of the group as of this entry, as if by [`Machine::set_membership`]. The same in every piece of
+    /// a snapshot; a snapshot need not contain it.
+    pub membership: Bytes,
     /// Whether this is the first piece.
     pub first: bool,
     /// The bytes.

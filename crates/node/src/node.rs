@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
-use quorate_raft::{EntryId, GroupId, NodeId, Recovered, Salvage, Time};
+use quorate_raft::{EntryId, GroupId, Membership, NodeId, Recovered, Salvage, Time};
 
 use crate::effects::{Effects, Input, RequestError};
 use crate::group::{Group, GroupConfig};
@@ -141,14 +141,18 @@ impl<W> Node<W> {
             | Input::Durable { group, .. }
             | Input::Applied { group, .. }
             | Input::Healed { group }
-            | Input::Transfer { group, .. } => *group,
+            | Input::Transfer { group, .. }
+            | Input::Change { group, .. } => *group,
             Input::Timeout => return,
         };
         if let Input::Healed { group } = input {
             return self.begin(now, group);
         }
         let Some(seat) = self.groups.get_mut(&id) else {
-            if let Input::Propose { waiter, .. } | Input::Read { waiter, .. } = input {
+            if let Input::Propose { waiter, .. }
+            | Input::Read { waiter, .. }
+            | Input::Change { waiter, .. } = input
+            {
                 out.failed.push((waiter, RequestError::NoSuchGroup));
             }
             return;
@@ -169,6 +173,7 @@ impl<W> Node<W> {
             }
             Input::Applied { feedback, .. } => group.applied(now, feedback, out),
             Input::Transfer { to, .. } => group.transfer(now, to, out),
+            Input::Change { membership, waiter, .. } => group.change(now, membership, waiter, out),
             Input::Healed { .. } | Input::Timeout => {}
         }
     }
@@ -252,6 +257,15 @@ impl<W> Node<W> {
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.config.id
+    }
+
+    /// Who belongs to a group, as far as its log tells here; not all of it may be committed.
+    #[must_use]
+    pub fn membership(&self, group: GroupId) -> Option<&Membership> {
+        self.groups.get(&group).map(|seat| match &seat.slot {
+            Slot::Running(group) => group.membership(),
+            Slot::Healing(group) => group.membership(),
+        })
     }
 
     /// What a group looks like here.

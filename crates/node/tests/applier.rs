@@ -17,6 +17,7 @@ use quorate_raft::{
 struct Told {
     applied: EntryId,
     durable: EntryId,
+    membership: Option<Bytes>,
     /// What is wrong with the next snapshot, if anything.
     wrong: Option<&'static str>,
 }
@@ -36,6 +37,15 @@ impl Machine for Lazy {
     }
 
     fn apply(&mut self, _: EntryId, _: &Bytes) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn membership(&self) -> Option<Bytes> {
+        self.0.lock().unwrap().membership.clone()
+    }
+
+    fn set_membership(&mut self, _: EntryId, membership: &Bytes) -> Result<(), Fault> {
+        self.0.lock().unwrap().membership = Some(membership.clone());
         Ok(())
     }
 
@@ -64,6 +74,7 @@ impl Machine for Lazy {
             return Err(RestoreError::Rejected(wrong.into()));
         }
         (told.applied, told.durable) = (piece.last, piece.last);
+        told.membership = Some(piece.membership.clone());
         Ok(())
     }
 }

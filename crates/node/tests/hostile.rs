@@ -35,6 +35,7 @@ type Choices = [u8; 8];
 #[derive(Default)]
 struct Counter {
     applied: EntryId,
+    membership: Option<Bytes>,
     commands: usize,
 }
 
@@ -52,6 +53,15 @@ impl Machine for Counter {
     fn apply(&mut self, _: EntryId, _: &Bytes) -> Result<usize, Fault> {
         self.commands += 1;
         Ok(self.commands)
+    }
+
+    fn membership(&self) -> Option<Bytes> {
+        self.membership.clone()
+    }
+
+    fn set_membership(&mut self, _: EntryId, membership: &Bytes) -> Result<(), Fault> {
+        self.membership = Some(membership.clone());
+        Ok(())
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
@@ -377,7 +387,7 @@ proptest! {
 fn the_envelopes_reach_what_they_are_meant_for() {
     let mut random = 1_u64;
     let (mut outcomes, mut reads, mut refusals, mut malformed, mut leads) = (0, 0, 0, 0, 0);
-    for _ in 0..400 {
+    for _ in 0..800 {
         let mut host = Host::new();
         for _ in 0..150 {
             let mut choices = Choices::default();

@@ -19,6 +19,7 @@ const ELECTION: Duration = Duration::from_millis(1000);
 #[derive(Default)]
 struct Journal {
     applied: EntryId,
+    membership: Option<Bytes>,
     commands: Vec<Bytes>,
 }
 
@@ -36,6 +37,15 @@ impl Machine for Journal {
     fn apply(&mut self, _: EntryId, command: &Bytes) -> Result<usize, Fault> {
         self.commands.push(command.clone());
         Ok(self.commands.len())
+    }
+
+    fn membership(&self) -> Option<Bytes> {
+        self.membership.clone()
+    }
+
+    fn set_membership(&mut self, _: EntryId, membership: &Bytes) -> Result<(), Fault> {
+        self.membership = Some(membership.clone());
+        Ok(())
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {

@@ -164,6 +164,24 @@ catalogue! {
     HeartbeatCommitsUnmatched: 6, "a heartbeat commits what the follower is not known to have",
         from "etcd raft bcastHeartbeat", by simulator, in 2 places;
 
+    // ---- Rows 7 to 10: members that come and go.
+    ChangeBeforeFirstCommit: 7, "a new leader changes the members before an entry of its term is committed",
+        from "Ongaro, raft-dev, July 2015", by test("quorate-raft", "scripts", "change_refused");
+    ChangesOverlap: 8, "a change of members begins before the one before it is over",
+        from "openraft 6c0ccaf3", by test("quorate-raft", "scripts", "change_refused");
+    JointForEver: 8, "nobody ends the joint membership",
+        from "openraft, joint consensus", by test("quorate-raft", "scripts", "change_leader_crashes");
+    PromotedUncaught: 9, "a learner that has nothing becomes a voter",
+        from "thesis 4.2.1", by test("quorate-raft", "scripts", "change_refused");
+    MembershipOnCommit: 9, "a membership counts from its commit on, and not from its append",
+        from "Raft 6", by test("quorate-raft", "scripts", "change_voters");
+    MembershipKeptWhenDropped: 9, "a membership counts on when its entry was replaced",
+        from "Raft 6", by test("quorate-raft", "scripts", "change_undone");
+    RejoinKeepsOldGoal: 11, "a member that lost its disk asks the voters of old, and counts again though there are others",
+        from "our proof of rejoining", by test("quorate-raft", "scripts", "rejoin_other_members"), in 2 places;
+    LeaverNeverCampaigns: 9, "a voter that is to leave does not campaign, though the others lack what removes it",
+        from "thesis 4.2.2", by test("quorate-raft", "scripts", "change_leaver_needed");
+
     // ---- Row 11: a disk that was lost.
     LossForgotten: 11, "a member that lost its disk is a voter at once",
         from "etcd #3453", by simulator;

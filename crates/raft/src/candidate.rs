@@ -73,7 +73,7 @@ impl Campaign {
 
     /// What the votes so far lead to.
     pub(crate) fn decide(&self, core: &Core, won: Next) -> Next {
-        match quorum::tally(&core.membership, |id| self.votes.get(&id).copied()) {
+        match quorum::tally(core.membership(), |id| self.votes.get(&id).copied()) {
             Tally::Won => won,
             Tally::Open => Next::Stay,
             Tally::Lost => Next::Follow { term: core.term(), leader: None },
@@ -92,6 +92,6 @@ fn request(core: &Core, transfer: bool) -> RequestVote {
 
 /// The voters besides this member, ascending, so that messages have one order.
 fn other_voters(core: &Core) -> alloc::vec::Vec<NodeId> {
-    let members = core.membership.members();
-    members.into_iter().filter(|id| *id != core.id && core.membership.is_voter(*id)).collect()
+    let members = core.membership().members();
+    members.into_iter().filter(|id| *id != core.id && core.membership().is_voter(*id)).collect()
 }

@@ -14,7 +14,8 @@ pub struct Config {
     /// The group it belongs to. Raft itself does not need it; it is here so that whatever is
     /// reported can name it.
     pub group: GroupId,
-    /// Who belongs to the group.
+    /// Who belonged to the group when its state machine was as it is: what the log has after that tells the
+    /// rest. This member may be none of them, and then it waits until somebody sends it a log.
     pub membership: Membership,
     /// How often a leader speaks to each follower. A good deal more than a round trip.
     pub heartbeat_interval: Duration,
@@ -79,8 +80,6 @@ impl Default for Limits {
 pub enum ConfigError {
     /// There is no voter, so nothing could ever be decided.
     NoVoters,
-    /// This member does not belong to the group.
-    NotAMember,
     /// A member is listed as a voter and as a learner.
     VoterAndLearner(NodeId),
     /// The heartbeat interval is zero, or the election timeout is not at least twice as long: one
@@ -96,7 +95,6 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoVoters => f.write_str("the group has no voter"),
-            Self::NotAMember => f.write_str("this member does not belong to the group"),
             Self::VoterAndLearner(id) => write!(f, "{id} is a voter and a learner"),
             Self::Timeouts => f.write_str(
                 "the election timeout must be at least two heartbeat intervals, above 0",
@@ -121,10 +119,7 @@ impl Config {
         if membership.voters.is_empty() {
             return Err(ConfigError::NoVoters);
         }
-        if !membership.contains(self.id) {
-            return Err(ConfigError::NotAMember);
-        }
-        if let Some(id) = membership.learners.iter().find(|id| membership.is_voter(**id)) {
+        if let Some(id) = membership.voters.intersection(&membership.learners).next() {
             return Err(ConfigError::VoterAndLearner(*id));
         }
         if self.heartbeat_interval.is_zero()
@@ -176,7 +171,6 @@ mod tests {
             config.validate().unwrap_err()
         };
         assert_eq!(with(|c| c.membership.voters.clear()), ConfigError::NoVoters);
-        assert_eq!(with(|c| c.id = NodeId(4)), ConfigError::NotAMember);
         let learner = |c: &mut Config| c.membership.learners = [NodeId(2)].into();
         assert_eq!(with(learner), ConfigError::VoterAndLearner(NodeId(2)));
         assert_eq!(with(|c| c.heartbeat_interval = Duration::ZERO), ConfigError::Timeouts);

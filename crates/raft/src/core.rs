@@ -23,8 +23,8 @@ use crate::effects::{
     Effects, Event, HardState, Persist, ReadError, ReadOutcome, Record, SnapshotRequest,
 };
 use crate::log::Log;
-use crate::membership::Membership;
-use crate::message::{Body, Entry, Message, ReadId};
+use crate::membership::{Membership, Memberships};
+use crate::message::{Body, Entry, Message, Payload, ReadId};
 use crate::rejoin::Rejoining;
 use crate::snapshot::{Incoming, Stage};
 use crate::timer::ElectionTimer;
@@ -35,7 +35,7 @@ use crate::types::{EntryId, GroupId, Index, LogSpan, NodeId, Seq, Term, Time};
 pub(crate) struct Core {
     pub(crate) id: NodeId,
     pub(crate) group: GroupId,
-    pub(crate) membership: Membership,
+    pub(crate) memberships: Memberships,
     pub(crate) limits: Limits,
     pub(crate) heartbeat_interval: Duration,
     /// The time of the present step. Never descends.
@@ -95,7 +95,7 @@ impl Core {
             election: ElectionTimer::new(config.election_timeout, config.seed, now),
             id: config.id,
             group: config.group,
-            membership: config.membership,
+            memberships: Memberships::new(applied.index, config.membership),
             limits: config.limits,
             heartbeat_interval: config.heartbeat_interval,
             now,
@@ -131,10 +131,60 @@ impl Core {
         if core.hard_state.term < newest {
             core.set_hard_state(HardState { term: newest, vote: None });
         }
-        if !core.log.contains(applied) {
+        if core.log.contains(applied) {
+            let last = core.log.last().index;
+            let unapplied: Vec<Entry> = core.log.span(applied.index, last).cloned().collect();
+            core.learn_memberships(&unapplied);
+        } else {
             core.reset_log(applied);
         }
         core
+    }
+
+    /// The membership that counts: the last one that the log tells.
+    pub(crate) fn membership(&self) -> &Membership {
+        if planted!(MembershipOnCommit) {
+            return self.memberships.at(self.commit);
+        }
+        self.memberships.latest()
+    }
+
+    /// Whether the membership that counts is committed.
+    pub(crate) fn is_membership_committed(&self) -> bool {
+        self.memberships.since() <= self.commit
+    }
+
+    /// Whether this member may ask to be elected: if it has a vote; or had one, and is not known to have lost it,
+    /// since the entry that takes it is not known to be committed. It may be the only one that has that
+    /// entry, or one of too few, and those who keep their votes can't do without it then: their logs are behind
+    /// its own (thesis §4.2.2).
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.membership().is_voter(self.id)
+            || !self.is_membership_committed()
+                && self.memberships.at(self.commit).is_voter(self.id)
+                && !planted!(LeaverNeverCampaigns)
+    }
+
+    /// The log begins after this position, at which this membership counts.
+    pub(crate) fn begin_memberships(&mut self, at: Index, membership: Membership) {
+        let is_other = *self.membership() != membership;
+        self.memberships = Memberships::new(at, membership.clone());
+        if is_other {
+            self.report(Event::MembershipChanged { at, membership });
+            self.rejoin_other_members();
+        }
+    }
+
+    /// Takes over the memberships among entries that were appended.
+    fn learn_memberships(&mut self, appended: &[Entry]) {
+        for entry in appended {
+            if let Payload::Membership(membership) = &entry.payload {
+                self.memberships.push(entry.id.index, membership.clone());
+                let membership = membership.clone();
+                self.report(Event::MembershipChanged { at: entry.id.index, membership });
+                self.rejoin_other_members();
+            }
+        }
     }
 
     /// The latest term seen.
@@ -259,10 +309,7 @@ impl Core {
     }
 
     /// Appends entries that this member creates as the leader of the present term.
-    pub(crate) fn append_own(
-        &mut self,
-        payloads: impl IntoIterator<Item = crate::Payload>,
-    ) -> LogSpan {
+    pub(crate) fn append_own(&mut self, payloads: impl IntoIterator<Item = Payload>) -> LogSpan {
         let (term, after) = (self.term(), self.log.last().index);
         let mut index = after;
         let entries: Vec<Entry> = payloads
@@ -274,6 +321,7 @@ impl Core {
             .collect();
         if !entries.is_empty() {
             self.log.append_own(term, &entries, self.last_seq.next());
+            self.learn_memberships(&entries);
             self.persist(Record::Append(entries));
         }
         LogSpan::new(after, index)
@@ -286,7 +334,14 @@ impl Core {
         let seq = self.last_seq.next();
         if let Some(last) = self.log.replace_from(self.term(), &entries, seq) {
             self.effects.events.push(Event::Truncated { from: first, last });
+            if first <= self.memberships.since() && !planted!(MembershipKeptWhenDropped) {
+                self.memberships.truncate(first);
+                let (at, membership) = (self.memberships.since(), self.membership().clone());
+                self.report(Event::MembershipChanged { at, membership });
+                self.rejoin_other_members();
+            }
         }
+        self.learn_memberships(&entries);
         self.persist(Record::Append(entries));
     }
 
@@ -304,6 +359,7 @@ impl Core {
         let through = self.log.cut(through, kept);
         if self.log.base().index < through {
             let base = self.log.compact(through);
+            self.memberships.compact(through);
             self.persist(Record::Compact(base));
         }
     }

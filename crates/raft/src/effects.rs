@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::membership::Membership;
 use crate::message::{Entry, Message, ReadId, SnapshotChunk, SnapshotMeta};
 use crate::types::{EntryId, Index, LogSpan, NodeId, Seq, Term};
 
@@ -55,6 +56,9 @@ pub enum Input {
     },
     /// The deadline has passed.
     Timeout,
+    /// Let these be the members of the group. Answered in [`Effects::changes`], and over when an event tells of just
+    /// this membership and it is committed.
+    Change(Membership),
     /// Hand leadership to this member (thesis §3.10). Ignored with an event if it can't be done.
     Transfer(NodeId),
     /// A member that heals, and so takes no part, has this term on its disk. It says so in a message of
@@ -92,6 +96,8 @@ pub struct Effects {
     pub reads: Vec<ReadOutcome>,
     /// Answers to [`Input::Propose`], one for each, in order.
     pub proposed: Vec<Result<LogSpan, ProposeError>>,
+    /// Answers to [`Input::Change`], one for each, in order: where the first entry of the change is.
+    pub changes: Vec<Result<Index, ChangeError>>,
     /// Work on snapshots for the host.
     pub snapshots: Vec<SnapshotRequest>,
     /// Notable facts, for logs, metrics and tests. Nothing depends on them.
@@ -101,12 +107,13 @@ pub struct Effects {
 impl Effects {
     /// Empties every list and keeps its memory.
     pub fn clear(&mut self) {
-        let Self { send, persist, committed, reads, proposed, snapshots, events } = self;
+        let Self { send, persist, committed, reads, proposed, changes, snapshots, events } = self;
         send.clear();
         persist.clear();
         committed.clear();
         reads.clear();
         proposed.clear();
+        changes.clear();
         snapshots.clear();
         events.clear();
     }
@@ -120,11 +127,13 @@ impl Effects {
     /// Whether there is anything to do but to send messages, which is all that most inputs ask for.
     #[must_use]
     pub fn asks_for_more_than_messages(&self) -> bool {
-        let Self { send: _, persist, committed, reads, proposed, snapshots, events } = self;
+        let Self { send: _, persist, committed, reads, proposed, changes, snapshots, events } =
+            self;
         !(persist.is_empty()
             && committed.is_empty()
             && reads.is_empty()
             && proposed.is_empty()
+            && changes.is_empty()
             && snapshots.is_empty()
             && events.is_empty())
     }
@@ -215,6 +224,29 @@ pub enum ProposeError {
     Transferring(NodeId),
     /// The log holds as many uncommitted bytes as it may.
     Overloaded,
+}
+
+/// Why a change of members was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeError {
+    /// This member does not lead; the named one may.
+    NotLeader(Option<NodeId>),
+    /// Leadership is being handed to another member.
+    Transferring(NodeId),
+    /// The leader is new, and does not know yet that what it has is committed.
+    NotReady,
+    /// The change before is not over.
+    InProgress,
+    /// There can't be such a membership ([`Membership::is_possible`]), or some of it is outgoing already.
+    Impossible,
+    /// There would be more than [`Membership::MEMBERS_MAX`].
+    TooMany,
+    /// It is so already.
+    Unchanged,
+    /// This member would be a voter, and is no learner that has caught up and is there.
+    NotCaughtUp(NodeId),
+    /// Of the voters there would be, too few are there to decide anything.
+    LosesQuorum,
 }
 
 /// Work on snapshots that only the host can do.
@@ -320,6 +352,14 @@ pub enum Event {
         term: Term,
         /// The last position of its durable log.
         last: Index,
+    },
+    /// The log has another membership, committed or not: one that was appended, or an earlier one as that was
+    /// dropped or a snapshot came.
+    MembershipChanged {
+        /// Since which position it counts.
+        at: Index,
+        /// The membership.
+        membership: Membership,
     },
     /// A leader knows that this member, which does not rejoin, acknowledged more than its log has. So
     /// its disk has lost what others rely on, and it was not started as one that rejoins. The message

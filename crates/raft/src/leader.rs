@@ -71,7 +71,7 @@ impl Leader {
     pub(crate) fn new(core: &mut Core) -> Self {
         let next = core.log.last().index.next();
         let peers = core
-            .membership
+            .membership()
             .members()
             .into_iter()
             .filter(|id| *id != core.id)
@@ -128,6 +128,8 @@ impl Leader {
                 transfer.told = false;
             }
             self.advance_transfer(core);
+            self.advance_change(core);
+            self.forget_departed(core);
             self.compact(core);
             self.reads_begin_round(core);
             self.heartbeat(core);
@@ -163,7 +165,7 @@ impl Leader {
         // at once then; and gives up if by the next time that has come to nothing. Who is alone has
         // nobody to give up to.
         let hands_over = self.check_disk(core);
-        let is_alone = quorum::has_quorum(&core.membership, |id| id == core.id);
+        let is_alone = quorum::has_quorum(core.membership(), |id| id == core.id);
         if !core.disk_stands()
             || hands_over
             || is_alone
@@ -179,7 +181,7 @@ impl Leader {
     fn has_quorum_since(&self, core: &Core, since: Time, with_itself: bool) -> bool {
         let has_confirmed = |peer: &Peer| peer.confirmed.is_some_and(|at| at >= since);
         let counts = |peer: &Peer| has_confirmed(peer) && !peer.rejoining;
-        quorum::has_quorum(&core.membership, |id| match self.peers.get(&id) {
+        quorum::has_quorum(core.membership(), |id| match self.peers.get(&id) {
             Some(peer) => counts(peer),
             None => id == core.id && with_itself,
         })
@@ -193,7 +195,7 @@ impl Leader {
     /// this one, so leadership does not wander. Returns whether it begins to hand over.
     fn check_disk(&mut self, core: &mut Core) -> bool {
         let durable = core.log.durable();
-        let voters = self.peers.iter().filter(|(id, _)| core.membership.is_voter(**id));
+        let voters = self.peers.iter().filter(|(id, _)| core.membership().is_voter(**id));
         let able = voters.filter(|(_, peer)| {
             (self.is_active(peer) || planted!(TransferToSilent)) && !peer.rejoining
         });
@@ -218,8 +220,43 @@ impl Leader {
         true
     }
 
-    fn is_active(&self, peer: &Peer) -> bool {
+    pub(crate) fn is_active(&self, peer: &Peer) -> bool {
         peer.heard.unwrap_or(self.began) >= self.active_since
+    }
+
+    /// Whether a member is there and counts.
+    pub(crate) fn is_able(&self, peer: &Peer) -> bool {
+        self.is_active(peer) && !peer.rejoining
+    }
+
+    /// Whether an entry of this term is committed.
+    pub(crate) fn is_commit_known(&self) -> bool {
+        self.is_commit_known
+    }
+
+    /// The other members, and those who leave.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.peers.iter().map(|(id, peer)| (*id, peer))
+    }
+
+    pub(crate) fn peers_mut(&mut self) -> &mut BTreeMap<NodeId, Peer> {
+        &mut self.peers
+    }
+
+    pub(crate) fn peer(&self, id: NodeId) -> Option<&Peer> {
+        self.peers.get(&id)
+    }
+
+    /// Of the other voters that are there, the one that has most of the log.
+    pub(crate) fn most_up_to_date(&self, core: &Core) -> Option<NodeId> {
+        let voters = self.peers().filter(|(id, _)| core.membership().voters.contains(id));
+        let able = voters.filter(|(_, peer)| self.is_able(peer));
+        able.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| id)
+    }
+
+    /// More of the log is not committed.
+    pub(crate) fn count_uncommitted(&mut self, bytes: usize) {
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
     }
 
     /// A member was heard in this term.
@@ -261,7 +298,7 @@ impl Leader {
     // ---- Replication -----------------------------------------------------------------------
 
     /// Sends to everybody what may be sent.
-    fn replicate(&mut self, core: &mut Core) {
+    pub(crate) fn replicate(&mut self, core: &mut Core) {
         for (id, peer) in &mut self.peers {
             replicate_to(core, *id, peer);
         }
@@ -447,7 +484,7 @@ impl Leader {
             None => Index(0),
         };
         let old = core.commit;
-        let Some(new) = commit::advance(&core.membership, &core.log, core.term(), old, durable)
+        let Some(new) = commit::advance(core.membership(), &core.log, core.term(), old, durable)
         else {
             return;
         };
@@ -461,6 +498,7 @@ impl Leader {
             .expect("what is committed was counted as uncommitted before");
         core.commit_to(new);
         self.is_commit_known = true;
+        self.advance_change(core);
         for (id, peer) in &mut self.peers {
             replicate_to(core, *id, peer);
             share_commit(core, *id, peer);
@@ -568,7 +606,7 @@ impl Leader {
         loop {
             let confirmed = self.reads.take_confirmed(|round| {
                 let needed = round - u64::from(planted!(ReadConfirmedByEarlierRound));
-                quorum::has_quorum(&core.membership, |id| {
+                quorum::has_quorum(core.membership(), |id| {
                     id == core.id
                         || peers.get(&id).is_some_and(|peer| peer.round >= needed)
                         || planted!(ReadUnconfirmed)
@@ -642,7 +680,7 @@ impl Leader {
         if to == core.id {
             return core.report(aborted("it leads already"));
         }
-        if !core.membership.is_voter(to) {
+        if !core.membership().voters.contains(&to) {
             return core.report(aborted("it has no vote"));
         }
         let is_rejoining = self.peers.get(&to).is_some_and(|peer| peer.rejoining);

@@ -76,14 +76,14 @@
 //! plain values, and what they look like on a wire is the host's affair. No logging: notable facts
 //! are [`Event`]s. No state machine, and so no sessions, no deduplication of commands, and no
 //! forwarding of proposals, which belong to whoever owns the machine. No read lease: it would make
-//! the correctness of reads depend on clocks. No change of membership yet; all counting already goes
-//! through joint-capable functions ([`quorum`]).
+//! the correctness of reads depend on clocks.
 
 #![no_std]
 
 extern crate alloc;
 
 mod candidate;
+mod change;
 mod commit;
 mod config;
 mod core;

@@ -1,25 +1,45 @@
-//! Who belongs to a group, and who of them counts.
+//! Who belongs to a group, who of them counts, and how that changes: joint consensus (Raft §6).
 //!
-//! Static for now, yet of the shape that joint consensus needs (Raft §6): two sets of voters, of
-//! which the second is empty outside a change.
+//! A membership is an entry of the log like any other, and counts *from the moment at which a member appends
+//! it*, committed or not, and for each member by its own log: so it is undone with its entry. A change of
+//! voters is two such entries. The first is *joint*: until the second is there, every decision needs a
+//! majority of the voters before and a majority of the voters after, and so no two majorities decide apart,
+//! however many members come and go at once. The leader appends the second as soon as the first is committed;
+//! so does any leader after it. A change that leaves the voters as they are, as a new learner does, needs
+//! one entry only.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
-use crate::types::NodeId;
+use bytes::Bytes;
+use quorate_planted::planted;
+
+use crate::types::{Index, NodeId};
 
 /// The members of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     /// The voters.
     pub voters: BTreeSet<NodeId>,
-    /// During a change of membership, the voters before it: every decision then needs a majority of
-    /// both sets. Empty otherwise.
+    /// During a change of voters, those before it: every decision then needs a majority of both sets. Empty
+    /// otherwise.
     pub outgoing: BTreeSet<NodeId>,
-    /// Members that receive the log and have no vote.
+    /// Members that receive the log and have no vote, or none once the change is over: a voter that becomes a
+    /// learner is in `outgoing` as well until then.
     pub learners: BTreeSet<NodeId>,
+    /// What whoever hosts the group has to know of a member, such as where it is found. Opaque here. Of each
+    /// member at most [`Membership::ABOUT_BYTES_MAX`], and of nobody else.
+    pub about: BTreeMap<NodeId, Bytes>,
 }
 
 impl Membership {
+    /// The most members of a group, so that a membership is never large. Voters beyond seven make a group slower
+    /// and hardly safer; learners are many where many regions read.
+    pub const MEMBERS_MAX: usize = 256;
+
+    /// The most bytes that are kept about a member.
+    pub const ABOUT_BYTES_MAX: usize = 1024;
+
     /// A membership of voters alone.
     #[must_use]
     pub fn of_voters(voters: impl IntoIterator<Item = NodeId>) -> Self {
@@ -42,5 +62,270 @@ impl Membership {
     #[must_use]
     pub fn members(&self) -> BTreeSet<NodeId> {
         self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied().collect()
+    }
+
+    /// Whether a change of voters is under way.
+    #[must_use]
+    pub fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// What [`Self::encode`] makes, in bytes.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        let ids = self.voters.len() + self.outgoing.len() + self.learners.len();
+        let about: usize = self.about.values().map(|about| 10 + about.len()).sum();
+        8 + 8 * ids + about
+    }
+
+    /// The one way in which a membership is written, wherever that is: four counts, of two bytes each; the ids of
+    /// the voters, the outgoing voters and the learners, ascending; and for whom there is something to know, by
+    /// ascending id, the id, a length of two bytes, and that. All numbers are little-endian.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let two = |count: usize| u16::try_from(count).expect("members are few").to_le_bytes();
+        let sets = [&self.voters, &self.outgoing, &self.learners];
+        let mut bytes = Vec::with_capacity(self.encoded_bytes());
+        for count in sets.map(BTreeSet::len).into_iter().chain([self.about.len()]) {
+            bytes.extend_from_slice(&two(count));
+        }
+        for id in sets.into_iter().flatten() {
+            bytes.extend_from_slice(&id.0.to_le_bytes());
+        }
+        for (id, about) in &self.about {
+            bytes.extend_from_slice(&id.0.to_le_bytes());
+            bytes.extend_from_slice(&two(about.len()));
+            bytes.extend_from_slice(about);
+        }
+        bytes
+    }
+
+    /// Reads what [`Self::encode`] made; `None` if it is anything else, or no membership that there may be.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader { bytes };
+        let [voters, outgoing, learners, about] = [(); 4].map(|()| reader.two());
+        let membership = Self {
+            voters: reader.ids(voters?)?,
+            outgoing: reader.ids(outgoing?)?,
+            learners: reader.ids(learners?)?,
+            about: reader.about(about?)?,
+        };
+        (reader.bytes.is_empty() && membership.is_possible()).then_some(membership)
+    }
+
+    /// Whether there can be such a membership: there is a voter, none of them is a learner, all are not too many,
+    /// and not too much is known of them, and of nobody else.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        !self.voters.is_empty()
+            && self.voters.is_disjoint(&self.learners)
+            && self.members().len() <= 2 * Self::MEMBERS_MAX
+            && self
+                .about
+                .iter()
+                .all(|(id, about)| self.contains(*id) && about.len() <= Self::ABOUT_BYTES_MAX)
+    }
+
+    /// The next membership on the way to this one, in which nobody is outgoing.
+    pub(crate) fn toward(&self, mut wanted: Self) -> Self {
+        assert!(!self.is_joint() || planted!(ChangesOverlap), "one change at a time");
+        if wanted.voters != self.voters {
+            wanted.outgoing.clone_from(&self.voters);
+        }
+        for (id, about) in &self.about {
+            if wanted.outgoing.contains(id) {
+                wanted.about.entry(*id).or_insert_with(|| about.clone());
+            }
+        }
+        wanted
+    }
+
+    /// What a joint membership leads to.
+    pub(crate) fn settled(&self) -> Self {
+        let mut settled = Self { outgoing: BTreeSet::new(), ..self.clone() };
+        settled.about.retain(|id, _| settled.voters.contains(id) || settled.learners.contains(id));
+        settled
+    }
+}
+
+/// Reads what was written, from its front.
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.bytes.split_first_chunk::<N>()?;
+        self.bytes = rest;
+        Some(*taken)
+    }
+
+    fn two(&mut self) -> Option<usize> {
+        self.take().map(|bytes| usize::from(u16::from_le_bytes(bytes)))
+    }
+
+    fn id(&mut self) -> Option<NodeId> {
+        self.take().map(|bytes| NodeId(u64::from_le_bytes(bytes)))
+    }
+
+    fn ids(&mut self, count: usize) -> Option<BTreeSet<NodeId>> {
+        let mut ids = BTreeSet::new();
+        for _ in 0..count {
+            let id = self.id()?;
+            if ids.last().is_some_and(|last| id <= *last) {
+                return None;
+            }
+            ids.insert(id);
+        }
+        Some(ids)
+    }
+
+    fn about(&mut self, count: usize) -> Option<BTreeMap<NodeId, Bytes>> {
+        let mut all = BTreeMap::new();
+        for _ in 0..count {
+            let (id, length) = (self.id()?, self.two()?);
+            let (about, rest) = self.bytes.split_at_checked(length)?;
+            self.bytes = rest;
+            if all.last_key_value().is_some_and(|(last, _)| id <= *last) {
+                return None;
+            }
+            all.insert(id, Bytes::copy_from_slice(about));
+        }
+        Some(all)
+    }
+}
+
+/// The memberships that a log tells. Each counts from the position of its entry on, until the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Memberships {
+    /// Ascending. The first one is the one that the log begins with.
+    told: Vec<(Index, Membership)>,
+}
+
+impl Memberships {
+    /// The one that counts at this position.
+    pub(crate) fn new(at: Index, membership: Membership) -> Self {
+        Self { told: alloc::vec![(at, membership)] }
+    }
+
+    /// The last one: the one that counts.
+    pub(crate) fn latest(&self) -> &Membership {
+        &self.told.last().expect("the log begins with one").1
+    }
+
+    /// Since which position it counts.
+    pub(crate) fn since(&self) -> Index {
+        self.told.last().expect("the log begins with one").0
+    }
+
+    /// The one that counted at this position, which is not before the begin of the log.
+    pub(crate) fn at(&self, index: Index) -> &Membership {
+        let after = self.told.partition_point(|(since, _)| *since <= index);
+        &self.told[after.saturating_sub(1)].1
+    }
+
+    /// An entry tells of another one.
+    pub(crate) fn push(&mut self, index: Index, membership: Membership) {
+        assert!(self.since() < index, "a membership at {index} after one at {}", self.since());
+        self.told.push((index, membership));
+    }
+
+    /// All entries from this position on are dropped.
+    pub(crate) fn truncate(&mut self, first: Index) {
+        self.told.retain(|(since, _)| *since < first);
+        assert!(!self.told.is_empty(), "what the log begins with is committed");
+    }
+
+    /// The log begins after this position now.
+    pub(crate) fn compact(&mut self, through: Index) {
+        let after = self.told.partition_point(|(since, _)| *since <= through);
+        self.told.drain(..after.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn of(voters: &[u64]) -> Membership {
+        Membership::of_voters(voters.iter().copied().map(NodeId))
+    }
+
+    #[test]
+    fn each_membership_counts_until_the_next_and_goes_with_its_entry() {
+        let mut told = Memberships::new(Index(3), of(&[1]));
+        told.push(Index(5), of(&[1, 2]));
+        told.push(Index(9), of(&[2]));
+        let at = |told: &Memberships, index| told.at(Index(index)).clone();
+        assert_eq!(
+            (at(&told, 4), at(&told, 5), at(&told, 8)),
+            (of(&[1]), of(&[1, 2]), of(&[1, 2]))
+        );
+        assert_eq!((told.latest().clone(), told.since()), (of(&[2]), Index(9)));
+        let mut cut = told.clone();
+        cut.truncate(Index(9));
+        assert_eq!((cut.latest().clone(), cut.since()), (of(&[1, 2]), Index(5)));
+        told.compact(Index(7));
+        assert_eq!((at(&told, 7), at(&told, 9)), (of(&[1, 2]), of(&[2])));
+        told.compact(Index(12));
+        assert_eq!((told.told.len(), told.latest().clone()), (1, of(&[2])));
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else_is() {
+        let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
+        let joint = Membership {
+            voters: ids(&[1, 9]),
+            outgoing: ids(&[1, 2, 3]),
+            learners: ids(&[2]),
+            about: [(NodeId(3), "there".into()), (NodeId(9), "here".into())].into(),
+        };
+        let bytes = joint.encode();
+        assert_eq!(bytes.len(), joint.encoded_bytes());
+        assert_eq!(Membership::decode(&bytes), Some(joint.clone()));
+        for length in 0..bytes.len() {
+            assert_eq!(Membership::decode(&bytes[..length]), None, "{length} bytes");
+        }
+        assert_eq!(Membership::decode(&[&bytes[..], &[0; 8]].concat()), None, "one id too many");
+        let wrong = |change: fn(&mut Membership)| {
+            let mut wrong = joint.clone();
+            change(&mut wrong);
+            Membership::decode(&wrong.encode())
+        };
+        assert_eq!(wrong(|it| it.voters.clear()), None, "nobody decides");
+        let both = |it: &mut Membership| it.learners = [NodeId(9)].into();
+        assert_eq!(wrong(both), None, "a voter and a learner");
+        let mut twice = bytes;
+        twice.copy_within(8..16, 16);
+        assert_eq!(Membership::decode(&twice), None, "a voter is there twice");
+        let unknown = |it: &mut Membership| drop(it.about.insert(NodeId(5), Bytes::new()));
+        assert_eq!(wrong(unknown), None, "about somebody else");
+        let long = |it: &mut Membership| drop(it.about.insert(NodeId(1), vec![0; 1025].into()));
+        assert_eq!(wrong(long), None, "too much");
+    }
+
+    #[test]
+    fn a_change_of_voters_is_joint_and_a_new_learner_is_not() {
+        let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
+        let before = of(&[1, 2, 3]);
+        let of = |voters, learners| Membership { voters, learners, ..Membership::default() };
+        let learner = before.toward(of(ids(&[1, 2, 3]), ids(&[4])));
+        assert!(!learner.is_joint() && learner.contains(NodeId(4)) && !learner.is_voter(NodeId(4)));
+        let joint = learner.toward(of(ids(&[1, 2, 4]), ids(&[3])));
+        assert!(joint.is_joint() && joint.is_voter(NodeId(3)) && joint.is_voter(NodeId(4)));
+        let after = joint.settled();
+        assert!(!after.is_joint() && !after.is_voter(NodeId(3)) && after.contains(NodeId(3)));
+    }
+
+    #[test]
+    fn what_is_known_of_whoever_leaves_is_known_until_it_has_left() {
+        let about = |ids: &[u64]| ids.iter().map(|id| (NodeId(*id), "x".into())).collect();
+        let before = Membership { about: about(&[1, 2]), ..of(&[1, 2]) };
+        let joint = before.toward(Membership { about: about(&[1, 3]), ..of(&[1, 3]) });
+        assert_eq!(joint.about, about(&[1, 2, 3]));
+        assert_eq!(joint.settled().about, about(&[1, 3]));
     }
 }

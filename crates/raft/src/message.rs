@@ -29,6 +29,8 @@ pub enum Payload {
     Noop,
     /// A command for the state machine, opaque to Raft.
     Command(Bytes),
+    /// The members of the group from here on (see [`crate::membership`]).
+    Membership(Membership),
 }
 
 impl Payload {
@@ -42,6 +44,7 @@ impl Payload {
             + match self {
                 Self::Noop => 0,
                 Self::Command(command) => command.len(),
+                Self::Membership(membership) => membership.encoded_bytes(),
             }
     }
 }

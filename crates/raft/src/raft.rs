@@ -13,8 +13,9 @@ use quorate_planted::planted;
 use crate::candidate::Campaign;
 use crate::config::Config;
 use crate::core::Core;
-use crate::effects::{Effects, Event, Input, ProposeError, Recovered};
+use crate::effects::{ChangeError, Effects, Event, Input, ProposeError, Recovered};
 use crate::follower::{self, Follower};
+use crate::membership::Membership;
 use crate::message::{
     Append, AppendReply, Body, Heartbeat, HeartbeatReply, Message, ReadIndex, ReadIndexReply,
     RequestVote, SnapshotChunk, SnapshotReply, VoteReply,
@@ -51,7 +52,7 @@ impl Raft {
     pub fn new(config: Config, recovered: Recovered, applied: EntryId, now: Time) -> Self {
         let mut core = Core::new(config, recovered, applied, now);
         // Who is a quorum by itself has nobody to wait for.
-        if core.membership.is_voter(core.id) && is_quorum_alone(&core) {
+        if core.may_campaign() && is_quorum_alone(&core) {
             core.election.expire(now);
         }
         let role = Role::Follower(Follower::new(&core, None));
@@ -71,6 +72,7 @@ impl Raft {
         core::mem::swap(&mut self.core.effects, out);
         // What the creation of this member left to do comes first, and only once.
         self.core.effects.persist.append(&mut out.persist);
+        self.core.effects.events.append(&mut out.events);
 
         let next = match input {
             Input::Message(message) => self.on_message(message),
@@ -89,6 +91,7 @@ impl Raft {
             Input::SnapshotFailed { last } => self.on_snapshot_failed(last),
             Input::Timeout => self.on_timeout(),
             Input::Transfer(to) => self.on_transfer(to),
+            Input::Change(wanted) => self.on_change(wanted),
             Input::LaterTerm { from, term } => self.on_later_term(from, term),
         };
         self.perform(next);
@@ -120,7 +123,7 @@ impl Raft {
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 if let Some(rejoining) = &self.core.rejoining {
                     rejoining.deadline()
-                } else if self.core.membership.is_voter(self.core.id) {
+                } else if self.core.may_campaign() {
                     self.core.election.deadline()
                 } else {
                     Time::NEVER
@@ -162,6 +165,12 @@ impl Raft {
             transferring,
             peers,
         }
+    }
+
+    /// Who belongs to the group, as far as this member's log tells; not all of it may be committed.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        self.core.membership()
     }
 
     /// The leader of the present term, if known; this member itself if it leads.
@@ -514,7 +523,7 @@ impl Raft {
     /// The leader hands over: campaign at once, and skip the question whether the others have one.
     fn on_timeout_now(&mut self, from: NodeId) -> Next {
         let is_led = self.leader() == Some(from);
-        let has_vote = self.core.membership.is_voter(self.core.id);
+        let has_vote = self.core.membership().is_voter(self.core.id);
         if is_led && has_vote && !self.core.is_rejoining() {
             return Next::Campaign { transfer: true };
         }
@@ -593,6 +602,7 @@ impl Raft {
                 self.perform(Next::Follow { term: self.core.term(), leader: None });
             }
             self.core.reset_log(last);
+            self.core.begin_memberships(last.index, incoming.meta.membership.clone());
         }
         assert!(
             self.core.log.contains(last) || last.index < self.core.log.base().index,
@@ -633,6 +643,16 @@ impl Raft {
         }
     }
 
+    fn on_change(&mut self, wanted: Membership) -> Next {
+        let result = match &mut self.role {
+            Role::Leader(leader) => leader.on_change(&mut self.core, wanted),
+            Role::Follower(follower) => Err(ChangeError::NotLeader(follower.leader())),
+            Role::PreCandidate(_) | Role::Candidate(_) => Err(ChangeError::NotLeader(None)),
+        };
+        self.core.effects.changes.push(result);
+        Next::Stay
+    }
+
     fn on_transfer(&mut self, to: NodeId) -> Next {
         if let Role::Leader(leader) = &mut self.role {
             leader.on_transfer(&mut self.core, to);
@@ -656,5 +676,5 @@ pub(crate) fn is_from_leader(body: &Body) -> bool {
 }
 
 fn is_quorum_alone(core: &Core) -> bool {
-    quorum::tally(&core.membership, |id| (id == core.id).then_some(true)) == Tally::Won
+    quorum::tally(core.membership(), |id| (id == core.id).then_some(true)) == Tally::Won
 }

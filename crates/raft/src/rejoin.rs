@@ -70,6 +70,15 @@
 //! rejects the rest of it (`rejoin_heartbeat`). Once it holds what it promised, as committed, so is all
 //! that any leader can remember of it.
 //!
+//! **Other members.** The member asks the voters of the latest membership that its log tells, which may be long
+//! past. Whenever that is another one it begins anew; and it does not count before that membership is
+//! committed on its disk, at position j. Let i have been committed with the word of O as before, by voters of another
+//! membership. Where that is older, i is before j, and covered. Where it is newer, the joint entry between the two
+//! needed a majority of the voters who were asked before there could be such an i, and so before the loss:
+//! one of those who answered had it, and so the goal is at or beyond it, and with it the member learns of other
+//! members and begins anew. Likewise a candidate that it did not ask, as that is no voter of its membership,
+//! either won already, which is the case above, or lacks an entry that it needs to win.
+//!
 //! **Restarts.** Whoever hosts the member keeps on its disk that it rejoins until
 //! [`crate::Event::Rejoined`]. A crash before that begins anew, with whatever the disk has by then;
 //! nothing it said counted. A crash after that but before the host has noted it does no harm either:
@@ -155,19 +164,27 @@ impl Rejoining {
 
     /// The largest that the present round said, if all voters but this one have answered it.
     fn complete_round(&self, core: &Core) -> Option<Goal> {
-        let mut others = core.membership.members();
-        others.retain(|id| *id != core.id && core.membership.is_voter(*id));
+        let mut others = core.membership().members();
+        others.retain(|id| *id != core.id && core.membership().is_voter(*id));
         others.retain(|id| !planted!(RejoinAsksFew) || self.answers.contains_key(id));
         others.iter().try_fold(Goal::default(), |largest, id| {
             self.answers.get(id).map(|answer| largest.max(answer.at))
         })
     }
 
+    /// The group has other members than those who were asked.
+    fn begin_anew(&mut self, now: Time) {
+        self.answers.clear();
+        (self.before, self.goal) = (None, None);
+        self.round = self.round.wrapping_add(1);
+        self.ask_at = now;
+    }
+
     /// Counts an answer to the present round.
     fn on_answer(&mut self, core: &Core, from: NodeId, answer: Answer) {
         self.answers.entry(from).or_insert(answer);
         let Some(largest) = self.complete_round(core) else { return };
-        let by_quorum = quorum::has_quorum(&core.membership, |id| {
+        let by_quorum = quorum::has_quorum(core.membership(), |id| {
             self.answers.get(&id).is_some_and(|answer| !answer.rejoining)
         });
         if let Some(before) = self.before.or(planted!(RejoinOneRound).then_some(largest))
@@ -194,15 +211,24 @@ impl Core {
         self.rejoining.is_some()
     }
 
+    /// The log tells of other members now. What was learned before says nothing about them.
+    pub(crate) fn rejoin_other_members(&mut self) {
+        if let Some(rejoining) = &mut self.rejoining
+            && !planted!(RejoinKeepsOldGoal)
+        {
+            rejoining.begin_anew(self.now);
+        }
+    }
+
     /// Asks whoever has not answered the present round, or all in the next one.
     pub(crate) fn ask_to_rejoin(&mut self) {
         let Some(mut rejoining) = self.rejoining.take() else { return };
         rejoining.begin_round(self);
         rejoining.ask_at = self.now + self.election.minimum();
         let request = Rejoin { round: rejoining.round };
-        let mut asked = self.membership.members();
+        let mut asked = self.membership().members();
         asked.retain(|id| {
-            *id != self.id && self.membership.is_voter(*id) && !rejoining.answers.contains_key(id)
+            *id != self.id && self.membership().is_voter(*id) && !rejoining.answers.contains_key(id)
         });
         self.rejoining = Some(rejoining);
         for voter in asked {
@@ -250,7 +276,8 @@ impl Core {
             if planted!(RejoinBeforeDurable) {
                 held = self.log.last().index;
             }
-            if self.term() < goal.term || held < goal.last {
+            let knows_members = self.memberships.since() <= held || planted!(RejoinKeepsOldGoal);
+            if self.term() < goal.term || held < goal.last || !knows_members {
                 return false;
             }
             let Some(rejoining) = &mut self.rejoining else { return false };

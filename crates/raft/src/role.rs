@@ -77,7 +77,7 @@ pub(crate) fn become_follower(core: &mut Core, term: Term, leader: Option<NodeId
 
 /// Becomes a pre-candidate: term and vote stay as they are.
 pub(crate) fn become_pre_candidate(core: &mut Core) -> Role {
-    assert!(core.membership.is_voter(core.id), "{} has no vote and can't lead", core.id);
+    assert!(core.may_campaign(), "{} has no vote and can't lead", core.id);
     assert!(!core.is_rejoining(), "{} does not know yet what it promised", core.id);
     core.election.redraw(core.now);
     core.report(Event::BecamePreCandidate { term: core.term() });
@@ -86,7 +86,7 @@ pub(crate) fn become_pre_candidate(core: &mut Core) -> Role {
 
 /// Becomes a candidate: enters the next term and votes for itself, in one write.
 pub(crate) fn become_candidate(core: &mut Core, transfer: bool) -> Role {
-    assert!(core.membership.is_voter(core.id), "{} has no vote and can't lead", core.id);
+    assert!(core.may_campaign(), "{} has no vote and can't lead", core.id);
     assert!(!core.is_rejoining(), "{} does not know yet what it promised", core.id);
     let term = core.term().next();
     core.enter_term(term, Some(core.id));

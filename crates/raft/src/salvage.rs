@@ -9,6 +9,7 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use quorate_planted::planted;
 
 use crate::effects::{HardState, Recovered};
@@ -79,8 +80,9 @@ impl Lost {
 /// Consecutive entries of one term that were written together and lost, while their checksum was not. A
 /// name says which entry it is; this says that the bytes under it are the right ones, whoever brings them.
 ///
-/// It is the CRC-32 (IEEE) of these bytes: for each entry 1 for a command or 0 for a no-op (4), the length
-/// of the command (4), the command; then zeros up to the next multiple of 8. Numbers are little-endian.
+/// It is the CRC-32 (IEEE) of these bytes: for each entry 0 for a no-op, 1 for a command or 2 for a membership (4),
+/// the length of that (4), and that ([`Membership::encode`]); then zeros up to the next multiple of 8. Numbers are
+/// little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// The position of the first.
@@ -324,13 +326,14 @@ impl Seal {
     pub fn is_of<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> bool {
         let mut sum = Sum::default();
         for entry in entries {
-            let (tag, command): (u32, &[u8]) = match &entry.payload {
-                Payload::Noop => (0, &[]),
-                Payload::Command(command) => (1, command),
+            let (tag, bytes): (u32, Bytes) = match &entry.payload {
+                Payload::Noop => (0, Bytes::new()),
+                Payload::Command(command) => (1, command.clone()),
+                Payload::Membership(membership) => (2, membership.encode().into()),
             };
             sum.add(&tag.to_le_bytes());
-            sum.add(&(command.len() as u32).to_le_bytes());
-            sum.add(command);
+            sum.add(&(bytes.len() as u32).to_le_bytes());
+            sum.add(&bytes);
         }
         let bytes = sum.bytes;
         sum.add(&[0; 8][..(bytes.next_multiple_of(8) - bytes) as usize]);

@@ -156,7 +156,10 @@ impl Host {
                 if self.applied == EntryId::ZERO {
                     return;
                 }
-                let meta = SnapshotMeta { last: self.applied, membership: Membership::default() };
+                let meta = SnapshotMeta {
+                    last: self.applied,
+                    membership: Membership::of_voters([1, 2, 3].map(NodeId)),
+                };
                 let next = (choice.is_multiple_of(2)).then(|| Bytes::from_static(b"1"));
                 let chunk = Box::new(SnapshotChunk { meta, cursor, data: Bytes::new(), next });
                 self.step(Input::SnapshotReady(SnapshotPiece { to, chunk }));
@@ -258,7 +261,10 @@ fn message(status: &Status, choices: Choices) -> Message {
         9 => Body::Heartbeat(Heartbeat { commit: index(a), round: near(2, b) }),
         10 => Body::HeartbeatReply(HeartbeatReply { round: near(2, a) }),
         11 => Body::Snapshot(Box::new(SnapshotChunk {
-            meta: SnapshotMeta { last: ahead, membership: Membership::default() },
+            meta: SnapshotMeta {
+                last: ahead,
+                membership: Membership::of_voters([1, 2, 3].map(NodeId)),
+            },
             cursor: cursor(c),
             data: Bytes::new(),
             next: (!d.is_multiple_of(3)).then(|| cursor(e)),
@@ -349,7 +355,10 @@ fn append_all(term: u64, commit: u64) -> Body {
 /// A host that is installing the only piece of a snapshot that ends with 3@5.
 fn installing() -> Host {
     let mut host = Host::new();
-    let meta = SnapshotMeta { last: EntryId::new(5, 3), membership: Membership::default() };
+    let meta = SnapshotMeta {
+        last: EntryId::new(5, 3),
+        membership: Membership::of_voters([1, 2, 3].map(NodeId)),
+    };
     let chunk =
         Box::new(SnapshotChunk { meta, cursor: Bytes::new(), data: Bytes::new(), next: None });
     say(&mut host, 5, Body::Snapshot(chunk));

@@ -33,7 +33,7 @@ fn clusters_keep_their_promises_under_random_faults() {
         }
         Err(_) => 0..200,
     };
-    let (mut committed, mut crashes, mut snapshots, mut reads) = (0, 0, 0, 0);
+    let (mut committed, mut crashes, mut snapshots, mut reads, mut changes) = (0, 0, 0, 0, 0);
     for seed in seeds {
         match catch_unwind(AssertUnwindSafe(|| run(seed))) {
             Ok(world) => {
@@ -41,6 +41,7 @@ fn clusters_keep_their_promises_under_random_faults() {
                 crashes += world.crashes;
                 snapshots += world.snapshots;
                 reads += world.reads_answered;
+                changes += world.changes;
             }
             Err(panic) => {
                 println!("seed {seed}: {:?}", World::new(seed).weather);
@@ -48,6 +49,11 @@ fn clusters_keep_their_promises_under_random_faults() {
             }
         }
     }
-    println!("{committed} entries, {crashes} crashes, {snapshots} snapshots, {reads} reads");
-    assert!(committed > 0 && reads > 0, "the weather was so bad that nothing was tested");
+    println!(
+        "{committed} entries, {crashes} crashes, {snapshots} snapshots, {reads} reads, {changes} changes"
+    );
+    assert!(
+        committed > 0 && reads > 0 && changes > 0,
+        "the weather was so bad that nothing was tested"
+    );
 }

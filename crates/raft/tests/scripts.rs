@@ -86,7 +86,8 @@ impl goldenscript::Runner for Script {
 impl Script {
     fn run_command(&mut self, name: &str, arguments: &mut ArgumentConsumer<'_>) -> Outcome {
         match name {
-            // cluster nodes=N [learners=N] [limits …]: new members n1, n2, …
+            // cluster nodes=N [learners=N] [spare=N] [limits …]: new members n1, n2, …; who is spare belongs to
+            // no group.
             "cluster" => self.cluster(arguments),
             // disk NODE terms=1-1-2 [term=N]: restarts it with such a log.
             "disk" => self.disk(arguments),
@@ -230,6 +231,16 @@ impl Script {
                 self.step(id, Input::Transfer(to));
                 Ok(())
             }
+            // change NODE voters=1-2-3 [learners=4-5]
+            "change" => {
+                let id = self.node(arguments)?;
+                let (voters, learners) = (ids(arguments, "voters")?, ids(arguments, "learners")?);
+                self.step(
+                    id,
+                    Input::Change(Membership { voters, learners, ..Membership::default() }),
+                );
+                Ok(())
+            }
             // compact NODE: its machine is durable up to what it applied.
             "compact" => {
                 let id = self.node(arguments)?;
@@ -344,6 +355,7 @@ impl Script {
         };
         let nodes = number("nodes", 3)? as u64;
         let learners = number("learners", 0)? as u64;
+        let spare = number("spare", 0)? as u64;
         let piece_length = number("piece", 1 << 20)?;
         let defaults = Limits::default();
         let limits = Limits {
@@ -357,7 +369,7 @@ impl Script {
         };
         let mut membership = Membership::of_voters((1..=nodes).map(NodeId));
         membership.learners = (nodes + 1..=nodes + learners).map(NodeId).collect();
-        for id in membership.members() {
+        for id in (1..=nodes + learners + spare).map(NodeId) {
             let config = Config {
                 id,
                 group: GroupId(1),
@@ -536,6 +548,10 @@ impl Script {
                 Ok(span) => format!("{id}: takes the proposal as ({}, {}]", span.after, span.last),
                 Err(error) => format!("{id}: refuses the proposal: {error:?}"),
             }))
+            .chain(effects.changes.iter().map(|result| match result {
+                Ok(at) => format!("{id}: begins the change at {at}"),
+                Err(error) => format!("{id}: refuses the change: {error:?}"),
+            }))
             .chain(
                 effects
                     .persist
@@ -619,6 +635,16 @@ impl Script {
 fn argument(arguments: &mut ArgumentConsumer<'_>, name: &str) -> Result<u64, Box<dyn Error>> {
     let text = arguments.next_pos().ok_or_else(|| format!("{name}?"))?;
     text.parse().map_err(|_| format!("{name}: {text} is no number").into())
+}
+
+/// Parses `key=1-2-3`; nothing is none.
+fn ids(
+    arguments: &mut ArgumentConsumer<'_>,
+    key: &str,
+) -> Result<BTreeSet<NodeId>, Box<dyn Error>> {
+    let text = arguments.take_key(key).unwrap_or_default();
+    let ids = text.split('-').filter(|id| !id.is_empty());
+    Ok(ids.map(|id| id.parse().map(NodeId)).collect::<Result<_, _>>()?)
 }
 
 fn key(arguments: &mut ArgumentConsumer<'_>, name: &str) -> Result<u64, Box<dyn Error>> {
@@ -709,7 +735,19 @@ fn entry(entry: &Entry) -> String {
     match &entry.payload {
         Payload::Noop => format!("{} -", entry.id),
         Payload::Command(command) => format!("{} {}", entry.id, String::from_utf8_lossy(command)),
+        Payload::Membership(membership) => format!("{} {}", entry.id, self::membership(membership)),
     }
+}
+
+/// `{1 2 3}`; `{1 2 3 → 1 2 4}` on the way to another one; learners after a bar.
+fn membership(membership: &Membership) -> String {
+    let ids = |ids: &BTreeSet<NodeId>| {
+        ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let Membership { voters, outgoing, learners, about: _ } = membership;
+    let before = if outgoing.is_empty() { String::new() } else { ids(outgoing) + " → " };
+    let after = if learners.is_empty() { String::new() } else { format!(" | {}", ids(learners)) };
+    format!("{{{before}{}{after}}}", ids(voters))
 }
 
 fn record(record: &Record) -> String {
@@ -751,6 +789,9 @@ fn event(event: &Event) -> String {
         Event::SnapshotStarted { to } => format!("has to send {to} a snapshot"),
         Event::SnapshotInstalled { meta } => format!("has the snapshot {}", meta.last),
         Event::Rejoined { term, last } => format!("counts again, in {term} with {last}"),
+        Event::MembershipChanged { at, membership } => {
+            format!("belongs to {} since {at}", self::membership(membership))
+        }
         Event::LogLost { leader, last, acknowledged } => {
             format!("has {last}, and {leader} knows that it acknowledged {acknowledged}")
         }

@@ -56,6 +56,14 @@ impl Machine for Replica {
         self.store.apply(entry, command)
     }
 
+    fn membership(&self) -> Option<Bytes> {
+        self.store.membership()
+    }
+
+    fn set_membership(&mut self, entry: EntryId, membership: &Bytes) -> Result<(), Fault> {
+        self.store.set_membership(entry, membership)
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         self.store.fingerprint()
     }

@@ -340,6 +340,14 @@ impl Machine for Watched {
         Ok((entry, outcome))
     }
 
+    fn membership(&self) -> Option<Bytes> {
+        self.shown.lock().store.membership()
+    }
+
+    fn set_membership(&mut self, entry: EntryId, membership: &Bytes) -> Result<(), Fault> {
+        self.shown.lock().store.set_membership(entry, membership)
+    }
+
     fn fingerprint(&self) -> Option<Fingerprint> {
         let fingerprint = self.shown.lock().store.fingerprint()?;
         Some(Fingerprint(fingerprint.0 ^ u128::from(self.differs)))

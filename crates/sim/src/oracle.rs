@@ -88,7 +88,7 @@ impl Oracle {
     pub fn committed(&mut self, entry: &Entry) -> Result<(), Violation> {
         assert_eq!(entry.id.index.0, self.expected.len() as u64 + 1, "entries come in order");
         let outcome = match &entry.payload {
-            Payload::Noop => None,
+            Payload::Noop | Payload::Membership(_) => None,
             // What members tell each other about their states is given to no machine.
             Payload::Command(bytes) if proposal::decode_own(bytes).is_some() => None,
             Payload::Command(bytes) => Some(self.command(entry.id, bytes)?),

@@ -16,7 +16,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use quorate_planted::planted;
-use quorate_raft::{Entry, EntryId, GroupId, Index, Payload, Record};
+use quorate_raft::{Entry, EntryId, GroupId, Index, Membership, Payload, Record};
 
 use crate::standing::Standing;
 
@@ -305,7 +305,7 @@ pub(crate) enum Body {
     Record(Record),
 }
 
-/// The bytes that an entry takes in a body besides its command.
+/// The bytes that an entry takes in a body besides its command or membership.
 const ENTRY_BYTES: usize = 8;
 
 /// How many bytes an entry takes in the body of an append.
@@ -314,6 +314,7 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
         + match &entry.payload {
             Payload::Noop => 0,
             Payload::Command(command) => command.len(),
+            Payload::Membership(membership) => membership.encoded_bytes(),
         }
 }
 
@@ -348,14 +349,15 @@ pub(crate) fn put_head(out: &mut Vec<u8>, Head { oldest, records }: Head) {
 /// Writes entries of one term.
 pub(crate) fn put_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a Entry>) {
     for entry in entries {
-        let (tag, command): (u32, &[u8]) = match &entry.payload {
-            Payload::Noop => (0, &[]),
-            Payload::Command(command) => (1, command),
+        let (tag, bytes) = match &entry.payload {
+            Payload::Noop => (0_u32, Bytes::new()),
+            Payload::Command(command) => (1, command.clone()),
+            Payload::Membership(membership) => (2, membership.encode().into()),
         };
-        let length = u32::try_from(command.len()).expect("a command is capped below 4 GiB");
+        let length = u32::try_from(bytes.len()).expect("an entry is capped below 4 GiB");
         out.extend_from_slice(&tag.to_le_bytes());
         out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(command);
+        out.extend_from_slice(&bytes);
     }
 }
 
@@ -420,9 +422,14 @@ impl<'a> Fields<'a> {
                     (1, length) => {
                         Payload::Command(Bytes::copy_from_slice(self.take(length as usize)?))
                     }
+                    (2, length) => {
+                        let membership = Membership::decode(self.take(length as usize)?);
+                        let nonsense = || Flaw::new("a membership", "bytes that are none");
+                        Payload::Membership(membership.ok_or_else(nonsense)?)
+                    }
                     (tag, length) => {
                         let found = format!("tag {tag}, length {length}");
-                        return Err(Flaw::new("a command or none", found));
+                        return Err(Flaw::new("a command, a membership or nothing", found));
                     }
                 };
                 Ok(Entry { id, payload })

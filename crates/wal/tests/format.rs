@@ -5,7 +5,7 @@ mod common;
 
 use bytes::Bytes;
 use common::{SMALL, hard_state, images, reopen, write};
-use quorate_raft::{Entry, EntryId, GroupId, Payload, Record};
+use quorate_raft::{Entry, EntryId, GroupId, Membership, NodeId, Payload, Record};
 use quorate_wal::MemDisk;
 
 /// The bytes, eight in a group.
@@ -31,6 +31,27 @@ fn a_small_log_byte_by_byte() {
     assert_eq!(words(vote), VOTE);
     assert_eq!(words(append), APPEND);
     assert!(rest.iter().all(|byte| *byte == 0));
+}
+
+/// Who belongs to the group lies in the log as a membership is written everywhere.
+#[test]
+fn a_membership_comes_back_as_it_was_written() {
+    let disk = MemDisk::new();
+    let (mut wal, _) = reopen(&disk, SMALL);
+    let membership = Membership {
+        about: [(NodeId(2), Bytes::from_static(b"here"))].into(),
+        ..Membership::of_voters([1, 2, 3].map(NodeId))
+    };
+    let payload = Payload::Membership(membership.clone());
+    let entries = vec![Entry { id: EntryId::new(2, 1), payload }];
+    write(&mut wal, &[(GroupId(7), Record::Append(entries.clone()))]).unwrap();
+    drop(wal);
+    let [(1, bytes)] = &images(&disk)[..] else { panic!("there is one segment, of number 1") };
+    let body = [&[2, 0, 0, 0][..], &(membership.encoded_bytes() as u32).to_le_bytes()].concat();
+    let body = [body, membership.encode()].concat();
+    assert_eq!(bytes[144 + 128..][..body.len()], body);
+    let (_, groups) = reopen(&disk, SMALL);
+    assert_eq!(groups[&GroupId(7)].entries, entries);
 }
 
 // Computed from the page, not printed by the log.

@@ -1,5 +1,7 @@
 //! Every message survives the way there, and nothing else does harm.
 
+use std::collections::BTreeSet;
+
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -45,13 +47,13 @@ fn vote_reply() -> impl Strategy<Value = VoteReply> {
 }
 
 fn append() -> impl Strategy<Value = Append> {
-    let entries = vec((0..3u64, option::of(blob())), 0..6);
+    let entries = vec((0..3u64, payload()), 0..6);
     (0..u64::MAX / 2, 0..u64::MAX / 2, entries, index()).prop_map(|(term, at, entries, commit)| {
         let previous = EntryId::new(term, at);
         let mut last = previous;
-        let entry = |(later, command): (u64, Option<Bytes>)| {
+        let entry = |(later, payload): (u64, Payload)| {
             last = EntryId::new(last.term.0 + later, last.index.0 + 1);
-            Entry { id: last, payload: command.map_or(Payload::Noop, Payload::Command) }
+            Entry { id: last, payload }
         };
         let entries = entries.into_iter().map(entry).collect();
         Append { previous, entries, commit }
@@ -62,10 +64,28 @@ fn members() -> impl Strategy<Value = BTreeSet<NodeId>> {
     btree_set(any::<u64>().prop_map(NodeId), 0..4)
 }
 
+/// A membership that there may be.
+fn membership() -> impl Strategy<Value = Membership> {
+    (members(), members(), members(), any::<u64>(), blob()).prop_map(
+        |(mut voters, outgoing, mut learners, voter, about)| {
+            voters.insert(NodeId(voter));
+            learners.retain(|id| !voters.contains(id));
+            let about = [(NodeId(voter), about)].into();
+            Membership { voters, outgoing, learners, about }
+        },
+    )
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        Just(Payload::Noop),
+        blob().prop_map(Payload::Command),
+        membership().prop_map(Payload::Membership),
+    ]
+}
+
 fn chunk() -> impl Strategy<Value = Box<SnapshotChunk>> {
-    let membership = (members(), members(), members())
-        .prop_map(|(voters, outgoing, learners)| Membership { voters, outgoing, learners });
-    (entry_id(), membership, blob(), blob(), option::of(blob())).prop_map(
+    (entry_id(), membership(), blob(), blob(), option::of(blob())).prop_map(
         |(last, membership, cursor, data, next)| {
             let meta = SnapshotMeta { last, membership };
             Box::new(SnapshotChunk { meta, cursor, data, next })
@@ -116,10 +136,7 @@ fn heal_ask() -> impl Strategy<Value = HealAsk> {
 
 fn heal() -> impl Strategy<Value = Heal> {
     let word = prop_oneof![term().prop_map(Word::Leader), term().prop_map(Word::Follower)];
-    let entry = (entry_id(), option::of(blob())).prop_map(|(id, command)| Entry {
-        id,
-        payload: command.map_or(Payload::Noop, Payload::Command),
-    });
+    let entry = (entry_id(), payload()).prop_map(|(id, payload)| Entry { id, payload });
     let found = (entry_id(), index(), index(), vec(entry, 0..4), option::of(word)).prop_map(
         |(base, held_to, commit, entries, word)| Found { base, held_to, commit, entries, word },
     );
@@ -392,7 +409,7 @@ fn likely_body() -> impl Strategy<Value = (u64, Body)> {
         Body::Append(Append { previous, entries, commit: Index(commit) })
     });
     let chunk = (id(), blob(), option::of(blob())).prop_map(|(last, data, next)| {
-        let meta = SnapshotMeta { last, membership: Membership::default() };
+        let meta = SnapshotMeta { last, membership: Membership::of_voters([FROM, TO]) };
         Body::Snapshot(Box::new(SnapshotChunk { meta, cursor: Bytes::new(), data, next }))
     });
     let body = prop_oneof![

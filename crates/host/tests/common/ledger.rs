@@ -23,6 +23,7 @@ const PIECE_BYTES: usize = 1_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) last: EntryId,
+    membership: Option<Bytes>,
     pub(crate) commands: Vec<Bytes>,
 }
 
@@ -44,6 +45,9 @@ impl State {
         let mut bytes = Vec::new();
         bytes.put_u64(self.last.term.0);
         bytes.put_u64(self.last.index.0);
+        let membership = self.membership.clone().unwrap_or_default();
+        bytes.put_u32(u32::try_from(membership.len()).unwrap());
+        bytes.put_slice(&membership);
         for command in &self.commands {
             bytes.put_u32(u32::try_from(command.len()).unwrap());
             bytes.put_slice(command);
@@ -53,6 +57,11 @@ impl State {
 
     fn decode(mut bytes: &[u8]) -> Option<Self> {
         let last = EntryId::new(bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?);
+        let length = bytes.try_get_u32().ok()? as usize;
+        if length > bytes.len() {
+            return None;
+        }
+        let membership = Some(bytes.copy_to_bytes(length)).filter(|bytes| !bytes.is_empty());
         let mut commands = Vec::new();
         while bytes.has_remaining() {
             let length = bytes.try_get_u32().ok()? as usize;
@@ -61,7 +70,7 @@ impl State {
             }
             commands.push(bytes.copy_to_bytes(length));
         }
-        Some(Self { last, commands })
+        Some(Self { last, membership, commands })
     }
 }
 
@@ -120,6 +129,15 @@ impl Machine for Ledger {
         Ok(before as u64)
     }
 
+    fn membership(&self) -> Option<Bytes> {
+        self.visible.lock().unwrap().membership.clone()
+    }
+
+    fn set_membership(&mut self, _: EntryId, membership: &Bytes) -> Result<(), Fault> {
+        self.visible.lock().unwrap().membership = Some(membership.clone());
+        Ok(())
+    }
+
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
         let mut state = self.visible.lock().unwrap();
         state.commands.append(&mut self.pending);
@@ -145,7 +163,8 @@ impl Machine for Ledger {
         self.incoming.extend_from_slice(&piece.data);
         if piece.end {
             let state = State::decode(&self.incoming).filter(|state| state.last == piece.last);
-            let state = state.ok_or_else(|| RestoreError::Rejected("not a ledger".into()))?;
+            let mut state = state.ok_or_else(|| RestoreError::Rejected("not a ledger".into()))?;
+            state.membership = Some(piece.membership.clone());
             *self.visible.lock().unwrap() = state;
             self.write()?;
         }

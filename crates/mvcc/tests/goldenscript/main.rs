@@ -104,7 +104,13 @@ impl Runner {
         loop {
             let read = snapshot.read(&cursor, bytes_max)?;
             let (first, end) = (pieces == 0, read.next.is_none());
-            let piece = Piece { last: snapshot.last(), first, data: read.data, end };
+            let piece = Piece {
+                last: snapshot.last(),
+                membership: Bytes::from_static(b"members"),
+                first,
+                data: read.data,
+                end,
+            };
             copy.restore(&piece).map_err(|error| format!("{error:?}"))?;
             pieces += 1;
             match read.next {

@@ -23,6 +23,15 @@ fn new_store() -> Store {
     Store::open(Box::new(engine)).expect("an empty engine opens")
 }
 
+/// A store of a group that has told who belongs to it.
+fn new_member() -> Store {
+    let mut store = new_store();
+    let first = EntryId::new(1, 1);
+    store.set_membership(first, &Bytes::from_static(b"members")).expect("the engine works");
+    store.commit(first).expect("the engine works");
+    store
+}
+
 /// Applies a command; `commit` ends the batch.
 fn apply(store: &mut Store, command: &Command, commit: bool) -> Outcome {
     let entry = EntryId::new(1, store.applied().index.0 + 1);
@@ -40,7 +49,13 @@ fn moved(store: &mut Store, bytes_max: usize) -> Store {
     loop {
         let read = snapshot.read(&cursor, bytes_max).expect("the cursor is good");
         let end = read.next.is_none();
-        let piece = Piece { last: snapshot.last(), first, data: read.data, end };
+        let piece = Piece {
+            last: snapshot.last(),
+            membership: store.membership().expect("it has one"),
+            first,
+            data: read.data,
+            end,
+        };
         copy.restore(&piece).expect("the piece is good");
         match read.next {
             Some(next) => (cursor, first) = (next, false),
@@ -109,7 +124,7 @@ proptest! {
         steps in prop::collection::vec((random::command(), between()), 1..40),
         requests in prop::collection::vec(random::range_request(), 1..8),
     ) {
-        let (mut store, mut model) = (new_store(), Model::new());
+        let (mut store, mut model) = (new_member(), Model::new());
         for (command, between) in steps {
             let outcome = apply(&mut store, &command, !matches!(between, Between::Nothing));
             let expected = model.apply(&command);
@@ -132,7 +147,7 @@ proptest! {
     fn the_same_commands_give_the_same_state(
         steps in prop::collection::vec((random::command(), between()), 1..60),
     ) {
-        let (mut plain, mut varied) = (new_store(), new_store());
+        let (mut plain, mut varied) = (new_member(), new_member());
         for (command, between) in &steps {
             let outcome = apply(&mut plain, command, true);
             let commit = !matches!(between, Between::Nothing);

@@ -11,7 +11,7 @@ use quorate_mvcc::watch::{
 use quorate_mvcc::{Command, Event, EventKind, KeyRange};
 
 use crate::model::Model;
-use crate::{apply, moved, new_store, random, reads};
+use crate::{apply, moved, new_member, random, reads};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -144,7 +144,7 @@ proptest! {
         advance_bytes in prop::sample::select(vec![1usize, 100, 10_000]),
         fragment_bytes in prop::sample::select(vec![30usize, 10_000]),
     ) {
-        let (mut store, mut model) = (new_store(), Model::new());
+        let (mut store, mut model) = (new_member(), Model::new());
         let mut ring = WatchRing::new(ring_bytes, store.read_state());
         let mut stream = WatchStream::new(WatchLimits { fragment_bytes, advance_bytes, revision_bytes: 1 << 30 });
         let mut client = Client::default();
@@ -209,7 +209,7 @@ proptest! {
 /// Ten thousand watchers of one stream: those of a key are found without asking the others.
 #[test]
 fn many_watchers_of_one_stream() {
-    let mut store = new_store();
+    let mut store = new_member();
     let mut ring = WatchRing::new(1 << 20, store.read_state());
     let limits =
         WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20, revision_bytes: 1 << 30 };
@@ -239,7 +239,7 @@ fn a_ring_that_missed_a_commit_begins_anew() {
         let (key, value) = (Bytes::from("a"), Bytes::from(value));
         Command::Put(quorate_mvcc::PutRequest { key, value, ..Default::default() })
     };
-    let mut store = new_store();
+    let mut store = new_member();
     let mut ring = WatchRing::new(1 << 20, store.read_state());
     let limits =
         WatchLimits { fragment_bytes: 1 << 20, advance_bytes: 1 << 20, revision_bytes: 1 << 30 };

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorate_raft::{
-    Config, Effects, Entry, EntryId, Event, Index, Input, Payload, Persist, Raft, Record,
-    Recovered, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest, Time,
+    Config, Effects, Entry, EntryId, Event, Index, Input, Membership, Payload, Persist, Raft,
+    Record, Recovered, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest, Time,
 };
 
 /// Plays a record onto what is remembered, and checks that the record keeps its promises.
@@ -86,6 +86,14 @@ impl Machine {
         self.durable.checked_sub(1).map_or(EntryId::ZERO, |last| self.applied[last].id)
     }
 
+    /// The last membership that it applied.
+    pub(crate) fn membership(&self) -> Option<&Membership> {
+        self.applied.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Membership(membership) => Some(membership),
+            Payload::Noop | Payload::Command(_) => None,
+        })
+    }
+
     pub(crate) fn apply(&mut self, entry: Entry) {
         assert_eq!(entry.id.index, self.position().index.next(), "applied in order, each once");
         self.applied.push(entry);
@@ -137,13 +145,14 @@ fn encode(entries: &[Entry]) -> Vec<u8> {
     for entry in entries {
         bytes.extend(entry.id.term.0.to_le_bytes());
         bytes.extend(entry.id.index.0.to_le_bytes());
-        let command = match &entry.payload {
-            Payload::Noop => None,
-            Payload::Command(command) => Some(command),
+        let (kind, payload) = match &entry.payload {
+            Payload::Noop => (0, Bytes::new()),
+            Payload::Command(command) => (1, command.clone()),
+            Payload::Membership(membership) => (2, membership.encode().into()),
         };
-        bytes.push(u8::from(command.is_some()));
-        bytes.push(u8::try_from(command.map_or(0, Bytes::len)).unwrap());
-        bytes.extend(command.into_iter().flatten());
+        bytes.push(kind);
+        bytes.push(u8::try_from(payload.len()).unwrap());
+        bytes.extend(payload);
     }
     bytes
 }
@@ -153,12 +162,13 @@ fn decode(mut bytes: &[u8]) -> Option<Vec<Entry>> {
     while !bytes.is_empty() {
         let (term, rest) = bytes.split_first_chunk::<8>()?;
         let (index, rest) = rest.split_first_chunk::<8>()?;
-        let ([is_command, length], rest) = rest.split_first_chunk::<2>()?;
-        let (command, rest) = rest.split_at_checked(usize::from(*length))?;
+        let ([kind, length], rest) = rest.split_first_chunk::<2>()?;
+        let (payload, rest) = rest.split_at_checked(usize::from(*length))?;
         let id = EntryId::new(u64::from_le_bytes(*term), u64::from_le_bytes(*index));
-        let payload = match is_command {
+        let payload = match kind {
             0 => Payload::Noop,
-            _ => Payload::Command(Bytes::copy_from_slice(command)),
+            1 => Payload::Command(Bytes::copy_from_slice(payload)),
+            _ => Payload::Membership(Membership::decode(payload)?),
         };
         entries.push(Entry { id, payload });
         bytes = rest;
@@ -212,8 +222,12 @@ impl Member {
         config.seed = config.seed.wrapping_add(self.starts << 32);
         self.starts += 1;
         config.incarnation = self.starts;
-        self.raft =
-            Some(Raft::new(config, self.disk.clone(), self.machine.durable_position(), now));
+        let mut machine = self.machine.clone();
+        machine.crash();
+        if let Some(membership) = machine.membership() {
+            config.membership = membership.clone();
+        }
+        self.raft = Some(Raft::new(config, self.disk.clone(), machine.position(), now));
     }
 
     /// Forgets everything that is not durable, except the first `survive` of the unsynced writes.
@@ -307,10 +321,8 @@ impl Member {
                     }
                 };
                 let (data, next) = machine.read(&cursor, self.piece_length);
-                let meta = SnapshotMeta {
-                    last: machine.position(),
-                    membership: self.config.membership.clone(),
-                };
+                let membership = machine.membership().unwrap_or(&self.config.membership).clone();
+                let meta = SnapshotMeta { last: machine.position(), membership };
                 let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
                 Some(Input::SnapshotReady(SnapshotPiece { to, chunk }))
             }

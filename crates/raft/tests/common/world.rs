@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quorate_raft::{
     AppendReply, Body, Config, Effects, Entry, EntryId, Event, GroupId, Index, Input, Limits,
     Membership, Message, NodeId, ReadId, RoleKind, Seq, SnapshotReply, Term, Time, VoteReply,
+    quorum,
 };
 
 use super::{Member, Random, contains, last};
@@ -38,6 +39,10 @@ pub(crate) struct Weather {
     pub(crate) crash: u64,
     pub(crate) partition: u64,
     pub(crate) compact: u64,
+    /// How often who belongs to the group changes, and how many members there are besides those that belong to
+    /// it at first.
+    pub(crate) churn: u64,
+    pub(crate) spare: u64,
 }
 
 pub(crate) struct World {
@@ -62,6 +67,7 @@ pub(crate) struct World {
     pub(crate) reads_answered: u64,
     pub(crate) crashes: u64,
     pub(crate) snapshots: u64,
+    pub(crate) changes: u64,
 }
 
 impl World {
@@ -78,6 +84,8 @@ impl World {
             crash: random.below(30),
             partition: random.below(30),
             compact: random.below(20),
+            churn: [0, 5, 30][random.below(3) as usize],
+            spare: random.below(4),
         };
         let limits = Limits {
             append_bytes_max: [40, 200, 1 << 20][random.below(3) as usize],
@@ -104,6 +112,8 @@ impl World {
             crash: 0,
             partition: 0,
             compact: 0,
+            churn: 0,
+            spare: 0,
         };
         Self::with(seed, Random(seed), weather, Limits::default())
     }
@@ -113,9 +123,9 @@ impl World {
         let learners = (weather.nodes + 1..=weather.nodes + weather.learners).map(NodeId);
         let mut membership = Membership::of_voters(voters);
         membership.learners = learners.collect();
-        let members: BTreeMap<NodeId, Member> = membership
-            .members()
-            .into_iter()
+        let all = weather.nodes + weather.learners + weather.spare;
+        let members: BTreeMap<NodeId, Member> = (1..=all)
+            .map(NodeId)
             .map(|id| {
                 let config = Config {
                     id,
@@ -152,6 +162,7 @@ impl World {
             reads_answered: 0,
             crashes: 0,
             snapshots: 0,
+            changes: 0,
         };
         for id in world.ids() {
             world.wake_later(id);
@@ -282,11 +293,32 @@ impl World {
                 let effects = self.members.get_mut(&id).unwrap().compact(self.now);
                 self.after(id, effects);
             }
+            if is_leader && self.random.chance(self.weather.churn) && !self.calm {
+                self.change(id);
+            }
             if is_leader && self.random.chance(1) {
                 let to = NodeId(1 + self.random.below(self.weather.nodes + 1));
                 self.step(id, Input::Transfer(to));
             }
         }
+    }
+
+    /// Asks a leader for other members, at random.
+    fn change(&mut self, leader: NodeId) {
+        let (mut voters, mut learners) = (BTreeSet::new(), BTreeSet::new());
+        let raft = self.members[&leader].raft.as_ref().unwrap();
+        let now = raft.membership().clone();
+        for id in self.ids() {
+            // Nobody becomes a voter at once.
+            match self.random.below(10) {
+                0..6 if now.is_voter(id) => drop(voters.insert(id)),
+                0..5 if now.contains(id) => drop(voters.insert(id)),
+                0..8 => drop(learners.insert(id)),
+                _ => {}
+            }
+        }
+        let wanted = Membership { voters, learners, ..Membership::default() };
+        self.step(leader, Input::Change(wanted));
     }
 
     fn command(&mut self) -> Bytes {
@@ -333,7 +365,11 @@ impl World {
 
     pub(crate) fn step(&mut self, id: NodeId, input: Input) {
         let now = self.now;
-        let effects = self.members.get_mut(&id).unwrap().step(now, input);
+        let member = self.members.get_mut(&id).unwrap();
+        let membership = member.raft.as_ref().unwrap().membership().clone();
+        let effects = member.step(now, input);
+        self.changes += effects.changes.iter().filter(|change| change.is_ok()).count() as u64;
+        self.check_commit(id, &membership);
         self.after(id, effects);
     }
 
@@ -395,11 +431,6 @@ impl World {
                 }
                 _ => {}
             }
-        }
-        let status = self.members[&id].raft.as_ref().unwrap().status();
-        if status.role == RoleKind::Leader && self.commit < status.commit {
-            self.check_commit(id, status.commit);
-            self.commit = status.commit;
         }
         // State machine safety: all members apply the same entry at a position.
         for entry in &effects.committed {
@@ -465,21 +496,23 @@ impl World {
         }
     }
 
-    /// What a leader says is committed is on the disks of a majority.
-    fn check_commit(&self, id: NodeId, commit: Index) {
-        let entry = self.members[&id].entry_at(commit).expect("a leader has what it commits").id;
-        let holds = |member: &&Member| {
+    /// What a leader says is committed is on the disks of a majority of those who counted for it.
+    fn check_commit(&mut self, id: NodeId, membership: &Membership) {
+        let status = self.members[&id].raft.as_ref().unwrap().status();
+        if status.role != RoleKind::Leader || status.commit <= self.commit {
+            return;
+        }
+        self.commit = status.commit;
+        let entry = self.members[&id].entry_at(status.commit);
+        let entry = entry.expect("a leader has what it commits").id;
+        let holds = |id: NodeId| {
+            let member = &self.members[&id];
             contains(&member.disk, entry)
                 || entry.index < member.disk.base.index
                 || entry.index <= member.machine.durable_position().index
         };
-        let voters = self.members.values().filter(|m| m.config.membership.is_voter(m.config.id));
-        let count = voters.filter(holds).count() as u64;
-        assert!(
-            count > self.weather.nodes / 2,
-            "{id} commits {entry}, which is on {count} disks of {}",
-            self.weather.nodes
-        );
+        let is_held = quorum::has_quorum(membership, holds);
+        assert!(is_held, "{id} commits {entry}, which is not on the disks of {membership:?}");
     }
 
     /// Log matching: entries with one id are one entry, and so is all that precedes them.
@@ -515,7 +548,11 @@ impl World {
             self.members.values().map(|member| member.raft.as_ref().unwrap().status()).collect();
         let leaders: Vec<_> = statuses.iter().filter(|s| s.role == RoleKind::Leader).collect();
         assert_eq!(leaders.len(), 1, "one leader: {statuses:#?}");
-        for status in &statuses {
+        let membership = self.members[&leaders[0].id].raft.as_ref().unwrap().membership();
+        assert!(!membership.is_joint(), "the change is over: {membership:?}");
+        assert!(membership.is_voter(leaders[0].id), "a voter leads: {membership:?}");
+        for status in statuses.iter().filter(|status| membership.contains(status.id)) {
+            assert_eq!(self.members[&status.id].raft.as_ref().unwrap().membership(), membership);
             assert_eq!(status.commit, leaders[0].last.index, "all is committed: {statuses:#?}");
             assert_eq!(status.applied, status.commit, "all is applied: {statuses:#?}");
         }
