@@ -4,10 +4,13 @@
 //! It is learned at the boundary of the nodes only, from records, messages and entries as they
 //! pass, so the observer shares no code with what it observes and can't share its mistakes.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use quorate_raft::{Body, Entry, EntryId, Event, Index, Message, NodeId, Record, Recovered, Term};
+use quorate_raft::{
+    Body, Entry, EntryId, Event, Index, Membership, Message, NodeId, Payload, Record, Recovered,
+    Term,
+};
 
 /// Something that passed the boundary of a node.
 #[derive(Clone, Copy, Debug)]
@@ -115,9 +118,10 @@ impl Member {
 /// The members, and what was committed anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    /// The voters, which are all members.
-    pub voters: BTreeSet<NodeId>,
-    /// What is known of each.
+    /// The memberships that were committed, each with the position since which it counts; first the one that the
+    /// group was made with.
+    pub memberships: Vec<(Index, Membership)>,
+    /// What is known of each that belongs to the group, or might come to.
     pub members: BTreeMap<NodeId, Member>,
     /// What any member has given to its machine, from index 1 on.
     pub committed: Vec<Committed>,
@@ -134,12 +138,36 @@ pub struct Committed {
 }
 
 impl Cluster {
-    /// Members that have done nothing yet.
+    /// A group of these members, and others who might come to belong to it, who all have done nothing yet.
     #[must_use]
-    pub fn new(voters: impl IntoIterator<Item = NodeId>) -> Self {
-        let voters: BTreeSet<NodeId> = voters.into_iter().collect();
-        let members = voters.iter().map(|&id| (id, Member::default())).collect();
-        Self { voters, members, committed: Vec::new() }
+    pub fn new(membership: Membership, others: impl IntoIterator<Item = NodeId>) -> Self {
+        let all = membership.members().into_iter().chain(others);
+        let members = all.map(|id| (id, Member::default())).collect();
+        Self { memberships: Vec::from([(Index(0), membership)]), members, committed: Vec::new() }
+    }
+
+    /// The memberships of which one decided whether this entry is committed: the one that counts from there on,
+    /// and those that follow it in any log that has the entry. An entry may wait for its majority while the
+    /// members change, and then it needs one of the later ones only.
+    #[must_use]
+    pub fn deciding(&self, entry: EntryId) -> Vec<&Membership> {
+        let known = Index(self.committed.len() as u64);
+        let logs = self.members.values().map(|member| &member.issued);
+        let told = logs.filter(|log| at(log, entry.index).is_some_and(|held| held.id == entry));
+        let told = told.flat_map(|log| &log.entries).filter(|entry| known < entry.id.index);
+        let told = told.filter_map(|entry| match &entry.payload {
+            Payload::Membership(membership) => Some((entry.id.index, membership)),
+            Payload::Noop | Payload::Command(_) => None,
+        });
+        let told: Vec<(Index, &Membership)> = told.collect();
+        let committed = self.memberships.iter().map(|(since, membership)| (*since, membership));
+        let committed: Vec<(Index, &Membership)> = committed.collect();
+        // Where it is the last that counts at the entry, what is before it does not.
+        let begin = committed.partition_point(|(since, _)| *since <= entry.index);
+        let here = told.iter().filter(|(since, _)| *since == entry.index);
+        let is_own = here.count() > 0;
+        let committed = committed.into_iter().skip(if is_own { begin } else { begin - 1 });
+        committed.chain(told).map(|(_, membership)| membership).collect()
     }
 
     /// A member.
@@ -219,6 +247,9 @@ impl Cluster {
                 member.committed = entry.id.index;
                 let term = member.issued.hard_state.term.max(entry.id.term);
                 if entry.id.index.0 == self.committed.len() as u64 + 1 {
+                    if let Payload::Membership(membership) = &entry.payload {
+                        self.memberships.push((entry.id.index, membership.clone()));
+                    }
                     self.committed.push(Committed { entry: entry.clone(), term });
                 }
             }
@@ -316,7 +347,7 @@ pub fn replay(log: &mut Recovered, record: &Record) {
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::{HardState, Payload};
+    use quorate_raft::HardState;
 
     use super::*;
 
@@ -346,7 +377,7 @@ mod tests {
     #[test]
     fn only_synced_records_are_durable_and_a_crash_loses_the_others() {
         let node = NodeId(1);
-        let mut cluster = Cluster::new([node]);
+        let mut cluster = Cluster::new(Membership::of_voters([node]), []);
         let start = Recovered::default();
         cluster.learn(Fact::Started { node, recovered: &start, applied: EntryId::ZERO });
         for record in [Record::Append(entries(&[(1, 1)])), Record::Append(entries(&[(1, 2)]))] {

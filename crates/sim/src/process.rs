@@ -51,13 +51,13 @@ impl Process {
     pub fn start(
         config: NodeConfig,
         group: GroupConfig,
-        membership: Membership,
         begin: Begin,
         engine: &SharedEngine,
         machine: MachineOptions,
         now: Time,
     ) -> Result<Self, Fault> {
         let (machine, reading) = engine::open(engine, machine)?;
+        let membership = group.membership.clone();
         let applier = Applier::new(machine, membership).with_audits_every(AUDITS_EVERY);
         let applied = applier.machine().durable();
         let mut node = Node::new(config);
@@ -228,6 +228,11 @@ impl Process {
     /// What readers and watchers see of the machine.
     pub fn reading(&self) -> &Reading {
         &self.reading
+    }
+
+    /// Who belongs to the group, as far as its log tells.
+    pub fn membership(&self) -> &Membership {
+        self.node.membership(GROUP).expect("the group is there")
     }
 
     /// What the algorithm says of itself.

@@ -39,6 +39,8 @@ pub struct Summary {
     pub leaders: u64,
     /// See `leaders`.
     pub snapshots: u64,
+    /// How often a member saw others belong to the group.
+    pub memberships: u64,
     /// See `leaders`.
     pub rejoined: u64,
     /// Members whose storage was damaged, and how many of them healed.
@@ -93,6 +95,7 @@ impl Summary {
         self.coverage.add(&report.coverage);
         self.leaders += report.leaders;
         self.snapshots += report.snapshots;
+        self.memberships += report.memberships;
         self.rejoined += report.rejoined;
         self.damaged += report.damaged;
         self.healed += report.healed;
@@ -171,6 +174,7 @@ impl Summary {
             ("messages", numbers(&messages)),
             ("leaders", Json::Number(self.leaders)),
             ("snapshots", Json::Number(self.snapshots)),
+            ("memberships", Json::Number(self.memberships)),
             ("rejoined", Json::Number(self.rejoined)),
             ("damaged", Json::Number(self.damaged)),
             ("healed", Json::Number(self.healed)),

@@ -69,7 +69,7 @@ impl Recurring {
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The members, all of them voters.
+    /// The members, all of them voters at first.
     pub members: u64,
     /// The clients, each of which has one request under way at a time.
     pub clients: u64,
@@ -147,6 +147,8 @@ pub struct Options {
     pub transfer_every: Option<Duration>,
     /// The mean time between two commands that compact the history of keys, if there are any.
     pub compact_every: Option<Duration>,
+    /// The mean time between two requests to change who belongs to the group, if there are any.
+    pub churn_every: Option<Duration>,
     /// Whether the liveness phase first demands progress of a bare majority, while all others stay
     /// down or cut off.
     pub core_first: bool,
@@ -166,6 +168,12 @@ const TURMOIL: u64 = 0x74_7572_6d6f_696c;
 
 /// The same for damage beyond the limit, where somebody asks for it.
 const OVER_LIMIT: u64 = 0x6f_7665_725f_6c69;
+
+/// The same for members that come and go.
+const CHURN: u64 = 0x6368_7572_6e73;
+
+/// Of a thousand seeds, in how many members come and go.
+const CHURN_PER_MILLE: u64 = 250;
 
 /// Of a thousand seeds, how many are a turmoil.
 const TURMOIL_PER_MILLE: u64 = 150;
@@ -205,7 +213,26 @@ impl Options {
         };
         match options.extremes.disk_faults.over_limit {
             Some(over_limit) => options.beyond(over_limit),
-            None => options,
+            None => options.in_churn(&mut Chance::new(seed ^ CHURN)),
+        }
+    }
+
+    /// Perhaps with members that come and go. Then no disk is lost or damaged: of what a few members alone had
+    /// when they were all that belonged to the group, nobody else could give it back.
+    fn in_churn(self, chance: &mut Chance) -> Self {
+        if self.members == 1 || !chance.per_mille(CHURN_PER_MILLE) {
+            return self;
+        }
+        let disk_faults =
+            DiskFaults { strays: None, rot: None, over_limit: None, ..self.extremes.disk_faults };
+        Self {
+            churn_every: Some(self.election_timeout * *chance.pick(&[1, 3, 10])),
+            wipes: None,
+            damage: None,
+            upsets_per_mille: 0,
+            core_first: false,
+            extremes: Extremes { partial: None, disk_faults, ..self.extremes },
+            ..self
         }
     }
 
@@ -314,6 +341,7 @@ impl Options {
             compact_every: None,
             damage: None,
             upsets_per_mille: 0,
+            churn_every: None,
             core_first: false,
             extremes: Extremes::none(),
             watches: None,
@@ -448,6 +476,7 @@ impl Options {
             pauses: recurring(chance, (200, 5_000), (10, 2_000)),
             transfer_every: sometimes(chance, (50, 3_000)),
             compact_every: sometimes(chance, (20, 1_000)),
+            churn_every: None,
             core_first: chance.per_mille(500),
             wipes: {
                 // Drawn last, from a source of its own: all else in a seed is what it was before.

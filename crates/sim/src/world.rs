@@ -13,10 +13,11 @@
 //! that, any majority whose members can talk, whatever the other links and members do.
 //!
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
-//! ask for), `clients.rs` (requests), `watchers.rs` (who looks on), `leases.rs` and `lease_clients.rs`
+//! ask for), `clients.rs` (requests), `churn.rs` (who comes and goes), `watchers.rs` (who looks on), `leases.rs` and `lease_clients.rs`
 //! (what ends by a clock), `faults.rs`, `extremes.rs`, `damage.rs` and `disks.rs` (the first phase),
 //! `liveness.rs` and `partial.rs` (the second).
 
+mod churn;
 mod clients;
 mod damage;
 mod direct;
@@ -42,7 +43,7 @@ use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
 use quorate_check::state_hash::StateHashes;
 use quorate_node::{Envelope, Fingerprint, Healed};
-use quorate_raft::{Index, NodeId};
+use quorate_raft::{Index, Membership, NodeId};
 use quorate_wal::WalOptions;
 
 use crate::chance::Chance;
@@ -111,6 +112,7 @@ enum Event {
     Disk(DiskEvent),
     Transfer,
     Compact,
+    Churn,
     PhaseEnds,
     Look,
 }
@@ -196,6 +198,8 @@ pub struct Report {
     pub crashes: u64,
     /// Snapshots installed.
     pub snapshots: u64,
+    /// Other members than before, as a member saw them, with each of them.
+    pub memberships: u64,
     /// Reads of members that may not know of a write that was just answered.
     pub doubts: u64,
     /// Disks lost, and members that were voters again after that.
@@ -237,6 +241,8 @@ pub struct World {
     extreme: Chance,
     /// Decides what goes wrong with disks.
     rot: Chance,
+    /// Decides who comes and goes.
+    churn: Chance,
     now: Duration,
     heap: BinaryHeap<Reverse<Scheduled>>,
     numbered: u64,
@@ -327,7 +333,10 @@ impl World {
             watching: Watching::new(seed, options.watches),
             leasing: Leasing::new(seed, options.leases),
             oracle: Oracle::default(),
-            invariants: Invariants::new(Cluster::new(members.iter().copied())),
+            invariants: Invariants::new(Cluster::new(
+                Membership::of_voters(members.iter().copied()),
+                [],
+            )),
             states: StateHashes::default(),
             phase_ends: options.faulty_for,
             options,
@@ -356,6 +365,7 @@ impl World {
                 entries: 0,
                 crashes: 0,
                 snapshots: 0,
+                memberships: 0,
                 doubts: 0,
                 wipes: 0,
                 rejoined: 0,
@@ -375,6 +385,7 @@ impl World {
             chance,
             extreme,
             rot: Chance::new(seed ^ ROT),
+            churn: Chance::new(seed ^ churn::CHURN),
         }
     }
 
@@ -418,6 +429,7 @@ impl World {
         if let Some(every) = self.options.compact_every {
             self.schedule(every, Event::Compact);
         }
+        self.begin_churn();
         self.begin_extremes();
         self.begin_watchers();
         self.begin_disk_faults();
@@ -571,6 +583,7 @@ impl World {
             Event::Disk(event) => self.disk_event(event)?,
             Event::Transfer => self.transfer(),
             Event::Compact => self.compact(),
+            Event::Churn => self.churn(),
             Event::PhaseEnds => self.phase_ends()?,
             Event::Look => return self.look(),
         }

@@ -127,6 +127,7 @@ fn healing_across_terms() -> Options {
         pauses: None,
         transfer_every: Some(nanos(2_035_413_292)),
         compact_every: None,
+        churn_every: None,
         core_first: true,
         extremes: Extremes::none(),
         watches: None,

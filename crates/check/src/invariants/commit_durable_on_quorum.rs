@@ -1,4 +1,5 @@
-//! An entry that is given to any machine is on the disks of a majority, and on that member's own.
+//! An entry that is given to any machine is on the disks of a majority, and on that member's own. Where the members
+//! are changing, of a majority of both sets ([`Cluster::deciding`]).
 //!
 //! Raft §5.3 ("committed once the leader has replicated it on a majority") read together with
 //! figure 2 ("persistent state, updated on stable storage before responding to RPCs"). TLA+:
@@ -10,11 +11,12 @@
 //! until its member counts as a voter again; and that must not happen before the newest committed
 //! entry is on a majority with what the disk holds by then.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use quorate_raft::{EntryId, Event};
+use quorate_raft::{EntryId, Event, Membership, NodeId};
 
 use super::Invariant;
 use crate::cluster::{Cluster, Fact, Member};
@@ -34,9 +36,12 @@ impl Invariant for CommitDurableOnQuorum {
             Fact::Happened { node, event: Event::Rejoined { .. } } => {
                 let Some(newest) = before.committed.last() else { return Ok(()) };
                 let rejoined = before.member(*node).holds_durably(newest.entry.id);
-                let others = before.voters.iter().filter(|voter| *voter != node);
-                let held = others.filter(|voter| may_hold(before.member(**voter), newest.entry.id));
-                if (held.count() + usize::from(rejoined)) * 2 > before.voters.len() {
+                let holds = |voter: NodeId| match voter == *node {
+                    true => rejoined,
+                    false => may_hold(before.member(voter), newest.entry.id),
+                };
+                let deciding = before.deciding(newest.entry.id);
+                if deciding.iter().any(|membership| decides(membership, holds)) {
                     return Ok(());
                 }
                 return Err(format!(
@@ -47,12 +52,13 @@ impl Invariant for CommitDurableOnQuorum {
             _ => return Ok(()),
         };
         let id = entry.id;
-        let holders: Vec<_> =
-            before.voters.iter().filter(|voter| may_hold(before.member(**voter), id)).collect();
-        if holders.len() * 2 <= before.voters.len() {
+        let holds = |voter: NodeId| may_hold(before.member(voter), id);
+        let deciding = before.deciding(id);
+        if !deciding.iter().any(|membership| decides(membership, holds)) {
+            let holders: Vec<_> = before.members.keys().filter(|id| holds(**id)).collect();
             return Err(format!(
-                "{node} applies {id}, which is on the disks of {holders:?} of {} voters",
-                before.voters.len()
+                "{node} applies {id}, which is on the disks of {holders:?}, and none of {deciding:?} \
+                 has a majority of them"
             ));
         }
         if !before.member(*node).holds_durably(id) {
@@ -62,13 +68,22 @@ impl Invariant for CommitDurableOnQuorum {
     }
 }
 
+/// Whether members decide for the group (Raft §5.2, §6), said a second time.
+fn decides(membership: &Membership, holds: impl Fn(NodeId) -> bool) -> bool {
+    let majority = |voters: &BTreeSet<NodeId>| {
+        2 * voters.iter().filter(|voter| holds(**voter)).count() > voters.len()
+    };
+    let is_joint = !membership.outgoing.is_empty();
+    majority(&membership.voters) && (!is_joint || majority(&membership.outgoing))
+}
+
 fn may_hold(member: &Member, id: EntryId) -> bool {
     member.rejoining || member.holds_durably(id)
 }
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::{Index, Recovered, Term};
+    use quorate_raft::{Entry, Index, Payload, Record, Recovered, Term};
 
     use super::super::stage::*;
     use super::*;
@@ -97,6 +112,33 @@ mod tests {
         stage.fires(Fact::Happened { node: B, event: &event });
         stage.append_durably(B, &[(1, 1)]);
         stage.fine(Fact::Happened { node: B, event: &event });
+    }
+
+    /// A, B and C give way to A and D.
+    #[test]
+    fn an_entry_without_a_majority_of_both_sets_is_noticed() {
+        let mut stage = Stage::new(CommitDurableOnQuorum);
+        let set = |ids: &[NodeId]| ids.iter().copied().collect::<BTreeSet<_>>();
+        let joint =
+            Membership { voters: set(&[A, D]), outgoing: set(&[A, B, C]), ..Membership::default() };
+        let begin = Entry { id: EntryId::new(1, 1), payload: Payload::Membership(joint.clone()) };
+        let write = |stage: &mut Stage<_>, node, entry: &Entry| {
+            stage.fine(Fact::Recorded { node, record: &Record::Append([entry.clone()].into()) });
+            stage.sync(node);
+        };
+        write(&mut stage, A, &begin);
+        write(&mut stage, B, &begin);
+        stage.fires(Fact::Committed { node: A, entry: &begin });
+        write(&mut stage, D, &begin);
+        stage.fine(Fact::Committed { node: A, entry: &begin });
+        // From the second membership on the first set is not asked any more.
+        let end = Membership { outgoing: BTreeSet::new(), ..joint };
+        let end = Entry { id: EntryId::new(1, 2), payload: Payload::Membership(end) };
+        write(&mut stage, A, &end);
+        write(&mut stage, B, &end);
+        stage.fires(Fact::Committed { node: A, entry: &end });
+        write(&mut stage, D, &end);
+        stage.fine(Fact::Committed { node: A, entry: &end });
     }
 
     #[test]

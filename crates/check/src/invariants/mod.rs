@@ -99,8 +99,8 @@ mod stage {
     use alloc::vec::Vec;
 
     use quorate_raft::{
-        Append, AppendReply, Body, Entry, EntryId, HardState, Heartbeat, Index, Message, NodeId,
-        Payload, Record, Recovered, Term, VoteReply,
+        Append, AppendReply, Body, Entry, EntryId, HardState, Heartbeat, Index, Membership,
+        Message, NodeId, Payload, Record, Recovered, Term, VoteReply,
     };
 
     use super::{Cluster, Fact, Invariant};
@@ -108,6 +108,8 @@ mod stage {
     pub(super) const A: NodeId = NodeId(1);
     pub(super) const B: NodeId = NodeId(2);
     pub(super) const C: NodeId = NodeId(3);
+    /// Belongs to nothing at first.
+    pub(super) const D: NodeId = NodeId(4);
 
     pub(super) struct Stage<I> {
         invariant: I,
@@ -117,8 +119,9 @@ mod stage {
     impl<I: Invariant> Stage<I> {
         /// Three members that have just been started for the first time.
         pub(super) fn new(invariant: I) -> Self {
-            let mut stage = Self { invariant, cluster: Cluster::new([A, B, C]) };
-            for node in [A, B, C] {
+            let cluster = Cluster::new(Membership::of_voters([A, B, C]), [D]);
+            let mut stage = Self { invariant, cluster };
+            for node in [A, B, C, D] {
                 stage.start(node, &Recovered::default());
             }
             stage

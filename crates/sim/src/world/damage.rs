@@ -11,7 +11,7 @@
 use quorate_check::cluster::{self, Fact};
 use quorate_mvcc::engine::Engine as _;
 use quorate_node::can_heal;
-use quorate_raft::{EntryId, Index, Membership, NodeId, Remembered};
+use quorate_raft::{EntryId, Index, NodeId, Remembered};
 
 use super::{Event, Outcome, Phase, World};
 use crate::coverage::Fault;
@@ -114,7 +114,6 @@ impl World {
     /// everything.
     pub(super) fn is_survivable(&self, gone: Option<NodeId>) -> bool {
         let cluster = self.invariants.cluster();
-        let membership = Membership::of_voters(self.ids());
         let holders: Vec<Holder> = self
             .places
             .iter()
@@ -147,7 +146,9 @@ impl World {
             let (begins, lost) = needy.lacks();
             let others = || holders.iter().filter(|other| other.id != needy.id);
             let can_heal = match &needy.log {
-                Remembered::Damaged(log) => can_heal(&membership, needy.id, log, needy.state),
+                Remembered::Damaged(log) => {
+                    can_heal(&self.membership_of(needy.id), needy.id, log, needy.state)
+                }
                 Remembered::Whole(_) | Remembered::Forgotten(_) => true,
             };
             let is_reached =

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use quorate_check::Violation;
 use quorate_node::{Begin, Unfit, begin};
-use quorate_raft::{EntryId, Index, Membership, NodeId, Remembered};
+use quorate_raft::{EntryId, Index, NodeId, Remembered};
 
 use super::place::Struck;
 use super::{Event, Outcome, Phase, World, storage_of};
@@ -384,7 +384,7 @@ impl World {
         remembered: Remembered,
         machine: EntryId,
     ) -> Result<Option<Begin>, Violation> {
-        match begin(&Membership::of_voters(self.ids()), node, remembered, machine) {
+        match begin(&self.membership_of(node), node, remembered, machine) {
             Ok(Begin::Healing(salvage)) if !self.places[&node].damaged => {
                 let what = format!("{node} lacks something, and nobody took it: {salvage:?}");
                 Err(Violation::new("recovery", what))

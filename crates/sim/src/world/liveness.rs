@@ -102,7 +102,7 @@ impl World {
         }
         let done = match self.phase {
             Phase::Faulty | Phase::Partial => false,
-            Phase::Core | Phase::Whole => self.core.is_subset(&self.proven),
+            Phase::Core | Phase::Whole => self.core.is_subset(&self.proven) && self.all_belong(),
             Phase::Quiet => {
                 self.is_settled() && self.watchers_are_level() && self.leases_are_over()
             }
@@ -137,6 +137,7 @@ impl World {
         } else if self.now >= self.phase_ends {
             return Err(Violation::new("liveness", self.what_is_missing()));
         }
+        self.bring_all_back();
         for node in self.core.clone() {
             let asked = self.proofs.values().any(|at| *at == node);
             // A member that lags behind is left to catch up first, or its own proofs would move the

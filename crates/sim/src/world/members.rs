@@ -9,11 +9,9 @@ use quorate_node::{
     ApplyJob, Begin, Effects, Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input,
     NodeConfig,
 };
-use quorate_raft::{
-    AppendReply, Body, EntryId, Membership, NodeId, Persist, Record, Recovered, Salvage, Time,
-};
+use quorate_raft::{AppendReply, Body, EntryId, NodeId, Persist, Record, Recovered, Salvage, Time};
 
-use super::{Event, Outcome, World, storage_of};
+use super::{Event, Outcome, World, churn, storage_of};
 use crate::chance::Chance;
 use crate::coverage::{Fault, Stage};
 use crate::engine::MachineOptions;
@@ -32,10 +30,9 @@ impl World {
             self.place(id).settings = settings;
         }
         let settings = self.places[&id].settings;
-        let membership = Membership::of_voters(self.ids());
         let group = GroupConfig {
             group: GROUP,
-            membership: membership.clone(),
+            membership: self.membership_of(id),
             heartbeat_interval: settings.heartbeat,
             election_timeout: settings.election_timeout,
             limits: settings.limits,
@@ -69,7 +66,6 @@ impl World {
         let process = Process::start(
             config,
             group,
-            membership,
             begin.clone(),
             &place.storage.engine,
             machine_options,
@@ -278,6 +274,7 @@ impl World {
                     self.plan_upset(node);
                 }
                 quorate_raft::Event::SnapshotInstalled { .. } => self.report.snapshots += 1,
+                quorate_raft::Event::MembershipChanged { .. } => self.report.memberships += 1,
                 quorate_raft::Event::Rejoined { .. } => {
                     self.report.rejoined += 1;
                     self.place(node).rejoining = false;
@@ -319,7 +316,12 @@ impl World {
         for envelope in effects.send.drain(..) {
             self.send(envelope)?;
         }
+        // Whether a change begins is seen by what it does.
+        effects.changes.clear();
         for (request, error) in effects.failed.drain(..) {
+            if request == churn::CHANGE {
+                continue;
+            }
             if self.lease_barrier_ended(request, false)?
                 || self.sabotage == Some(Sabotage::FailureUntold)
             {

@@ -1,0 +1,109 @@
+//! Members that come and go, again and again, and in the end all belong to the group.
+
+use quorate_node::Input;
+use quorate_raft::{Membership, NodeId, RoleKind};
+
+use super::{Phase, World};
+use crate::oracle::RequestId;
+use crate::process::GROUP;
+
+/// Tells the source of who comes and goes from the others of a seed.
+pub(super) const CHURN: u64 = 0x0063_6875_726e;
+
+/// Stands for whoever asks for other members. What comes of it is seen, and not heard.
+pub(super) const CHANGE: RequestId = RequestId(u64::MAX);
+
+impl World {
+    pub(super) fn begin_churn(&mut self) {
+        if let Some(every) = self.options.churn_every {
+            let after = self.churn.long_tailed(every);
+            self.schedule(after, super::Event::Churn);
+        }
+    }
+
+    /// Who belongs to the group as of what a member's machine holds on its disk.
+    pub(super) fn membership_of(&self, id: NodeId) -> Membership {
+        let kept = quorate_mvcc::membership(&self.places[&id].storage.engine);
+        let kept = kept.expect("an engine in memory can be read");
+        let kept = kept.map(|kept| Membership::decode(&kept).expect("a membership was kept"));
+        kept.unwrap_or_else(|| Membership::of_voters(self.ids()))
+    }
+
+    /// Whoever leads, as far as they know, is asked for other members.
+    pub(super) fn churn(&mut self) {
+        let Some(every) = self.options.churn_every.filter(|_| self.phase == Phase::Faulty) else {
+            return;
+        };
+        for leader in self.leaders() {
+            let wanted = self.other_members(leader);
+            self.ask_for(leader, wanted);
+        }
+        let after = self.churn.long_tailed(every);
+        self.schedule(after, super::Event::Churn);
+    }
+
+    fn leaders(&self) -> Vec<NodeId> {
+        let leads = |id: &NodeId| {
+            let process = self.places[id].process.as_ref();
+            process.is_some_and(|process| process.status().role == RoleKind::Leader)
+        };
+        self.ids().into_iter().filter(leads).collect()
+    }
+
+    fn ask_for(&mut self, leader: NodeId, membership: Membership) {
+        let change = Input::Change { group: GROUP, membership, waiter: CHANGE };
+        self.post(leader, change);
+    }
+
+    /// Others than now. Who does not belong to the group comes as a learner first, as a rule.
+    fn other_members(&mut self, leader: NodeId) -> Membership {
+        let process = self.places[&leader].process.as_ref().expect("it leads");
+        let now = process.membership().clone();
+        let mut wanted = Membership::default();
+        for id in self.ids() {
+            let has_vote = now.is_voter(id);
+            match self.churn.below(10) {
+                0..6 if has_vote => drop(wanted.voters.insert(id)),
+                0..5 if now.contains(id) => drop(wanted.voters.insert(id)),
+                0..8 => drop(wanted.learners.insert(id)),
+                8.. if self.churn.per_mille(50) => drop(wanted.voters.insert(id)),
+                _ => {}
+            }
+            if wanted.contains(id) && self.churn.per_mille(500) {
+                wanted.about.insert(id, format!("{id} of {leader}").into());
+            }
+        }
+        wanted
+    }
+
+    /// Sees that all members become voters.
+    pub(super) fn bring_all_back(&mut self) {
+        if self.options.churn_every.is_none() || self.phase != Phase::Whole {
+            return;
+        }
+        for leader in self.leaders() {
+            let process = self.places[&leader].process.as_ref().expect("it leads");
+            let (all, now) = (Membership::of_voters(self.ids()), process.membership());
+            let next = if now.members() == all.members() {
+                all
+            } else {
+                let learners =
+                    all.voters.iter().filter(|id| !now.voters.contains(id)).copied().collect();
+                Membership { learners, outgoing: [].into(), ..now.clone() }
+            };
+            if next != *process.membership() {
+                self.ask_for(leader, next);
+            }
+        }
+    }
+
+    /// Whether all are voters again, where members came and went, and all of them know it.
+    pub(super) fn all_belong(&self) -> bool {
+        let all = Membership::of_voters(self.ids());
+        self.phase != Phase::Whole
+            || self.options.churn_every.is_none()
+            || self.places.values().all(|place| {
+                place.process.as_ref().is_some_and(|process| *process.membership() == all)
+            })
+    }
+}
