@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_raft::{EntryId, Event, GroupId, Index, NodeId};
+use quorate_raft::{ElectionPolicy, EntryId, Event, GroupId, Index, NodeId};
 
 use crate::error::{PeerError, StartError};
 use crate::fatal::Fatality;
@@ -50,8 +50,11 @@ pub struct HostConfig {
     pub transport: Arc<dyn Transport>,
     /// How often a leader says that it leads.
     pub heartbeat_interval: Duration,
-    /// How long a follower waits for a leader before it asks for an election; several heartbeats.
+    /// How long a follower waits for a leader before it asks for an election; several heartbeats. With
+    /// the adaptive policy, the longest that this becomes.
     pub election_timeout: Duration,
+    /// How long it waits, given that; the adaptive policy unless told otherwise.
+    pub election_policy: ElectionPolicy,
     /// How long any request may take.
     pub request_timeout: Duration,
     /// In how long everything that the state machine has on disk is read and verified once, at the
@@ -143,6 +146,7 @@ impl HostConfig {
             transport: Arc::new(Tcp),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
+            election_policy: ElectionPolicy::Adaptive,
             request_timeout: Duration::from_secs(5),
             scrub_cycle: Duration::from_secs(24 * 60 * 60),
             space: None,

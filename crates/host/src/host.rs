@@ -334,6 +334,7 @@ fn new_node<W>(
         membership,
         heartbeat_interval: config.heartbeat_interval,
         election_timeout: config.election_timeout,
+        election_policy: config.election_policy,
         limits: limits.raft,
         rejoining: config.rejoining,
     };

@@ -20,11 +20,13 @@
 //! Two versions of the protocol never meet on a connection, since the handshake compares them;
 //! hence there are no optional fields.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_node::{Envelope, EnvelopeBody, Forward, Heal, HealAnswer, HealAsk, Refused, proposal};
 use quorate_raft::{
     Append, AppendReply, Body, Entry, EntryId, Found, GroupId, Heartbeat, HeartbeatReply, Index,
-    Lost, Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply, Rejoin,
+    Lost, Membership, Message, NodeId, Pace, Payload, ReadId, ReadIndex, ReadIndexReply, Rejoin,
     RejoinReply, RequestVote, SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply, Word,
 };
 
@@ -326,14 +328,20 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
             out.put_u64_le(previous.0);
             put_entry_id(out, *hint);
         }
-        Body::Heartbeat(Heartbeat { commit, round }) => {
+        Body::Heartbeat(Heartbeat { commit, round, pace }) => {
             out.put_u8(tag::HEARTBEAT);
             out.put_u64_le(commit.0);
             out.put_u64_le(*round);
+            out.put_u8(u8::from(pace.is_some()));
+            if let Some(Pace { round_trip, stall }) = pace {
+                put_duration(out, *round_trip);
+                put_duration(out, *stall);
+            }
         }
-        Body::HeartbeatReply(HeartbeatReply { round }) => {
+        Body::HeartbeatReply(HeartbeatReply { round, stall }) => {
             out.put_u8(tag::HEARTBEAT_REPLY);
             out.put_u64_le(*round);
+            put_duration(out, *stall);
         }
         Body::Snapshot(chunk) => {
             out.put_u8(tag::SNAPSHOT);
@@ -479,6 +487,11 @@ fn put_lost(out: &mut BytesMut, lost: Lost) {
     put_entry_id(out, lost.last);
 }
 
+/// In nanoseconds; what is longer than 584 years is 584 years.
+fn put_duration(out: &mut BytesMut, duration: Duration) {
+    out.put_u64_le(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+}
+
 fn put_entry_id(out: &mut BytesMut, id: EntryId) {
     out.put_u64_le(id.term.0);
     out.put_u64_le(id.index.0);
@@ -521,6 +534,11 @@ impl Parser {
 
     fn u64(&mut self) -> Result<u64, Malformed> {
         self.rest.try_get_u64_le().map_err(|_| SHORT)
+    }
+
+    /// In nanoseconds.
+    fn duration(&mut self) -> Result<Duration, Malformed> {
+        self.u64().map(Duration::from_nanos)
     }
 
     fn bool(&mut self) -> Result<bool, Malformed> {
@@ -586,9 +604,18 @@ impl Parser {
                 _ => return Err(Malformed("an answer to an append is of an unknown kind")),
             }),
             tag::HEARTBEAT => {
-                Body::Heartbeat(Heartbeat { commit: self.index()?, round: self.u64()? })
+                let (commit, round) = (self.index()?, self.u64()?);
+                let pace = if self.bool()? {
+                    Some(Pace { round_trip: self.duration()?, stall: self.duration()? })
+                } else {
+                    None
+                };
+                Body::Heartbeat(Heartbeat { commit, round, pace })
             }
-            tag::HEARTBEAT_REPLY => Body::HeartbeatReply(HeartbeatReply { round: self.u64()? }),
+            tag::HEARTBEAT_REPLY => {
+                let (round, stall) = (self.u64()?, self.duration()?);
+                Body::HeartbeatReply(HeartbeatReply { round, stall })
+            }
             tag::SNAPSHOT => Body::Snapshot(Box::new(self.chunk()?)),
             tag::SNAPSHOT_REPLY => Body::SnapshotReply(match self.u8()? {
                 tag::CONTINUE => {

@@ -37,9 +37,10 @@ pub struct GroupConfig {
     pub membership: Membership,
     /// How often a leader speaks to a silent group.
     pub heartbeat_interval: Duration,
-    /// The least time without a leader before an election; the actual time is drawn from one to two
-    /// times as much.
+    /// The election timeout; see [`quorate_raft::Config::election_timeout`].
     pub election_timeout: Duration,
+    /// How long a member waits, given that.
+    pub election_policy: quorate_raft::ElectionPolicy,
     /// The bounds of the algorithm.
     pub limits: quorate_raft::Limits,
     /// Whether this member lost its disk, or has a new one, and the group exists: see
@@ -99,6 +100,7 @@ impl<W> Group<W> {
             membership: config.membership,
             heartbeat_interval: config.heartbeat_interval,
             election_timeout: config.election_timeout,
+            election_policy: config.election_policy,
             // Groups on one node must not all time out together.
             seed: node.seed ^ config.group.0.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             limits: config.limits,

@@ -180,6 +180,7 @@ mod tests {
             membership: Membership::of_voters([1, 2, 3].map(NodeId)),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
+            election_policy: quorate_raft::ElectionPolicy::Fixed,
             rejoining,
             limits: Limits::default(),
         };

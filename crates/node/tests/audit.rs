@@ -100,6 +100,7 @@ impl Cluster {
                 membership: membership.clone(),
                 heartbeat_interval: Duration::from_millis(100),
                 election_timeout: Duration::from_secs(1),
+                election_policy: quorate_raft::ElectionPolicy::Fixed,
                 limits: Limits::default(),
                 rejoining: false,
             };

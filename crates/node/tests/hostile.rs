@@ -137,6 +137,7 @@ impl Host {
             membership: membership.clone(),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
+            election_policy: quorate_raft::ElectionPolicy::Fixed,
             limits,
             rejoining: false,
         };
@@ -259,9 +260,10 @@ impl Host {
                 let durable = Index(append.previous.index.0 + append.entries.len() as u64);
                 Body::AppendReply(AppendReply::Accepted { durable })
             }
-            Body::Heartbeat(Heartbeat { round, .. }) => {
-                Body::HeartbeatReply(HeartbeatReply { round: round + u64::from(choice == 0) })
-            }
+            Body::Heartbeat(Heartbeat { round, .. }) => Body::HeartbeatReply(HeartbeatReply {
+                round: round + u64::from(choice == 0),
+                stall: Duration::from_millis(choice.into()),
+            }),
             Body::ReadIndex(ReadIndex { id }) => {
                 let index = (!choice.is_multiple_of(4)).then(|| self.status().commit);
                 Body::ReadIndexReply(ReadIndexReply { id, index })
@@ -355,7 +357,11 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
             index: c.is_multiple_of(2).then(|| index(d)),
         })),
         7 => message(Body::ReadIndex(ReadIndex { id: read })),
-        8 => message(Body::Heartbeat(Heartbeat { commit: status.commit, round: near(1, b) })),
+        8 => message(Body::Heartbeat(Heartbeat {
+            commit: status.commit,
+            round: near(1, b),
+            pace: None,
+        })),
         _ => {
             // The envelope says one thing and the message another.
             let to = NodeId(u64::from(b % 4));

@@ -104,6 +104,7 @@ impl Cluster {
                     membership: membership.clone(),
                     heartbeat_interval: HEARTBEAT,
                     election_timeout: ELECTION,
+                    election_policy: quorate_raft::ElectionPolicy::Fixed,
                     limits,
                     rejoining: false,
                 };

@@ -312,6 +312,18 @@ catalogue! {
         from "ours, 8ac311c", by test("quorate-raft", "scripts", "durable_leader_hangs_alone");
     ElectionsInStep: 32, "all members wait equally long before they campaign",
         from "Raft 5.2", by test("quorate-raft", "lib", "timeouts_are_spread");
+    BackoffNeverEnds: 32, "a member that split votes once waits longer for ever, whoever leads",
+        from "Raft 5.2", by test("quorate-raft", "scripts", "timeout_backoff"), in 2 places;
+    SplitsUncounted: 32, "a member that splits votes again and again waits no longer each time",
+        from "Raft 9.3", by test("quorate-raft", "scripts", "timeout_backoff");
+    TimeoutWithoutFloor: 32, "a follower of a leader that is never late campaigns when the next heartbeat is due",
+        from "thesis 9.3", by test("quorate-raft", "scripts", "timeout_adaptive");
+    StallsForgotten: 32, "a member does not remember how long hosts have stalled",
+        from "Lifeguard (DSN 2018)", by test("quorate-raft", "scripts", "timeout_adaptive_stall");
+    LoyaltyAsConfigured: 32, "voters refuse those who have noticed sooner than they that the leader is dead",
+        from "ours, found while it was made", by test("quorate-raft", "scripts", "timeout_adaptive");
+    YieldsForEver: 32, "a member steps back for each campaign, also for those of somebody who can't win",
+        from "ours, found while it was made", by test("quorate-raft", "scripts", "timeout_adaptive_yield");
     HeartbeatUnheard: 32, "a heartbeat does not move the election timer",
         from "openraft 5e15946d", by test("quorate-raft", "paper", "s5_2_a_follower_stays_one");
 

@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::membership::Membership;
+use crate::timer::ElectionPolicy;
 use crate::types::{GroupId, NodeId};
 
 /// What a member is told when it is made.
@@ -19,9 +20,12 @@ pub struct Config {
     pub membership: Membership,
     /// How often a leader speaks to each follower. A good deal more than a round trip.
     pub heartbeat_interval: Duration,
-    /// The minimum election timeout `T`; each wait is drawn from `[T, 2T)`. Several heartbeats, and
-    /// well above the time of a sync to disk.
+    /// The election timeout `T`. With the fixed policy each wait is drawn from `[T, 2T)`; with the adaptive one
+    /// this is the longest that any least wait becomes. Several heartbeats, and well above the time of a
+    /// sync to disk.
     pub election_timeout: Duration,
+    /// How long a member waits for a leader, given that.
+    pub election_policy: ElectionPolicy,
     /// Names this process among all that ever ran as this member: drawn at random when it starts. A
     /// vote counts for the process that asked for it and for no other.
     pub incarnation: u64,
@@ -155,6 +159,7 @@ mod tests {
             membership: Membership::of_voters([1, 2, 3].map(NodeId)),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
+            election_policy: ElectionPolicy::Fixed,
             incarnation: 1,
             seed: 1,
             rejoining: false,

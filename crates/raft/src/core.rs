@@ -92,7 +92,13 @@ impl Core {
         }
         let log = Log::recovered(recovered.base, recovered.entries);
         let mut core = Self {
-            election: ElectionTimer::new(config.election_timeout, config.seed, now),
+            election: ElectionTimer::new(
+                config.election_policy,
+                config.heartbeat_interval,
+                config.election_timeout,
+                config.seed,
+                now,
+            ),
             id: config.id,
             group: config.group,
             memberships: Memberships::new(applied.index, config.membership),
@@ -203,6 +209,7 @@ impl Core {
         // What was to be said in an older term helps nobody any more.
         self.held.clear();
         self.round_heard = None;
+        self.election.term_begins();
         self.set_hard_state(HardState { term, vote });
     }
 
@@ -295,6 +302,7 @@ impl Core {
             return false;
         }
         self.durable_seq = seq;
+        self.election.synced(self.now.since(self.disk_owes_since));
         self.disk_owes_since = self.now;
         self.log.written(seq);
         // Nearly always everything or nothing leaves, and the order among messages is free.

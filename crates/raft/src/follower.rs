@@ -122,11 +122,11 @@ impl Follower {
         self.leader
     }
 
-    /// Whether a live leader was heard within the minimum election timeout. While it was, this
-    /// member does not help to depose it (thesis §4.2.3): members that were cut off, or are no longer
+    /// Whether a live leader was heard within the time that this member is loyal (see `timer.rs`). While it
+    /// was, this member does not help to depose it (thesis §4.2.3): members that were cut off, or are no longer
     /// wanted, do not disturb a group that does well without them.
     pub(crate) fn is_loyal(&self, core: &Core) -> bool {
-        self.heard.is_some_and(|heard| core.now.since(heard) < core.election.minimum())
+        self.heard.is_some_and(|heard| core.now.since(heard) < core.election.loyalty())
     }
 
     /// The leader spoke, and perhaps this shows that it lives. Returns false if that is another member
@@ -144,7 +144,7 @@ impl Follower {
             core.round_heard.get_or_insert_default();
             self.heard = Some(core.now);
             if !planted!(HeartbeatUnheard) {
-                core.election.restart(core.now);
+                core.election.heard(core.now);
             }
         }
         true
@@ -251,6 +251,9 @@ impl Follower {
         mut heartbeat: Heartbeat,
     ) {
         core.round_heard = core.round_heard.max(Some(heartbeat.round));
+        if let Some(pace) = heartbeat.pace {
+            core.election.told(pace);
+        }
         if planted!(HeartbeatCommitsUnmatched) {
             heartbeat.commit = heartbeat.commit.min(core.log.last().index);
         }
@@ -278,7 +281,7 @@ impl Follower {
         if core.disk_stands() && !planted!(HungDiskConfirms) {
             return;
         }
-        let reply = HeartbeatReply { round: heartbeat.round };
+        let reply = HeartbeatReply { round: heartbeat.round, stall: core.election.stall_seen() };
         core.send(leader, Body::HeartbeatReply(reply));
     }
 

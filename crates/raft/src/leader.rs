@@ -14,6 +14,7 @@ use crate::message::{
     AppendReply, Body, Heartbeat, HeartbeatReply, Payload, ReadId, ReadIndexReply, SnapshotReply,
 };
 use crate::progress::{Attempt, Inflight, Peer, Progress};
+use crate::pulse::Pulse;
 use crate::quorum;
 use crate::read::{PendingRead, Reads};
 use crate::replication::{replicate_to, send_empty_append, share_commit};
@@ -28,6 +29,8 @@ pub(crate) struct Leader {
     /// All other members, followers and learners.
     peers: BTreeMap<NodeId, Peer>,
     reads: Reads,
+    /// How quick the group is.
+    pulse: Pulse,
     /// Whether an entry of this term is committed, and with it all of the terms before: until then
     /// the commit index may be older than what was acknowledged to clients.
     is_commit_known: bool,
@@ -81,6 +84,7 @@ impl Leader {
         let mut leader = Self {
             peers,
             reads: Reads::default(),
+            pulse: Pulse::default(),
             is_commit_known: planted!(ReadBeforeFirstCommit),
             uncommitted_bytes: core.log.bytes_after(core.commit),
             transfer: None,
@@ -543,13 +547,14 @@ impl Leader {
 
     fn heartbeat(&mut self, core: &mut Core) {
         let round = self.reads.next_round();
+        let pace = self.pulse.begin(core, round);
         for (id, peer) in &mut self.peers {
             let mut commit = core.commit.min(peer.matched);
             if planted!(HeartbeatCommitsUnmatched) {
                 commit = core.commit;
             }
             peer.commit_sent = peer.commit_sent.max(commit);
-            core.send(*id, Body::Heartbeat(Heartbeat { commit, round }));
+            core.send(*id, Body::Heartbeat(Heartbeat { commit, round, pace }));
         }
     }
 
@@ -564,6 +569,7 @@ impl Leader {
             return core.malformed(from, "it confirms a round that has not begun");
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        self.pulse.answered(core, from, reply);
         peer.confirmed = Some(core.now);
         if !peer.rejoining || planted!(RejoiningConfirmsReads) {
             peer.round = peer.round.max(reply.round);

@@ -27,7 +27,8 @@
 //! `follower.rs`); appends in a pipeline with a window for each follower (`progress.rs`,
 //! `replication.rs`); reads
 //! without a log entry (`read.rs`); snapshots for those too far behind (`snapshot.rs`); leadership that
-//! moves on request (`leader.rs`); and the return of a voter that lost its disk (`rejoin.rs`).
+//! moves on request (`leader.rs`); timeouts that follow from what was measured (`timer.rs`, `pulse.rs`); and
+//! the return of a voter that lost its disk (`rejoin.rs`).
 //!
 //! Citations are of Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm
 //! (Extended Version)", 2014, as *Raft*, and of Ongaro's dissertation of the same year as *thesis*.
@@ -51,6 +52,7 @@
 //!         membership: Membership::of_voters([NodeId(1)]),
 //!         heartbeat_interval: Duration::from_millis(100),
 //!         election_timeout: Duration::from_millis(1000),
+//!         election_policy: ElectionPolicy::Adaptive,
 //!         incarnation: 1,
 //!         seed: 7,
 //!         rejoining: false,
@@ -91,9 +93,11 @@ pub mod effects;
 mod follower;
 mod leader;
 mod log;
+mod measure;
 pub mod membership;
 pub mod message;
 mod progress;
+mod pulse;
 pub mod quorum;
 mod raft;
 mod read;
@@ -115,4 +119,5 @@ pub use message::*;
 pub use raft::Raft;
 pub use salvage::{Found, Lost, Misfit, Remembered, Salvage, Seal, Word};
 pub use status::{PeerStatus, ProgressKind, RoleKind, Status};
+pub use timer::ElectionPolicy;
 pub use types::*;

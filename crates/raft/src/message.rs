@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -169,6 +170,19 @@ pub struct Heartbeat {
     /// Counts the heartbeats of the term: tells a repeated one, and which reads an answer confirms
     /// (see `read.rs`).
     pub round: u64,
+    /// What the leader has measured in this term; `None` before it was answered.
+    pub pace: Option<Pace>,
+}
+
+/// How quick a group is, as its leader measures it (see `pulse.rs`). A hint: it decides how long members wait
+/// for a leader, between bounds that are their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The round trip within which as many voters answer as an election would need.
+    pub round_trip: Duration,
+    /// The worst stall that the leader or a voter has seen in the last hour or less: by how much somebody was
+    /// later than it had promised.
+    pub stall: Duration,
 }
 
 /// "You still lead."
@@ -176,6 +190,8 @@ pub struct Heartbeat {
 pub struct HeartbeatReply {
     /// The round of the heartbeat that this answers.
     pub round: u64,
+    /// The worst stall that this member itself has seen in the last hour or less (see [`Pace`]).
+    pub stall: Duration,
 }
 
 /// What a snapshot stands for.

@@ -68,6 +68,7 @@ impl Raft {
     pub fn step(&mut self, now: Time, input: Input, out: &mut Effects) {
         // A clock that goes backward is as good as one that stands.
         self.core.now = self.core.now.max(now);
+        self.core.election.overdue(self.core.now, self.core.now.since(self.role_deadline()));
         let (term, commit) = (self.core.term(), self.core.commit);
         core::mem::swap(&mut self.core.effects, out);
         // What the creation of this member left to do comes first, and only once.
@@ -229,7 +230,12 @@ impl Raft {
             match &mut self.role {
                 Role::Follower(follower) => follower.retire(&mut self.core),
                 Role::Leader(leader) => leader.retire(&mut self.core),
-                Role::PreCandidate(_) | Role::Candidate(_) => {}
+                Role::PreCandidate(_) => {}
+                Role::Candidate(_) => {
+                    let has_leader =
+                        matches!(next, Next::Lead | Next::Follow { leader: Some(_), .. });
+                    self.core.election.campaign_ends(has_leader);
+                }
             }
             self.role = match next {
                 Next::Stay => unreachable!("the loop ended"),
@@ -334,7 +340,10 @@ impl Raft {
             Body::PreVote(request) => Body::PreVoteReply(refused(request)),
             Body::Vote(request) => Body::VoteReply(refused(request)),
             Body::Append(_) | Body::Heartbeat(_) | Body::Snapshot(_) => {
-                Body::HeartbeatReply(HeartbeatReply { round: 0 })
+                Body::HeartbeatReply(HeartbeatReply {
+                    round: 0,
+                    stall: self.core.election.stall_seen(),
+                })
             }
             Body::ReadIndex(ReadIndex { id }) => {
                 Body::ReadIndexReply(ReadIndexReply { id: *id, index: None })
@@ -383,6 +392,9 @@ impl Raft {
             return Next::Stay;
         }
         let granted = follower::would_vote(&self.core, self.leader(), from, term, request);
+        if granted {
+            self.core.election.yield_to_candidate(self.core.now);
+        }
         // A refusal carries the present term. A member whose log is the longer but whose term is
         // behind learns from it, and wins the next time (openraft issue 1796).
         let mut answer_term = if granted { term } else { self.core.term() };
@@ -638,6 +650,7 @@ impl Raft {
         }
         match &mut self.role {
             Role::Leader(leader) => leader.on_timeout(&mut self.core),
+            Role::Follower(_) if self.core.election.rests(self.core.now) => Next::Stay,
             _ if planted!(PreVoteSkipped) => Next::Campaign { transfer: false },
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Next::PreCampaign,
         }

@@ -79,7 +79,7 @@ pub(crate) fn become_follower(core: &mut Core, term: Term, leader: Option<NodeId
 pub(crate) fn become_pre_candidate(core: &mut Core) -> Role {
     assert!(core.may_campaign(), "{} has no vote and can't lead", core.id);
     assert!(!core.is_rejoining(), "{} does not know yet what it promised", core.id);
-    core.election.redraw(core.now);
+    core.election.campaign(core.now);
     core.report(Event::BecamePreCandidate { term: core.term() });
     Role::PreCandidate(Campaign::preliminary(core))
 }
@@ -90,7 +90,7 @@ pub(crate) fn become_candidate(core: &mut Core, transfer: bool) -> Role {
     assert!(!core.is_rejoining(), "{} does not know yet what it promised", core.id);
     let term = core.term().next();
     core.enter_term(term, Some(core.id));
-    core.election.redraw(core.now);
+    core.election.campaign(core.now);
     core.report(Event::BecameCandidate { term });
 
     assert_eq!(core.vote(), Some(core.id), "a candidate votes for itself");

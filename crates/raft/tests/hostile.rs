@@ -10,11 +10,11 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate_raft::{
-    Append, AppendReply, Body, Config, Effects, Entry, EntryId, Event, GroupId, Heartbeat,
-    HeartbeatReply, Index, Input, Limits, Membership, Message, NodeId, Payload, Raft, ReadId,
-    ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply, RequestVote, RoleKind, Seq,
-    SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotReply, SnapshotRequest, Status, Term, Time,
-    VoteReply,
+    Append, AppendReply, Body, Config, Effects, ElectionPolicy, Entry, EntryId, Event, GroupId,
+    Heartbeat, HeartbeatReply, Index, Input, Limits, Membership, Message, NodeId, Pace, Payload,
+    Raft, ReadId, ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply, RequestVote, RoleKind,
+    Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotReply, SnapshotRequest, Status, Term,
+    Time, VoteReply,
 };
 
 /// Numbers that decide what happens in one step. Fewer and smaller ones are simpler, which is how a
@@ -49,6 +49,7 @@ impl Host {
             membership,
             heartbeat_interval: Duration::from_millis(10),
             election_timeout: Duration::from_millis(100),
+            election_policy: ElectionPolicy::Adaptive,
             incarnation: 1,
             seed: 1,
             rejoining,
@@ -236,6 +237,11 @@ fn message(status: &Status, choices: Choices) -> Message {
         1 => Bytes::from_static(b"1"),
         _ => Bytes::from_static(b"2"),
     };
+    // Up to the longest that there is.
+    let lasts = |choice: u8| match choice {
+        255 => Duration::MAX,
+        power => Duration::from_nanos(1 << (power % 64)),
+    };
     let read = ReadId { incarnation: 1, counter: u64::from(a) };
     let request = RequestVote { last: id(a, b), transfer: c.is_multiple_of(3), incarnation: 1 };
     // Votes for those who ask, or nobody would ever lead.
@@ -258,8 +264,12 @@ fn message(status: &Status, choices: Choices) -> Message {
         4..=6 => Body::Append(Append { previous: id(a, b), entries: entries(), commit: index(f) }),
         7 => Body::AppendReply(AppendReply::Accepted { durable: index(a) }),
         8 => Body::AppendReply(AppendReply::Rejected { previous: index(a), hint: id(b, c) }),
-        9 => Body::Heartbeat(Heartbeat { commit: index(a), round: near(2, b) }),
-        10 => Body::HeartbeatReply(HeartbeatReply { round: near(2, a) }),
+        9 => Body::Heartbeat(Heartbeat {
+            commit: index(a),
+            round: near(2, b),
+            pace: c.is_multiple_of(2).then(|| Pace { round_trip: lasts(d), stall: lasts(e) }),
+        }),
+        10 => Body::HeartbeatReply(HeartbeatReply { round: near(2, a), stall: lasts(b) }),
         11 => Body::Snapshot(Box::new(SnapshotChunk {
             meta: SnapshotMeta {
                 last: ahead,
@@ -385,7 +395,7 @@ fn a_leader_that_contradicts_its_snapshot_while_it_is_installed_is_not_believed(
         let mut host = installing();
         say(&mut host, 5, append_all(term, 2));
         assert_eq!(host.raft.status().commit, Index(2), "what comes before may be committed");
-        say(&mut host, 5, Body::Heartbeat(Heartbeat { commit: Index(3), round: 0 }));
+        say(&mut host, 5, Body::Heartbeat(Heartbeat { commit: Index(3), round: 0, pace: None }));
         assert_eq!(host.raft.status().commit, Index(if is_true { 3 } else { 2 }), "by a heartbeat");
         let status = installed(host);
         assert_eq!((status.last, status.commit), (EntryId::new(5, 3), Index(3)));

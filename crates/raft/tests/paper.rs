@@ -64,6 +64,7 @@ impl Subject {
             membership: Membership::of_voters((1..=nodes).map(NodeId)),
             heartbeat_interval: HEARTBEAT,
             election_timeout: TIMEOUT,
+            election_policy: quorate_raft::ElectionPolicy::Fixed,
             incarnation: 1,
             seed,
             rejoining: false,
@@ -175,7 +176,7 @@ fn append(previous: (u64, u64), terms: &[u64], commit: u64) -> Body {
 }
 
 fn heartbeat() -> Body {
-    Body::Heartbeat(Heartbeat { commit: Index(0), round: 0 })
+    Body::Heartbeat(Heartbeat { commit: Index(0), round: 0, pace: None })
 }
 
 fn vote(index: u64, term: u64) -> Body {
@@ -234,7 +235,7 @@ fn s5_2_a_follower_stays_one_while_it_hears_from_a_leader() {
         subject.now = subject.now + HEARTBEAT * 9;
         subject.step(Input::Timeout);
         assert_eq!(subject.status().role, RoleKind::Follower, "it does not even ask for votes");
-        subject.hear(2, 1, Body::Heartbeat(Heartbeat { commit: Index(0), round }));
+        subject.hear(2, 1, Body::Heartbeat(Heartbeat { commit: Index(0), round, pace: None }));
     }
     assert_eq!((subject.status().role, subject.status().term), (RoleKind::Follower, Term(1)));
 }
@@ -448,7 +449,7 @@ fn s5_3_a_leader_tries_for_ever_to_bring_a_follower_up_to_date() {
 }
 
 fn heartbeat_reply() -> Body {
-    Body::HeartbeatReply(quorate_raft::HeartbeatReply { round: 0 })
+    Body::HeartbeatReply(quorate_raft::HeartbeatReply { round: 0, stall: Duration::ZERO })
 }
 
 fn rejected(previous: u64, hint: (u64, u64)) -> Body {

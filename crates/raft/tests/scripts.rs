@@ -30,9 +30,9 @@ use bytes::Bytes;
 use common::Member;
 use goldenscript::{ArgumentConsumer, Command, Context};
 use quorate_raft::{
-    AppendReply, Body, Config, Effects, Entry, EntryId, Event, GroupId, HardState, Input, Limits,
-    Membership, Message, NodeId, Payload, ReadId, Record, Recovered, RoleKind, Seq, SnapshotReply,
-    Time,
+    AppendReply, Body, Config, Effects, ElectionPolicy, Entry, EntryId, Event, GroupId, HardState,
+    Input, Limits, Membership, Message, NodeId, Payload, ReadId, Record, Recovered, RoleKind, Seq,
+    SnapshotReply, Time,
 };
 
 #[test]
@@ -86,8 +86,8 @@ impl goldenscript::Runner for Script {
 impl Script {
     fn run_command(&mut self, name: &str, arguments: &mut ArgumentConsumer<'_>) -> Outcome {
         match name {
-            // cluster nodes=N [learners=N] [spare=N] [limits …]: new members n1, n2, …; who is spare belongs to
-            // no group.
+            // cluster nodes=N [learners=N] [spare=N] [policy=fixed|backoff|adaptive] [limits …]: new members n1,
+            // n2, …; who is spare belongs to no group.
             "cluster" => self.cluster(arguments),
             // disk NODE terms=1-1-2 [term=N]: restarts it with such a log.
             "disk" => self.disk(arguments),
@@ -120,6 +120,33 @@ impl Script {
                 }
                 if self.raft(id)?.status().role != RoleKind::Leader {
                     return Err(format!("{id} does not win").into());
+                }
+                Ok(())
+            }
+            // beat NODE COUNT [after=MILLISECONDS]: its deadline comes so often, and each time all is
+            // delivered that much later, and the answers as much later again.
+            "beat" => {
+                let id = self.node(arguments)?;
+                let count: u64 = argument(arguments, "count")?;
+                let after: u64 = arguments.take_key("after").map_or(Ok(0), str::parse)?;
+                for _ in 0..count {
+                    self.now = self.now.max(self.raft(id)?.deadline());
+                    self.step(id, Input::Timeout);
+                    while !self.network.is_empty() {
+                        self.now = self.now + Duration::from_millis(after);
+                        for message in std::mem::take(&mut self.network) {
+                            self.deliver(message);
+                        }
+                    }
+                }
+                Ok(())
+            }
+            // timer NODE …: in how long its deadline comes.
+            "timer" => {
+                while let Some(id) = arguments.next_pos() {
+                    let id = NodeId(id.parse()?);
+                    let left = self.raft(id)?.deadline().since(self.now).as_millis();
+                    writeln!(self.output, "{id}: in {left} ms")?;
                 }
                 Ok(())
             }
@@ -350,6 +377,12 @@ impl Script {
 
     fn cluster(&mut self, arguments: &mut ArgumentConsumer<'_>) -> Outcome {
         *self = Self::default();
+        let policy = match arguments.take_key("policy").unwrap_or("fixed") {
+            "fixed" => ElectionPolicy::Fixed,
+            "backoff" => ElectionPolicy::Backoff,
+            "adaptive" => ElectionPolicy::Adaptive,
+            policy => return Err(format!("there is no policy {policy}").into()),
+        };
         let mut number = |key: &str, default: usize| -> Result<usize, Box<dyn Error>> {
             Ok(arguments.take_key(key).map_or(Ok(default), str::parse)?)
         };
@@ -376,6 +409,7 @@ impl Script {
                 membership: membership.clone(),
                 heartbeat_interval: Duration::from_millis(100),
                 election_timeout: Duration::from_millis(1000),
+                election_policy: policy,
                 incarnation: 1,
                 seed: id.0,
                 rejoining: false,
@@ -431,6 +465,7 @@ impl Script {
             "heartbeat" => Body::Heartbeat(quorate_raft::Heartbeat {
                 commit: quorate_raft::Index(key(arguments, "commit")?),
                 round: arguments.take_key("round").map_or(Ok(0), str::parse)?,
+                pace: None,
             }),
             "accepted" => Body::AppendReply(AppendReply::Accepted {
                 durable: quorate_raft::Index(key(arguments, "durable")?),

@@ -596,6 +596,7 @@ mod tests {
             membership: Membership::of_voters([id]),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
+            election_policy: quorate_raft::ElectionPolicy::Fixed,
             seed: 1,
             incarnation: 1,
             rejoining: false,

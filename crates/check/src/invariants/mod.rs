@@ -182,7 +182,12 @@ mod stage {
     }
 
     pub(super) fn heartbeat(from: NodeId, term: u64) -> Message {
-        message(from, C, term, Body::Heartbeat(Heartbeat { commit: Index(0), round: 0 }))
+        message(
+            from,
+            C,
+            term,
+            Body::Heartbeat(Heartbeat { commit: Index(0), round: 0, pace: None }),
+        )
     }
 
     pub(super) fn probe(from: NodeId, term: u64) -> Message {

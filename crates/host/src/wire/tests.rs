@@ -34,6 +34,10 @@ fn read_id() -> impl Strategy<Value = ReadId> {
     any::<(u64, u64)>().prop_map(|(incarnation, counter)| ReadId { incarnation, counter })
 }
 
+fn duration() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_nanos)
+}
+
 fn request_vote() -> impl Strategy<Value = RequestVote> {
     (entry_id(), any::<(bool, u64)>()).prop_map(|(last, (transfer, incarnation))| RequestVote {
         last,
@@ -104,9 +108,14 @@ fn raft_body() -> impl Strategy<Value = Body> {
         (index(), entry_id()).prop_map(|(previous, hint)| {
             Body::AppendReply(AppendReply::Rejected { previous, hint })
         }),
-        (index(), any::<u64>())
-            .prop_map(|(commit, round)| Body::Heartbeat(Heartbeat { commit, round })),
-        any::<u64>().prop_map(|round| Body::HeartbeatReply(HeartbeatReply { round })),
+        (index(), any::<u64>(), option::of((duration(), duration()))).prop_map(
+            |(commit, round, pace)| {
+                let pace = pace.map(|(round_trip, stall)| Pace { round_trip, stall });
+                Body::Heartbeat(Heartbeat { commit, round, pace })
+            }
+        ),
+        (any::<u64>(), duration())
+            .prop_map(|(round, stall)| Body::HeartbeatReply(HeartbeatReply { round, stall })),
         chunk().prop_map(Body::Snapshot),
         (entry_id(), blob()).prop_map(|(last, cursor)| {
             Body::SnapshotReply(SnapshotReply::Continue { last, cursor })
@@ -198,7 +207,9 @@ fn frame_around(body: &[u8]) -> BytesMut {
 }
 
 fn heartbeat() -> Packet {
-    let body = Body::Heartbeat(Heartbeat { commit: Index(5), round: 6 });
+    let ms = Duration::from_millis;
+    let pace = Some(Pace { round_trip: ms(7), stall: ms(8) });
+    let body = Body::Heartbeat(Heartbeat { commit: Index(5), round: 6, pace });
     let message = Message { from: FROM, to: TO, term: Term(2), rejoining: false, body };
     let body = EnvelopeBody::Raft(message);
     Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body })
@@ -334,7 +345,7 @@ fn bytes_after_a_message_and_unknown_kinds_are_refused() {
 #[test]
 fn the_bytes_of_a_heartbeat() {
     let bytes = framed(&[heartbeat()]);
-    let mut expected = vec![35, 0, 0, 0];
+    let mut expected = vec![52, 0, 0, 0];
     expected.extend_from_slice(&crc32fast::hash(&bytes[8..]).to_le_bytes());
     expected.push(1);
     expected.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
@@ -343,6 +354,9 @@ fn the_bytes_of_a_heartbeat() {
     expected.push(7);
     expected.extend_from_slice(&[5, 0, 0, 0, 0, 0, 0, 0]);
     expected.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 0]);
+    expected.push(1);
+    expected.extend_from_slice(&7_000_000_u64.to_le_bytes());
+    expected.extend_from_slice(&8_000_000_u64.to_le_bytes());
     assert_eq!(&bytes[..], &expected[..]);
 }
 
@@ -359,8 +373,9 @@ impl Receiver {
         let group = GroupConfig {
             group: GroupId(1),
             membership: Membership::of_voters([TO, FROM, NodeId(8)]),
-            heartbeat_interval: std::time::Duration::from_millis(100),
-            election_timeout: std::time::Duration::from_millis(1000),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(1000),
+            election_policy: quorate_raft::ElectionPolicy::Fixed,
             limits: Limits::default(),
             rejoining: false,
         };
@@ -415,8 +430,9 @@ fn likely_body() -> impl Strategy<Value = (u64, Body)> {
     let body = prop_oneof![
         4 => append,
         1 => chunk,
-        1 => (0..5u64, 0..3u64).prop_map(|(commit, round)| {
-            Body::Heartbeat(Heartbeat { commit: Index(commit), round })
+        1 => (0..5u64, 0..3u64, option::of(duration())).prop_map(|(commit, round, pace)| {
+            let pace = pace.map(|round_trip| Pace { round_trip, stall: round_trip });
+            Body::Heartbeat(Heartbeat { commit: Index(commit), round, pace })
         }),
         1 => (id(), any::<bool>()).prop_map(|(last, transfer)| {
             Body::Vote(RequestVote { last, transfer, incarnation: 1 })

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_raft::{
-    AppendReply, Body, Config, Effects, Entry, EntryId, Event, GroupId, Index, Input, Limits,
-    Membership, Message, NodeId, ReadId, RoleKind, Seq, SnapshotReply, Term, Time, VoteReply,
-    quorum,
+    AppendReply, Body, Config, Effects, ElectionPolicy, Entry, EntryId, Event, GroupId, Index,
+    Input, Limits, Membership, Message, NodeId, ReadId, RoleKind, Seq, SnapshotReply, Term, Time,
+    VoteReply, quorum,
 };
 
 use super::{Member, Random, contains, last};
@@ -123,6 +123,11 @@ impl World {
         let learners = (weather.nodes + 1..=weather.nodes + weather.learners).map(NodeId);
         let mut membership = Membership::of_voters(voters);
         membership.learners = learners.collect();
+        let policy = match seed % 3 {
+            0 => ElectionPolicy::Fixed,
+            1 => ElectionPolicy::Backoff,
+            _ => ElectionPolicy::Adaptive,
+        };
         let all = weather.nodes + weather.learners + weather.spare;
         let members: BTreeMap<NodeId, Member> = (1..=all)
             .map(NodeId)
@@ -133,6 +138,7 @@ impl World {
                     membership: membership.clone(),
                     heartbeat_interval: Duration::from_millis(20),
                     election_timeout: Duration::from_millis(100),
+                    election_policy: policy,
                     incarnation: 1,
                     seed: seed * 100 + id.0,
                     rejoining: false,
