@@ -26,6 +26,7 @@
 //! - [`net`], [`clock`], [`storage`], [`process`], [`settings`], [`workload`]: the parts of a run.
 //! - [`watches`]: clients that look on, and are told of all that happens. [`leases`]: what ends by a
 //!   clock, and whose.
+//! - [`timeouts`] measures what the election policies are worth.
 //! - [`coverage`] counts which fault met a member at which point of the protocol.
 //!
 //! # What is not here
@@ -61,6 +62,7 @@ pub mod settings;
 pub mod storage;
 pub mod summary;
 pub mod swarm;
+pub mod timeouts;
 pub mod trace;
 pub mod watches;
 pub mod workload;

@@ -1,7 +1,7 @@
 //! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many;
 //! `quorate-sim graphs` tries every graph of links in which some majority can talk, `quorate-sim cuts` cuts the
-//! power at every moment of a run, and `quorate-sim bench` says what a simulated hour costs. With `--json FILE`
-//! each of them leaves its numbers for a program.
+//! power at every moment of a run, `quorate-sim timeouts` compares the election policies, and `quorate-sim bench`
+//! says what a simulated hour costs. With `--json FILE` each of them leaves its numbers for a program.
 #![allow(clippy::print_stderr, reason = "a command says what is wrong with its arguments")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
 
 use mimalloc::MiMalloc;
+use quorate_raft::ElectionPolicy;
 use quorate_sim::coverage::Fault;
 use quorate_sim::cuts::{Course, Cut};
 use quorate_sim::graphs::{self, Graph};
@@ -20,6 +21,7 @@ use quorate_sim::run::{Failure, run_graph, run_with};
 use quorate_sim::scenario;
 use quorate_sim::summary::Summary;
 use quorate_sim::swarm::Options;
+use quorate_sim::timeouts::{self, Network};
 use quorate_sim::trace::Trace;
 use quorate_sim::world::Report;
 
@@ -46,6 +48,7 @@ const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit | --ordinar
        quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J] [--until-failure] [--json FILE]
        quorate-sim scenario NAME [--nodes N] [--from S] [--seeds N] [--jobs J] [--until-failure] [--json FILE]
        quorate-sim cuts [--nodes N] [--seed S] [--only EVENTS --calls CALLS] [--jobs J] [--json FILE]
+       quorate-sim timeouts [--minutes M] [--crashes N] [--from S] [--seeds N] [--jobs J] [--json FILE]
        quorate-sim bench [--seconds S] [--from S] [--at-least TIMES] [--json FILE]
 
 A swarm with --coverage of so many seeds that each fault must have met each stage fails if one did not; a bench
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         "swarm" => swarm(&flags),
         "graphs" => all_graphs(&flags),
         "cuts" => cuts(&flags),
+        "timeouts" => timeouts(&flags),
         "bench" => bench(&flags),
         seed => seed.parse().ok().and_then(|seed| replay(seed, &flags)),
     };
@@ -324,6 +328,68 @@ fn cuts(flags: &Flags) -> Option<bool> {
             ("cuts", Json::Number(cuts.len() as u64)),
             ("cuts_within_commits", Json::Number(in_commits)),
             ("failures", Json::List(failures)),
+            ("wall_seconds", Json::seconds(start.elapsed())),
+        ])
+    });
+    Some(well && written)
+}
+
+/// Compares the election policies: how often each deposes a leader that lives, and how long each leaves a group
+/// without a leader when it has died.
+fn timeouts(flags: &Flags) -> Option<bool> {
+    if !flags.are_among(&["minutes", "crashes", "from", "seeds", "jobs", "json"]) {
+        return None;
+    }
+    let plan = timeouts::Plan {
+        quiet: Duration::from_secs(flags.number("minutes", 120)? * 60),
+        crashes: u32::try_from(flags.number("crashes", 50)?).ok()?,
+    };
+    let (from, seeds) = (flags.number("from", 0)?, flags.number("seeds", 24)?);
+    let start = Instant::now();
+    let mut runs = Vec::new();
+    for network in Network::ALL {
+        for policy in timeouts::POLICIES {
+            let seeds = from..from.saturating_add(seeds);
+            runs.extend(seeds.map(|seed| (network, policy, seed)));
+        }
+    }
+    let one = |run: &(Network, ElectionPolicy, u64)| {
+        let (network, policy, seed) = *run;
+        (network, policy, timeouts::measure(network, policy, seed, plan))
+    };
+    let mut all: Vec<(Network, ElectionPolicy, timeouts::Measured)> = Vec::new();
+    let mut failures = Vec::new();
+    parallel::in_order(&runs, flags.jobs()?, one, |(network, policy, measured)| {
+        let (network_name, policy_name) = (network.name(), timeouts::name(policy));
+        match (measured, all.last_mut()) {
+            (Ok(measured), Some((at, of, sum))) if (*at, *of) == (network, policy) => {
+                sum.add(&measured);
+            }
+            (Ok(measured), _) => all.push((network, policy, measured)),
+            (Err(violation), _) => {
+                say!("{network_name}, {policy_name}: {violation}");
+                failures.push(Json::text(&format!("{network_name}, {policy_name}: {violation}")));
+            }
+        }
+        true
+    });
+    say!("network    policy    false elections a day   without a leader: median       p99");
+    for (network, policy, measured) in &all {
+        say!("{:<10} {:<9} {measured}", network.name(), timeouts::name(*policy));
+    }
+    say!(
+        "timeouts: {seeds} seeds, {} failures, {:.1} seconds",
+        failures.len(),
+        start.elapsed().as_secs_f64()
+    );
+    let well = failures.is_empty();
+    let written = flags.report(|| {
+        let measured = all.iter().map(|(network, policy, one)| one.json(*network, *policy));
+        json([
+            ("first_seed", Json::Number(from)),
+            ("seeds", Json::Number(seeds)),
+            ("failures", Json::List(failures)),
+            ("measured", Json::List(measured.collect())),
             ("wall_seconds", Json::seconds(start.elapsed())),
         ])
     });

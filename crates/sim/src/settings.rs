@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quorate_raft::Limits;
+use quorate_raft::{ElectionPolicy, Limits};
 
 use crate::chance::Chance;
 use crate::swarm::Options;
@@ -13,8 +13,10 @@ use crate::swarm::Options;
 pub struct Settings {
     /// The heartbeat, if it leads.
     pub heartbeat: Duration,
-    /// The least election timeout.
+    /// The election timeout.
     pub election_timeout: Duration,
+    /// How long it waits for a leader, given that.
+    pub election_policy: ElectionPolicy,
     /// How long a request may wait.
     pub request_timeout: Duration,
     /// The most commands, and as many reads, that may wait.
@@ -30,6 +32,7 @@ impl Settings {
         Self {
             heartbeat: options.heartbeat,
             election_timeout: options.election_timeout,
+            election_policy: options.election_policy,
             request_timeout: options.request_timeout,
             pending_max: 16_384,
             limits: Limits {
@@ -42,15 +45,17 @@ impl Settings {
     }
 
     /// Others that get on with the common ones: no heartbeat is longer and no election timeout
-    /// shorter than theirs.
+    /// shorter than theirs. Each has a policy of its own, as while a flag is changed on one member after the
+    /// other.
     #[must_use]
-    pub fn drawn(options: &Options, chance: &mut Chance) -> Self {
+    pub fn drawn(options: &Options, chance: &mut Chance, policies: &mut Chance) -> Self {
         let common = Self::common(options);
         let append_bytes_max = *chance.pick(&[1, 512, 4_096, 1 << 20]);
         let retained_bytes_max = *chance.pick(&[0, 256, 2_048, 16_384, 1 << 20]);
         Self {
             heartbeat: chance.duration(common.heartbeat / 2, common.heartbeat),
             election_timeout: chance.duration(common.election_timeout, common.election_timeout * 2),
+            election_policy: policy_of(policies),
             request_timeout: chance.duration(common.request_timeout / 2, common.request_timeout),
             pending_max: *chance.pick(&[4, 64, 16_384]),
             limits: Limits {
@@ -64,4 +69,12 @@ impl Settings {
             },
         }
     }
+}
+
+/// A policy: in two of five draws the adaptive one, which members have unless told otherwise, and in two the
+/// fixed one, which leaves a run what it was before there were others.
+#[must_use]
+pub fn policy_of(chance: &mut Chance) -> ElectionPolicy {
+    let (adaptive, fixed) = (ElectionPolicy::Adaptive, ElectionPolicy::Fixed);
+    *chance.pick(&[adaptive, adaptive, fixed, fixed, ElectionPolicy::Backoff])
 }

@@ -8,10 +8,13 @@
 use core::fmt;
 use std::time::Duration;
 
+use quorate_raft::ElectionPolicy;
+
 use crate::chance::Chance;
 use crate::disk_faults::{DiskFaults, OverLimit, Scrub};
 use crate::extremes::{Disks, Extremes, Hangs};
 use crate::leases::Leases;
+use crate::settings::policy_of;
 use crate::watches::Watches;
 
 /// How a partition cuts the cluster.
@@ -86,8 +89,10 @@ pub struct Options {
 
     /// The leader's heartbeat.
     pub heartbeat: Duration,
-    /// The least election timeout.
+    /// The election timeout.
     pub election_timeout: Duration,
+    /// How long members wait for a leader, given that.
+    pub election_policy: ElectionPolicy,
     /// How long a node lets a request wait.
     pub request_timeout: Duration,
     /// The bytes of log that a member keeps for slow followers.
@@ -166,6 +171,9 @@ const EXTREMES: u64 = 0x65_7874_7265_6d65;
 /// The same for whether a seed is a turmoil.
 const TURMOIL: u64 = 0x74_7572_6d6f_696c;
 
+/// The same for how long members wait for a leader.
+const POLICY: u64 = 0x70_6f6c_6963_7901;
+
 /// The same for damage beyond the limit, where somebody asks for it.
 const OVER_LIMIT: u64 = 0x6f_7665_725f_6c69;
 
@@ -211,6 +219,8 @@ impl Options {
         } else {
             options
         };
+        let election_policy = policy_of(&mut Chance::new(seed ^ POLICY));
+        let options = Self { election_policy, ..options };
         match options.extremes.disk_faults.over_limit {
             Some(over_limit) => options.beyond(over_limit),
             None => options.in_churn(&mut Chance::new(seed ^ CHURN)),
@@ -294,8 +304,8 @@ impl Options {
         }
     }
 
-    /// The options of a seed without its extremes, watchers and leases, as all runs were before there
-    /// were any.
+    /// The options of a seed without its extremes, watchers and leases, and with the fixed election
+    /// policy, as all runs were before there were any others.
     #[must_use]
     pub fn plain(seed: u64) -> Self {
         Self::draw(&mut Chance::new(seed).fork())
@@ -315,6 +325,7 @@ impl Options {
             faulty_for: ms(500),
             heartbeat: ms(20),
             election_timeout: ms(100),
+            election_policy: ElectionPolicy::Adaptive,
             request_timeout: ms(1_000),
             retained_bytes_max: 1 << 20,
             append_bytes_max: 1 << 20,
@@ -365,6 +376,7 @@ impl Options {
             faulty_for: ms(60_000),
             heartbeat: ms(100),
             election_timeout: ms(1_000),
+            election_policy: ElectionPolicy::Adaptive,
             request_timeout: ms(7_000),
             loss_per_mille: 2,
             duplicate_per_mille: 2,
@@ -448,6 +460,7 @@ impl Options {
             faulty_for: ms(chance.between(2_000, 12_000)),
             heartbeat,
             election_timeout,
+            election_policy: ElectionPolicy::Fixed,
             request_timeout: ms(*chance.pick(&[300, 1_000, 3_000, 7_000])),
             retained_bytes_max: *chance.pick(&[0, 256, 2_048, 16_384, 1 << 20]),
             append_bytes_max: *chance.pick(&[1, 512, 4_096, 1 << 20]),
@@ -515,6 +528,15 @@ mod tests {
         let draw = |seed| Options::draw(&mut Chance::new(seed));
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn every_election_policy_is_exercised() {
+        let drawn: Vec<_> = (0..100).map(|seed| Options::of_seed(seed).election_policy).collect();
+        let count = |policy| drawn.iter().filter(|one| **one == policy).count();
+        assert!(count(ElectionPolicy::Fixed) > 20);
+        assert!(count(ElectionPolicy::Backoff) > 10);
+        assert!(count(ElectionPolicy::Adaptive) > 20);
     }
 
     #[test]

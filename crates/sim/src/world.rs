@@ -210,6 +210,9 @@ pub struct Report {
     pub damaged: u64,
     /// See `damaged`.
     pub healed: u64,
+    /// Campaigns in earnest of members that heard of no leader, each in a term of its own; those that a leader asked
+    /// for are not among them.
+    pub campaigns: u64,
     /// Leaders that took office.
     pub leaders: u64,
     /// How long a majority that could talk took for its first write, where all else stayed broken.
@@ -243,6 +246,8 @@ pub struct World {
     rot: Chance,
     /// Decides who comes and goes.
     churn: Chance,
+    /// Decides which election policy a member is started with, where they differ.
+    policies: Chance,
     now: Duration,
     heap: BinaryHeap<Reverse<Scheduled>>,
     numbered: u64,
@@ -281,6 +286,9 @@ type Outcome = Result<(), Violation>;
 
 /// Tells the source of what goes wrong with disks from the others of a seed.
 const ROT: u64 = 0x0072_6f74;
+
+/// The same for the policies of members that differ.
+const POLICIES: u64 = 0x706f_6c73;
 
 /// An empty disk for a member.
 fn storage_of(options: &Options, sabotage: Option<Sabotage>) -> Storage {
@@ -371,6 +379,7 @@ impl World {
                 rejoined: 0,
                 damaged: 0,
                 healed: 0,
+                campaigns: 0,
                 leaders: 0,
                 worked_after: None,
                 gray: None,
@@ -386,6 +395,7 @@ impl World {
             extreme,
             rot: Chance::new(seed ^ ROT),
             churn: Chance::new(seed ^ churn::CHURN),
+            policies: Chance::new(seed ^ POLICIES),
         }
     }
 

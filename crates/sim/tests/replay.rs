@@ -5,6 +5,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
+use quorate_raft::ElectionPolicy;
 use quorate_sim::coverage::{Coverage, Fault};
 use quorate_sim::extremes::Extremes;
 use quorate_sim::run::{run, run_with};
@@ -101,6 +102,7 @@ fn healing_across_terms() -> Options {
         faulty_for: ms(1_200),
         heartbeat: ms(10),
         election_timeout: ms(70),
+        election_policy: ElectionPolicy::Fixed,
         request_timeout: ms(3_000),
         retained_bytes_max: 1 << 20,
         append_bytes_max: 1 << 20,

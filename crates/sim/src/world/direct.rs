@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quorate_check::Violation;
 use quorate_raft::{NodeId, RoleKind};
 
-use super::World;
+use super::{Event, World};
 use crate::chance::Chance;
 use crate::model::Request;
 use crate::oracle::RequestId;
@@ -61,6 +61,18 @@ impl World {
     pub fn becomes_slow(&mut self, node: NodeId, disk: u32, cpu: u32) {
         let place = self.place(node);
         (place.disk_factor, place.cpu_factor) = (disk, cpu);
+    }
+
+    /// How many campaigns in earnest there were so far that no leader had asked for.
+    #[must_use]
+    pub fn campaigns(&self) -> u64 {
+        self.report.campaigns
+    }
+
+    /// A member that is down is started.
+    pub fn starts(&mut self, node: NodeId) {
+        let process = self.place(node).processes;
+        self.schedule(Duration::ZERO, Event::Restart { node, process });
     }
 
     /// The power fails at these members.

@@ -26,7 +26,7 @@ use crate::storage::Trouble;
 impl World {
     pub(super) fn start(&mut self, id: NodeId) -> Outcome {
         if self.options.extremes.processes.mixed_settings {
-            let settings = Settings::drawn(&self.options, &mut self.extreme);
+            let settings = Settings::drawn(&self.options, &mut self.extreme, &mut self.policies);
             self.place(id).settings = settings;
         }
         let settings = self.places[&id].settings;
@@ -35,6 +35,7 @@ impl World {
             membership: self.membership_of(id),
             heartbeat_interval: settings.heartbeat,
             election_timeout: settings.election_timeout,
+            election_policy: settings.election_policy,
             limits: settings.limits,
             rejoining: self.places[&id].rejoining && self.sabotage != Some(Sabotage::LossUnsaid),
         };
@@ -272,6 +273,12 @@ impl World {
                 quorate_raft::Event::BecameLeader { .. } => {
                     self.report.leaders += 1;
                     self.plan_upset(node);
+                }
+                quorate_raft::Event::BecamePreCandidate { .. } => self.place(node).asks = true,
+                quorate_raft::Event::BecameFollower { .. } => self.place(node).asks = false,
+                // One that a leader hands over to does not ask first.
+                quorate_raft::Event::BecameCandidate { .. } => {
+                    self.report.campaigns += u64::from(self.places[&node].asks);
                 }
                 quorate_raft::Event::SnapshotInstalled { .. } => self.report.snapshots += 1,
                 quorate_raft::Event::MembershipChanged { .. } => self.report.memberships += 1,

@@ -61,6 +61,8 @@ pub(super) struct Place {
     pub(super) machine_durable: EntryId,
     /// What the member was about after its last turn.
     pub(super) stage: Stage,
+    /// Whether it has asked the others if they would vote for it, since it followed somebody.
+    pub(super) asks: bool,
 }
 
 /// The places of all members, whose ids count from 1 without a gap: found at once, since every event asks for
@@ -138,6 +140,7 @@ impl Place {
             disk_factor: 1,
             machine_durable: EntryId::ZERO,
             stage: Stage::Down,
+            asks: false,
         }
     }
 
