@@ -48,6 +48,7 @@ pub(crate) fn config(
     host.on_rejoined = Box::new(move || noted.clone().note_rejoined(&data_dir));
     host.heartbeat_interval = config.heartbeat_interval;
     host.election_timeout = config.election_timeout;
+    host.election_policy = config.election_policy;
     host.space = Some(Arc::clone(space));
     host.request_timeout = config.request_timeout();
     host.limits = Limits {

@@ -92,6 +92,14 @@ pub(super) const FLAGS: &[Flag] = &[
         Used("milliseconds without a leader before an election (default 1000)"),
     ),
     flag(
+        "election-policy",
+        Value,
+        Used(
+            "'adaptive' waits as short as what was measured allows and at most --election-timeout; \
+             'backoff' and 'fixed' wait at least that long (default 'adaptive')",
+        ),
+    ),
+    flag(
         "quota-backend-bytes",
         Value,
         Used("size at which growing writes are refused, 0 is 2 GiB, negative is none (default 0)"),

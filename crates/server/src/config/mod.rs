@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use quorate_raft::ElectionPolicy;
+
 pub use self::initial::{InitialCluster, InitialMember};
 use self::typed::Typed;
 pub use self::url::Url;
@@ -61,6 +63,8 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// The time without a leader before an election.
     pub election_timeout: Duration,
+    /// How that is to be read: as the time, or as the longest that is measured out.
+    pub election_policy: ElectionPolicy,
     /// The size of the store from which on growing writes are refused. `None` is no limit.
     pub quota_bytes: Option<u64>,
     /// The most operations in one transaction.
@@ -189,6 +193,12 @@ impl Config {
         let heartbeat_ms: u64 = number(&typed, "heartbeat-interval", 100)?;
         let election_ms: u64 = number(&typed, "election-timeout", 1000)?;
         check_timing(heartbeat_ms, election_ms)?;
+        let election_policy = match typed.get("election-policy") {
+            None | Some("adaptive") => ElectionPolicy::Adaptive,
+            Some("backoff") => ElectionPolicy::Backoff,
+            Some("fixed") => ElectionPolicy::Fixed,
+            Some(other) => return Err(typed.invalid("election-policy", other)),
+        };
 
         let mut warnings = typed.warnings.clone();
         let quota_bytes = match number::<i64>(&typed, "quota-backend-bytes", 0)? {
@@ -231,6 +241,7 @@ impl Config {
             initial_token: typed.get("initial-cluster-token").unwrap_or("etcd-cluster").to_owned(),
             heartbeat_interval: Duration::from_millis(heartbeat_ms),
             election_timeout: Duration::from_millis(election_ms),
+            election_policy,
             quota_bytes,
             max_txn_ops: number(&typed, "max-txn-ops", 128)?,
             max_request_bytes,

@@ -26,6 +26,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.initial_token, "etcd-cluster");
     assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(config.election_timeout, Duration::from_millis(1000));
+    assert_eq!(config.election_policy, ElectionPolicy::Adaptive);
     assert_eq!(config.request_timeout(), Duration::from_secs(7));
     assert_eq!(config.quota_bytes, Some(2 << 30));
     assert_eq!(config.max_txn_ops, 128);
@@ -79,6 +80,18 @@ fn variables_stand_in_for_flags() {
     assert_eq!(config.data_dir, PathBuf::from("/d"));
     assert_eq!(config.log_level, Level::Info);
     assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn election_policies() {
+    for (name, policy) in [
+        ("adaptive", ElectionPolicy::Adaptive),
+        ("backoff", ElectionPolicy::Backoff),
+        ("fixed", ElectionPolicy::Fixed),
+    ] {
+        let config = parse(&["--election-policy", name], &[]).expect("a policy");
+        assert_eq!(config.election_policy, policy);
+    }
 }
 
 #[test]
@@ -152,6 +165,10 @@ fn exit_code_2_for_a_slip_of_the_command_line() {
         (
             &["--initial-cluster-state=old"],
             "invalid value \"old\" for flag -initial-cluster-state: parse error",
+        ),
+        (
+            &["--election-policy=quick"],
+            "invalid value \"quick\" for flag -election-policy: parse error",
         ),
     ] {
         let stop = parse(arguments, &[]).expect_err(message);
