@@ -35,6 +35,7 @@ pub mod node;
 pub mod proposal;
 mod reads;
 mod session;
+pub mod state;
 pub mod status;
 mod waiters;
 
@@ -46,4 +47,5 @@ pub use group::GroupConfig;
 pub use heal::can_heal;
 pub use machine::*;
 pub use node::{Node, NodeConfig};
+pub use state::{Keep, Kept, State};
 pub use status::{GroupStatus, Healing};
