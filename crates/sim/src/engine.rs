@@ -19,30 +19,48 @@ use quorate_node::{
 };
 use quorate_raft::EntryId;
 
+use crate::rider::Saved;
+
 /// A command that was applied, and its outcome.
 pub type Traced = (EntryId, Outcome);
 
 /// What a member holds of the data model: the engine, with what of it would survive a crash.
 #[derive(Clone, Debug)]
-pub struct SharedEngine(Arc<Mutex<MemEngine>>);
+pub struct SharedEngine {
+    rows: Arc<Mutex<MemEngine>>,
+    /// What a machine that rides along has made durable. All of it survives.
+    saved: Arc<Mutex<Option<Saved>>>,
+}
 
 impl Default for SharedEngine {
     /// An empty engine, durable only when it is told to be.
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(MemEngine::lazy(u32::MAX))))
+        let rows = Arc::new(Mutex::new(MemEngine::lazy(u32::MAX)));
+        Self { rows, saved: Arc::default() }
     }
 }
 
 impl SharedEngine {
     /// Loses what a crash loses. Whoever still holds the engine of before keeps what is lost.
     pub fn crash(&mut self) {
-        let left = self.lock().crash();
-        self.0 = Arc::new(Mutex::new(left));
+        let (left, saved) = (self.lock().crash(), self.saved());
+        self.rows = Arc::new(Mutex::new(left));
+        self.saved = Arc::new(Mutex::new(saved));
     }
 
     fn lock(&self) -> MutexGuard<'_, MemEngine> {
         // One thread: poisoned only by a panic that ended the run already.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a machine that rides along has made durable.
+    pub(crate) fn saved(&self) -> Option<Saved> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the place of what was saved before.
+    pub(crate) fn save(&self, saved: Saved) {
+        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
     }
 }
 

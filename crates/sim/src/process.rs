@@ -17,6 +17,7 @@ use quorate_raft::{
 
 use crate::engine::{self, MachineOptions, Reading, SharedEngine, Traced};
 use crate::oracle::RequestId;
+use crate::rider::{self, Rides};
 
 /// The only group of a run.
 pub const GROUP: GroupId = GroupId(1);
@@ -48,15 +49,18 @@ pub struct Process {
 
 impl Process {
     /// Starts a member on what its disk remembers.
-    pub fn start(
+    pub(crate) fn start(
         config: NodeConfig,
         group: GroupConfig,
         begin: Begin,
-        engine: &SharedEngine,
-        machine: MachineOptions,
+        (engine, rides): (&SharedEngine, Option<&dyn Rides>),
+        options: MachineOptions,
         now: Time,
     ) -> Result<Self, Fault> {
-        let (machine, reading) = engine::open(engine, machine)?;
+        let (mut machine, reading) = engine::open(engine, options)?;
+        if let Some(rides) = rides {
+            machine = rider::mount(machine, rides, engine, options.piece_bytes_max)?;
+        }
         let membership = group.membership.clone();
         let applier = Applier::new(machine, membership).with_audits_every(AUDITS_EVERY);
         let applied = applier.machine().durable();

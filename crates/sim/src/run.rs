@@ -66,7 +66,17 @@ pub fn run_with(
     sabotage: Option<Sabotage>,
     trace: Trace,
 ) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(seed, options.clone(), sabotage, trace);
+    let world = World::new(seed, options.clone(), sabotage, trace);
+    run_world(world, seed, options, sabotage)
+}
+
+/// Runs a world of these options to its end.
+pub(crate) fn run_world(
+    mut world: World,
+    seed: u64,
+    options: Options,
+    sabotage: Option<Sabotage>,
+) -> Result<Report, Box<Failure>> {
     let result = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
     let what = match result {
         Ok(Ok(report)) => return Ok(report),

@@ -9,6 +9,7 @@ use quorate_raft::NodeId;
 use crate::chance::Chance;
 use crate::model::Request;
 use crate::oracle::RequestId;
+use crate::rider::Cargo;
 use crate::swarm::Options;
 
 /// What all clients have in common.
@@ -20,6 +21,8 @@ pub struct Workload {
     value_bytes: usize,
     clients: Vec<Client>,
     values: u64,
+    /// What the values carry for a machine that rides along.
+    cargo: Option<Cargo>,
 }
 
 /// A client.
@@ -43,7 +46,13 @@ impl Workload {
             value_bytes: usize::try_from(options.value_bytes).expect("values are small"),
             clients: vec![Client::default(); clients],
             values: 0,
+            cargo: None,
         }
+    }
+
+    /// From now on every value carries something.
+    pub(crate) fn carry(&mut self, cargo: Cargo) {
+        self.cargo = Some(cargo);
     }
 
     /// The clients.
@@ -99,6 +108,9 @@ impl Workload {
         self.values += 1;
         let mut value = self.values.to_string().into_bytes();
         value.resize(value.len().max(self.value_bytes), b'.');
+        if let Some(cargo) = &mut self.cargo {
+            cargo.load(&mut value);
+        }
         value.into()
     }
 }

@@ -36,6 +36,7 @@ mod watchers;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_check::Violation;
@@ -55,6 +56,7 @@ use crate::leases::LeaseCounts;
 use crate::net::{Net, NetCounts};
 use crate::oracle::{Oracle, RequestId, Tally};
 use crate::process::node_id;
+use crate::rider::{Cargo, Rides};
 use crate::sabotage::Sabotage;
 use crate::settings::Settings;
 use crate::storage::Storage;
@@ -254,6 +256,8 @@ pub struct World {
     places: Places,
     net: Net,
     workload: Workload,
+    /// What rides along with the machines, if anything does.
+    rides: Option<Arc<dyn Rides>>,
     watching: Watching,
     leasing: Leasing,
     oracle: Oracle,
@@ -338,6 +342,7 @@ impl World {
         Self {
             net: Net::new(members.clone(), &options, chance.fork(), extreme.fork()),
             workload: Workload::new(&options, chance.fork()),
+            rides: None,
             watching: Watching::new(seed, options.watches),
             leasing: Leasing::new(seed, options.leases),
             oracle: Oracle::default(),
@@ -397,6 +402,13 @@ impl World {
             churn: Chance::new(seed ^ churn::CHURN),
             policies: Chance::new(seed ^ POLICIES),
         }
+    }
+
+    /// A machine rides along with that of each member, and every value that a client writes carries a command
+    /// for it. Nothing else is drawn than without it.
+    pub(crate) fn carry(&mut self, rides: Arc<dyn Rides>, chance: Chance) {
+        self.workload.carry(Cargo::new(Arc::clone(&rides), chance));
+        self.rides = Some(rides);
     }
 
     /// What the run is made of.

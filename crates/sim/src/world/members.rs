@@ -62,13 +62,14 @@ impl World {
         {
             recovered.hard_state.vote = None;
         }
+        let rides = self.rides.clone();
         let place = self.place(id);
         let local = place.clock.read(now);
         let process = Process::start(
             config,
             group,
             begin.clone(),
-            &place.storage.engine,
+            (&place.storage.engine, rides.as_deref()),
             machine_options,
             local,
         )
