@@ -77,6 +77,7 @@ mod transfers;
 mod transport;
 mod turn;
 mod wal_thread;
+pub mod whole_file;
 mod wire;
 
 pub use ask::{AskHandler, Reply};

@@ -26,10 +26,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use quorate_host::HostConfig;
+use quorate_host::{HostConfig, whole_file};
 
 use crate::config::{Config, InitialMember, InitialState, Url};
-use crate::whole_file;
 
 const FILE: &str = "identity";
 const FIRST_LINE: &str = "quorate member 1";

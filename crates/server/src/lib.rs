@@ -21,7 +21,7 @@
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
 //! `rebuild.rs` puts a store aside that can't be believed, and `run.rs` starts its member again ·
 //! `repair.rs` is what an operator can do about a member that is alone and lost something ·
-//! `whole_file.rs` writes small files · `memory.rs` keeps memory out of the swap · `quota.rs` estimates · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
+//! `memory.rs` keeps memory out of the swap · `quota.rs` estimates · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
 //!
 //! # What is not here
 //!
@@ -54,7 +54,6 @@ mod server;
 mod sha1;
 mod shutdown;
 mod version;
-mod whole_file;
 
 pub use config::Config;
 pub use log::Log;

@@ -26,10 +26,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use quorate_host::HostConfig;
+use quorate_host::{HostConfig, whole_file};
 
 use crate::identity::{Identity, STORE};
-use crate::whole_file;
 
 /// The note that the store is to be put aside. Contains the report.
 const NOTE: &str = "store-lost";

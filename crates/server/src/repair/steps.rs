@@ -4,12 +4,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use quorate_host::{Repair, Verdict};
+use quorate_host::{Repair, Verdict, whole_file};
 
 use super::{FINISHED, UNFINISHED};
 use crate::identity::STORE;
 use crate::rebuild::{LOG, remove_directory};
-use crate::whole_file;
 
 /// Where the log is that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

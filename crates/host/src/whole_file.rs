@@ -8,7 +8,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// If the system says so. The file is then the old one or the new one.
-pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = directory.join(format!("{name}.tmp"));
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;
@@ -20,7 +20,7 @@ pub(crate) fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()
 ///
 /// # Errors
 /// If the system says so.
-pub(crate) fn rename(directory: &Path, from: &Path, to: &Path) -> io::Result<()> {
+pub fn rename(directory: &Path, from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     File::open(directory)?.sync_all()
 }
