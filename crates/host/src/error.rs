@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use quorate_node::Fault;
 use quorate_raft::{EntryId, NodeId};
 
 /// Why a command has no outcome, or a read may not go on.
@@ -125,6 +126,8 @@ pub enum StartError {
         /// What came of it.
         source: std::io::Error,
     },
+    /// What the state machine has on disk can't be opened.
+    Machine(Fault),
     /// The log can't be opened.
     Log {
         /// The directory of the log.
@@ -157,11 +160,6 @@ pub enum StartError {
         /// The entry before the first of the log.
         base: EntryId,
     },
-    /// What the state machine keeps of who belongs to the group makes no sense.
-    Members {
-        /// Why.
-        reason: String,
-    },
     /// The log is damaged, and there is no other member that could have what it lost.
     LogDamaged {
         /// Where, and how it is known.
@@ -192,11 +190,11 @@ impl StartError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
+            Self::Machine(fault) => fault.kind.loses_state(),
             Self::LogCorrupt { is_damage, .. } => *is_damage,
-            Self::MachineBehindLog { .. }
-            | Self::Members { .. }
-            | Self::LogDamaged { .. }
-            | Self::LogForgotten { .. } => true,
+            Self::MachineBehindLog { .. } | Self::LogDamaged { .. } | Self::LogForgotten { .. } => {
+                true
+            }
             Self::Config(_)
             | Self::Io { .. }
             | Self::Log { .. }
@@ -210,6 +208,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(reason) => write!(f, "the configuration can't be: {reason}"),
             Self::Io { what, source } => write!(f, "can't {what}: {source}"),
+            Self::Machine(fault) => write!(f, "can't open the state machine: {fault}"),
             Self::Log { path, reason } => {
                 write!(f, "can't open the log in {}: {reason}", path.display())
             }
@@ -227,7 +226,6 @@ impl fmt::Display for StartError {
                 "the state machine ends with entry {applied} where the log has {base}: they do not \
                  belong together"
             ),
-            Self::Members { reason } => write!(f, "can't tell who belongs to the group: {reason}"),
             Self::LogDamaged { report } => write!(
                 f,
                 "the log is damaged, and no other member has what it lost; nothing was changed: \
@@ -244,6 +242,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
+            Self::Machine(fault) => Some(fault),
             _ => None,
         }
     }

@@ -75,8 +75,7 @@ impl<O: Send + 'static> Host<O> {
         let listeners = std::mem::take(&mut config.listeners);
         let peers: BTreeSet<NodeId> = config.peers.keys().copied().collect();
         let first = Membership::of_voters(peers.iter().copied().chain([config.id]));
-        let membership = membership_of(&*machine, &first)
-            .map_err(|fault| StartError::Members { reason: fault.report })?;
+        let membership = membership_of(&*machine, &first).map_err(StartError::Machine)?;
         let applied = machine.applied();
         let Start { log, begin, damage } = open(&config, &membership, applied)?;
         if !config.has_begun && !config.rejoining {

@@ -207,7 +207,8 @@ impl<D: Disk> PatientDisk<D> {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether there is no room on the disk.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
