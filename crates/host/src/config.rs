@@ -33,8 +33,8 @@ pub struct HostConfig {
     pub listeners: Vec<TcpListener>,
     /// There is a log: [`HostConfig::on_begun`] was called by an earlier start. Should nothing be found of
     /// it, it was lost, and the member must not begin as if it had never promised anything. A lost log looks
-    /// like one that was never begun, so this is to be remembered beside it. Means nothing with
-    /// [`HostConfig::rejoining`].
+    /// like one that was never begun, so this is to be remembered beside it, as a [`crate::Replica`] does. Means
+    /// nothing with [`HostConfig::rejoining`].
     pub has_begun: bool,
     /// Called when there is a log for the first time, before the member takes part in anything, so that
     /// the next start has [`HostConfig::has_begun`]. The host does not start if that can't be noted.

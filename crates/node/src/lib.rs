@@ -14,6 +14,87 @@
 //!
 //! Members that apply the same log hold the same state. [`audit`] is how they make sure.
 //!
+//! # What a user writes
+//! A [`Machine`]: [`machine`] says what it has to keep to. Or a [`State`], from which [`Kept`] makes a machine. Most want
+//! the host around this crate as well, `quorate-host`, whose page teaches how to replicate a state.
+//!
+//! # What a host does
+//! It gives what happened to the node, and does what the [`Effects`] ask for. This one has a log that is durable at
+//! once, and a group of one member:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use core::time::Duration;
+//! use quorate_node::*;
+//! use quorate_raft::{EntryId, GroupId, Limits, Membership, NodeId, Recovered, Time};
+//!
+//! #[derive(Default)]
+//! struct Length(usize);
+//!
+//! impl State for Length {
+//!     type Outcome = usize;
+//!
+//!     fn apply(&mut self, command: &[u8]) -> usize {
+//!         self.0 += command.len();
+//!         self.0
+//!     }
+//!
+//!     fn snapshot(&self) -> Vec<u8> {
+//!         self.0.to_string().into_bytes()
+//!     }
+//!
+//!     fn restore(snapshot: &[u8]) -> Option<Self> {
+//!         str::from_utf8(snapshot).ok()?.parse().ok().map(Self)
+//!     }
+//! }
+//!
+//! /// Where a host has a file.
+//! struct Nowhere;
+//!
+//! impl Keep for Nowhere {
+//!     fn keep(&mut self, _image: &[u8]) -> Result<(), Fault> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let (id, group) = (NodeId(1), GroupId(1));
+//! let membership = Membership::of_voters([id]);
+//! let mut node = Node::new(NodeConfig::new(id, 1, 7));
+//! let config = GroupConfig {
+//!     group,
+//!     membership: membership.clone(),
+//!     heartbeat_interval: Duration::from_millis(100),
+//!     election_timeout: Duration::from_secs(1),
+//!     limits: Limits::default(),
+//!     rejoining: false,
+//! };
+//! node.add_group(config, Recovered::default(), EntryId::ZERO, Time(0));
+//! let machine = Kept::<Length>::open(None, Box::new(Nowhere))?;
+//! let mut applier = Applier::new(Box::new(machine), membership);
+//!
+//! let (mut effects, mut applied) = (Effects::default(), Applied::default());
+//! let command = Bytes::from_static(b"four");
+//! node.step(Time(0), Input::Propose { group, command, waiter: "a client" }, &mut effects);
+//! while applied.outcomes.is_empty() {
+//!     let now = node.deadline();
+//!     node.step(now, Input::Timeout, &mut effects);
+//!     node.flush(now, &mut effects);
+//!     let mut happened = Vec::new();
+//!     for (group, persist) in effects.persist.drain(..) {
+//!         happened.push(Input::Durable { group, seq: persist.seq });
+//!     }
+//!     for (group, job) in effects.apply.drain(..) {
+//!         applier.run(job, &mut applied)?;
+//!         let feedback = applied.feedback.drain(..);
+//!         happened.extend(feedback.map(|feedback| Input::Applied { group, feedback }));
+//!     }
+//!     effects.clear();
+//!     happened.into_iter().for_each(|input| node.step(now, input, &mut effects));
+//! }
+//! assert_eq!(applied.outcomes, [("a client", 4)]);
+//! # Ok::<(), Fault>(())
+//! ```
+//!
 //! # What is not here
 //! No clock, no randomness, no file, no socket, no thread: a host supplies them, the real one and the
 //! simulator alike, and holds nothing that matters for safety. No knowledge of what a command means.

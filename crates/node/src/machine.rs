@@ -6,6 +6,15 @@
 //! alone**. No clock, no randomness, no local configuration, no order of a hash map, no local error
 //! that another member might not have. What a machine can't do without (a full disk, a damaged
 //! page) is a [`Fault`]: the member stops, and the others go on.
+//!
+//! ```text
+//! apply apply apply · commit(through) · apply · commit(through) · flush     one caller, in log order
+//!                                       snapshot ─► read read read          on a member that is ahead
+//!                                       restore restore restore             on one that is behind
+//! ```
+//!
+//! A state that fits on one write need not know of any of that: see [`State`](crate::State). Whether a machine is
+//! what this page demands can be tried under faults, with `quorate_sim::check`.
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -35,6 +35,9 @@
 //!
 //! # How it is used
 //!
+//! Whoever has a state to replicate and no wish for a host of their own begins with the crate `quorate-host`, which
+//! has one. `quorate-node` lies between the two. This page is for those who drive the algorithm themselves.
+//!
 //! A host makes a [`Raft`] and calls [`Raft::step`] with whatever happens: a message, a proposal, a
 //! timer, a finished write. Each step adds to [`Effects`] what is to be done, under the three rules
 //! that stand at the top of [`effects`]. [`Raft::deadline`] says when to come back if nothing
