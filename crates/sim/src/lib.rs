@@ -24,6 +24,7 @@
 //!   it judged a second time, without a look at the log.
 //! - [`disk_faults`] draws what goes wrong with disks, and [`ills`] is what a disk suffers from.
 //! - [`net`], [`clock`], [`storage`], [`process`], [`settings`], [`workload`]: the parts of a run.
+//! - [`subject`]: machines of others, which ride along with the store and are judged by [`check`].
 //! - [`watches`]: clients that look on, and are told of all that happens. [`leases`]: what ends by a
 //!   clock, and whose.
 //! - [`timeouts`] measures what the election policies are worth.
