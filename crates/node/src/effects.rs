@@ -25,6 +25,7 @@ use quorate_raft::{
 };
 
 use crate::audit::Report;
+use crate::detector::{News, PeerChange};
 
 /// What happened.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub enum Input<W> {
         /// The group.
         group: GroupId,
     },
-    /// Hand leadership over: to this member, or to the most up-to-date one.
+    /// Hand leadership over: to this member, or to the most up-to-date one of those that are there.
     Transfer {
         /// The group.
         group: GroupId,
@@ -85,6 +86,8 @@ pub enum Input<W> {
         /// Comes back with the answer.
         waiter: W,
     },
+    /// What the host learned about another node, in all groups.
+    Node(News),
     /// The deadline has passed. (Every step looks at the clock; this one does nothing else.)
     Timeout,
 }
@@ -254,6 +257,8 @@ pub struct Effects<W> {
     pub changes: Vec<(W, Result<Index, ChangeError>)>,
     /// Notable facts.
     pub events: Vec<(GroupId, Event)>,
+    /// Other nodes that look different from now on.
+    pub peers: Vec<PeerChange>,
 }
 
 impl<W> Default for Effects<W> {
@@ -266,6 +271,7 @@ impl<W> Default for Effects<W> {
             failed: Vec::new(),
             changes: Vec::new(),
             events: Vec::new(),
+            peers: Vec::new(),
         }
     }
 }
@@ -276,7 +282,7 @@ impl<W> Effects<W> {
     /// # Panics
     /// If a waiter would be forgotten.
     pub fn clear(&mut self) {
-        let Self { send, persist, apply, healed, failed, changes, events } = self;
+        let Self { send, persist, apply, healed, failed, changes, events, peers } = self;
         assert!(
             apply.is_empty() && healed.is_empty() && failed.is_empty() && changes.is_empty(),
             "a host takes jobs, healed logs, failures and answers out"
@@ -284,12 +290,13 @@ impl<W> Effects<W> {
         send.clear();
         persist.clear();
         events.clear();
+        peers.clear();
     }
 
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { send, persist, apply, healed, failed, changes, events } = self;
+        let Self { send, persist, apply, healed, failed, changes, events, peers } = self;
         send.is_empty()
             && persist.is_empty()
             && apply.is_empty()
@@ -297,6 +304,7 @@ impl<W> Effects<W> {
             && failed.is_empty()
             && changes.is_empty()
             && events.is_empty()
+            && peers.is_empty()
     }
 }
 

@@ -16,6 +16,7 @@ use quorate_raft::{
 };
 
 use crate::audit::Report;
+use crate::detector::Detector;
 use crate::effects::{
     ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, HealAsk, Refused, RequestError,
 };
@@ -323,13 +324,31 @@ impl<W> Group<W> {
         }
     }
 
-    /// Hands leadership to `to`, or to the voter whose log reaches furthest.
-    pub(crate) fn transfer(&mut self, now: Time, to: Option<NodeId>, out: &mut Effects<W>) {
+    /// From whom it should hear, and often: a leader from all others, who answer its heartbeats, and a
+    /// follower from its leader.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = NodeId> {
+        let (us, leader) = (self.node, self.raft.leader());
+        let members = self.raft.membership();
+        let members = members.voters.iter().chain(&members.outgoing).chain(&members.learners);
+        let others = members.copied().filter(move |id| leader == Some(us) && *id != us);
+        leader.filter(|leader| *leader != us).into_iter().chain(others)
+    }
+
+    /// Hands leadership to `to`, or to the voter whose log reaches furthest of those that speak as they
+    /// should. Never unasked to one that is silent or leaves: with nobody else there, to nobody.
+    pub(crate) fn transfer(
+        &mut self,
+        now: Time,
+        to: Option<NodeId>,
+        detector: &Detector,
+        out: &mut Effects<W>,
+    ) {
         let best = || {
             let status = self.raft.status();
             let is_voter = |id| self.raft.membership().voters.contains(&id);
             let voters = status.peers.iter().filter(|p| p.active && is_voter(p.id));
-            voters.max_by_key(|peer| peer.matched).map(|peer| peer.id)
+            let fit = voters.filter(|peer| detector.is_good(peer.id));
+            fit.max_by_key(|peer| (detector.is_active(peer.id), peer.matched)).map(|peer| peer.id)
         };
         if let Some(to) = to.or_else(best) {
             self.step(now, RaftInput::Transfer(to), out);

@@ -53,7 +53,7 @@ impl HealingGroup {
             }
             Input::Applied { feedback, .. } => self.healer.applied(now, feedback),
             Input::Durable { .. } | Input::Transfer { .. } | Input::Timeout => {}
-            Input::Healed { .. } => unreachable!("the node begins the group"),
+            Input::Healed { .. } | Input::Node(_) => unreachable!("the node keeps it to itself"),
         }
     }
 

@@ -12,7 +12,8 @@
 //!                        └──────────── Feedback ◄────────────────┘
 //! ```
 //!
-//! Members that apply the same log hold the same state. [`audit`] is how they make sure.
+//! Members that apply the same log hold the same state. [`audit`] is how they make sure. Which of the
+//! other nodes seem to be there is told by the [`detector`].
 //!
 //! # What a user writes
 //! A [`Machine`]: [`machine`] says what it has to keep to. Or a [`State`], from which [`Kept`] makes a machine. Most want
@@ -105,6 +106,7 @@ extern crate alloc;
 pub mod applier;
 pub mod audit;
 mod begin;
+pub mod detector;
 pub mod effects;
 mod foreign;
 pub mod group;
@@ -123,6 +125,9 @@ mod waiters;
 pub use applier::{Applied, Applier, membership_of};
 pub use audit::{AUDIT_INTERVAL, Report};
 pub use begin::{Begin, Unfit, begin};
+pub use detector::{
+    About, Detector, Incarnation, News, PeerChange, PeerHealth, PeerState, Phi, View,
+};
 pub use effects::*;
 pub use group::GroupConfig;
 pub use heal::can_heal;

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use quorate_raft::{EntryId, GroupId, Membership, NodeId, Recovered, Salvage, Time};
 
+use crate::detector::{Detector, PeerChange};
 use crate::effects::{Effects, Input, RequestError};
 use crate::group::{Group, GroupConfig};
 use crate::healing::HealingGroup;
@@ -65,6 +66,8 @@ struct Seat<W> {
     deadline: Time,
     /// Whether it is in `touched`.
     is_touched: bool,
+    /// Whom it waits to hear from, as far as the detector knows.
+    awaited: Vec<NodeId>,
 }
 
 /// The groups of one node.
@@ -77,6 +80,10 @@ pub struct Node<W> {
     deadlines: BinaryHeap<Reverse<(Time, GroupId)>>,
     /// Groups with input since the last flush, each once.
     touched: Vec<GroupId>,
+    /// Which of the other nodes seem to be there.
+    detector: Detector,
+    /// When this node is to run next, if nobody wakes it; [`Time::NEVER`] once it has.
+    due: Time,
 }
 
 /// So many deadlines that count for nothing are kept beside those that do, and a few more.
@@ -86,7 +93,14 @@ impl<W> Node<W> {
     /// A node without groups.
     #[must_use]
     pub fn new(config: NodeConfig) -> Self {
-        Self { config, groups: BTreeMap::new(), deadlines: BinaryHeap::new(), touched: Vec::new() }
+        Self {
+            config,
+            groups: BTreeMap::new(),
+            deadlines: BinaryHeap::new(),
+            touched: Vec::new(),
+            detector: Detector::new(),
+            due: Time::NEVER,
+        }
     }
 
     /// Adds a group with what the log remembers of it. `applied` is how far its state machine's
@@ -102,6 +116,7 @@ impl<W> Node<W> {
         now: Time,
     ) {
         let id = config.group;
+        self.meet_members(&config, now);
         let group = Group::new(&self.config, config, recovered, applied, now);
         self.add(id, Slot::Running(Box::new(group)));
     }
@@ -121,12 +136,19 @@ impl<W> Node<W> {
         now: Time,
     ) {
         let id = config.group;
+        self.meet_members(&config, now);
         let group = HealingGroup::new(&self.config, config, salvage, machine, now);
         self.add(id, Slot::Healing(Box::new(group)));
     }
 
+    /// The detector knows the members of all groups.
+    fn meet_members(&mut self, config: &GroupConfig, now: Time) {
+        let others = config.membership.members().into_iter().filter(|id| *id != self.config.id);
+        self.detector.add(others, config.heartbeat_interval, now);
+    }
+
     fn add(&mut self, id: GroupId, slot: Slot<W>) {
-        let seat = Seat { slot, deadline: Time::NEVER, is_touched: true };
+        let seat = Seat { slot, deadline: Time::NEVER, is_touched: true, awaited: Vec::new() };
         assert!(self.groups.insert(id, seat).is_none(), "group {id} is there already");
         self.touched.push(id);
     }
@@ -134,20 +156,25 @@ impl<W> Node<W> {
     /// Takes in what happened. Cheap; what follows from many inputs together is left to
     /// [`Node::flush`].
     pub fn step(&mut self, now: Time, input: Input<W>, out: &mut Effects<W>) {
+        self.wake(now);
         let id = match &input {
-            Input::Peer(envelope) => envelope.group,
+            Input::Peer(envelope) => {
+                self.detector.heard(now, envelope.from, &mut out.peers);
+                envelope.group
+            }
+            Input::Transfer { group, .. } => {
+                self.detector.look(now, &mut out.peers);
+                *group
+            }
             Input::Propose { group, .. }
             | Input::Read { group, .. }
             | Input::Durable { group, .. }
             | Input::Applied { group, .. }
-            | Input::Healed { group }
-            | Input::Transfer { group, .. }
             | Input::Change { group, .. } => *group,
+            Input::Healed { group } => return self.begin(now, *group),
+            Input::Node(news) => return self.detector.news(now, news, &mut out.peers),
             Input::Timeout => return,
         };
-        if let Input::Healed { group } = input {
-            return self.begin(now, group);
-        }
         let Some(seat) = self.groups.get_mut(&id) else {
             if let Input::Propose { waiter, .. }
             | Input::Read { waiter, .. }
@@ -172,9 +199,17 @@ impl<W> Node<W> {
                 group.step(now, quorate_raft::Input::Durable(seq), out);
             }
             Input::Applied { feedback, .. } => group.applied(now, feedback, out),
-            Input::Transfer { to, .. } => group.transfer(now, to, out),
+            Input::Transfer { to, .. } => group.transfer(now, to, &self.detector, out),
             Input::Change { membership, waiter, .. } => group.change(now, membership, waiter, out),
-            Input::Healed { .. } | Input::Timeout => {}
+            Input::Healed { .. } | Input::Node(_) | Input::Timeout => {}
+        }
+    }
+
+    /// This node runs. What it is late for its own deadline is no silence of anybody.
+    fn wake(&mut self, now: Time) {
+        let due = core::mem::replace(&mut self.due, Time::NEVER);
+        if due < now {
+            self.detector.overslept(now, now.since(due));
         }
     }
 
@@ -191,6 +226,9 @@ impl<W> Node<W> {
 
     /// Does what the inputs since the last call ask for together, and what time asks for.
     pub fn flush(&mut self, now: Time, out: &mut Effects<W>) {
+        self.wake(now);
+        // Before anybody gives up waiting: who was silent until now was missed.
+        self.detector.look(now, &mut out.peers);
         while let Some(&Reverse((deadline, id))) = self.deadlines.peek() {
             if deadline > now {
                 break;
@@ -211,6 +249,10 @@ impl<W> Node<W> {
             let deadline = match &mut seat.slot {
                 Slot::Running(group) => {
                     group.flush(now, out);
+                    if !seat.awaited.iter().copied().eq(group.awaited()) {
+                        let detector = &mut self.detector;
+                        wait_for(detector, now, &mut seat.awaited, group.awaited(), &mut out.peers);
+                    }
                     group.deadline()
                 }
                 Slot::Healing(group) => {
@@ -225,6 +267,7 @@ impl<W> Node<W> {
             }
         }
         self.forget_stale_deadlines();
+        self.due = self.deadline();
     }
 
     /// Sees that the first deadline is one that counts, and that there are not many others.
@@ -268,6 +311,13 @@ impl<W> Node<W> {
         })
     }
 
+    /// What the other nodes look like from here, as of the last call of [`Node::step`] or
+    /// [`Node::flush`].
+    #[must_use]
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
     /// What a group looks like here.
     #[must_use]
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
@@ -275,5 +325,22 @@ impl<W> Node<W> {
             Slot::Running(group) => group.status(),
             Slot::Healing(group) => group.status(),
         })
+    }
+}
+
+/// A group waits to hear from others than before. Whoever it goes on waiting for does not notice.
+fn wait_for(
+    detector: &mut Detector,
+    now: Time,
+    awaited: &mut Vec<NodeId>,
+    others: impl Iterator<Item = NodeId>,
+    out: &mut Vec<PeerChange>,
+) {
+    let before = core::mem::replace(awaited, others.collect());
+    for id in awaited.iter() {
+        detector.await_peer(now, *id, out);
+    }
+    for id in before {
+        detector.release_peer(now, id, out);
     }
 }

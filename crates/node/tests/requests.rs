@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_node::{
     Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, FaultKind, GroupConfig,
-    Input, Machine, Node, NodeConfig, Piece, RequestError, RestoreError, Snapshot,
+    Input, Machine, Node, NodeConfig, PeerState, Piece, RequestError, RestoreError, Snapshot,
 };
 use quorate_raft::{EntryId, GroupId, Limits, Membership, NodeId, Recovered, RoleKind, Time};
 
@@ -456,4 +456,65 @@ fn who_heals_and_who_follows_are_given_snapshots_of_their_own() {
     assert_eq!(answers(Feedback::SnapshotReady(piece.clone())), 0, "that is the follower's");
     assert_eq!(answers(Feedback::HealSnapshotReady(piece.clone())), 1);
     assert_eq!(answers(Feedback::HealSnapshotReady(piece)), 0, "nobody waits for it any more");
+}
+
+#[test]
+fn leadership_is_handed_to_who_answers() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    cluster.pass(HEARTBEAT * 5);
+    let others: Vec<usize> = (0..3).filter(|member| *member != leader).collect();
+    let state = |cluster: &Cluster, of: usize| {
+        let id = NodeId(of as u64 + 1);
+        cluster.members[leader].node.detector().peer(id).expect("it is a member").state
+    };
+    assert_eq!([state(&cluster, others[0]), state(&cluster, others[1])], [PeerState::Active; 2]);
+    // Of two that are level the last one would be chosen, and Raft has not missed it yet.
+    let silent = others[1];
+    cluster.cut.insert(NodeId(silent as u64 + 1));
+    cluster.pass(HEARTBEAT * 6);
+    assert_eq!(state(&cluster, silent), PeerState::Suspect);
+    let status = cluster.members[leader].node.status(GROUP).expect("the group is there").raft;
+    assert!(status.peers.iter().all(|peer| peer.active), "{status:?}");
+    cluster.input(leader, Input::Transfer { group: GROUP, to: None });
+    cluster.settle();
+    let heir = cluster.members[others[0]].node.status(GROUP).expect("the group is there").raft;
+    assert_eq!(heir.role, RoleKind::Leader);
+}
+
+#[test]
+fn leadership_is_handed_to_nobody_where_nobody_answers() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    cluster.pass(HEARTBEAT * 5);
+    for other in (0..3).filter(|member| *member != leader) {
+        cluster.cut.insert(NodeId(other as u64 + 1));
+    }
+    cluster.pass(HEARTBEAT * 6);
+    cluster.input(leader, Input::Transfer { group: GROUP, to: None });
+    let status = cluster.members[leader].node.status(GROUP).expect("the group is there").raft;
+    assert_eq!((status.role, status.transferring), (RoleKind::Leader, None));
+}
+
+#[test]
+fn a_follower_waits_for_its_leader_and_for_nobody_else() {
+    let (mut cluster, leader) = Cluster::with_leader();
+    cluster.pass(HEARTBEAT * 5);
+    let follower = (leader + 1) % 3;
+    let states = |cluster: &Cluster, member: usize| {
+        let peers = cluster.members[member].node.detector().peers();
+        peers.map(|peer| (peer.id.0 as usize - 1, peer.state)).collect::<Vec<_>>()
+    };
+    for (id, state) in states(&cluster, follower) {
+        assert_eq!(state, if id == leader { PeerState::Active } else { PeerState::Idle });
+    }
+    // It is missed by the election at the latest, and not forgotten when there is another leader.
+    cluster.cut.insert(NodeId(leader as u64 + 1));
+    let heir = cluster.elect();
+    cluster.pass(HEARTBEAT * 20);
+    for member in (0..3).filter(|member| *member != leader) {
+        assert!(states(&cluster, member).contains(&(leader, PeerState::Failed)), "{member}");
+    }
+    // It comes back, and everybody who hears of it knows.
+    cluster.cut.clear();
+    cluster.pass(HEARTBEAT * 5);
+    assert!(states(&cluster, heir).contains(&(leader, PeerState::Active)));
 }

@@ -267,6 +267,9 @@ impl World {
     /// Observes what a node asks for, and does what is not for its own log and applier.
     pub(super) fn carry_out(&mut self, node: NodeId, effects: &mut Effects<RequestId>) -> Outcome {
         let now = self.now;
+        for change in effects.peers.drain(..) {
+            self.trace.line(now, || format!("{node} {change:?}"));
+        }
         for (_, event) in effects.events.drain(..) {
             let event = &event;
             self.trace.line(now, || format!("{node} {event:?}"));
