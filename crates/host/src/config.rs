@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_node::{About, PeerChange};
 use quorate_raft::{ElectionPolicy, EntryId, Event, GroupId, Index, NodeId};
 
 use crate::error::{PeerError, StartError};
@@ -46,6 +47,9 @@ pub struct HostConfig {
     /// Called, from any thread, when a member that was rejoining counts as a voter again, so that
     /// the next start does not rejoin. The member stops if that can't be noted.
     pub on_rejoined: Box<dyn FnMut() -> Result<(), String> + Send>,
+    /// What other members are told about this one: each of them on every connection. Texts are bounded, see
+    /// [`crate::is_name`] and [`crate::is_address`], and at most 8 addresses.
+    pub about: About,
     /// How connections are made; plain TCP unless told otherwise.
     pub transport: Arc<dyn Transport>,
     /// How often a leader says that it leads.
@@ -143,6 +147,7 @@ impl HostConfig {
             on_begun: Box::new(|| Ok(())),
             rejoining: false,
             on_rejoined: Box::new(|| Ok(())),
+            about: About { version: env!("CARGO_PKG_VERSION").to_owned(), ..About::default() },
             transport: Arc::new(Tcp),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
@@ -174,6 +179,7 @@ impl HostConfig {
                 self.election_timeout, self.heartbeat_interval
             ));
         }
+        crate::card::check(&self.about).map_err(StartError::Config)?;
         if self.rejoining && self.peers.is_empty() {
             return refuse("it would rejoin, and no other member has what it had".into());
         }
@@ -240,6 +246,8 @@ pub enum HostEvent {
         /// Why.
         error: PeerError,
     },
+    /// Another member looks different from now on: see [`quorate_node::detector`].
+    PeerChanged(PeerChange),
     /// Somebody who connected was turned away. Told once for each cause.
     Refused {
         /// Who it claims to be, if it got that far.
@@ -295,6 +303,10 @@ impl fmt::Display for HostEvent {
             Self::Raft(group, event) => write!(f, "{group}: {event:?}"),
             Self::PeerConnected { peer } => write!(f, "connected to {peer}"),
             Self::PeerLost { peer, error } => write!(f, "no connection to {peer}: {error}"),
+            Self::PeerChanged(PeerChange { peer, from, to, told_by }) => {
+                write!(f, "{peer} was {} and is {}", from.name(), to.name())?;
+                told_by.map_or(Ok(()), |by| write!(f, ", says {by}"))
+            }
             Self::Refused { peer: Some(peer), error } => {
                 write!(f, "refused a connection from {peer}: {error}")
             }

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_node::{ApplyJob, Effects, Feedback, Input, Node};
-use quorate_raft::{Event, GroupId, Index, NodeId, Time};
+use quorate_node::{
+    ApplyJob, Effects, Feedback, Incarnation, Input, News, Node, PeerChange, PeerState, View,
+};
+use quorate_raft::{Event, GroupId, Index, NodeId, RoleKind, Time};
 use tokio::sync::watch;
 
 use crate::asks::{Asks, Reach};
@@ -30,6 +32,10 @@ use crate::wire::Packet;
 pub(crate) struct Driver<O> {
     pub(crate) id: NodeId,
     pub(crate) group: GroupId,
+    /// This process.
+    pub(crate) incarnation: Incarnation,
+    /// Whether it said that it ends.
+    pub(crate) leaves: bool,
     pub(crate) node: Node<Waiter<O>>,
     pub(crate) clock: Clock,
     pub(crate) shared: Arc<Shared<O>>,
@@ -88,7 +94,7 @@ impl<O: Send + 'static> Driver<O> {
             self.take_in(now, signal, effects, outbox);
         }
         self.node.flush(now, effects);
-        self.carry_out(effects, outbox);
+        self.carry_out(now, effects, outbox);
         self.asks.expire(now);
         self.transfers.expire(now);
         self.publish(outbox);
@@ -152,8 +158,12 @@ impl<O: Send + 'static> Driver<O> {
                 drop(status);
                 match verdict {
                     Ok(()) => {
-                        self.transfers.push(now, reply);
                         self.node.step(now, Input::Transfer { group, to }, effects);
+                        if to.is_none() && self.keeps_the_lead() {
+                            let _ = reply.send(Err(TransferError::NobodyFit));
+                        } else {
+                            self.transfers.push(now, reply);
+                        }
                     }
                     Err(error) => {
                         let _ = reply.send(Err::<(), TransferError>(error));
@@ -170,19 +180,69 @@ impl<O: Send + 'static> Driver<O> {
                 self.asks.ask(now, question, reach, &mut into(outbox));
             }
             Signal::Answer { from, number, answer } => self.asks.answered(from, number, answer),
-            Signal::Connection { peer, up: true } => {
-                self.connected.insert(peer);
-            }
-            Signal::Connection { peer, up: false } => {
-                self.connected.remove(&peer);
-                self.asks.disconnected(peer);
+            Signal::Node(news) => self.hear_of(now, news, effects, outbox),
+            Signal::Leave => {
+                self.leaves = true;
+                let farewell = self.farewell();
+                for peer in &self.connected {
+                    outbox.entry(*peer).or_default().push(Packet::View(farewell));
+                }
             }
         }
     }
 
+    /// Takes in what is new of another member. One that is connected from now on is told how the others look
+    /// from here; later it is told what changes.
+    fn hear_of(
+        &mut self,
+        now: Time,
+        news: News,
+        effects: &mut Effects<Waiter<O>>,
+        outbox: &mut Outbox,
+    ) {
+        match news {
+            News::Connected { peer, up: true } => {
+                self.connected.insert(peer);
+                let views = self.node.detector().views(now).filter(|view| view.of != peer);
+                let farewell = Some(self.farewell()).filter(|_| self.leaves);
+                outbox.entry(peer).or_default().extend(views.chain(farewell).map(Packet::View));
+            }
+            News::Connected { peer, up: false } => {
+                self.connected.remove(&peer);
+                self.asks.disconnected(peer);
+            }
+            News::Met { .. } | News::Told { .. } => {}
+        }
+        self.node.step(now, Input::Node(news), effects);
+    }
+
+    /// "This process ends."
+    fn farewell(&self) -> View {
+        let (of, incarnation) = (self.id, self.incarnation);
+        View { of, incarnation, state: PeerState::Leaving, age: Duration::ZERO }
+    }
+
+    /// A member looks different. What this one saw itself, the others hear of.
+    fn peer_changed(&self, now: Time, change: PeerChange, outbox: &mut Outbox) {
+        self.reporter.tell(&HostEvent::PeerChanged(change));
+        if change.told_by.is_some() {
+            return;
+        }
+        let view = self.node.detector().views(now).find(|view| view.of == change.peer);
+        for peer in self.connected.iter().filter(|peer| **peer != change.peer) {
+            outbox.entry(*peer).or_default().extend(view.map(Packet::View));
+        }
+    }
+
+    /// Whether this member leads and is not about to hand over.
+    fn keeps_the_lead(&self) -> bool {
+        let raft = self.node.status(self.group).expect("the group was added at the start").raft;
+        raft.role == RoleKind::Leader && raft.transferring.is_none()
+    }
+
     /// Gives the effects to whom they concern, the furthest away first: the messages travel while
     /// the disk turns.
-    fn carry_out(&mut self, effects: &mut Effects<Waiter<O>>, outbox: &mut Outbox) {
+    fn carry_out(&mut self, now: Time, effects: &mut Effects<Waiter<O>>, outbox: &mut Outbox) {
         for envelope in effects.send.drain(..) {
             outbox.entry(envelope.to).or_default().push(Packet::Envelope(envelope));
         }
@@ -210,6 +270,9 @@ impl<O: Send + 'static> Driver<O> {
             }
             self.disk_was_lost(&event);
             self.reporter.tell(&HostEvent::Raft(group, event));
+        }
+        for change in effects.peers.drain(..) {
+            self.peer_changed(now, change, outbox);
         }
         effects.clear();
     }
@@ -251,7 +314,8 @@ impl<O: Send + 'static> Driver<O> {
     fn publish(&mut self, outbox: &mut Outbox) {
         let group = self.node.status(self.group).expect("the group was added at the start");
         let before = self.status.borrow().clone();
-        let status = before.next(&group.raft, self.machine_durable, &self.connected);
+        let detector = self.node.detector();
+        let status = before.next(&group.raft, self.machine_durable, &self.connected, detector);
         if status == *before {
             return;
         }

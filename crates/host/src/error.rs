@@ -60,6 +60,8 @@ pub enum TransferError {
     NotLeader,
     /// The named member has no vote, or is this one.
     NoSuchVoter,
+    /// No member was named, and none that seems to be there could take over.
+    NobodyFit,
     /// Nobody else led within [`crate::HostConfig::request_timeout`].
     Timeout,
     /// The host stops.
@@ -71,6 +73,7 @@ impl fmt::Display for TransferError {
         f.write_str(match self {
             Self::NotLeader => "this member does not lead",
             Self::NoSuchVoter => "the target is no other voter of the group",
+            Self::NobodyFit => "no other voter seems to be there",
             Self::Timeout => "no other member led in time",
             Self::Stopped => "the host stops",
         })

@@ -9,11 +9,12 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use quorate_node::Envelope;
+use quorate_node::{Envelope, News};
 use quorate_raft::{GroupId, NodeId, Seq};
 use tokio::sync::{oneshot, watch};
 
 use crate::ask::{AskHandler, Reply};
+use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::{AskError, RequestError, TransferError};
 use crate::inbox::Inbox;
@@ -42,13 +43,9 @@ pub(crate) enum Signal<O> {
         /// The answer.
         answer: Option<Bytes>,
     },
-    /// The connection to a member was made, or ended.
-    Connection {
-        /// The member.
-        peer: NodeId,
-        /// Whether there is a connection now.
-        up: bool,
-    },
+    /// Something about a member: a connection to it was made or ended, it said who it is, or another one
+    /// told of it.
+    Node(News),
     /// A command to replicate.
     Propose(Bytes, Waiter<O>),
     /// A linearizable read.
@@ -57,6 +54,8 @@ pub(crate) enum Signal<O> {
     Transfer(Option<NodeId>, oneshot::Sender<Result<(), TransferError>>),
     /// A question to another member.
     Ask(Question),
+    /// The process is about to end.
+    Leave,
 }
 
 /// Who waits for the end of a request.
@@ -143,11 +142,13 @@ impl<O> Shared<O> {
 pub struct Handle<O> {
     shared: Arc<Shared<O>>,
     status: watch::Receiver<Arc<HostStatus>>,
+    clock: Clock,
 }
 
 impl<O> Clone for Handle<O> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), status: self.status.clone() }
+        let (shared, status) = (Arc::clone(&self.shared), self.status.clone());
+        Self { shared, status, clock: self.clock }
     }
 }
 
@@ -158,8 +159,12 @@ impl<O> fmt::Debug for Handle<O> {
 }
 
 impl<O: Send + 'static> Handle<O> {
-    pub(crate) fn new(shared: Arc<Shared<O>>, status: watch::Receiver<Arc<HostStatus>>) -> Self {
-        Self { shared, status }
+    pub(crate) fn new(
+        shared: Arc<Shared<O>>,
+        status: watch::Receiver<Arc<HostStatus>>,
+        clock: Clock,
+    ) -> Self {
+        Self { shared, status, clock }
     }
 
     /// Replicates a command and returns the outcome that the state machine *of this member* gave
@@ -209,11 +214,17 @@ impl<O: Send + 'static> Handle<O> {
     }
 
     /// Follows the status. `changed` resolves when the leader, the term, the role or the connection
-    /// to a peer changes and when the host stops; the positions in the log are kept current without
-    /// waking anybody.
+    /// to a peer changes, when a peer looks different, and when the host stops; the positions in the log
+    /// are kept current without waking anybody.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<HostStatus>> {
         self.status.clone()
+    }
+
+    /// The clock of all times in the status.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// The counts.
@@ -222,8 +233,16 @@ impl<O: Send + 'static> Handle<O> {
         Arc::clone(&self.shared.metrics)
     }
 
-    /// Hands leadership to this voter, or to the one whose log reaches furthest, and returns when
-    /// another member leads (thesis §3.10).
+    /// Tells the other members that this process is about to end, so that nobody takes its silence for a
+    /// failure, or hands it a leadership that it would have to hand back. To be called before leadership
+    /// is handed over and the host is shut down. There is no way back.
+    pub fn announce_end(&self) {
+        // A host that has stopped needs no announcement.
+        let _ = self.shared.inbox.push_client(Signal::Leave);
+    }
+
+    /// Hands leadership to this voter, or to the one whose log reaches furthest of those that seem to be
+    /// there, and returns when another member leads (thesis §3.10).
     ///
     /// # Errors
     /// See [`TransferError`]. After a timeout, leadership may still move.

@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use quorate_node::{
-    Applier, ApplyJob, Begin, GroupConfig, Machine, Node, NodeConfig, membership_of,
+    Applier, ApplyJob, Begin, Effects, GroupConfig, Incarnation, Input, Machine, News, Node,
+    NodeConfig, membership_of,
 };
 use quorate_raft::{EntryId, Membership, NodeId, Time};
 use quorate_wal::{Disk, FileDisk};
@@ -15,7 +16,8 @@ use tokio::sync::watch;
 
 use crate::apply_thread::ApplyThread;
 use crate::asks::Asks;
-use crate::clock::Clock;
+use crate::card::Card;
+use crate::clock::{Clock, wall_clock};
 use crate::config::{HostConfig, HostEvent};
 use crate::driver::{Driver, Scratch};
 use crate::error::StartError;
@@ -94,10 +96,14 @@ impl<O: Send + 'static> Host<O> {
             close_all(&shared, &wal_inbox, &apply_inbox),
             Arc::clone(&config.on_fatal),
         ));
+        let started_ms = u64::try_from(wall_clock().as_millis()).unwrap_or(u64::MAX);
+        let about = Arc::new(std::mem::take(&mut config.about));
+        let card = Card { started_ms, about: Arc::clone(&about) };
+        let (id, group) = (config.id, config.group);
         let status =
-            HostStatus::new(config.id, config.cluster_id, config.group, machine.applied(), &peers);
+            HostStatus::new(id, config.cluster_id, group, machine.applied(), &peers, about);
         let (status, shown) = watch::channel(Arc::new(status));
-        let handle = Handle::new(Arc::clone(&shared), shown);
+        let handle = Handle::new(Arc::clone(&shared), shown, clock);
 
         let identity = Identity {
             cluster_id: config.cluster_id,
@@ -109,6 +115,7 @@ impl<O: Send + 'static> Host<O> {
         let queues = Arc::new(queues);
         let incoming = Arc::new(Incoming {
             identity,
+            card,
             transport: Arc::clone(&config.transport),
             patience: patience(&config),
             clock,
@@ -166,6 +173,8 @@ impl<O: Send + 'static> Host<O> {
         let driver = Driver {
             id: config.id,
             group: config.group,
+            incarnation: Incarnation { started_ms, process: identity.incarnation },
+            leaves: false,
             node: new_node(&config, identity.incarnation, membership, begin, applied, clock),
             clock,
             shared,
@@ -205,9 +214,10 @@ impl<O: Send + 'static> Host<O> {
         reporter: &Arc<Reporter>,
     ) -> Outgoing {
         let shared = Arc::clone(&self.shared);
-        let on_change = move |up| shared.inbox.push_own([Signal::Connection { peer, up }]);
+        let on_change = move |news| shared.inbox.push_own([Signal::Node(news)]);
         Outgoing {
             identity: self.incoming.identity,
+            card: self.incoming.card.clone(),
             peer,
             addresses: config.peers[&peer].clone(),
             transport: Arc::clone(&config.transport),
@@ -337,9 +347,15 @@ fn new_node<W>(
         limits: limits.raft,
         rejoining: config.rejoining,
     };
+    let now = clock.now();
     match begin {
-        Begin::Whole(recovered) => node.add_group(group, recovered, applied, clock.now()),
-        Begin::Healing(salvage) => node.add_healing_group(group, salvage, applied, clock.now()),
+        Begin::Whole(recovered) => node.add_group(group, recovered, applied, now),
+        Begin::Healing(salvage) => node.add_healing_group(group, salvage, applied, now),
+    }
+    for &peer in config.peers.keys() {
+        // That changes nothing yet: a connection that is missing is noticed when it goes on missing.
+        let news = News::Connected { peer, up: false };
+        node.step(now, Input::Node(news), &mut Effects::default());
     }
     node
 }

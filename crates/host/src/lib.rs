@@ -131,7 +131,7 @@
 //! | know which thread runs it | `turn.rs`, `inbox.rs` |
 //! | see one sync for many records | `wal_thread.rs` |
 //! | see where answers leave | `apply_thread.rs` |
-//! | know the bytes between members | `wire.rs`, `handshake.rs` |
+//! | know the bytes between members | `wire.rs`, `handshake.rs`, `card.rs` |
 //! | know what happens when a peer is away | `peer/outgoing.rs` |
 //! | know what a member checks before it starts | `host.rs` |
 //! | know how a member ends that must not go on | `fatal.rs` |
@@ -151,6 +151,7 @@ compile_error!("a build with planted bugs serves nobody: see crates/planted");
 mod apply_thread;
 mod ask;
 mod asks;
+mod card;
 mod clock;
 mod config;
 mod driver;
@@ -178,6 +179,7 @@ pub mod whole_file;
 mod wire;
 
 pub use ask::{AskHandler, Reply};
+pub use card::{is_address, is_name};
 pub use clock::{Clock, wall_clock};
 pub use config::{HostConfig, HostEvent, Limits};
 pub use error::{AskError, PeerError, RequestError, StartError, TransferError};
@@ -185,6 +187,7 @@ pub use fatal::Fatality;
 pub use handle::Handle;
 pub use host::Host;
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
+pub use quorate_node::{About, PeerChange, PeerHealth, PeerState};
 pub use quorate_node::{Fault, FaultKind, Kept, Machine, State};
 pub use quorate_raft::{NodeId, RoleKind};
 pub use quorate_wal::create_directory;

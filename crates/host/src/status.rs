@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use quorate_node::{About, Detector, PeerHealth, PeerState};
 use quorate_raft::{EntryId, GroupId, Index, NodeId, RoleKind, Status, Term};
 
 /// A member's view of its group and of its peers.
@@ -12,6 +13,8 @@ pub struct HostStatus {
     pub id: NodeId,
     /// The cluster it belongs to.
     pub cluster_id: u64,
+    /// What it tells the others about itself.
+    pub about: Arc<About>,
     /// The group.
     pub group: GroupId,
     /// What it does in `term`.
@@ -50,12 +53,14 @@ impl HostStatus {
         group: GroupId,
         applied: EntryId,
         peers: &BTreeSet<NodeId>,
+        about: Arc<About>,
     ) -> Self {
         let mut voters = peers.clone();
         voters.insert(id);
         Self {
             id,
             cluster_id,
+            about,
             group,
             role: RoleKind::Follower,
             term: Term(0),
@@ -67,7 +72,13 @@ impl HostStatus {
             voters: voters.into_iter().collect(),
             peers: peers
                 .iter()
-                .map(|&id| PeerStatus { id, connected: false, matched: None, active: None })
+                .map(|&id| PeerStatus {
+                    id,
+                    connected: false,
+                    matched: None,
+                    active: None,
+                    health: PeerHealth::unknown(id),
+                })
                 .collect(),
             stopped: false,
         }
@@ -79,6 +90,7 @@ impl HostStatus {
         raft: &Status,
         applied_durable: Index,
         connected: &BTreeSet<NodeId>,
+        detector: &Detector,
     ) -> Self {
         let peer = |before: &PeerStatus| {
             let progress = raft.peers.iter().find(|peer| peer.id == before.id);
@@ -87,11 +99,13 @@ impl HostStatus {
                 connected: connected.contains(&before.id),
                 matched: progress.map(|peer| peer.matched),
                 active: progress.map(|peer| peer.active),
+                health: detector.peer(before.id).unwrap_or(PeerHealth::unknown(before.id)),
             }
         };
         Self {
             id: self.id,
             cluster_id: self.cluster_id,
+            about: Arc::clone(&self.about),
             group: self.group,
             role: raft.role,
             term: raft.term,
@@ -108,13 +122,13 @@ impl HostStatus {
 
     /// Whether more changed than positions in the log.
     pub(crate) fn is_notable_after(&self, before: &Self) -> bool {
-        let connections = |status: &Self| {
-            let peers = status.peers.iter().filter(|peer| peer.connected);
-            peers.map(|peer| peer.id).collect::<Vec<_>>()
+        let look = |status: &Self| {
+            let look = |peer: &PeerStatus| (peer.id, peer.connected, peer.health.state);
+            status.peers.iter().map(look).collect::<Vec<(NodeId, bool, PeerState)>>()
         };
         (self.role, self.term, self.leader, self.stopped)
             != (before.role, before.term, before.leader, before.stopped)
-            || connections(self) != connections(before)
+            || look(self) != look(before)
     }
 }
 
@@ -131,4 +145,7 @@ pub struct PeerStatus {
     /// Whether a leader heard from it within the last one to two election timeouts; known to a
     /// leader only.
     pub active: Option<bool>,
+    /// Whether it seems to be there, since when, and what it says about itself. The times are those of
+    /// [`crate::Handle::clock`].
+    pub health: PeerHealth,
 }

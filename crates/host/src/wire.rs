@@ -23,7 +23,10 @@
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_node::{Envelope, EnvelopeBody, Forward, Heal, HealAnswer, HealAsk, Refused, proposal};
+use quorate_node::{
+    Envelope, EnvelopeBody, Forward, Heal, HealAnswer, HealAsk, Incarnation, PeerState, Refused,
+    View, proposal,
+};
 use quorate_raft::{
     Append, AppendReply, Body, Entry, EntryId, Found, GroupId, Heartbeat, HeartbeatReply, Index,
     Lost, Membership, Message, NodeId, Pace, Payload, ReadId, ReadIndex, ReadIndexReply, Rejoin,
@@ -62,6 +65,8 @@ pub(crate) enum Packet {
         /// The answer, if there is one.
         answer: Option<Bytes>,
     },
+    /// How the speaker sees another member, or that it ends itself.
+    View(View),
 }
 
 impl Packet {
@@ -91,6 +96,7 @@ impl Packet {
                 },
                 Self::Ask { payload, .. } => payload.len(),
                 Self::Answer { answer, .. } => answer.as_ref().map_or(0, Bytes::len),
+                Self::View(_) => 0,
             }
     }
 }
@@ -116,6 +122,14 @@ mod tag {
     pub(super) const ANSWER: u8 = 5;
     pub(super) const HEAL_ASK: u8 = 6;
     pub(super) const HEAL_ANSWER: u8 = 7;
+    pub(super) const VIEW: u8 = 8;
+
+    pub(super) const ACTIVE: u8 = 1;
+    pub(super) const SUSPECT: u8 = 2;
+    pub(super) const FAILED: u8 = 3;
+    pub(super) const LEAVING: u8 = 4;
+    /// Never sent: it says nothing.
+    pub(super) const IDLE: u8 = 0;
 
     pub(super) const HEAL_ENTRIES: u8 = 1;
     pub(super) const HEAL_SNAPSHOT: u8 = 2;
@@ -241,6 +255,7 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
         }
         tag::ASK => Packet::Ask { number: input.u64()?, payload: input.bytes()? },
         tag::ANSWER => Packet::Answer { number: input.u64()?, answer: input.optional_bytes()? },
+        tag::VIEW => Packet::View(input.view()?),
         _ => return Err(Malformed("a frame is of an unknown kind")),
     };
     if input.rest.has_remaining() {
@@ -306,6 +321,10 @@ fn put_packet(out: &mut BytesMut, packet: &Packet) {
             out.put_u8(tag::ANSWER);
             out.put_u64_le(*number);
             put_optional_bytes(out, answer.as_ref());
+        }
+        Packet::View(view) => {
+            out.put_u8(tag::VIEW);
+            put_view(out, view);
         }
     }
 }
@@ -492,6 +511,20 @@ fn put_duration(out: &mut BytesMut, duration: Duration) {
     out.put_u64_le(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }
 
+fn put_view(out: &mut BytesMut, View { of, incarnation, state, age }: &View) {
+    out.put_u64_le(of.0);
+    out.put_u64_le(incarnation.started_ms);
+    out.put_u64_le(incarnation.process);
+    out.put_u8(match state {
+        PeerState::Idle => tag::IDLE,
+        PeerState::Active => tag::ACTIVE,
+        PeerState::Suspect => tag::SUSPECT,
+        PeerState::Failed => tag::FAILED,
+        PeerState::Leaving => tag::LEAVING,
+    });
+    out.put_u64_le(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+}
+
 fn put_entry_id(out: &mut BytesMut, id: EntryId) {
     out.put_u64_le(id.term.0);
     out.put_u64_le(id.index.0);
@@ -563,6 +596,19 @@ impl Parser {
 
     fn entry_id(&mut self) -> Result<EntryId, Malformed> {
         Ok(EntryId { term: self.term()?, index: self.index()? })
+    }
+
+    fn view(&mut self) -> Result<View, Malformed> {
+        let of = NodeId(self.u64()?);
+        let incarnation = Incarnation { started_ms: self.u64()?, process: self.u64()? };
+        let state = match self.u8()? {
+            tag::ACTIVE => PeerState::Active,
+            tag::SUSPECT => PeerState::Suspect,
+            tag::FAILED => PeerState::Failed,
+            tag::LEAVING => PeerState::Leaving,
+            _ => return Err(Malformed("a view is of an unknown kind")),
+        };
+        Ok(View { of, incarnation, state, age: Duration::from_millis(self.u64()?) })
     }
 
     fn read_id(&mut self) -> Result<ReadId, Malformed> {

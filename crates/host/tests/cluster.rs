@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Cluster, PATIENCE, ledger, run, texts, wait_until};
-use quorate_host::{AskError, HostEvent, PeerMetrics, RequestError, StartError, TransferError};
+use quorate_host::{
+    AskError, HostEvent, PeerMetrics, PeerState, PeerStatus, RequestError, StartError,
+    TransferError,
+};
 use quorate_raft::{Event, NodeId};
 
 #[test]
@@ -229,6 +232,15 @@ fn a_minority_acknowledges_nothing_and_tells_so() {
     cluster.assert_healthy();
 }
 
+/// Hands the lead over to whoever is fit. On a busy machine that may be nobody for a moment.
+fn hand_over(cluster: &Cluster, leader: usize) {
+    wait_until("somebody is fit", || match run(cluster.handle(leader).transfer_leadership(None)) {
+        Ok(()) => true,
+        Err(TransferError::NobodyFit) => false,
+        Err(error) => panic!("{error}"),
+    });
+}
+
 #[test]
 fn leadership_is_handed_over() {
     let cluster = Cluster::start(3);
@@ -247,7 +259,7 @@ fn leadership_is_handed_over() {
         run(cluster.handle(target).transfer_leadership(Some(NodeId(9)))),
         Err(TransferError::NoSuchVoter)
     );
-    assert_eq!(run(cluster.handle(target).transfer_leadership(None)), Ok(()));
+    hand_over(&cluster, target);
     cluster.propose(target, "b");
     cluster.assert_healthy();
 }
@@ -608,4 +620,80 @@ async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     });
     tokio::time::timeout(PATIENCE, all).await.expect("in time");
     outputs.into_iter().map(|output| output.expect("all are done")).collect()
+}
+
+/// What one member says of another.
+fn looks(cluster: &Cluster, from: usize, at: usize) -> PeerState {
+    let id = cluster.members[at].id;
+    let status = cluster.handle(from).status();
+    status.peers.iter().find(|peer| peer.id == id).expect("it is a peer").health.state
+}
+
+#[test]
+fn members_know_who_of_the_others_is_there() {
+    let mut cluster = Cluster::prepare(3);
+    for index in 0..3 {
+        let mut config = cluster.config(index);
+        config.about.zone = format!("zone-{index}");
+        config.about.addresses = vec![cluster.members[index].address.clone()];
+        cluster.start_with(index, config).unwrap();
+    }
+    cluster.propose(0, "a");
+    let leader = cluster.leader();
+    let (one, two) = ((leader + 1) % 3, (leader + 2) % 3);
+    wait_until("the leader hears both", || {
+        [one, two].iter().all(|other| looks(&cluster, leader, *other) == PeerState::Active)
+    });
+    wait_until("followers know one another", || {
+        let status = cluster.handle(one).status();
+        let about = |peer: &PeerStatus| Arc::clone(&peer.health.about);
+        status.peers.iter().map(about).all(|about| about.zone.starts_with("zone-"))
+    });
+    let status = cluster.handle(one).status();
+    let peer = status.peers.iter().find(|peer| peer.id == cluster.members[two].id).unwrap();
+    assert_eq!(peer.health.about.zone, format!("zone-{two}"));
+    assert_eq!(peer.health.about.addresses, [cluster.members[two].address.clone()]);
+
+    // One is gone without a word, and then back as another process.
+    let before = peer.health.incarnation;
+    cluster.kill(two);
+    wait_until("the leader misses it", || looks(&cluster, leader, two) == PeerState::Failed);
+    wait_until("the other one misses it", || looks(&cluster, one, two) == PeerState::Failed);
+    cluster.start_member(two).unwrap();
+    wait_until("it is back", || looks(&cluster, leader, two) == PeerState::Active);
+    wait_until("the other one has met it", || looks(&cluster, one, two) == PeerState::Idle);
+    let status = cluster.handle(one).status();
+    let peer = status.peers.iter().find(|peer| peer.id == cluster.members[two].id).unwrap();
+    assert_ne!(peer.health.incarnation, before);
+
+    // And one ends in order, and says so.
+    cluster.handle(two).announce_end();
+    wait_until("both know", || {
+        [leader, one].iter().all(|other| looks(&cluster, *other, two) == PeerState::Leaving)
+    });
+    cluster.stop(two);
+    cluster.propose(one, "b");
+    assert_eq!(looks(&cluster, leader, two), PeerState::Leaving);
+    cluster.assert_healthy();
+}
+
+#[test]
+fn leadership_is_not_handed_to_who_leaves() {
+    let cluster = Cluster::start(3);
+    cluster.propose(0, "a");
+    let leader = cluster.leader();
+    let (one, two) = ((leader + 1) % 3, (leader + 2) % 3);
+    wait_until("the leader knows that it leads", || cluster.handle(leader).status().is_leader());
+    cluster.handle(one).announce_end();
+    wait_until("one leaves", || looks(&cluster, leader, one) == PeerState::Leaving);
+    hand_over(&cluster, leader);
+    wait_until("the other one leads", || cluster.handle(two).status().is_leader());
+    wait_until("it knows too", || looks(&cluster, two, one) == PeerState::Leaving);
+    cluster.handle(leader).announce_end();
+    wait_until("both leave", || looks(&cluster, two, leader) == PeerState::Leaving);
+    let nobody = run(cluster.handle(two).transfer_leadership(None));
+    assert_eq!(nobody, Err(TransferError::NobodyFit));
+    let named = Some(cluster.members[one].id);
+    assert_eq!(run(cluster.handle(two).transfer_leadership(named)), Ok(()), "the operator's word");
+    cluster.assert_healthy();
 }

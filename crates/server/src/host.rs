@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quorate_host::{HostConfig, HostEvent, Limits, Space};
+use quorate_host::{About, HostConfig, HostEvent, Limits, PeerChange, PeerState, Space};
 use quorate_node::FaultKind;
 use quorate_raft::{Event, NodeId, Term};
 use tokio::sync::watch;
@@ -40,6 +40,7 @@ pub(crate) fn config(
             (NodeId(member.id), addresses.collect())
         })
         .collect();
+    host.about = about(config);
     host.has_begun = !identity.founding;
     let (noted, data_dir) = (identity.clone(), config.data_dir.clone());
     host.on_begun = Box::new(move || noted.clone().note_founded(&data_dir));
@@ -96,6 +97,18 @@ pub(crate) fn config(
     host
 }
 
+/// What the other members are told. An address that is longer than any name in a network is left out.
+fn about(config: &Config) -> About {
+    const ADDRESSES_MAX: usize = 8;
+    let urls = config.advertise_peer.iter().map(Url::as_str);
+    let addresses = urls.filter(|url| quorate_host::is_address(url)).take(ADDRESSES_MAX);
+    About {
+        version: crate::version::QUORATE.to_owned(),
+        zone: config.zone.clone(),
+        addresses: addresses.map(str::to_owned).collect(),
+    }
+}
+
 fn report(event: &HostEvent, own: NodeId, metrics: &Metrics, log: &Log) {
     match event {
         HostEvent::Raft(_, event) => report_raft(event, own, metrics, log),
@@ -128,9 +141,29 @@ fn report(event: &HostEvent, own: NodeId, metrics: &Metrics, log: &Log) {
             log.error("members hold different states; those that differ from most stop")
                 .number("applied-index", index.0);
         }
+        HostEvent::PeerChanged(change) => report_peer(change, log),
         HostEvent::Refused { .. } => {
             log.warn("refused a connection").with("error", event);
         }
+    }
+}
+
+/// Tells of failures, of their ends, and of members that leave. Suspicions come and go on any busy machine:
+/// they are in the metrics.
+fn report_peer(PeerChange { peer, from, to, told_by }: &PeerChange, log: &Log) {
+    let line = match (from, to) {
+        (_, PeerState::Failed) => log.warn("a peer is silent, as if it had failed"),
+        (_, PeerState::Leaving) => log.info("a peer says that it ends"),
+        (PeerState::Failed | PeerState::Leaving, PeerState::Idle | PeerState::Active) => {
+            log.info("a peer is there again")
+        }
+        (from, to) => {
+            log.debug("a peer looks different").with("was", from.name()).with("is", to.name())
+        }
+    };
+    let line = line.with("peer-id", Hex(*peer));
+    if let Some(by) = told_by {
+        line.with("told-by", Hex(*by));
     }
 }
 

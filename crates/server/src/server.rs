@@ -330,6 +330,8 @@ impl Server {
     /// ends streams with the word that it stops, and makes the store durable.
     pub async fn shutdown(mut self) {
         let member = self.member.clone();
+        // Before anything else, so that nobody hands the lead back that this member hands over.
+        member.handle.announce_end();
         let status = member.handle.status();
         if status.is_leader() && status.voters.len() > 1 {
             // Without a leader the cluster would wait for an election timeout. If nobody takes over,

@@ -9,10 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use quorate_node::News;
 use quorate_raft::{NodeId, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::ask::{PeerReply, Reply};
+use crate::card::Card;
 use crate::clock::Clock;
 use crate::error::PeerError;
 use crate::handle::{Shared, Signal};
@@ -46,6 +48,8 @@ const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 pub(crate) struct Incoming<O> {
     /// Who accepts.
     pub(crate) identity: Identity,
+    /// What it says about itself.
+    pub(crate) card: Card,
     /// How.
     pub(crate) transport: Arc<dyn Transport>,
     /// How long to wait for a greeting, to its last byte.
@@ -199,6 +203,7 @@ impl<O: Send + 'static> Incoming<O> {
                 drop(connections);
                 self.reporter.accepted(peer);
                 self.queues[&peer].nudge(greeting.from.incarnation);
+                self.shared.inbox.push_own([Signal::Node(greeting.news())]);
                 (Some(peer), self.read(peer, &mut connection))
             }
             Err((peer, error)) => {
@@ -228,25 +233,27 @@ impl<O: Send + 'static> Incoming<O> {
     fn greet(&self, connection: &mut Connection) -> Result<Greeting, (Option<NodeId>, PeerError)> {
         let io = |error: std::io::Error| (None, PeerError::from_io(&error));
         connection.socket.set_write_timeout(Some(self.patience)).map_err(io)?;
-        let answer = |connection: &mut Connection, to, verdict| {
-            Greeting::new(self.identity, to, verdict).write(&mut connection.stream)
+        let refuse = |connection: &mut Connection, to, verdict| {
+            // Whether it arrives or not, the connection ends here.
+            let _ = Greeting::refusal(self.identity, to, verdict).write(&mut connection.stream);
         };
         let until = self.clock.now() + self.patience;
         let mut hurried = Hurried { connection: &mut *connection, clock: self.clock, until };
         let greeting = Greeting::read(&mut hurried).map_err(|error| {
             if matches!(error, PeerError::Version { .. }) {
-                // Whether it arrives or not, the connection ends here.
-                let _ = answer(connection, NodeId(0), Verdict::Version);
+                refuse(connection, NodeId(0), Verdict::Version);
             }
             (None, error)
         })?;
         let from = greeting.from.id;
         let is_peer = |id| self.queues.contains_key(&id);
         if let Err((verdict, error)) = handshake::judge(self.identity, is_peer, &greeting) {
-            let _ = answer(connection, from, verdict);
+            refuse(connection, from, verdict);
             return Err((Some(from).filter(|id| is_peer(*id)), error));
         }
-        answer(connection, from, Verdict::Welcome).map_err(io)?;
+        Greeting::welcome(self.identity, from, &self.card)
+            .write(&mut connection.stream)
+            .map_err(io)?;
         connection.socket.set_read_timeout(None).map_err(io)?;
         rustix::net::sockopt::set_socket_keepalive(&connection.socket, true)
             .map_err(|error| io(error.into()))?;
@@ -289,6 +296,10 @@ impl<O: Send + 'static> Incoming<O> {
                     let answer = answer.filter(|a| a.len() <= self.shared.limits.ask_bytes);
                     *cost += answer.as_ref().map_or(0, Bytes::len);
                     signals.push(Signal::Answer { from: peer, number, answer });
+                }
+                Packet::View(view) => {
+                    *cost += packet.cost();
+                    signals.push(Signal::Node(News::Told { by: peer, view }));
                 }
                 Packet::Envelope(envelope) => {
                     let packet = Packet::Envelope(envelope);

@@ -12,10 +12,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use quorate_node::News;
 use quorate_raft::NodeId;
 
+use crate::card::Card;
 use crate::error::PeerError;
-use crate::handshake::{self, Greeting, Identity, Verdict};
+use crate::handshake::{self, Greeting, Identity};
 use crate::metrics::{Metrics, PeerMetrics};
 use crate::report::Reporter;
 use crate::transport::{Connection, Transport};
@@ -264,6 +266,8 @@ impl State {
 pub(crate) struct Outgoing {
     /// Who connects.
     pub(crate) identity: Identity,
+    /// What it says about itself.
+    pub(crate) card: Card,
     /// To whom.
     pub(crate) peer: NodeId,
     /// Where it may be, to be tried in turn.
@@ -274,8 +278,8 @@ pub(crate) struct Outgoing {
     pub(crate) patience: Duration,
     /// What is written.
     pub(crate) queue: Arc<Queue>,
-    /// Told whenever a connection is made or lost.
-    pub(crate) on_change: Box<dyn Fn(bool) + Send>,
+    /// Told whenever a connection is made or lost, and who is at its other end.
+    pub(crate) on_change: Box<dyn Fn(News) + Send>,
     /// Counts.
     pub(crate) metrics: Arc<Metrics>,
     /// Events.
@@ -292,14 +296,15 @@ impl Outgoing {
             let address = &self.addresses[attempt % self.addresses.len()];
             attempt += 1;
             let error = match self.connect(address) {
-                Ok(connection) => {
+                Ok((connection, news)) => {
                     backoff = BACKOFF_MIN;
                     metrics.connects.add(1);
                     self.reporter.connected(self.peer);
-                    (self.on_change)(true);
+                    (self.on_change)(news);
+                    (self.on_change)(News::Connected { peer: self.peer, up: true });
                     let end = self.write(connection, metrics);
                     self.queue.set_connection(None);
-                    (self.on_change)(false);
+                    (self.on_change)(News::Connected { peer: self.peer, up: false });
                     let Err(error) = end else { continue };
                     PeerError::from_io(&error)
                 }
@@ -314,19 +319,19 @@ impl Outgoing {
         }
     }
 
-    fn connect(&self, address: &str) -> Result<Connection, PeerError> {
+    fn connect(&self, address: &str) -> Result<(Connection, News), PeerError> {
         let io = |error: std::io::Error| PeerError::from_io(&error);
         let mut connection = self.transport.connect(address, self.patience).map_err(io)?;
         let socket = connection.socket.try_clone().map_err(io)?;
         socket.set_read_timeout(Some(self.patience)).map_err(io)?;
         give_up_after(&socket, self.patience).map_err(io)?;
-        Greeting::new(self.identity, self.peer, Verdict::Welcome)
+        Greeting::welcome(self.identity, self.peer, &self.card)
             .write(&mut connection.stream)
             .map_err(io)?;
         let answer = Greeting::read(&mut connection.stream)?;
         handshake::heed(self.identity, self.peer, &answer)?;
         self.queue.set_connection(Some((socket, answer.from.incarnation)));
-        Ok(connection)
+        Ok((connection, answer.news()))
     }
 
     /// Writes what comes until the connection or the host ends; an error if it was the connection.

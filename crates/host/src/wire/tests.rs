@@ -178,6 +178,18 @@ fn envelope_body() -> impl Strategy<Value = EnvelopeBody> {
     ]
 }
 
+fn view() -> impl Strategy<Value = View> {
+    let told = &PeerState::ALL[1..];
+    (any::<(u64, u64, u64)>(), prop::sample::select(told), any::<u64>()).prop_map(
+        |((of, started_ms, process), state, age)| View {
+            of: NodeId(of),
+            incarnation: Incarnation { started_ms, process },
+            state,
+            age: Duration::from_millis(age),
+        },
+    )
+}
+
 fn packet() -> impl Strategy<Value = Packet> {
     prop_oneof![
         8 => (any::<u64>(), envelope_body()).prop_map(|(group, body)| {
@@ -186,6 +198,7 @@ fn packet() -> impl Strategy<Value = Packet> {
         1 => (any::<u64>(), blob()).prop_map(|(number, payload)| Packet::Ask { number, payload }),
         1 => (any::<u64>(), option::of(blob()))
             .prop_map(|(number, answer)| Packet::Answer { number, answer }),
+        1 => view().prop_map(Packet::View),
     ]
 }
 
@@ -485,4 +498,15 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_view_that_says_nothing_is_refused() {
+    let (of, incarnation) = (NodeId(3), Incarnation { started_ms: 1, process: 2 });
+    let view = |state| View { of, incarnation, state, age: Duration::from_millis(9) };
+    let decoded = |state| {
+        decode(framed(&[Packet::View(view(state))]).split_off(HEADER_BYTES).freeze(), FROM, TO)
+    };
+    assert_eq!(decoded(PeerState::Failed), Ok(Packet::View(view(PeerState::Failed))));
+    assert!(decoded(PeerState::Idle).is_err());
 }

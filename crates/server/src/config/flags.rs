@@ -1,4 +1,4 @@
-//! The flags: every name that etcd knows, and what becomes of it here.
+//! The flags: every name that etcd knows, and what becomes of it here; and the few that are Quorate's own.
 //!
 //! A flag that etcd has and Quorate has not is listed too, because silence would be a lie: who asks for
 //! encryption must not get a server without it. Such a flag is refused by name with the reason, unless
@@ -103,6 +103,11 @@ pub(super) const FLAGS: &[Flag] = &[
         "quota-backend-bytes",
         Value,
         Used("size at which growing writes are refused, 0 is 2 GiB, negative is none (default 0)"),
+    ),
+    flag(
+        "zone",
+        Value,
+        Used("where this member stands, as a word; the others show it (default none)"),
     ),
     flag("max-txn-ops", Value, Used("operations in a transaction (default 128)")),
     flag("max-request-bytes", Value, Used("bytes of a request (default 1572864)")),

@@ -59,6 +59,8 @@ pub struct Config {
     pub initial_state: InitialState,
     /// What sets this cluster's ids apart.
     pub initial_token: String,
+    /// Where the member stands: those of one zone may be lost together. Empty if nobody said.
+    pub zone: String,
     /// The time between two heartbeats of a leader.
     pub heartbeat_interval: Duration,
     /// The time without a leader before an election.
@@ -190,6 +192,13 @@ impl Config {
             Some(other) => return Err(typed.invalid("initial-cluster-state", other)),
         };
 
+        let zone = typed.get("zone").unwrap_or_default().to_owned();
+        if !quorate_host::is_name(&zone) {
+            return Err(Stop::Refused(format!(
+                "--zone={zone:?} is not a word of at most 64 letters, digits and any of .-_:/+"
+            )));
+        }
+
         let heartbeat_ms: u64 = number(&typed, "heartbeat-interval", 100)?;
         let election_ms: u64 = number(&typed, "election-timeout", 1000)?;
         check_timing(heartbeat_ms, election_ms)?;
@@ -239,6 +248,7 @@ impl Config {
             initial_cluster,
             initial_state,
             initial_token: typed.get("initial-cluster-token").unwrap_or("etcd-cluster").to_owned(),
+            zone,
             heartbeat_interval: Duration::from_millis(heartbeat_ms),
             election_timeout: Duration::from_millis(election_ms),
             election_policy,

@@ -24,6 +24,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.initial_cluster, "default=http://localhost:2380");
     assert_eq!(config.initial_state, InitialState::New);
     assert_eq!(config.initial_token, "etcd-cluster");
+    assert_eq!(config.zone, "");
     assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(config.election_timeout, Duration::from_millis(1000));
     assert_eq!(config.election_policy, ElectionPolicy::Adaptive);
@@ -106,6 +107,7 @@ fn values() {
             "--pre-vote",
             "--client-cert-auth=F",
             "--log-level=warn",
+            "--zone=eu-west-1/b",
         ],
         &[("HOME", "/root")],
     )
@@ -115,6 +117,7 @@ fn values() {
     assert_eq!(config.keepalive_interval, None);
     assert_eq!(texts(&config.listen_client), ["http://127.0.0.1:1", "http://[::]:2379"]);
     assert_eq!(config.log_level, Level::Warn);
+    assert_eq!(config.zone, "eu-west-1/b");
 }
 
 #[test]
@@ -185,6 +188,11 @@ fn exit_code_1_for_what_can_not_be_meant() {
         (&["serve"][..], &[][..], "\"serve\" is not a valid flag"),
         (&["--pre-vote", "true"], &[], "\"true\" is not a valid flag"),
         (&["-"], &[], "\"-\" is not a valid flag"),
+        (
+            &["--zone=a b"],
+            &[],
+            "--zone=\"a b\" is not a word of at most 64 letters, digits and any of .-_:/+",
+        ),
         (&["--", "--name"], &[], "\"--name\" is not a valid flag"),
         (
             &["--name=a"],

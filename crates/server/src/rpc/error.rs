@@ -172,7 +172,7 @@ impl From<TransferError> for Failure {
         match error {
             TransferError::NotLeader => Self::NotLeader,
             TransferError::NoSuchVoter => Self::BadTransferee,
-            TransferError::Timeout => Self::TransferTimeout,
+            TransferError::NobodyFit | TransferError::Timeout => Self::TransferTimeout,
             TransferError::Stopped => Self::Stopped,
         }
     }

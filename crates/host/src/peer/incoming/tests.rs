@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::mpsc;
 
-use quorate_node::{Envelope, EnvelopeBody};
+use quorate_node::{About, Envelope, EnvelopeBody, Incarnation, PeerState, View};
 use quorate_raft::{Body, GroupId, Message, Term};
 
 use super::*;
@@ -35,6 +35,7 @@ impl Fixture {
         let queue = Arc::new(Queue::new(1 << 20));
         let incoming = Arc::new(Incoming {
             identity: US,
+            card: Card::default(),
             transport: Arc::new(Tcp),
             patience,
             clock: Clock::start(),
@@ -58,20 +59,34 @@ impl Fixture {
     /// Connects and says this; returns the connection and the verdict.
     fn greet(&self, from: Identity, to: NodeId) -> (TcpStream, Verdict) {
         let mut socket = self.connect();
-        Greeting::new(from, to, Verdict::Welcome).write(&mut socket).unwrap();
+        Greeting::welcome(from, to, &Card::default()).write(&mut socket).unwrap();
         let answer = Greeting::read(&mut socket).unwrap();
         assert_eq!(answer.from, US);
         (socket, answer.verdict)
     }
 
     fn received(&self) -> Vec<Envelope> {
+        loop {
+            let envelopes: Vec<_> = self
+                .signals()
+                .into_iter()
+                .map(|signal| match signal {
+                    Signal::Peer(envelope) => envelope,
+                    other => panic!("{other:?} is no message"),
+                })
+                .collect();
+            if !envelopes.is_empty() {
+                return envelopes;
+            }
+        }
+    }
+
+    /// What has arrived, but for who has met whom.
+    fn signals(&self) -> Vec<Signal<()>> {
         let mut signals = Vec::new();
         self.incoming.shared.inbox.take(LONG, &mut signals);
-        let envelopes = signals.into_iter().map(|signal| match signal {
-            Signal::Peer(envelope) => envelope,
-            other => panic!("{other:?} is no message"),
-        });
-        envelopes.collect()
+        signals.retain(|signal| !matches!(signal, Signal::Node(News::Met { .. })));
+        signals
     }
 
     fn refused(&self) -> (Option<NodeId>, PeerError) {
@@ -170,7 +185,7 @@ fn a_greeting_that_drips_in_is_not_waited_for() {
     let fixture = Fixture::with_patience(Duration::from_millis(50));
     let mut socket = fixture.connect();
     let mut greeting = Vec::new();
-    Greeting::new(PEER, US.id, Verdict::Welcome).write(&mut greeting).unwrap();
+    Greeting::welcome(PEER, US.id, &Card::default()).write(&mut greeting).unwrap();
     let began = fixture.incoming.clock.now();
     // Each byte comes well within the time, and all of them do not.
     let cut_off = greeting.iter().any(|byte| {
@@ -200,6 +215,32 @@ fn strangers_and_strays_are_told_why() {
     let (_socket, verdict) = fixture.greet(stranger, US.id);
     assert_eq!(verdict, Verdict::Stranger);
     assert_eq!(fixture.refused(), (None, PeerError::Stranger(NodeId(9))));
+}
+
+#[test]
+fn who_comes_and_what_it_says_of_others_is_told() {
+    let fixture = Fixture::new();
+    let mut socket = fixture.connect();
+    let about = About { zone: "a".into(), ..About::default() };
+    let card = Card { started_ms: 7, about: Arc::new(about) };
+    Greeting::welcome(PEER, US.id, &card).write(&mut socket).unwrap();
+    Greeting::read(&mut socket).unwrap();
+    let incarnation = Incarnation { started_ms: 7, process: PEER.incarnation };
+    let (of, state) = (NodeId(3), PeerState::Failed);
+    let view = View { of, incarnation, state, age: Duration::from_secs(1) };
+    let mut bytes = BytesMut::new();
+    wire::encode(&Packet::View(view), &mut bytes).unwrap();
+    socket.write_all(&bytes).unwrap();
+    let mut signals = Vec::new();
+    while signals.len() < 2 {
+        fixture.incoming.shared.inbox.take(LONG, &mut signals);
+    }
+    let Signal::Node(News::Met { peer, incarnation: met, about }) = &signals[0] else {
+        panic!("{signals:?}");
+    };
+    assert_eq!((*peer, *met, &about.zone[..]), (PEER.id, incarnation, "a"));
+    let Signal::Node(News::Told { by, view: told }) = &signals[1] else { panic!("{signals:?}") };
+    assert_eq!((*by, *told), (PEER.id, view));
 }
 
 #[test]
@@ -246,9 +287,7 @@ fn the_largest_question_and_answer_are_taken_and_larger_ones_are_not() {
     assert_eq!(questions.recv_timeout(LONG), Ok(largest), "the first was not asked");
     let mut answers = Vec::new();
     while answers.len() < 2 {
-        let mut signals = Vec::new();
-        fixture.incoming.shared.inbox.take(LONG, &mut signals);
-        answers.extend(signals.into_iter().map(|signal| match signal {
+        answers.extend(fixture.signals().into_iter().map(|signal| match signal {
             Signal::Answer { number, answer, .. } => (number, answer.map(|bytes| bytes.len())),
             other => panic!("{other:?} is no answer"),
         }));

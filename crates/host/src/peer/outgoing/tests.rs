@@ -40,6 +40,7 @@ impl Fixture {
         let metrics = Arc::new(Metrics::new([PEER.id]));
         let outgoing = Outgoing {
             identity: US,
+            card: Card::default(),
             peer: PEER.id,
             addresses: vec![listener.local_addr().unwrap().to_string()],
             transport: Arc::new(transport),
@@ -60,7 +61,7 @@ impl Fixture {
         let (mut socket, _) = self.listener.accept().unwrap();
         let greeting = Greeting::read(&mut socket).unwrap();
         assert_eq!((greeting.from, greeting.to), (US, PEER.id));
-        Greeting::new(PEER, US.id, Verdict::Welcome).write(&mut socket).unwrap();
+        Greeting::welcome(PEER, US.id, &Card::default()).write(&mut socket).unwrap();
         socket.set_read_timeout(Some(LONG)).unwrap();
         self.wait_for_loan();
         socket
