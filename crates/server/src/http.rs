@@ -1,4 +1,5 @@
-//! The pages for people and probes: `/health`, `/version`, `/metrics`, `/livez` and `/readyz`.
+//! The pages for people and probes: `/health`, `/version`, `/metrics`, `/livez`, `/readyz` and `/peers`. The
+//! last one is Quorate's own; the others are etcd's.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use quorate_host::About;
 use tonic::body::Body;
 
 use crate::log::push_string;
@@ -28,7 +30,8 @@ impl Pages {
     /// Answers one request. What the request's body holds does not matter to any page.
     pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
         let uri = request.uri();
-        if !matches!(uri.path(), "/health" | "/version" | "/metrics" | "/livez" | "/readyz") {
+        let paths = ["/health", "/version", "/metrics", "/livez", "/readyz", "/peers"];
+        if !paths.contains(&uri.path()) {
             return page(StatusCode::NOT_FOUND, TEXT, "404 page not found\n");
         }
         if request.method() != Method::GET {
@@ -43,6 +46,7 @@ impl Pages {
                 let text = metrics::render(&self.member);
                 page(StatusCode::OK, PROMETHEUS, text)
             }
+            "/peers" => page(StatusCode::OK, JSON, peers(&self.member)),
             "/health" => self.health(query).await,
             "/livez" => self.checks(query, &[Check::SerializableRead]).await,
             _ => self.checks(query, &[Check::SerializableRead, Check::LinearizableRead]).await,
@@ -121,6 +125,47 @@ fn unhealthy(reason: &str) -> Response<Body> {
     push_string(&mut text, reason);
     text.push('}');
     page(StatusCode::SERVICE_UNAVAILABLE, JSON, text)
+}
+
+/// How the members look from this one, itself first. Never waits for anybody.
+fn peers(member: &Member) -> String {
+    let (status, now) = (member.handle.status(), member.handle.clock().now());
+    let seconds = |since| format!("{:.3}", now.since(since).as_secs_f64());
+    let or_null = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
+    let mut text = format!("[{{\"id\":\"{:x}\",\"state\":\"self\"", status.id.0);
+    push_about(&mut text, &status.about);
+    for peer in &status.peers {
+        let health = &peer.health;
+        let told_by = health.told_by.map(|by| format!("\"{:x}\"", by.0));
+        text.push_str(&format!(
+            ",{{\"id\":\"{:x}\",\"state\":\"{}\",\"seconds\":{},\"told_by\":{},\
+             \"last_contact_seconds\":{},\"phi\":{},\"connected\":{}",
+            peer.id.0,
+            health.state.name(),
+            seconds(health.since),
+            or_null(told_by),
+            or_null(health.last_contact.map(seconds)),
+            f64::from(health.phi(now).0) / 1000.0,
+            peer.connected,
+        ));
+        push_about(&mut text, &health.about);
+    }
+    text.push_str("]\n");
+    text
+}
+
+/// What a member says about itself, as the end of an object.
+fn push_about(text: &mut String, About { version, zone, addresses }: &About) {
+    for (name, value) in [("version", version), ("zone", zone)] {
+        text.push_str(&format!(",\"{name}\":"));
+        push_string(text, value);
+    }
+    text.push_str(",\"addresses\":[");
+    for (number, address) in addresses.iter().enumerate() {
+        text.push_str(if number == 0 { "" } else { "," });
+        push_string(text, address);
+    }
+    text.push_str("]}");
 }
 
 fn versions() -> String {

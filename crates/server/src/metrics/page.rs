@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quorate_host::Histogram;
+use quorate_host::{Histogram, PeerState};
 
 use super::{CODES, Metrics};
 use crate::member::Member;
@@ -16,6 +16,7 @@ pub(crate) fn render(member: &Member) -> String {
     let mut page = Page(String::with_capacity(64 << 10));
     of_the_member(&mut page, metrics, member);
     of_the_host(&mut page, member);
+    of_the_peers(&mut page, member);
     of_the_store(&mut page, metrics, member);
     of_the_calls(&mut page, metrics);
     page.0
@@ -82,6 +83,38 @@ fn of_the_host(page: &mut Page, member: &Member) {
     }
 }
 
+/// Whether the other members seem to be there, as seen from this one.
+fn of_the_peers(page: &mut Page, member: &Member) {
+    let (status, now) = (member.handle.status(), member.handle.clock().now());
+    let peers: Vec<_> =
+        status.peers.iter().map(|peer| (format!("{:x}", peer.id.0), &peer.health)).collect();
+    page.head("quorate_peer_state", "gauge");
+    for (to, health) in &peers {
+        for state in PeerState::ALL {
+            let labels = [("To", to.as_str()), ("state", state.name())];
+            page.sample("quorate_peer_state", labels, u8::from(health.state == state));
+        }
+    }
+    page.head("quorate_peer_suspicion_phi", "gauge");
+    for (to, health) in &peers {
+        let phi = f64::from(health.phi(now).0) / 1000.0;
+        page.sample("quorate_peer_suspicion_phi", [("To", to.as_str())], phi);
+    }
+    page.head("quorate_peer_last_contact_seconds", "gauge");
+    for (to, health) in &peers {
+        if let Some(contact) = health.last_contact {
+            let seconds = now.since(contact).as_secs_f64();
+            page.sample("quorate_peer_last_contact_seconds", [("To", to.as_str())], seconds);
+        }
+    }
+    page.head("quorate_peer_info", "gauge");
+    for (to, health) in &peers {
+        let about = &health.about;
+        let labels = [("To", to.as_str()), ("version", &about.version), ("zone", &about.zone)];
+        page.sample("quorate_peer_info", labels, 1);
+    }
+}
+
 fn of_the_store(page: &mut Page, metrics: &Metrics, member: &Member) {
     let bytes = member.published.size_bytes();
     page.one("etcd_mvcc_db_total_size_in_bytes", "gauge", bytes);
@@ -145,8 +178,8 @@ impl Page {
         self.sample(name, labels, value);
     }
 
-    /// One number. The values of all labels are words or hexadecimal numbers of ours, so nothing in
-    /// them is escaped.
+    /// One number. The values of all labels are words or hexadecimal numbers of ours, or names that were
+    /// checked when they arrived, so nothing in them is escaped.
     fn sample<const N: usize>(
         &mut self,
         name: &str,

@@ -85,3 +85,32 @@ async fn numbers_for_dashboards() {
     }
     assert!(page.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
 }
+
+#[tokio::test]
+async fn how_the_other_members_look() {
+    let flags = ["--heartbeat-interval=100", "--election-timeout=1000", "--zone=here/a"];
+    let mut cluster = Cluster::start_with(2, &flags).await;
+    let page_says = async |cluster: &Cluster, path, words: &[&str]| {
+        within(async {
+            loop {
+                let (status, page) = get(cluster, path).await;
+                assert_eq!(status, 200);
+                if words.iter().all(|word| page.contains(word)) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    };
+    let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    let there = ["\"state\":\"active\"", "\"zone\":\"here/a\"", &version, "\"connected\":true"];
+    page_says(&cluster, "/peers", &there).await;
+    let info = format!("version=\"{}\",zone=\"here/a\"}} 1\n", env!("CARGO_PKG_VERSION"));
+    let numbers = ["state=\"active\"} 1\n", &info, "quorate_peer_last_contact_seconds{To=\""];
+    page_says(&cluster, "/metrics", &numbers).await;
+    // It says so before it ends, and is not taken for failed however long it is gone.
+    cluster.stop(1).await;
+    let gone = ["\"state\":\"leaving\"", "\"connected\":false"];
+    page_says(&cluster, "/peers", &gone).await;
+}
