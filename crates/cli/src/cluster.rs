@@ -1,7 +1,7 @@
 //! `status` and `members`.
 
 use quorate_proto::etcdserverpb::{MemberListRequest, StatusRequest, StatusResponse};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Run;
 use crate::connect::{Connection, Error, request};
@@ -90,6 +90,7 @@ impl Run for Members {
         let response = connection
             .call(|c, t| async move { c.cluster().member_list(request(message, t)).await })
             .await?;
+        let peers = Peers::parse(connection.page("/peers").await.as_deref());
         match format {
             Format::Json => {
                 let members = response.members.iter().map(|member| {
@@ -99,25 +100,49 @@ impl Run for Members {
                         "peer_urls": member.peer_ur_ls,
                         "client_urls": member.client_ur_ls,
                         "learner": member.is_learner,
+                        "state": peers.text(member.id, "state"),
+                        "zone": peers.text(member.id, "zone"),
+                        "version": peers.text(member.id, "version"),
                     })
                 });
                 output::object(&json!(members.collect::<Vec<_>>()));
             }
             Format::Text | Format::Raw => {
-                let mut rows =
-                    vec![["MEMBER", "NAME", "PEERS REACH IT AT", "CLIENTS AT"].map(str::to_owned)];
+                let mut rows = vec![
+                    ["MEMBER", "NAME", "PEERS REACH IT AT", "CLIENTS AT", "STATE", "ZONE"]
+                        .map(str::to_owned),
+                ];
                 rows.extend(response.members.iter().map(|member| {
                     [
                         format!("{:x}", member.id),
                         member.name.clone(),
                         member.peer_ur_ls.join(","),
                         member.client_ur_ls.join(","),
+                        peers.text(member.id, "state").to_owned(),
+                        peers.text(member.id, "zone").to_owned(),
                     ]
                 }));
                 table(&rows);
             }
         }
         Ok(())
+    }
+}
+
+/// How the members look from the one that was asked.
+struct Peers(Value);
+
+impl Peers {
+    /// Of the page that a member has, or that an etcd has not.
+    fn parse(page: Option<&[u8]>) -> Self {
+        Self(page.and_then(|page| serde_json::from_slice(page).ok()).unwrap_or_default())
+    }
+
+    /// One of the texts about a member; empty if there is none.
+    fn text(&self, member: u64, name: &str) -> &str {
+        let id = format!("{member:x}");
+        let peer = self.0.as_array().into_iter().flatten().find(|peer| peer["id"] == id.as_str());
+        peer.and_then(|peer| peer[name].as_str()).unwrap_or_default()
     }
 }
 
@@ -157,6 +182,18 @@ fn bytes(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_are_shown_as_the_asked_one_sees_them() {
+        let page = br#"[{"id":"1","state":"self"},{"id":"2","state":"failed","zone":"b"}]"#;
+        let peers = Peers::parse(Some(page));
+        assert_eq!([peers.text(1, "state"), peers.text(2, "state")], ["self", "failed"]);
+        assert_eq!([peers.text(1, "zone"), peers.text(2, "zone")], ["", "b"]);
+        assert_eq!(peers.text(3, "state"), "");
+        for nothing in [None, Some(&b"404 page not found"[..])] {
+            assert_eq!(Peers::parse(nothing).text(2, "state"), "");
+        }
+    }
 
     #[test]
     fn sizes_read_well() {

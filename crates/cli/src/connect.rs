@@ -1,13 +1,19 @@
 //! How the client reaches a cluster: the first endpoint that answers.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::BodyExt as _;
 use quorate_proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
+use tonic::body::Body;
+use tonic::client::GrpcService as _;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
@@ -126,6 +132,28 @@ impl Connection {
         }
         Err(Error::Unreachable(reasons.join("\n         ")))
     }
+
+    /// A page of the first endpoint that has it. For what one can do without: nobody is told why there is
+    /// none, and an etcd has other pages.
+    pub(crate) async fn page(&self, path: &str) -> Option<Bytes> {
+        for (_, channel) in &self.endpoints {
+            let page = page_of(channel.clone(), path);
+            if let Ok(Some(page)) = tokio::time::timeout(self.timeout, page).await {
+                return Some(page);
+            }
+        }
+        None
+    }
+}
+
+/// A page of a member, if it has such a one and answers in time.
+async fn page_of(mut channel: Channel, path: &str) -> Option<Bytes> {
+    poll_fn(|context| channel.poll_ready(context)).await.ok()?;
+    let request = http::Request::get(path).body(Body::empty()).ok()?;
+    let response = channel.call(request).await.ok()?;
+    let is_there = response.status() == StatusCode::OK;
+    let body = response.into_body().collect().await.ok()?;
+    is_there.then(|| body.to_bytes())
 }
 
 /// Whether the connection itself could not be made.
