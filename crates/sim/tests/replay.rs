@@ -163,7 +163,7 @@ fn seeds_that_found_bugs_pass() {
 
 #[test]
 fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
-    let reports: Vec<_> = (100..160)
+    let reports: Vec<_> = (100..200)
         .map(|seed| run(seed, None, Trace::off()).unwrap_or_else(|failure| panic!("{failure}")))
         .collect();
     let total = |of: fn(&quorate_sim::world::Report) -> u64| reports.iter().map(of).sum::<u64>();

@@ -129,5 +129,5 @@ fn leases_that_never_end() {
 #[test]
 fn answers_about_leases_that_nobody_confirmed() {
     let by = &["lease_never_early", "lease_expiry", "linearizability"];
-    common::is_found(Sabotage::LeaseUnconfirmed, renewing(2_000, 400), Options::of_seed, by);
+    common::is_found(Sabotage::LeaseUnconfirmed, renewing(3_000, 400), Options::of_seed, by);
 }
