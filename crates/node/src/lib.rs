@@ -27,7 +27,9 @@
 //! use bytes::Bytes;
 //! use core::time::Duration;
 //! use quorate_node::*;
-//! use quorate_raft::{EntryId, GroupId, Limits, Membership, NodeId, Recovered, Time};
+//! use quorate_raft::{
+//!     ElectionPolicy, EntryId, GroupId, Limits, Membership, NodeId, Recovered, Time,
+//! };
 //!
 //! #[derive(Default)]
 //! struct Length(usize);
@@ -66,6 +68,7 @@
 //!     membership: membership.clone(),
 //!     heartbeat_interval: Duration::from_millis(100),
 //!     election_timeout: Duration::from_secs(1),
+//!     election_policy: ElectionPolicy::Adaptive,
 //!     limits: Limits::default(),
 //!     rejoining: false,
 //! };

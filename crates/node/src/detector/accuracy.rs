@@ -4,6 +4,7 @@
 //! The numbers are those of the seed, and asserted with little to spare, so that whoever changes a
 //! threshold sees what it does.
 
+#[cfg(test)]
 extern crate std;
 
 use std::vec::Vec;
