@@ -104,6 +104,9 @@ pub struct Limits {
     /// What may have arrived from peers and wait for the raft thread, in bytes. Beyond it their
     /// connections are not read.
     pub inbound_bytes: usize,
+    /// What the state machine may have applied since it was last asked to make itself durable, in bytes of
+    /// entries: so much is in memory beside the log, and applied again after a crash.
+    pub unflushed_bytes: usize,
     /// The bounds of the algorithm itself.
     pub raft: quorate_raft::Limits,
 }
@@ -120,6 +123,7 @@ impl Default for Limits {
             asks_bytes: 64 << 20,
             peer_queue_bytes: 64 << 20,
             inbound_bytes: 64 << 20,
+            unflushed_bytes: quorate_node::UNFLUSHED_BYTES_MAX,
             raft: quorate_raft::Limits::default(),
         }
     }

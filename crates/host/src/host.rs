@@ -161,7 +161,8 @@ impl<O: Send + 'static> Host<O> {
         host.threads.wal = Some(spawn("wal", &fatal, move || wal_thread.run())?);
         let apply_thread = ApplyThread {
             group: config.group,
-            applier: Applier::new(machine, membership.clone()),
+            applier: Applier::new(machine, membership.clone())
+                .with_flushes_every(config.limits.unflushed_bytes),
             inbox: Arc::clone(&apply_inbox),
             shared: Arc::clone(&shared),
             reporter: Arc::clone(&reporter),

@@ -21,10 +21,10 @@ use crate::proposal;
 /// The size of a piece of a snapshot, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// After so many bytes of entries the machine is asked to make itself durable, whatever they did. A
-/// machine that is worth its log does so earlier, since most commands write about what they are; and
-/// a log of this size is soon applied again.
-const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
+/// After so many bytes of entries the machine is asked to make itself durable, whatever they did, unless
+/// [`Applier::with_flushes_every`] says otherwise. A machine that is worth its log does so earlier, since
+/// most commands write about what they are; and a log of this size is soon applied again.
+pub const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
 
 /// What came of a job.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ pub struct Applier<O: Send + 'static> {
     snapshots: BTreeMap<Reader, Frozen>,
     /// What the entries cost that were applied since the machine was last asked to flush.
     unflushed_bytes: usize,
+    /// After how many of them it is asked again.
+    unflushed_bytes_max: usize,
     /// What members say about their states.
     audit: Audit,
     /// Why the last snapshot was refused, if none was installed since.
@@ -97,6 +99,7 @@ impl<O: Send + 'static> Applier<O> {
             membership,
             snapshots: BTreeMap::new(),
             unflushed_bytes: 0,
+            unflushed_bytes_max: UNFLUSHED_BYTES_MAX,
             audit: Audit::new(AUDIT_INTERVAL),
             refusal: None,
         }
@@ -111,6 +114,13 @@ impl<O: Send + 'static> Applier<O> {
         let members = self.membership.members().len() as u64;
         assert!(entries > 4 * members, "{members} members can't audit every {entries} entries");
         self.audit = Audit::new(entries);
+        self
+    }
+
+    /// Asks the machine to make itself durable after so many bytes of entries; 0 after each job.
+    #[must_use]
+    pub fn with_flushes_every(mut self, bytes: usize) -> Self {
+        self.unflushed_bytes_max = bytes;
         self
     }
 
@@ -205,7 +215,7 @@ impl<O: Send + 'static> Applier<O> {
                 self.machine.applied()
             );
         }
-        if self.unflushed_bytes >= UNFLUSHED_BYTES_MAX {
+        if self.unflushed_bytes >= self.unflushed_bytes_max {
             self.machine.begin_flush()?;
             self.unflushed_bytes = 0;
         }

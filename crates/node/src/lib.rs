@@ -125,7 +125,7 @@ pub mod state;
 pub mod status;
 mod waiters;
 
-pub use applier::{Applied, Applier, membership_of};
+pub use applier::{Applied, Applier, UNFLUSHED_BYTES_MAX, membership_of};
 pub use audit::{AUDIT_INTERVAL, Report};
 pub use begin::{Begin, Unfit, begin};
 pub use detector::{
