@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_node::{About, PeerChange};
-use quorate_raft::{ElectionPolicy, EntryId, Event, GroupId, Index, NodeId};
+use quorate_raft::{DiskId, ElectionPolicy, EntryId, Event, GroupId, Index, NodeId};
 
 use crate::error::{PeerError, StartError};
 use crate::fatal::Fatality;
@@ -40,10 +40,11 @@ pub struct HostConfig {
     /// Called when there is a log for the first time, before the member takes part in anything, so that
     /// the next start has [`HostConfig::has_begun`]. The host does not start if that can't be noted.
     pub on_begun: Box<dyn FnMut() -> Result<(), String> + Send>,
-    /// The group exists, and what this member promised there is not on its disk, which is a new one.
-    /// It does not vote until it knows that it can keep its promises. To be told by each start until
-    /// [`HostConfig::on_rejoined`] has returned without an error, and by none after it.
-    pub rejoining: bool,
+    /// The group exists, and what this member may have promised there is not on its disk, which is a new one:
+    /// its number, drawn at random for this disk. The member does not vote until it knows that it can keep its
+    /// promises, or was given a vote with this disk. To be told by each start until [`HostConfig::on_rejoined`]
+    /// has returned without an error, and by none after it; and a disk that is lost again has another number.
+    pub rejoining: Option<DiskId>,
     /// Called, from any thread, when a member that was rejoining counts as a voter again, so that
     /// the next start does not rejoin. The member stops if that can't be noted.
     pub on_rejoined: Box<dyn FnMut() -> Result<(), String> + Send>,
@@ -149,7 +150,7 @@ impl HostConfig {
             listeners,
             has_begun: false,
             on_begun: Box::new(|| Ok(())),
-            rejoining: false,
+            rejoining: None,
             on_rejoined: Box::new(|| Ok(())),
             about: About { version: env!("CARGO_PKG_VERSION").to_owned(), ..About::default() },
             transport: Arc::new(Tcp),
@@ -184,7 +185,7 @@ impl HostConfig {
             ));
         }
         crate::card::check(&self.about).map_err(StartError::Config)?;
-        if self.rejoining && self.peers.is_empty() {
+        if self.rejoining.is_some() && self.peers.is_empty() {
             return refuse("it would rejoin, and no other member has what it had".into());
         }
         if let Some((id, _)) = self.peers.iter().find(|(_, addresses)| addresses.is_empty()) {

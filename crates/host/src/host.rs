@@ -80,7 +80,7 @@ impl<O: Send + 'static> Host<O> {
         let membership = membership_of(&*machine, &first).map_err(StartError::Machine)?;
         let applied = machine.applied();
         let Start { log, begin, damage } = open(&config, &membership, applied)?;
-        if !config.has_begun && !config.rejoining {
+        if !config.has_begun && config.rejoining.is_none() {
             (config.on_begun)().map_err(|error| StartError::Log {
                 path: config.data_dir.join(HostConfig::LOG),
                 reason: format!("it can't be noted that there is one: {error}"),
@@ -374,7 +374,7 @@ fn open(
         Some(space) => Box::new(PatientDisk { disk, space: Arc::clone(space) }),
         None => Box::new(disk),
     };
-    let has_begun = config.has_begun && !config.rejoining;
+    let has_begun = config.has_begun && config.rejoining.is_none();
     let owner = Owner { id: config.id, group: config.group, membership, has_begun, applied };
     open_log(disk, &path, owner)
 }

@@ -189,7 +189,7 @@ pub use host::Host;
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use quorate_node::{About, PeerChange, PeerHealth, PeerState};
 pub use quorate_node::{Fault, FaultKind, Kept, Machine, State};
-pub use quorate_raft::{NodeId, RoleKind};
+pub use quorate_raft::{DiskId, NodeId, RoleKind};
 pub use quorate_wal::create_directory;
 pub use repair::{IdleLog, Repair, Stretch, Verdict};
 pub use replica::Replica;

@@ -328,7 +328,7 @@ mod tests {
         let (from, to) = (NodeId(2), NodeId(1));
         let append = Append { previous: EntryId::ZERO, entries, commit: Index(0) };
         let message =
-            Message { from, to, term: Term(1), rejoining: false, body: Body::Append(append) };
+            Message { from, to, term: Term(1), rejoining: None, body: Body::Append(append) };
         let body = EnvelopeBody::Raft(message);
         let packet = Packet::Envelope(Envelope { group: GROUP, from, to, body });
         let mut frame = bytes::BytesMut::new();

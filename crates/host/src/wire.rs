@@ -28,9 +28,10 @@ use quorate_node::{
     View, proposal,
 };
 use quorate_raft::{
-    Append, AppendReply, Body, Entry, EntryId, Found, GroupId, Heartbeat, HeartbeatReply, Index,
-    Lost, Membership, Message, NodeId, Pace, Payload, ReadId, ReadIndex, ReadIndexReply, Rejoin,
-    RejoinReply, RequestVote, SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply, Word,
+    Append, AppendReply, Body, DiskId, Entry, EntryId, Found, GroupId, Heartbeat, HeartbeatReply,
+    Index, Lost, Membership, Message, NodeId, Pace, Payload, ReadId, ReadIndex, ReadIndexReply,
+    Rejoin, RejoinReply, RequestVote, SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply,
+    Word,
 };
 
 /// The largest body of a frame, in bytes. A larger length is not believed, a larger message not
@@ -214,7 +215,7 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
         tag::RAFT => {
             let group = input.group()?;
             let term = input.term()?;
-            let rejoining = input.bool()?;
+            let rejoining = input.disk()?;
             let body = input.raft_body()?;
             envelope(group, EnvelopeBody::Raft(Message { from, to, term, rejoining, body }))
         }
@@ -275,7 +276,7 @@ fn put_packet(out: &mut BytesMut, packet: &Packet) {
                 out.put_u8(tag::RAFT);
                 out.put_u64_le(group.0);
                 out.put_u64_le(message.term.0);
-                out.put_u8(message.rejoining.into());
+                put_disk(out, message.rejoining);
                 put_raft_body(out, &message.body);
             }
             EnvelopeBody::Forward(Forward { term, incarnation, commands }) => {
@@ -402,11 +403,19 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
     }
 }
 
+fn put_disk(out: &mut BytesMut, disk: Option<DiskId>) {
+    out.put_u8(disk.is_some().into());
+    if let Some(disk) = disk {
+        out.put_u64_le(disk.0);
+    }
+}
+
 fn put_request_vote(out: &mut BytesMut, tag: u8, request: &RequestVote) {
     out.put_u8(tag);
     put_entry_id(out, request.last);
     out.put_u8(request.transfer.into());
     out.put_u64_le(request.incarnation);
+    put_disk(out, request.disk);
 }
 
 fn put_vote_reply(out: &mut BytesMut, tag: u8, reply: VoteReply) {
@@ -685,8 +694,17 @@ impl Parser {
         })
     }
 
+    fn disk(&mut self) -> Result<Option<DiskId>, Malformed> {
+        Ok(if self.bool()? { Some(DiskId(self.u64()?)) } else { None })
+    }
+
     fn request_vote(&mut self) -> Result<RequestVote, Malformed> {
-        Ok(RequestVote { last: self.entry_id()?, transfer: self.bool()?, incarnation: self.u64()? })
+        Ok(RequestVote {
+            last: self.entry_id()?,
+            transfer: self.bool()?,
+            incarnation: self.u64()?,
+            disk: self.disk()?,
+        })
     }
 
     fn vote_reply(&mut self) -> Result<VoteReply, Malformed> {

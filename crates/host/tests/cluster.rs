@@ -193,7 +193,7 @@ fn a_member_that_lost_its_disk_and_was_not_told_stops() {
     cluster.kill(lost);
     cluster.wipe(lost);
     let mut config = cluster.config(lost);
-    config.rejoining = false;
+    config.rejoining = None;
     cluster.start_with(lost, config).unwrap();
     let fatal = Arc::clone(&cluster.members[lost].fatal);
     wait_until("it stops", || !fatal.lock().unwrap().is_empty());

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{run, wait_until};
 use quorate_host::{
-    Fault, FaultKind, HostConfig, Kept, NodeId, Replica, RequestError, StartError, State,
+    DiskId, Fault, FaultKind, HostConfig, Kept, NodeId, Replica, RequestError, StartError, State,
 };
 
 #[test]
@@ -131,7 +131,7 @@ fn a_reader_that_panics_harms_nobody_and_a_machine_that_does_ends_its_member() {
 fn a_member_that_lost_its_disk_is_given_the_state() {
     let folder = tempfile::tempdir().unwrap();
     let listeners = [1, 2, 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    let open = |id: u64, rejoining| {
+    let open = |id: u64, rejoining: Option<DiskId>| {
         let listener = listeners[id as usize - 1].try_clone().unwrap();
         let mut config = alone(&folder.path().join(id.to_string()));
         (config.id, config.listeners, config.rejoining) = (NodeId(id), vec![listener], rejoining);
@@ -147,7 +147,7 @@ fn a_member_that_lost_its_disk_is_given_the_state() {
         config.limits.raft.retained_bytes_min = 0;
         Member::open(config).expect("it can start")
     };
-    let [first, second, third] = [1, 2, 3].map(|id| open(id, false));
+    let [first, second, third] = [1, 2, 3].map(|id| open(id, None));
     assert_eq!((propose(&first, "a"), propose(&second, "b")), (1, 2));
     third.kill();
     assert_eq!(propose(&first, "c"), 3);
@@ -159,7 +159,7 @@ fn a_member_that_lost_its_disk_is_given_the_state() {
         });
     }
     fs::remove_dir_all(folder.path().join("3")).unwrap();
-    let third = open(3, true);
+    let third = open(3, Some(DiskId(1)));
     assert_eq!(words(&third), "a b c");
     let is_given = folder.path().join("3").join("state").exists();
     assert!(is_given, "what it lacks is in no log");

@@ -44,9 +44,9 @@ pub struct GroupConfig {
     pub election_policy: quorate_raft::ElectionPolicy,
     /// The bounds of the algorithm.
     pub limits: quorate_raft::Limits,
-    /// Whether this member lost its disk, or has a new one, and the group exists: see
+    /// The disk of a member that has a new one in a group that exists: see
     /// [`quorate_raft::Config::rejoining`].
-    pub rejoining: bool,
+    pub rejoining: Option<quorate_raft::DiskId>,
 }
 
 /// What the commands of one [`Forward`] may cost together, in bytes; a larger one travels alone. A

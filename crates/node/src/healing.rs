@@ -73,7 +73,7 @@ impl HealingGroup {
                     let bytes_max = self.config.limits.append_bytes_max;
                     let mut found = self.healer.salvage().find(asked, bytes_max);
                     // What a member that lost its disk never got anew it may have had before.
-                    if self.config.rejoining && !planted!(LostDiskIsNeverHad) {
+                    if self.config.rejoining.is_some() && !planted!(LostDiskIsNeverHad) {
                         found.word = None;
                     }
                     let way = (self.node.id, from);
@@ -129,7 +129,7 @@ impl HealingGroup {
             durable: salvage.last.index,
             base: salvage.base,
             log_bytes: 0,
-            rejoining: self.config.rejoining,
+            rejoining: self.config.rejoining.is_some(),
             transferring: None,
             peers: alloc::vec::Vec::new(),
         };
@@ -181,7 +181,7 @@ mod tests {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             election_policy: quorate_raft::ElectionPolicy::Fixed,
-            rejoining,
+            rejoining: rejoining.then_some(quorate_raft::DiskId(1)),
             limits: Limits::default(),
         };
         let own = Lost { first: Index(1), last: EntryId::new(1, 1) };

@@ -70,7 +70,7 @@
 //!     election_timeout: Duration::from_secs(1),
 //!     election_policy: ElectionPolicy::Adaptive,
 //!     limits: Limits::default(),
-//!     rejoining: false,
+//!     rejoining: None,
 //! };
 //! node.add_group(config, Recovered::default(), EntryId::ZERO, Time(0));
 //! let machine = Kept::<Length>::open(None, Box::new(Nowhere))?;

@@ -102,7 +102,7 @@ impl Cluster {
                 election_timeout: Duration::from_secs(1),
                 election_policy: quorate_raft::ElectionPolicy::Fixed,
                 limits: Limits::default(),
-                rejoining: false,
+                rejoining: None,
             };
             node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
             let wrong_at = wrong_at.iter().find(|(of, _)| *of == id.0).map(|(_, at)| *at);

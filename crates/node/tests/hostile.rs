@@ -139,7 +139,7 @@ impl Host {
             election_timeout: Duration::from_millis(1000),
             election_policy: quorate_raft::ElectionPolicy::Fixed,
             limits,
-            rejoining: false,
+            rejoining: None,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
         let mut host = Self {
@@ -279,7 +279,7 @@ impl Host {
             _ => return,
         };
         let message =
-            Message { from: question.to, to: US, term: question.term, rejoining: false, body };
+            Message { from: question.to, to: US, term: question.term, rejoining: None, body };
         self.step(Input::Peer(said(question.to, EnvelopeBody::Raft(message))));
     }
 
@@ -331,7 +331,7 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
     };
     let read = ReadId { incarnation, counter: near(1, b) };
     let index = |choice: u8| Index(near(status.last.index.0, choice));
-    let message = |body| EnvelopeBody::Raft(Message { from, to: US, term, rejoining: false, body });
+    let message = |body| EnvelopeBody::Raft(Message { from, to: US, term, rejoining: None, body });
     let body = match kind % 10 {
         0..3 => {
             let mut commands: Vec<(u64, Bytes)> =
@@ -366,7 +366,7 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
             // The envelope says one thing and the message another.
             let to = NodeId(u64::from(b % 4));
             let from = NodeId(u64::from(c % 4));
-            EnvelopeBody::Raft(Message { from, to, term, rejoining: false, body: Body::TimeoutNow })
+            EnvelopeBody::Raft(Message { from, to, term, rejoining: None, body: Body::TimeoutNow })
         }
     };
     let group = if d == 255 { GroupId(near(1, c)) } else { GROUP };

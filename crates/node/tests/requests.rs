@@ -106,7 +106,7 @@ impl Cluster {
                     election_timeout: ELECTION,
                     election_policy: quorate_raft::ElectionPolicy::Fixed,
                     limits,
-                    rejoining: false,
+                    rejoining: None,
                 };
                 node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
                 let applier = Applier::new(Box::new(Journal::default()), membership.clone());

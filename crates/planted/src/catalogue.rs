@@ -181,6 +181,10 @@ catalogue! {
         from "our proof of rejoining", by test("quorate-raft", "scripts", "rejoin_other_members"), in 2 places;
     LeaverNeverCampaigns: 9, "a voter that is to leave does not campaign, though the others lack what removes it",
         from "thesis 4.2.2", by test("quorate-raft", "scripts", "change_leaver_needed");
+    VoteOfAnotherDisk: 11, "the vote of a member counts whatever disk it has",
+        from "ours, a disk is a part of the name", by test("quorate-raft", "scripts", "change_new_disk_votes");
+    OldDiskCounts: 11, "what a member acknowledged with the disk before counts for the one that was given a vote",
+        from "ours, a disk is a part of the name", by test("quorate-raft", "scripts", "change_new_disk_late");
 
     // ---- Row 11: a disk that was lost.
     LossForgotten: 11, "a member that lost its disk is a voter at once",

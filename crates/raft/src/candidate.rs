@@ -13,7 +13,7 @@ use crate::effects::ReadError;
 use crate::message::{Body, RequestVote, VoteReply};
 use crate::quorum::{self, Tally};
 use crate::role::Next;
-use crate::types::NodeId;
+use crate::types::{DiskId, NodeId};
 
 /// The votes of a campaign.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(crate) struct Campaign {
 impl Campaign {
     /// Begins a preliminary campaign.
     pub(crate) fn preliminary(core: &mut Core) -> Self {
-        let request = request(core, false);
         for voter in other_voters(core) {
+            let request = request(core, voter, false);
             core.send_in_term(voter, core.term().next(), Body::PreVote(request));
         }
         Self { votes: BTreeMap::from([(core.id, true)]) }
@@ -39,8 +39,8 @@ impl Campaign {
     /// the same term again, with a shorter log, and count the votes given to the longer one. Its
     /// own vote counts from then on as well, by the same rule.
     pub(crate) fn real(core: &mut Core, transfer: bool) -> Self {
-        let request = request(core, transfer);
         for voter in other_voters(core) {
+            let request = request(core, voter, transfer);
             core.send(voter, Body::Vote(request));
         }
         Self { votes: BTreeMap::new() }
@@ -58,10 +58,14 @@ impl Campaign {
     pub(crate) fn on_vote_reply(
         &mut self,
         core: &Core,
-        from: NodeId,
+        (from, disk): (NodeId, Option<DiskId>),
         reply: VoteReply,
         won: Next,
     ) -> Next {
+        if !core.membership().counts(from, disk) && !planted!(VoteOfAnotherDisk) {
+            // To this candidate it is another member than the one that has the vote.
+            return Next::Stay;
+        }
         if reply.incarnation != core.incarnation && !planted!(VoteForEarlierProcess) {
             // It was asked for by a process of which nothing is left, for the log that it had.
             return Next::Stay;
@@ -86,8 +90,13 @@ impl Campaign {
     }
 }
 
-fn request(core: &Core, transfer: bool) -> RequestVote {
-    RequestVote { last: core.log.last(), transfer, incarnation: core.incarnation }
+fn request(core: &Core, voter: NodeId, transfer: bool) -> RequestVote {
+    RequestVote {
+        last: core.log.last(),
+        transfer,
+        incarnation: core.incarnation,
+        disk: core.membership().disks.get(&voter).copied(),
+    }
 }
 
 /// The voters besides this member, ascending, so that messages have one order.

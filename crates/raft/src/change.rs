@@ -10,6 +10,7 @@
 //! it, but it would campaign for ever. A leader that leaves goes on until then, without counting itself, and
 //! hands over to whoever is most up to date.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use quorate_planted::planted;
@@ -21,18 +22,19 @@ use crate::membership::Membership;
 use crate::message::Payload;
 use crate::progress::{Peer, Progress};
 use crate::quorum;
-use crate::types::{Index, NodeId};
+use crate::types::{DiskId, Index, NodeId};
 
 impl Leader {
     /// Begins a change, if it may be: see [`ChangeError`].
     pub(crate) fn on_change(
         &mut self,
         core: &mut Core,
-        wanted: Membership,
+        mut wanted: Membership,
     ) -> Result<Index, ChangeError> {
         if let Some(to) = self.transferring() {
             return Err(ChangeError::Transferring(to));
         }
+        wanted.disks = self.disks(core, &wanted);
         self.may_change(core, &wanted)?;
         let next = core.membership().toward(wanted);
         Ok(self.append_membership(core, next))
@@ -60,21 +62,39 @@ impl Leader {
         if let Some(behind) = new.find(|id| !self.has_caught_up(core, **id)) {
             return Err(ChangeError::NotCaughtUp(*behind));
         }
-        let is_there = |id| id == core.id || self.peer(id).is_some_and(|peer| self.is_able(peer));
+        let is_there = |id| id == core.id || self.would_count(wanted, id);
         if !quorum::has_quorum(wanted, is_there) {
             return Err(ChangeError::LosesQuorum);
         }
         Ok(())
     }
 
-    /// Whether a learner has nearly all there is: what it lacks fits into one append.
+    /// The disks of these voters: of those that stay as before, and of the others what they say now.
+    fn disks(&self, core: &Core, wanted: &Membership) -> BTreeMap<NodeId, DiskId> {
+        let now = core.membership();
+        let disk = |id: &NodeId| match now.is_voter(*id) {
+            true => now.disks.get(id).copied(),
+            false => self.peer(*id).and_then(|peer| peer.matched_on),
+        };
+        wanted.voters.iter().filter_map(|id| Some((*id, disk(id)?))).collect()
+    }
+
+    /// Whether a member is there, and its word counts with this membership.
+    fn would_count(&self, membership: &Membership, id: NodeId) -> bool {
+        self.peer(id)
+            .is_some_and(|peer| self.is_active(peer) && membership.counts(id, peer.rejoining))
+    }
+
+    /// Whether a learner has nearly all there is: what it lacks fits into one append. It has to have what made it
+    /// one, as that is what no disk of it had before.
     fn has_caught_up(&self, core: &Core, id: NodeId) -> bool {
         if planted!(PromotedUncaught) {
             return core.membership().contains(id);
         }
         core.membership().learners.contains(&id)
             && self.peer(id).is_some_and(|peer| {
-                self.is_able(peer)
+                self.is_active(peer)
+                    && core.memberships.since() <= peer.matched
                     && matches!(peer.progress, Progress::Replicate(_))
                     && core.log.bytes_after(peer.matched) <= core.limits.append_bytes_max
             })
@@ -85,10 +105,22 @@ impl Leader {
         let payload = Payload::Membership(membership);
         self.count_uncommitted(payload.cost());
         let next = core.log.last().index.next();
+        let before = core.membership().clone();
         core.append_own([payload]);
+        let round = self.next_round();
         for id in core.membership().members() {
-            if id != core.id {
-                self.peers_mut().entry(id).or_insert_with(|| Peer::new(next));
+            if id == core.id {
+                continue;
+            }
+            if !before.contains(id) {
+                // Of one that comes again, nothing is known.
+                self.forget(core, id);
+            }
+            let peer = self.peers_mut().entry(id).or_insert_with(|| Peer::new(next));
+            let disk = core.membership().disks.get(&id);
+            if disk.is_some() && disk != before.disks.get(&id) && !planted!(OldDiskCounts) {
+                // Until here, what is heard of it may have been said with another disk.
+                (peer.counted, peer.round, peer.counts_from) = (Index(0), 0, (next, round));
             }
         }
         self.replicate(core);
@@ -128,10 +160,14 @@ impl Leader {
             .map(|(id, _)| id)
             .collect();
         for id in departed {
-            let peer = self.peers_mut().remove(&id);
-            if peer.is_some_and(|peer| matches!(peer.progress, Progress::Snapshot(_))) {
-                core.effects.snapshots.push(SnapshotRequest::Release { to: id });
-            }
+            self.forget(core, id);
+        }
+    }
+
+    fn forget(&mut self, core: &mut Core, id: NodeId) {
+        let peer = self.peers_mut().remove(&id);
+        if peer.is_some_and(|peer| matches!(peer.progress, Progress::Snapshot(_))) {
+            core.effects.snapshots.push(SnapshotRequest::Release { to: id });
         }
     }
 }

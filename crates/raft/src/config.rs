@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::membership::Membership;
 use crate::timer::ElectionPolicy;
-use crate::types::{GroupId, NodeId};
+use crate::types::{DiskId, GroupId, NodeId};
 
 /// What a member is told when it is made.
 #[derive(Clone, Debug)]
@@ -31,11 +31,11 @@ pub struct Config {
     pub incarnation: u64,
     /// Where the random timeouts begin. Different for each member, or votes keep being split.
     pub seed: u64,
-    /// This member belongs to a group that exists, and what it promised there is not on its disk: the
-    /// disk is a new one, or was lost. It does not vote until it knows that it can keep what it may
-    /// have promised; see `rejoin.rs`. To be set again by each start until [`crate::Event::Rejoined`],
-    /// and never after it.
-    pub rejoining: bool,
+    /// The disk of a member of a group that exists, where what it may have promised there is not on this disk:
+    /// it is a new one, or the one before was lost. The member does not vote until it knows that it can keep what it
+    /// may have promised, or was given a vote with this disk; see `rejoin.rs`. To be set again, and to the
+    /// same, by each start until [`crate::Event::Rejoined`], and never after it.
+    pub rejoining: Option<DiskId>,
     /// How much may be under way.
     pub limits: Limits,
 }
@@ -141,7 +141,7 @@ impl Config {
             return Err(ConfigError::Limits);
         }
         let is_other_voter = |id: &NodeId| *id != self.id && membership.is_voter(*id);
-        if self.rejoining && !membership.members().iter().any(is_other_voter) {
+        if self.rejoining.is_some() && !membership.members().iter().any(is_other_voter) {
             return Err(ConfigError::RejoinsAlone);
         }
         Ok(())
@@ -162,7 +162,7 @@ mod tests {
             election_policy: ElectionPolicy::Fixed,
             incarnation: 1,
             seed: 1,
-            rejoining: false,
+            rejoining: None,
             limits: Limits::default(),
         }
     }
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(with(small), ConfigError::Limits);
         let alone = |c: &mut Config| {
             c.membership.voters = [c.id].into();
-            c.rejoining = true;
+            c.rejoining = Some(DiskId(1));
         };
         assert_eq!(with(alone), ConfigError::RejoinsAlone);
     }

@@ -110,8 +110,10 @@ impl Core {
             given: applied.index,
             applied: applied.index,
             compactable: applied.index,
-            rejoining: (config.rejoining && !planted!(LossForgotten))
-                .then(|| Rejoining::new(config.incarnation, now)),
+            rejoining: config
+                .rejoining
+                .filter(|_| !planted!(LossForgotten))
+                .map(|disk| Rejoining::new(disk, config.incarnation, now)),
             incarnation: config.incarnation,
             round_heard: None,
             incoming: None,
@@ -268,14 +270,14 @@ impl Core {
     /// Says something under another term than the present one: preliminary votes are about the
     /// next.
     pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body) {
-        let rejoining = self.is_rejoining();
+        let rejoining = self.new_disk();
         let message = Message { from: self.id, to, term, rejoining, body };
         self.send_after(self.hard_state_seq, message);
     }
 
     /// Says something in the present term once all writes so far are durable.
     pub(crate) fn send_after_writes(&mut self, to: NodeId, body: Body) {
-        let (term, rejoining) = (self.term(), self.is_rejoining());
+        let (term, rejoining) = (self.term(), self.new_disk());
         let message = Message { from: self.id, to, term, rejoining, body };
         self.send_after(self.last_seq, message);
     }

@@ -30,7 +30,7 @@ pub(crate) fn would_vote(
     request: &RequestVote,
 ) -> bool {
     assert!(core.term() <= term, "requests of an earlier term are refused before");
-    if core.is_rejoining() && !planted!(RejoiningVotes) {
+    if !core.may_vote(request) && !planted!(RejoiningVotes) {
         // It may have voted in that term, for another.
         return false;
     }

@@ -21,7 +21,7 @@ use crate::replication::{replicate_to, send_empty_append, share_commit};
 use crate::role::Next;
 use crate::snapshot::Outgoing;
 use crate::status::{PeerStatus, ProgressKind};
-use crate::types::{EntryId, Index, LogSpan, NodeId, Time};
+use crate::types::{DiskId, EntryId, Index, LogSpan, NodeId, Time};
 
 /// A member that leads.
 #[derive(Debug)]
@@ -184,9 +184,8 @@ impl Leader {
     /// Whether a quorum has confirmed this leader since then, with or without itself.
     fn has_quorum_since(&self, core: &Core, since: Time, with_itself: bool) -> bool {
         let has_confirmed = |peer: &Peer| peer.confirmed.is_some_and(|at| at >= since);
-        let counts = |peer: &Peer| has_confirmed(peer) && !peer.rejoining;
         quorum::has_quorum(core.membership(), |id| match self.peers.get(&id) {
-            Some(peer) => counts(peer),
+            Some(peer) => has_confirmed(peer) && core.membership().counts(id, peer.rejoining),
             None => id == core.id && with_itself,
         })
     }
@@ -201,7 +200,7 @@ impl Leader {
         let durable = core.log.durable();
         let voters = self.peers.iter().filter(|(id, _)| core.membership().is_voter(**id));
         let able = voters.filter(|(_, peer)| {
-            (self.is_active(peer) || planted!(TransferToSilent)) && !peer.rejoining
+            (self.is_active(peer) || planted!(TransferToSilent)) && peer.rejoining.is_none()
         });
         let best = able.max_by_key(|(_, peer)| peer.matched).map(|(id, peer)| (*id, peer.matched));
         let before = core::mem::replace(
@@ -228,9 +227,9 @@ impl Leader {
         peer.heard.unwrap_or(self.began) >= self.active_since
     }
 
-    /// Whether a member is there and counts.
+    /// Whether a member is there, and would not have to rejoin first if it had a vote.
     pub(crate) fn is_able(&self, peer: &Peer) -> bool {
-        self.is_active(peer) && !peer.rejoining
+        self.is_active(peer) && peer.rejoining.is_none()
     }
 
     /// Whether an entry of this term is committed.
@@ -258,17 +257,22 @@ impl Leader {
         able.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| id)
     }
 
+    /// The read round that begins next.
+    pub(crate) fn next_round(&self) -> u64 {
+        self.reads.round() + 1
+    }
+
     /// More of the log is not committed.
     pub(crate) fn count_uncommitted(&mut self, bytes: usize) {
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
     }
 
     /// A member was heard in this term.
-    pub(crate) fn hear(&mut self, core: &Core, from: NodeId, rejoining: bool) {
+    pub(crate) fn hear(&mut self, core: &Core, from: NodeId, rejoining: Option<DiskId>) {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.heard = Some(core.now);
             peer.rejoining = rejoining;
-            if rejoining {
+            if !core.membership().counts(from, rejoining) {
                 // What it acknowledged before may still be counted without harm (`rejoin.rs`), but it
                 // is on one disk less than it was.
                 peer.counted = Index(0);
@@ -324,11 +328,16 @@ impl Leader {
         if durable > core.log.last().index {
             return core.malformed(from, "it acknowledges more than there is");
         }
+        if peer.matched <= durable {
+            peer.matched_on = peer.rejoining;
+        }
         if peer.matched < durable {
             peer.matched = durable;
             peer.confirmed = Some(core.now);
         }
-        if !peer.rejoining || planted!(RejoiningAcknowledges) {
+        let counts =
+            core.membership().counts(from, peer.rejoining) && peer.counts_from.0 <= durable;
+        if counts || planted!(RejoiningAcknowledges) {
             peer.may_probe |= peer.counted < durable;
             peer.counted = peer.counted.max(durable);
         }
@@ -374,7 +383,7 @@ impl Leader {
         // It denies what it acknowledged, or what it says to have instead shows that it lacks it.
         let lacks_what_matched =
             (previous <= peer.matched || hint.index < peer.matched) && !planted!(LossUnnoticed);
-        if lacks_what_matched && !peer.rejoining && !planted!(LateRejectionCounts) {
+        if lacks_what_matched && peer.rejoining.is_none() && !planted!(LateRejectionCounts) {
             // It lost nothing. This is from before what it acknowledged since.
             return;
         }
@@ -571,7 +580,9 @@ impl Leader {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         self.pulse.answered(core, from, reply);
         peer.confirmed = Some(core.now);
-        if !peer.rejoining || planted!(RejoiningConfirmsReads) {
+        let counts =
+            core.membership().counts(from, peer.rejoining) && peer.counts_from.1 <= reply.round;
+        if counts || planted!(RejoiningConfirmsReads) {
             peer.round = peer.round.max(reply.round);
             if peer.counted < peer.matched {
                 // It counts again. What it acknowledged while it did not, it has to say once more.
@@ -689,7 +700,7 @@ impl Leader {
         if !core.membership().voters.contains(&to) {
             return core.report(aborted("it has no vote"));
         }
-        let is_rejoining = self.peers.get(&to).is_some_and(|peer| peer.rejoining);
+        let is_rejoining = self.peers.get(&to).is_some_and(|peer| peer.rejoining.is_some());
         if is_rejoining && !planted!(TransferToRejoining) {
             return core.report(aborted("it lost its disk and rejoins"));
         }
@@ -756,7 +767,7 @@ impl Leader {
                 inflight_messages: inflight.map_or(0, Inflight::messages),
                 inflight_bytes: inflight.map_or(0, Inflight::bytes),
                 active: self.is_active(peer),
-                rejoining: peer.rejoining,
+                rejoining: peer.rejoining.is_some(),
             }
         };
         self.peers.iter().map(status).collect()

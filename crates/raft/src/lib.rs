@@ -58,7 +58,7 @@
 //!         election_policy: ElectionPolicy::Adaptive,
 //!         incarnation: 1,
 //!         seed: 7,
-//!         rejoining: false,
+//!         rejoining: None,
 //!         limits: Limits::default(),
 //!     },
 //!     Recovered::default(),

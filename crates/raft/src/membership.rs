@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::types::{Index, NodeId};
+use crate::types::{DiskId, Index, NodeId};
 
 /// The members of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Membership {
     /// Members that receive the log and have no vote, or none once the change is over: a voter that becomes a
     /// learner is in `outgoing` as well until then.
     pub learners: BTreeSet<NodeId>,
+    /// The disks with which voters were given their vote, of those who came with a new one: with another disk the
+    /// member is another one (see `rejoin.rs`). Written by leaders; in a wish for a change it means nothing.
+    pub disks: BTreeMap<NodeId, DiskId>,
     /// What whoever hosts the group has to know of a member, such as where it is found. Opaque here. Of each
     /// member at most [`Membership::ABOUT_BYTES_MAX`], and of nobody else.
     pub about: BTreeMap<NodeId, Bytes>,
@@ -51,6 +54,13 @@ impl Membership {
         self.voters.contains(&id) || self.outgoing.contains(&id)
     }
 
+    /// Whether the word of a voter counts that says that it has this new disk: if it was given its vote with
+    /// it. The word of one that says nothing of the kind counts always.
+    #[must_use]
+    pub fn counts(&self, id: NodeId, disk: Option<DiskId>) -> bool {
+        disk.is_none() || (self.is_voter(id) && self.disks.get(&id) == disk.as_ref())
+    }
+
     /// Whether this member belongs to the group.
     #[must_use]
     pub fn contains(&self, id: NodeId) -> bool {
@@ -74,22 +84,28 @@ impl Membership {
     pub fn encoded_bytes(&self) -> usize {
         let ids = self.voters.len() + self.outgoing.len() + self.learners.len();
         let about: usize = self.about.values().map(|about| 10 + about.len()).sum();
-        8 + 8 * ids + about
+        10 + 8 * ids + 16 * self.disks.len() + about
     }
 
-    /// The one way in which a membership is written, wherever that is: four counts, of two bytes each; the ids of
-    /// the voters, the outgoing voters and the learners, ascending; and for whom there is something to know, by
-    /// ascending id, the id, a length of two bytes, and that. All numbers are little-endian.
+    /// The one way in which a membership is written, wherever that is: five counts, of two bytes each; the ids of
+    /// the voters, the outgoing voters and the learners, ascending; by ascending id, the ids of voters with a disk
+    /// and that disk; and likewise for whom there is something to know the id, a length of two bytes, and
+    /// that. All numbers are little-endian.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let two = |count: usize| u16::try_from(count).expect("members are few").to_le_bytes();
         let sets = [&self.voters, &self.outgoing, &self.learners];
         let mut bytes = Vec::with_capacity(self.encoded_bytes());
-        for count in sets.map(BTreeSet::len).into_iter().chain([self.about.len()]) {
+        for count in sets.map(BTreeSet::len).into_iter().chain([self.disks.len(), self.about.len()])
+        {
             bytes.extend_from_slice(&two(count));
         }
         for id in sets.into_iter().flatten() {
             bytes.extend_from_slice(&id.0.to_le_bytes());
+        }
+        for (id, disk) in &self.disks {
+            bytes.extend_from_slice(&id.0.to_le_bytes());
+            bytes.extend_from_slice(&disk.0.to_le_bytes());
         }
         for (id, about) in &self.about {
             bytes.extend_from_slice(&id.0.to_le_bytes());
@@ -103,11 +119,12 @@ impl Membership {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes };
-        let [voters, outgoing, learners, about] = [(); 4].map(|()| reader.two());
+        let [voters, outgoing, learners, disks, about] = [(); 5].map(|()| reader.two());
         let membership = Self {
             voters: reader.ids(voters?)?,
             outgoing: reader.ids(outgoing?)?,
             learners: reader.ids(learners?)?,
+            disks: reader.disks(disks?)?,
             about: reader.about(about?)?,
         };
         (reader.bytes.is_empty() && membership.is_possible()).then_some(membership)
@@ -120,6 +137,7 @@ impl Membership {
         !self.voters.is_empty()
             && self.voters.is_disjoint(&self.learners)
             && self.members().len() <= 2 * Self::MEMBERS_MAX
+            && self.disks.keys().all(|id| self.is_voter(*id))
             && self
                 .about
                 .iter()
@@ -137,12 +155,15 @@ impl Membership {
                 wanted.about.entry(*id).or_insert_with(|| about.clone());
             }
         }
+        let outgoing = self.disks.iter().filter(|(id, _)| wanted.outgoing.contains(id));
+        wanted.disks.extend(outgoing);
         wanted
     }
 
     /// What a joint membership leads to.
     pub(crate) fn settled(&self) -> Self {
         let mut settled = Self { outgoing: BTreeSet::new(), ..self.clone() };
+        settled.disks.retain(|id, _| settled.voters.contains(id));
         settled.about.retain(|id, _| settled.voters.contains(id) || settled.learners.contains(id));
         settled
     }
@@ -178,6 +199,18 @@ impl Reader<'_> {
             ids.insert(id);
         }
         Some(ids)
+    }
+
+    fn disks(&mut self, count: usize) -> Option<BTreeMap<NodeId, DiskId>> {
+        let mut disks = BTreeMap::new();
+        for _ in 0..count {
+            let (id, disk) = (self.id()?, DiskId(u64::from_le_bytes(self.take()?)));
+            if disks.last_key_value().is_some_and(|(last, _)| id <= *last) {
+                return None;
+            }
+            disks.insert(id, disk);
+        }
+        Some(disks)
     }
 
     fn about(&mut self, count: usize) -> Option<BTreeMap<NodeId, Bytes>> {
@@ -280,6 +313,7 @@ mod tests {
             voters: ids(&[1, 9]),
             outgoing: ids(&[1, 2, 3]),
             learners: ids(&[2]),
+            disks: [(NodeId(3), DiskId(7)), (NodeId(9), DiskId(u64::MAX))].into(),
             about: [(NodeId(3), "there".into()), (NodeId(9), "here".into())].into(),
         };
         let bytes = joint.encode();
@@ -298,10 +332,13 @@ mod tests {
         let both = |it: &mut Membership| it.learners = [NodeId(9)].into();
         assert_eq!(wrong(both), None, "a voter and a learner");
         let mut twice = bytes;
-        twice.copy_within(8..16, 16);
+        twice.copy_within(10..18, 18);
         assert_eq!(Membership::decode(&twice), None, "a voter is there twice");
         let unknown = |it: &mut Membership| drop(it.about.insert(NodeId(5), Bytes::new()));
         assert_eq!(wrong(unknown), None, "about somebody else");
+        let no_voter =
+            |it: &mut Membership| assert_eq!(it.disks.insert(NodeId(5), DiskId(1)), None);
+        assert_eq!(wrong(no_voter), None, "a disk of who has no vote");
         let long = |it: &mut Membership| drop(it.about.insert(NodeId(1), vec![0; 1025].into()));
         assert_eq!(wrong(long), None, "too much");
     }
@@ -317,6 +354,21 @@ mod tests {
         assert!(joint.is_joint() && joint.is_voter(NodeId(3)) && joint.is_voter(NodeId(4)));
         let after = joint.settled();
         assert!(!after.is_joint() && !after.is_voter(NodeId(3)) && after.contains(NodeId(3)));
+    }
+
+    #[test]
+    fn a_new_disk_counts_where_it_is_named() {
+        let membership = Membership { disks: [(NodeId(2), DiskId(7))].into(), ..of(&[1, 2]) };
+        assert!(membership.counts(NodeId(2), None), "it stopped saying so");
+        assert!(membership.counts(NodeId(2), Some(DiskId(7))));
+        assert!(!membership.counts(NodeId(2), Some(DiskId(8))), "that is another member");
+        assert!(
+            !membership.counts(NodeId(1), Some(DiskId(7))),
+            "it had its vote with another disk"
+        );
+        let joint = membership.toward(of(&[1]));
+        assert!(joint.counts(NodeId(2), Some(DiskId(7))), "until it has left");
+        assert!(!joint.settled().counts(NodeId(2), Some(DiskId(7))));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::membership::Membership;
-use crate::types::{EntryId, Index, NodeId, Term};
+use crate::types::{DiskId, EntryId, Index, NodeId, Term};
 
 /// One entry of the replicated log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +67,9 @@ pub struct Message {
     pub to: NodeId,
     /// The speaker's term; for [`Body::PreVote`] the term it *would* campaign in, which is one more.
     pub term: Term,
-    /// Whether the speaker rejoins the group after it lost its disk: what it says then counts for
-    /// nothing, and only tells the leader what to send it (see `rejoin.rs`).
-    pub rejoining: bool,
+    /// The speaker's disk, if that is a new one: what it says then only tells the leader what to send it, and
+    /// counts for nothing unless the receiver's membership names that disk (see `rejoin.rs`).
+    pub rejoining: Option<DiskId>,
     /// What is said.
     pub body: Body,
 }
@@ -121,6 +121,9 @@ pub struct RequestVote {
     /// The process that campaigns. One that ran under this name before may have campaigned in the
     /// same term, if it lost its disk since, and with another log.
     pub incarnation: u64,
+    /// The new disk with which the voter was given its vote, as the candidate's membership has it: a voter that
+    /// has it may give its word, though its own log may not tell of that yet (see `rejoin.rs`).
+    pub disk: Option<DiskId>,
 }
 
 /// An answer to a request for a vote. The envelope's term tells which campaign it answers: a granted

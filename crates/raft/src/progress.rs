@@ -13,7 +13,7 @@
 use alloc::collections::VecDeque;
 
 use crate::snapshot::Outgoing;
-use crate::types::{Index, Time};
+use crate::types::{DiskId, Index, Time};
 
 /// One follower (or learner) as the leader sees it.
 #[derive(Clone, Debug)]
@@ -22,11 +22,16 @@ pub(crate) struct Peer {
     /// what it is sent begins after this. Starts at zero in each term, and begins there again when
     /// the follower lost its disk.
     pub(crate) matched: Index,
-    /// The same, as the commit rule counts it: without what it said while it was rejoining, when its
-    /// word does not count (see `rejoin.rs`).
+    /// The same, as the commit rule counts it: without what it said while its word did not count (see
+    /// `rejoin.rs`).
     pub(crate) counted: Index,
-    /// Whether it said last that it is rejoining.
-    pub(crate) rejoining: bool,
+    /// What counts begins here and after this read round: where this leader gave it a vote with a new disk. What
+    /// is below may come from the disk before.
+    pub(crate) counts_from: (Index, u64),
+    /// Its new disk, if it said last that it is rejoining.
+    pub(crate) rejoining: Option<DiskId>,
+    /// What it said of its disk when it acknowledged most.
+    pub(crate) matched_on: Option<DiskId>,
     /// Whether it was not begun again with since the last heartbeat. Answers to a whole pipeline of
     /// appends may say that it lacks what it acknowledged, most of them late.
     pub(crate) may_begin_again: bool,
@@ -64,7 +69,9 @@ impl Peer {
         Self {
             matched: Index(0),
             counted: Index(0),
-            rejoining: false,
+            counts_from: (Index(0), 0),
+            rejoining: None,
+            matched_on: None,
             may_begin_again: true,
             may_probe: true,
             appends_max: usize::MAX,

@@ -27,7 +27,7 @@ use crate::role::{
 use crate::salvage::{Found, Lost, Word};
 use crate::snapshot::Stage;
 use crate::status::{RoleKind, Status};
-use crate::types::{EntryId, GroupId, Index, LogSpan, NodeId, Seq, Term, Time};
+use crate::types::{DiskId, EntryId, GroupId, Index, LogSpan, NodeId, Seq, Term, Time};
 use crate::validate;
 
 /// A member of a Raft group.
@@ -267,7 +267,7 @@ impl Raft {
                 return Next::Stay;
             }
             Body::RejoinReply(reply) => {
-                self.core.on_rejoin_reply(from, term, reply, rejoining);
+                self.core.on_rejoin_reply(from, term, reply, rejoining.is_some());
                 return Next::Stay;
             }
             _ => {}
@@ -362,15 +362,21 @@ impl Raft {
     }
 
     /// A message of the present term, or one about the next.
-    fn dispatch(&mut self, from: NodeId, term: Term, rejoining: bool, body: Body) -> Next {
+    fn dispatch(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        rejoining: Option<DiskId>,
+        body: Body,
+    ) -> Next {
         if let Role::Leader(leader) = &mut self.role {
             leader.hear(&self.core, from, rejoining);
         }
         match body {
             Body::PreVote(request) => self.on_pre_vote(from, term, &request),
-            Body::PreVoteReply(reply) => self.on_pre_vote_reply(from, term, reply),
+            Body::PreVoteReply(reply) => self.on_pre_vote_reply(from, term, rejoining, reply),
             Body::Vote(request) => self.on_vote(from, &request),
-            Body::VoteReply(reply) => self.on_vote_reply(from, reply),
+            Body::VoteReply(reply) => self.on_vote_reply(from, rejoining, reply),
             Body::Append(append) => self.on_append(from, append),
             Body::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
             Body::Snapshot(chunk) => self.on_snapshot(from, chunk),
@@ -387,7 +393,7 @@ impl Raft {
     }
 
     fn on_pre_vote(&mut self, from: NodeId, term: Term, request: &RequestVote) -> Next {
-        if self.core.is_rejoining() || self.core.disk_stands() {
+        if !self.core.may_vote(request) || self.core.disk_stands() {
             // No vote is no refusal: it has nothing to hold against the candidate.
             return Next::Stay;
         }
@@ -406,13 +412,19 @@ impl Raft {
         Next::Stay
     }
 
-    fn on_pre_vote_reply(&mut self, from: NodeId, term: Term, reply: VoteReply) -> Next {
+    fn on_pre_vote_reply(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        disk: Option<DiskId>,
+        reply: VoteReply,
+    ) -> Next {
         let Role::PreCandidate(campaign) = &mut self.role else { return Next::Stay };
         // A granted vote counts if it is about the term that this campaign is about.
         if reply.granted && term != self.core.term().next() {
             return Next::Stay;
         }
-        campaign.on_vote_reply(&self.core, from, reply, WON_PRELIMINARY)
+        campaign.on_vote_reply(&self.core, (from, disk), reply, WON_PRELIMINARY)
     }
 
     fn on_vote(&mut self, from: NodeId, request: &RequestVote) -> Next {
@@ -428,13 +440,13 @@ impl Raft {
         Next::Stay
     }
 
-    fn on_vote_reply(&mut self, from: NodeId, reply: VoteReply) -> Next {
+    fn on_vote_reply(&mut self, from: NodeId, disk: Option<DiskId>, reply: VoteReply) -> Next {
         let Role::Candidate(campaign) = &mut self.role else { return Next::Stay };
         if !self.core.is_term_durable() {
             // The requests of this campaign have not left yet. This answers an earlier one.
             return Next::Stay;
         }
-        campaign.on_vote_reply(&self.core, from, reply, Next::Lead)
+        campaign.on_vote_reply(&self.core, (from, disk), reply, Next::Lead)
     }
 
     /// The follower of a leader that speaks in the present term, if it can be: whoever waits or campaigns

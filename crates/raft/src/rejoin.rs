@@ -13,8 +13,8 @@
 //! So whoever starts such a member says so ([`crate::Config::rejoining`]), and the member *rejoins*.
 //! Until it is done it follows as a learner does, and everything it says is marked
 //! ([`crate::Message::rejoining`]): the answers steer what the leader sends it, and count neither for
-//! commitment, nor for a round of reads, nor as the voice of a quorum. It votes for nobody and never
-//! campaigns.
+//! commitment, nor for a round of reads, nor as the voice of a quorum, with one exception (below). It votes for
+//! nobody and never campaigns.
 //!
 //! # The protocol
 //!
@@ -84,10 +84,33 @@
 //! nothing it said counted. A crash after that but before the host has noted it does no harm either:
 //! the member rejoins with a disk that remembers everything.
 //!
+//! # A member that is new
+//!
+//! Most members with a new disk lost nothing: they join a group for the first time. For them all of this would be
+//! too much, and more than can be had where they replace a voter that is dead and can't answer. But a first
+//! start looks like one after a loss. So a disk has a number, drawn at random when the member begins on
+//! it with nothing ([`crate::DiskId`]); a member that rejoins says it with everything, and the change of
+//! members that gives it a vote writes it down ([`crate::Membership::disks`]). **The number is a part of the name**:
+//! the voter is this member with this disk, and with another one it would be another member, which
+//! that membership knows nothing of. So whatever it says counts for whoever has that membership in its log, committed
+//! or not: the group may need this word to commit it, and a candidate that has it asks for a vote by this name
+//! ([`crate::RequestVote::disk`]), whether the voter has heard of it or not. That is no more than joint consensus
+//! does for a member with a new id: a voter of that name never was before, and has nothing to remember.
+//! Where the entry is undone, so is all this.
+//!
+//! When the entry is committed on that disk, the member stops marking what it says. By then whoever leads or wins
+//! has that entry, and so has no use for the word of the same member with a disk before.
+//!
+//! One thing is left: what it said *with the disk before*, unmarked, may arrive late. Votes don't matter, since a
+//! candidate that has the entry campaigned after that disk was gone, and so do leaders of later terms. But the
+//! leader that appended the entry may be the one to whom the member acknowledged with the disk before, in the same
+//! term. All of that is about positions before the entry, and rounds of reads before it; so, of a member
+//! with a new disk, that leader counts nothing before either (`change_new_disk_late`).
+//!
 //! # What it can't do
 //!
-//! It waits for *all* other voters, each of which may be the leader or the candidate that counts the
-//! lost word. While one is down the member does not count. And where the losses leave no quorum
+//! One that had a vote and lost its disk waits for *all* other voters, each of which may be the leader or the
+//! candidate that counts the lost word. While one is down the member does not count. And where the losses leave no quorum
 //! (one disk of two, two of three) nobody is elected again: what the lost disks alone held is gone,
 //! and to go on regardless is a decision for an operator.
 
@@ -97,13 +120,15 @@ use quorate_planted::planted;
 
 use crate::core::Core;
 use crate::effects::Event;
-use crate::message::{Body, Rejoin, RejoinReply};
+use crate::message::{Body, Rejoin, RejoinReply, RequestVote};
 use crate::quorum;
-use crate::types::{Index, NodeId, Term, Time};
+use crate::types::{DiskId, Index, NodeId, Term, Time};
 
 /// What a member that rejoins knows. Gone when it is a voter again.
 #[derive(Debug)]
 pub(crate) struct Rejoining {
+    /// The disk that it has now.
+    disk: DiskId,
     /// The round under way.
     round: u64,
     /// What was answered in it. A second answer of a member adds nothing.
@@ -146,8 +171,9 @@ impl Goal {
 
 impl Rejoining {
     /// A member that asks at once.
-    pub(crate) fn new(incarnation: u64, now: Time) -> Self {
+    pub(crate) fn new(disk: DiskId, incarnation: u64, now: Time) -> Self {
         Self {
+            disk,
             round: incarnation,
             answers: BTreeMap::new(),
             before: None,
@@ -206,9 +232,19 @@ impl Rejoining {
 }
 
 impl Core {
-    /// Whether this member's word counts for nothing yet.
+    /// Whether this member is not yet what it is or was in its group, and says so.
     pub(crate) fn is_rejoining(&self) -> bool {
         self.rejoining.is_some()
+    }
+
+    /// Its disk, as long as it rejoins.
+    pub(crate) fn new_disk(&self) -> Option<DiskId> {
+        self.rejoining.as_ref().map(|rejoining| rejoining.disk)
+    }
+
+    /// Whether it may vote at all: it does not rejoin, or is asked as the member that it is with this disk.
+    pub(crate) fn may_vote(&self, request: &RequestVote) -> bool {
+        self.new_disk().is_none_or(|disk| request.disk == Some(disk))
     }
 
     /// The log tells of other members now. What was learned before says nothing about them.
@@ -269,22 +305,29 @@ impl Core {
     /// Takes the last two steps when they are due: the vote that closes all terms up to the present
     /// one, and, when it is durable, the return. Returns whether the member is a voter again by this.
     pub(crate) fn advance_rejoining(&mut self) -> bool {
-        let Some(rejoining) = &mut self.rejoining else { return false };
+        let Some(rejoining) = &self.rejoining else { return false };
         if !rejoining.is_sealed {
-            let Some(goal) = rejoining.goal else { return false };
+            let is_other = self.membership().counts(self.id, self.new_disk());
+            let goal = rejoining.goal.or(is_other.then(Goal::default));
+            let Some(goal) = goal else { return false };
             let mut held = self.commit.min(self.log.durable());
             if planted!(RejoinBeforeDurable) {
                 held = self.log.last().index;
             }
             let knows_members = self.memberships.since() <= held || planted!(RejoinKeepsOldGoal);
-            if self.term() < goal.term || held < goal.last || !knows_members {
+            let reaches = self.term() >= goal.term && held >= goal.last;
+            if !knows_members || (!reaches && !is_other) {
                 return false;
             }
-            let Some(rejoining) = &mut self.rejoining else { return false };
-            rejoining.is_sealed = true;
-            if !planted!(RejoinUnsealed) {
+            if !is_other && !planted!(RejoinUnsealed) {
+                if self.vote().is_some_and(|vote| vote != self.id) {
+                    // Given as the other member that it was by a membership which is undone: a later term closes
+                    // this one.
+                    return false;
+                }
                 self.vote_for(self.id);
             }
+            self.rejoining.as_mut().expect("it rejoins").is_sealed = true;
         }
         // A later term may have begun meanwhile. It closes the terms before it just as well.
         if !self.is_term_durable() {

@@ -33,6 +33,11 @@ number! {
     NodeId, "n"
 }
 number! {
+    /// A disk of a member: drawn at random whenever the member begins on one without what it had on the one
+    /// before, so that what it promised on the one is never taken for a promise of the other.
+    DiskId, "d"
+}
+number! {
     /// A Raft group. Everything durable and everything on the wire carries it, so that many groups
     /// can share one log and one connection.
     GroupId, "g"

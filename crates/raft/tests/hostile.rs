@@ -10,11 +10,11 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate_raft::{
-    Append, AppendReply, Body, Config, Effects, ElectionPolicy, Entry, EntryId, Event, GroupId,
-    Heartbeat, HeartbeatReply, Index, Input, Limits, Membership, Message, NodeId, Pace, Payload,
-    Raft, ReadId, ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply, RequestVote, RoleKind,
-    Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotReply, SnapshotRequest, Status, Term,
-    Time, VoteReply,
+    Append, AppendReply, Body, Config, DiskId, Effects, ElectionPolicy, Entry, EntryId, Event,
+    GroupId, Heartbeat, HeartbeatReply, Index, Input, Limits, Membership, Message, NodeId, Pace,
+    Payload, Raft, ReadId, ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply, RequestVote,
+    RoleKind, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotReply, SnapshotRequest,
+    Status, Term, Time, VoteReply,
 };
 
 /// Numbers that decide what happens in one step. Fewer and smaller ones are simpler, which is how a
@@ -52,7 +52,7 @@ impl Host {
             election_policy: ElectionPolicy::Adaptive,
             incarnation: 1,
             seed: 1,
-            rejoining,
+            rejoining: rejoining.then_some(DiskId(1)),
             limits: Limits {
                 append_bytes_max: 100,
                 inflight_messages_max: 3,
@@ -243,7 +243,12 @@ fn message(status: &Status, choices: Choices) -> Message {
         power => Duration::from_nanos(1 << (power % 64)),
     };
     let read = ReadId { incarnation: 1, counter: u64::from(a) };
-    let request = RequestVote { last: id(a, b), transfer: c.is_multiple_of(3), incarnation: 1 };
+    let request = RequestVote {
+        last: id(a, b),
+        transfer: c.is_multiple_of(3),
+        incarnation: 1,
+        disk: f.is_multiple_of(2).then_some(DiskId(1)),
+    };
     // Votes for those who ask, or nobody would ever lead.
     let kind = match status.role {
         RoleKind::PreCandidate if kind < 128 => 1,
@@ -301,7 +306,13 @@ fn message(status: &Status, choices: Choices) -> Message {
     };
     let to = if from == 255 { NodeId(2) } else { NodeId(1) };
     let from = NodeId([2, 3, 2, 3, 2, 3, 4, 5, 1, 0][usize::from(from % 10)]);
-    Message { from, to, term, rejoining: f.is_multiple_of(7), body }
+    Message {
+        from,
+        to,
+        term,
+        rejoining: f.is_multiple_of(7).then_some(DiskId(u64::from(f % 3))),
+        body,
+    }
 }
 
 proptest! {
@@ -352,7 +363,7 @@ fn the_messages_reach_every_role() {
 /// Says something to the host as member 2.
 fn say(host: &mut Host, term: u64, body: Body) {
     let message =
-        Message { from: NodeId(2), to: NodeId(1), term: Term(term), rejoining: false, body };
+        Message { from: NodeId(2), to: NodeId(1), term: Term(term), rejoining: None, body };
     host.step(Input::Message(message));
 }
 

@@ -67,7 +67,7 @@ impl Subject {
             election_policy: quorate_raft::ElectionPolicy::Fixed,
             incarnation: 1,
             seed,
-            rejoining: false,
+            rejoining: None,
             limits: Limits { retained_bytes_max: 0, ..Limits::default() },
         };
         Self { member: Member::new(config, Time(0)), now: Time(0) }
@@ -99,7 +99,7 @@ impl Subject {
 
     fn hear(&mut self, from: u64, term: u64, body: Body) -> Said {
         let (from, term) = (NodeId(from), Term(term));
-        self.step(Input::Message(Message { from, to: NodeId(1), term, rejoining: false, body }))
+        self.step(Input::Message(Message { from, to: NodeId(1), term, rejoining: None, body }))
     }
 
     fn time_out(&mut self) -> Said {
@@ -180,7 +180,12 @@ fn heartbeat() -> Body {
 }
 
 fn vote(index: u64, term: u64) -> Body {
-    Body::Vote(RequestVote { last: EntryId::new(term, index), transfer: false, incarnation: 1 })
+    Body::Vote(RequestVote {
+        last: EntryId::new(term, index),
+        transfer: false,
+        incarnation: 1,
+        disk: None,
+    })
 }
 
 fn accepted(durable: u64) -> Body {

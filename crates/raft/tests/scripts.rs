@@ -30,9 +30,9 @@ use bytes::Bytes;
 use common::Member;
 use goldenscript::{ArgumentConsumer, Command, Context};
 use quorate_raft::{
-    AppendReply, Body, Config, Effects, ElectionPolicy, Entry, EntryId, Event, GroupId, HardState,
-    Input, Limits, Membership, Message, NodeId, Payload, ReadId, Record, Recovered, RoleKind, Seq,
-    SnapshotReply, Time,
+    AppendReply, Body, Config, DiskId, Effects, ElectionPolicy, Entry, EntryId, Event, GroupId,
+    HardState, Input, Limits, Membership, Message, NodeId, Payload, ReadId, Record, Recovered,
+    RoleKind, Seq, SnapshotReply, Time,
 };
 
 #[test]
@@ -331,7 +331,9 @@ impl Script {
                 let id = self.node(arguments)?;
                 let member = self.members.get_mut(&id).unwrap();
                 member.wipe();
-                member.config.rejoining = arguments.next_pos() != Some("unsaid");
+                if arguments.next_pos() == Some("unsaid") {
+                    member.config.rejoining = None;
+                }
                 Ok(())
             }
             // start NODE: after a crash.
@@ -412,7 +414,7 @@ impl Script {
                 election_policy: policy,
                 incarnation: 1,
                 seed: id.0,
-                rejoining: false,
+                rejoining: None,
                 limits,
             };
             let mut member = Member::new(config, self.now);
@@ -474,18 +476,24 @@ impl Script {
                 previous: quorate_raft::Index(key(arguments, "previous")?),
                 hint: entry_id(arguments.take_key("hint").ok_or("hint=?")?)?,
             }),
+            kind @ ("granted" | "pregranted") => {
+                let reply = quorate_raft::VoteReply { granted: true, incarnation: 1 };
+                if kind == "granted" { Body::VoteReply(reply) } else { Body::PreVoteReply(reply) }
+            }
             kind @ ("vote" | "prevote") => {
                 let request = quorate_raft::RequestVote {
                     last: entry_id(arguments.take_key("last").ok_or("last=?")?)?,
                     transfer: false,
                     incarnation: 0,
+                    disk: None,
                 };
                 if kind == "vote" { Body::Vote(request) } else { Body::PreVote(request) }
             }
             "timeout-now" => Body::TimeoutNow,
             kind => return Err(format!("there is no kind {kind}").into()),
         };
-        self.deliver(Message { from, to, term, rejoining: false, body });
+        let disk = arguments.take_key("disk").map(str::parse).transpose()?;
+        self.deliver(Message { from, to, term, rejoining: disk.map(DiskId), body });
         Ok(())
     }
 
@@ -698,7 +706,7 @@ fn entry_id(text: &str) -> Result<EntryId, Box<dyn Error>> {
 fn arrow(message: &Message, sign: &str) -> String {
     let Message { from, to, term, rejoining, body } = message;
     let (left, right) = if sign == "←" { (to, from) } else { (from, to) };
-    let mark = if *rejoining { "  (rejoining)" } else { "" };
+    let mark = rejoining.map_or_else(String::new, |disk| format!("  (new {disk})"));
     format!("{left} {sign} {right}  {term} {}{mark}", self::body(body))
 }
 
@@ -774,12 +782,14 @@ fn entry(entry: &Entry) -> String {
     }
 }
 
-/// `{1 2 3}`; `{1 2 3 → 1 2 4}` on the way to another one; learners after a bar.
+/// `{1 2 3}`; `{1 2 3 → 1 2 4}` on the way to another one; learners after a bar; `4/d1` if it was given its
+/// vote with that disk.
 fn membership(membership: &Membership) -> String {
-    let ids = |ids: &BTreeSet<NodeId>| {
-        ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(" ")
+    let Membership { voters, outgoing, learners, disks, about: _ } = membership;
+    let name = |id: &NodeId| {
+        disks.get(id).map_or_else(|| id.0.to_string(), |disk| format!("{}/{disk}", id.0))
     };
-    let Membership { voters, outgoing, learners, about: _ } = membership;
+    let ids = |ids: &BTreeSet<NodeId>| ids.iter().map(name).collect::<Vec<_>>().join(" ");
     let before = if outgoing.is_empty() { String::new() } else { ids(outgoing) + " → " };
     let after = if learners.is_empty() { String::new() } else { format!(" | {}", ids(learners)) };
     format!("{{{before}{}{after}}}", ids(voters))

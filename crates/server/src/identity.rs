@@ -15,18 +15,19 @@
 //! A line `founding` after `self` says that the member has not begun its log yet. Without it, a log that is
 //! not there was lost, and with it what the member promised; so it is a line that goes.
 //!
-//! A line `rejoining` after that says that the member's disk is a new one in a cluster that exists, and
-//! that it has not all back yet that it may have promised: until then it has no vote, however often it
-//! is started.
+//! A line `rejoining 93a1b0de2c3f4455` after that says that the member's disk is a new one in a cluster that
+//! exists, and that it has not all back yet that it may have promised: until then it has no vote, however
+//! often it is started, unless it was given one with this disk, whose number that is.
 //!
 //! A member's name comes last in its line because it may contain anything but a line break.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use quorate_host::{HostConfig, whole_file};
+use quorate_host::{DiskId, HostConfig, whole_file};
 
 use crate::config::{Config, InitialMember, InitialState, Url};
 
@@ -40,8 +41,8 @@ pub(crate) struct Identity {
     pub(crate) member_id: u64,
     /// Whether it has not begun its log yet.
     pub(crate) founding: bool,
-    /// Whether it has no vote yet, because its disk was lost.
-    pub(crate) rejoining: bool,
+    /// Its disk, if that is a new one, with which it has no vote yet.
+    pub(crate) rejoining: Option<DiskId>,
     /// The founding members, ascending by id, this one among them.
     pub(crate) members: Vec<InitialMember>,
 }
@@ -63,10 +64,10 @@ impl Identity {
             cluster_id: cluster.cluster_id,
             member_id: cluster.member_id,
             founding: true,
-            rejoining: config.initial_state == InitialState::Existing,
+            rejoining: (config.initial_state == InitialState::Existing).then(new_disk),
             members: cluster.members,
         };
-        if identity.rejoining && identity.members.len() == 1 {
+        if identity.rejoining.is_some() && identity.members.len() == 1 {
             return Err(
                 "--initial-cluster-state=existing: --initial-cluster names no other member, \
                         so nobody has what this one had"
@@ -97,7 +98,7 @@ impl Identity {
     /// # Errors
     /// If the disk refuses. The text is meant for the operator.
     pub(crate) fn note_rejoining(mut self, data_dir: &Path) -> Result<(), String> {
-        self.rejoining = true;
+        self.rejoining = Some(new_disk());
         self.store_or_explain(data_dir)
     }
 
@@ -115,7 +116,7 @@ impl Identity {
     /// # Errors
     /// If the disk refuses. The text is meant for the operator.
     pub(crate) fn note_rejoined(mut self, data_dir: &Path) -> Result<(), String> {
-        (self.founding, self.rejoining) = (false, false);
+        (self.founding, self.rejoining) = (false, None);
         self.store_or_explain(data_dir)
     }
 
@@ -130,8 +131,8 @@ impl Identity {
         if self.founding {
             text.push_str("founding\n");
         }
-        if self.rejoining {
-            text.push_str("rejoining\n");
+        if let Some(disk) = self.rejoining {
+            writeln!(text, "rejoining {:016x}", disk.0).expect("writing to a string");
         }
         for InitialMember { id, name, peer_urls } in &self.members {
             let urls: Vec<_> = peer_urls.iter().map(Url::as_str).collect();
@@ -157,7 +158,10 @@ impl Identity {
         let member_id = id(lines.next()?.strip_prefix("self ")?)?;
         let mut lines = lines.peekable();
         let founding = lines.next_if(|line| *line == "founding").is_some();
-        let rejoining = lines.next_if(|line| *line == "rejoining").is_some();
+        let rejoining = match lines.next_if(|line| line.starts_with("rejoining ")) {
+            Some(line) => Some(DiskId(id(line.strip_prefix("rejoining ")?)?)),
+            None => None,
+        };
         let mut members = Vec::new();
         for line in lines {
             let mut words = line.strip_prefix("member ")?.splitn(3, ' ');
@@ -178,6 +182,12 @@ impl Identity {
         quorate_host::create_directory(data_dir)?;
         whole_file::write(data_dir, FILE, self.to_text().as_bytes())
     }
+}
+
+/// A number that no other disk has.
+fn new_disk() -> DiskId {
+    // The keys of the standard library's hash maps are the one source of entropy it has.
+    DiskId(RandomState::new().hash_one(0))
 }
 
 /// Data without an identity belong to somebody, and not to the member that is about to be founded.
@@ -232,10 +242,15 @@ mod tests {
             Identity::load_or_create(&config(directory.path(), &[&state, cluster])).expect("fine")
         };
         let identity = of("existing");
-        assert!(identity.rejoining);
-        assert!(of("new").rejoining, "a flag does not give it its promises back");
+        assert!(identity.rejoining.is_some());
+        assert_eq!(of("new"), identity, "a flag does not give it its promises back");
+        identity.clone().note_rejoining(directory.path()).expect("noted");
+        assert!(
+            of("new").rejoining.is_some_and(|disk| identity.rejoining != Some(disk)),
+            "one more"
+        );
         identity.clone().note_rejoined(directory.path()).expect("noted");
-        assert_eq!(of("existing"), Identity { founding: false, rejoining: false, ..identity });
+        assert_eq!(of("existing"), Identity { founding: false, rejoining: None, ..identity });
     }
 
     #[test]

@@ -128,14 +128,17 @@ impl Server {
             .with("cluster-id", format_args!("{:x}", identity.cluster_id))
             .with("data-dir", config.data_dir.display())
             .with("version", crate::version::QUORATE);
-        if identity.rejoining {
+        if identity.rejoining.is_some() {
             log.info(
                 "rejoining the cluster without what this member had: it has no vote until it has",
             );
         }
 
         let rebuild = Rebuild::new(&config.data_dir);
-        if !identity.founding && !identity.rejoining && !rebuild.has_log().map_err(StartError)? {
+        if !identity.founding
+            && identity.rejoining.is_none()
+            && !rebuild.has_log().map_err(StartError)?
+        {
             return Err(without_a_log(config, &identity));
         }
         let store = open_store(&config.data_dir, &rebuild, &identity, &log)?;

@@ -248,6 +248,8 @@ pub struct World {
     rot: Chance,
     /// Decides who comes and goes.
     churn: Chance,
+    /// How many disks were lost.
+    disks: u64,
     /// Decides which election policy a member is started with, where they differ.
     policies: Chance,
     now: Duration,
@@ -400,6 +402,7 @@ impl World {
             extreme,
             rot: Chance::new(seed ^ ROT),
             churn: Chance::new(seed ^ churn::CHURN),
+            disks: 0,
             policies: Chance::new(seed ^ POLICIES),
         }
     }
@@ -605,7 +608,7 @@ impl World {
             Event::Disk(event) => self.disk_event(event)?,
             Event::Transfer => self.transfer(),
             Event::Compact => self.compact(),
-            Event::Churn => self.churn(),
+            Event::Churn => self.churn()?,
             Event::PhaseEnds => self.phase_ends()?,
             Event::Look => return self.look(),
         }

@@ -599,7 +599,7 @@ mod tests {
             election_policy: quorate_raft::ElectionPolicy::Fixed,
             seed: 1,
             incarnation: 1,
-            rejoining: false,
+            rejoining: None,
             limits: Limits::default(),
         };
         let base = recovered.base;

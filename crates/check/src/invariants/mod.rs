@@ -178,7 +178,7 @@ mod stage {
     }
 
     pub(super) fn message(from: NodeId, to: NodeId, term: u64, body: Body) -> Message {
-        Message { from, to, term: Term(term), rejoining: false, body }
+        Message { from, to, term: Term(term), rejoining: None, body }
     }
 
     pub(super) fn heartbeat(from: NodeId, term: u64) -> Message {

@@ -12,7 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
-use quorate_raft::{Body, NodeId, Record, Term};
+use quorate_raft::{Body, Membership, Message, NodeId, Payload, Record, Term};
 
 use super::Invariant;
 use crate::cluster::{Cluster, Fact};
@@ -76,7 +76,8 @@ impl Invariant for TermAndVote {
             }
             Fact::Sent { message } => {
                 let (from, term) = (message.from, message.term);
-                if before.member(from).rejoining && is_vote(&message.body) {
+                let is_lost = before.member(from).rejoining && !has_word(before, message);
+                if is_lost && is_vote(&message.body) {
                     return Err(format!("{from} lost its disk, and says {:?}", message.body));
                 }
                 match message.body {
@@ -109,6 +110,19 @@ impl Invariant for TermAndVote {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the speaker was given a vote with the disk that it says it has, by what is committed or in any log.
+fn has_word(cluster: &Cluster, message: &Message) -> bool {
+    let named = |membership: &Membership| {
+        message.rejoining.is_some() && membership.counts(message.from, message.rejoining)
+    };
+    let mut told = cluster.members.values().flat_map(|member| &member.issued.entries);
+    cluster.memberships.iter().any(|(_, membership)| named(membership))
+        || told.any(|entry| match &entry.payload {
+            Payload::Membership(membership) => named(membership),
+            Payload::Noop | Payload::Command(_) => false,
+        })
 }
 
 /// Whether this is a vote, or asks for some.

@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use quorate_node::{Effects, GroupConfig, Input, Node, NodeConfig};
-use quorate_raft::{Limits, Recovered, Time};
+use quorate_raft::{DiskId, Limits, Recovered, Time};
 
 use super::*;
 
@@ -39,11 +39,14 @@ fn duration() -> impl Strategy<Value = Duration> {
 }
 
 fn request_vote() -> impl Strategy<Value = RequestVote> {
-    (entry_id(), any::<(bool, u64)>()).prop_map(|(last, (transfer, incarnation))| RequestVote {
-        last,
-        transfer,
-        incarnation,
-    })
+    (entry_id(), any::<(bool, u64, Option<u64>)>()).prop_map(
+        |(last, (transfer, incarnation, disk))| RequestVote {
+            disk: disk.map(DiskId),
+            last,
+            transfer,
+            incarnation,
+        },
+    )
 }
 
 fn vote_reply() -> impl Strategy<Value = VoteReply> {
@@ -74,8 +77,9 @@ fn membership() -> impl Strategy<Value = Membership> {
         |(mut voters, outgoing, mut learners, voter, about)| {
             voters.insert(NodeId(voter));
             learners.retain(|id| !voters.contains(id));
+            let disks = outgoing.first().map(|id| (*id, DiskId(voter))).into_iter().collect();
             let about = [(NodeId(voter), about)].into();
-            Membership { voters, outgoing, learners, about }
+            Membership { voters, outgoing, learners, disks, about }
         },
     )
 }
@@ -158,7 +162,8 @@ fn heal() -> impl Strategy<Value = Heal> {
 fn envelope_body() -> impl Strategy<Value = EnvelopeBody> {
     let commands = proptest::collection::btree_map(any::<u64>(), blob(), 0..5);
     prop_oneof![
-        8 => (term(), any::<bool>(), raft_body()).prop_map(|(term, rejoining, body)| {
+        8 => (term(), option::of(any::<u64>()), raft_body()).prop_map(|(term, disk, body)| {
+            let rejoining = disk.map(DiskId);
             EnvelopeBody::Raft(Message { from: FROM, to: TO, term, rejoining, body })
         }),
         1 => (term(), any::<u64>(), commands).prop_map(|(term, incarnation, commands)| {
@@ -223,7 +228,7 @@ fn heartbeat() -> Packet {
     let ms = Duration::from_millis;
     let pace = Some(Pace { round_trip: ms(7), stall: ms(8) });
     let body = Body::Heartbeat(Heartbeat { commit: Index(5), round: 6, pace });
-    let message = Message { from: FROM, to: TO, term: Term(2), rejoining: false, body };
+    let message = Message { from: FROM, to: TO, term: Term(2), rejoining: None, body };
     let body = EnvelopeBody::Raft(message);
     Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body })
 }
@@ -301,7 +306,7 @@ fn commands_are_slices_of_what_arrived() {
     let entry = Entry { id: EntryId::new(1, 1), payload: Payload::Command(command) };
     let append = Append { previous: EntryId::ZERO, entries: vec![entry], commit: Index(0) };
     let message =
-        Message { from: FROM, to: TO, term: Term(1), rejoining: false, body: Body::Append(append) };
+        Message { from: FROM, to: TO, term: Term(1), rejoining: None, body: Body::Append(append) };
     let body = EnvelopeBody::Raft(message);
     let packet = Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body });
     let body = split_frame(&mut framed(&[packet])).unwrap().unwrap();
@@ -390,7 +395,7 @@ impl Receiver {
             election_timeout: Duration::from_millis(1000),
             election_policy: quorate_raft::ElectionPolicy::Fixed,
             limits: Limits::default(),
-            rejoining: false,
+            rejoining: None,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
         Self { node, effects: Effects::default(), now: Time(0) }
@@ -448,7 +453,7 @@ fn likely_body() -> impl Strategy<Value = (u64, Body)> {
             Body::Heartbeat(Heartbeat { commit: Index(commit), round, pace })
         }),
         1 => (id(), any::<bool>()).prop_map(|(last, transfer)| {
-            Body::Vote(RequestVote { last, transfer, incarnation: 1 })
+            Body::Vote(RequestVote { last, transfer, incarnation: 1, disk: None })
         }),
         2 => any::<bool>().prop_map(|granted| {
             Body::PreVoteReply(VoteReply { granted, incarnation: 1 })
@@ -477,7 +482,7 @@ proptest! {
         let mut receiver = Receiver::new();
         receiver.step(Input::Timeout);
         for ((term, body), changes) in frames {
-            let message = Message { from: FROM, to: TO, term: Term(term), rejoining: false, body };
+            let message = Message { from: FROM, to: TO, term: Term(term), rejoining: None, body };
             let body = EnvelopeBody::Raft(message);
             let packet = Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body });
             let mut body = framed(&[packet]).split_off(HEADER_BYTES);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_host::{Handle, Host, HostConfig, HostEvent, RequestError, StartError};
-use quorate_raft::NodeId;
+use quorate_raft::{DiskId, NodeId};
 use tempfile::TempDir;
 
 use ledger::{Ledger, State};
@@ -102,7 +102,7 @@ impl Cluster {
         config.heartbeat_interval = Duration::from_millis(20);
         config.election_timeout = Duration::from_millis(200);
         config.request_timeout = Duration::from_secs(20);
-        config.rejoining = member.rejoining.load(Ordering::SeqCst);
+        config.rejoining = member.rejoining.load(Ordering::SeqCst).then_some(DiskId(1));
         let rejoining = Arc::clone(&member.rejoining);
         config.on_rejoined = Box::new(move || {
             rejoining.store(false, Ordering::SeqCst);

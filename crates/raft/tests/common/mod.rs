@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorate_raft::{
-    Config, Effects, Entry, EntryId, Event, Index, Input, Membership, Payload, Persist, Raft,
-    Record, Recovered, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest, Time,
+    Config, DiskId, Effects, Entry, EntryId, Event, Index, Input, Membership, Payload, Persist,
+    Raft, Record, Recovered, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest,
+    Time,
 };
 
 /// Plays a record onto what is remembered, and checks that the record keeps its promises.
@@ -196,6 +197,8 @@ pub(crate) struct Member {
     frozen: Vec<(quorate_raft::NodeId, Machine)>,
     /// How often it was started.
     pub(crate) starts: u64,
+    /// How often its disk was lost.
+    pub(crate) disks: u64,
 }
 
 impl Member {
@@ -211,6 +214,7 @@ impl Member {
             snapshot_work: VecDeque::new(),
             frozen: Vec::new(),
             starts: 0,
+            disks: 0,
         };
         member.start(now);
         member
@@ -249,7 +253,8 @@ impl Member {
         self.disk = Recovered::default();
         self.written = Recovered::default();
         self.machine = Machine::default();
-        self.config.rejoining = true;
+        self.disks += 1;
+        self.config.rejoining = Some(DiskId(self.disks));
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -280,7 +285,7 @@ impl Member {
             assert!(more.is_empty(), "nothing follows from an application: {more:?}");
         }
         if effects.events.iter().any(|event| matches!(event, Event::Rejoined { .. })) {
-            self.config.rejoining = false;
+            self.config.rejoining = None;
         }
         self.snapshot_work.extend(effects.snapshots.iter().cloned());
         effects

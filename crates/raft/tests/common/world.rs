@@ -141,7 +141,7 @@ impl World {
                     election_policy: policy,
                     incarnation: 1,
                     seed: seed * 100 + id.0,
-                    rejoining: false,
+                    rejoining: None,
                     limits,
                 };
                 let mut member = Member::new(config, Time(0));

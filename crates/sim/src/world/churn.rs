@@ -1,9 +1,11 @@
 //! Members that come and go, again and again, and in the end all belong to the group.
 
-use quorate_node::Input;
-use quorate_raft::{Membership, NodeId, RoleKind};
+use std::time::Duration;
 
-use super::{Phase, World};
+use quorate_node::Input;
+use quorate_raft::{Membership, NodeId, Payload, RoleKind};
+
+use super::{Outcome, Phase, World};
 use crate::oracle::RequestId;
 use crate::process::GROUP;
 
@@ -30,16 +32,49 @@ impl World {
     }
 
     /// Whoever leads, as far as they know, is asked for other members.
-    pub(super) fn churn(&mut self) {
+    pub(super) fn churn(&mut self) -> Outcome {
         let Some(every) = self.options.churn_every.filter(|_| self.phase == Phase::Faulty) else {
-            return;
+            return Ok(());
         };
+        self.renew_somebody(every)?;
         for leader in self.leaders() {
             let wanted = self.other_members(leader);
             self.ask_for(leader, wanted);
         }
         let after = self.churn.long_tailed(every);
         self.schedule(after, super::Event::Churn);
+        Ok(())
+    }
+
+    /// Somebody who does not belong to the group gets a new disk: with it, it is a member that the group has never
+    /// had.
+    fn renew_somebody(&mut self, every: Duration) -> Outcome {
+        let ids = self.ids();
+        let node = *self.churn.pick(&ids);
+        if !self.churn.per_mille(300) || self.may_belong(node) {
+            return Ok(());
+        }
+        self.crash(node)?;
+        self.wipe(node)?;
+        let down = self.churn.long_tailed(every);
+        let process = self.places[&node].processes;
+        self.schedule(down, super::Event::Restart { node, process });
+        Ok(())
+    }
+
+    /// Whether a membership that counts, or may come to, has this member.
+    fn may_belong(&self, id: NodeId) -> bool {
+        let cluster = self.invariants.cluster();
+        let committed = cluster.memberships.last().map(|(_, membership)| membership);
+        let known = cluster.committed.len() as u64;
+        let told = cluster.members.values().flat_map(|member| &member.issued.entries);
+        let told = told.filter(|entry| known < entry.id.index.0).filter_map(|entry| {
+            match &entry.payload {
+                Payload::Membership(membership) => Some(membership),
+                Payload::Noop | Payload::Command(_) => None,
+            }
+        });
+        committed.into_iter().chain(told).any(|membership| membership.contains(id))
     }
 
     fn leaders(&self) -> Vec<NodeId> {
@@ -84,6 +119,9 @@ impl World {
         for leader in self.leaders() {
             let process = self.places[&leader].process.as_ref().expect("it leads");
             let (all, now) = (Membership::of_voters(self.ids()), process.membership());
+            if is_all(now, &all) {
+                continue;
+            }
             let next = if now.members() == all.members() {
                 all
             } else {
@@ -91,9 +129,7 @@ impl World {
                     all.voters.iter().filter(|id| !now.voters.contains(id)).copied().collect();
                 Membership { learners, outgoing: [].into(), ..now.clone() }
             };
-            if next != *process.membership() {
-                self.ask_for(leader, next);
-            }
+            self.ask_for(leader, next);
         }
     }
 
@@ -103,7 +139,12 @@ impl World {
         self.phase != Phase::Whole
             || self.options.churn_every.is_none()
             || self.places.values().all(|place| {
-                place.process.as_ref().is_some_and(|process| *process.membership() == all)
+                place.process.as_ref().is_some_and(|process| is_all(process.membership(), &all))
             })
     }
+}
+
+/// Whether all are voters, and no change is under way.
+fn is_all(now: &Membership, all: &Membership) -> bool {
+    (&now.voters, &now.outgoing, &now.learners) == (&all.voters, &all.outgoing, &all.learners)
 }

@@ -117,7 +117,7 @@ impl World {
         let holders: Vec<Holder> = self
             .places
             .iter()
-            .filter(|(id, place)| Some(**id) != gone && !place.rejoining)
+            .filter(|(id, place)| Some(**id) != gone && place.rejoining.is_none())
             .map(|(id, place)| {
                 let log = match place.process {
                     // A member that heals has its disk as it was, and one that runs on a disk that is spoiled
@@ -135,7 +135,8 @@ impl World {
             .collect();
         // What was never committed may be gone for good, once all others say that they never had it. One that
         // lost its disk can't say so, and one that lost the same entry says that it had it.
-        let all_have_a_word = gone.is_none() && self.places.values().all(|place| !place.rejoining);
+        let all_have_a_word =
+            gone.is_none() && self.places.values().all(|place| place.rejoining.is_none());
         let is_committed =
             |id: EntryId| cluster.committed_at(id.index).is_some_and(|entry| entry.id == id);
         let can_be_given_up = |id: EntryId| {

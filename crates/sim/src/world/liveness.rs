@@ -157,7 +157,7 @@ impl World {
         let last = self.oracle.last();
         self.oracle.any_open().is_none()
             && self.places.values().all(|place| {
-                !place.rejoining
+                place.rejoining.is_none()
                     && place.process.as_ref().is_some_and(|process| process.applied().index == last)
             })
     }

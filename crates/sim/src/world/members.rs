@@ -9,7 +9,9 @@ use quorate_node::{
     ApplyJob, Begin, Effects, Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input,
     NodeConfig,
 };
-use quorate_raft::{AppendReply, Body, EntryId, NodeId, Persist, Record, Recovered, Salvage, Time};
+use quorate_raft::{
+    AppendReply, Body, DiskId, EntryId, NodeId, Persist, Record, Recovered, Salvage, Time,
+};
 
 use super::{Event, Outcome, World, churn, storage_of};
 use crate::chance::Chance;
@@ -37,7 +39,7 @@ impl World {
             election_timeout: settings.election_timeout,
             election_policy: settings.election_policy,
             limits: settings.limits,
-            rejoining: self.places[&id].rejoining && self.sabotage != Some(Sabotage::LossUnsaid),
+            rejoining: self.places[&id].rejoining,
         };
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
         config.request_timeout = settings.request_timeout;
@@ -181,11 +183,13 @@ impl World {
     /// A member that is down loses its disk, and gets an empty one.
     pub(super) fn wipe(&mut self, id: NodeId) -> Outcome {
         let (now, storage) = (self.now, storage_of(&self.options, self.sabotage));
+        self.disks += 1;
+        let disk = DiskId(self.disks);
         let unsaid = self.sabotage == Some(Sabotage::LossUnsaid);
         let place = self.place(id);
         assert!(place.process.is_none(), "{id} runs on the disk that is to be lost");
         place.storage = storage;
-        place.rejoining = !unsaid;
+        place.rejoining = (!unsaid).then_some(disk);
         place.has_everything();
         place.hung = None;
         self.report.wipes += 1;
@@ -288,7 +292,7 @@ impl World {
                 quorate_raft::Event::MembershipChanged { .. } => self.report.memberships += 1,
                 quorate_raft::Event::Rejoined { .. } => {
                     self.report.rejoined += 1;
-                    self.place(node).rejoining = false;
+                    self.place(node).rejoining = None;
                 }
                 // What comes of it is found too, but later.
                 quorate_raft::Event::LogLost { .. }

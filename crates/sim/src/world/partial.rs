@@ -94,7 +94,7 @@ impl World {
 
     /// The members whose storage is whole.
     pub(super) fn able(&self) -> Vec<NodeId> {
-        let is_whole = |id: &NodeId| !self.places[id].rejoining && !self.places[id].damaged;
+        let is_whole = |id: &NodeId| self.places[id].is_whole();
         self.ids().into_iter().filter(is_whole).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
-use quorate_raft::{EntryId, NodeId, ProgressKind, RoleKind, Status};
+use quorate_raft::{DiskId, EntryId, NodeId, ProgressKind, RoleKind, Status};
 
 use super::Event;
 use crate::clock::Clock;
@@ -26,7 +26,7 @@ pub(super) struct Place {
     pub(super) storage: Storage,
     pub(super) process: Option<Box<Process>>,
     /// Whether the disk was lost and the member is no voter again: what a host keeps beside the log.
-    pub(super) rejoining: bool,
+    pub(super) rejoining: Option<DiskId>,
     /// Whether what is on the disk was damaged and is not healed.
     pub(super) damaged: bool,
     /// What was taken of it beyond the limit of what can be survived.
@@ -120,7 +120,7 @@ impl Place {
         Self {
             storage,
             process: None,
-            rejoining: false,
+            rejoining: None,
             damaged: false,
             struck: Struck::default(),
             refused: false,
@@ -151,7 +151,7 @@ impl Place {
 
     /// Whether it has everything that it ever promised to keep.
     pub(super) fn is_whole(&self) -> bool {
-        !self.rejoining && !self.damaged
+        self.rejoining.is_none() && !self.damaged
     }
 
     /// The same, and so has its disk, as far as anybody could know.

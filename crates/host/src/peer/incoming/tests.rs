@@ -106,7 +106,7 @@ impl Drop for Fixture {
 
 fn envelope(term: u64) -> Envelope {
     let (from, to) = (PEER.id, US.id);
-    let message = Message { from, to, term: Term(term), rejoining: false, body: Body::TimeoutNow };
+    let message = Message { from, to, term: Term(term), rejoining: None, body: Body::TimeoutNow };
     Envelope { group: GroupId(1), from, to, body: EnvelopeBody::Raft(message) }
 }
 
