@@ -97,7 +97,7 @@ impl<O: Send + 'static> ApplyThread<O> {
                     drop(permit);
                     let _ = reply.send(Ok(outcome));
                 }
-                Waiter::Read(..) => unreachable!("a reader has no entry"),
+                Waiter::Read(..) | Waiter::Change(_) => unreachable!("it has no command"),
             }
         }
         for waiter in reads.drain(..) {
@@ -106,7 +106,7 @@ impl<O: Send + 'static> ApplyThread<O> {
                     drop(permit);
                     let _ = reply.send(Ok(()));
                 }
-                Waiter::Outcome(..) => unreachable!("a command is no read"),
+                Waiter::Outcome(..) | Waiter::Change(_) => unreachable!("it is no read"),
             }
         }
         for waiter in unseen.drain(..) {

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_node::{About, PeerChange};
-use quorate_raft::{DiskId, ElectionPolicy, EntryId, Event, GroupId, Index, NodeId};
+use quorate_raft::{DiskId, ElectionPolicy, EntryId, Event, GroupId, Index, Membership, NodeId};
 
 use crate::error::{PeerError, StartError};
 use crate::fatal::Fatality;
@@ -166,6 +167,17 @@ impl HostConfig {
             on_event: Arc::new(|_| {}),
             on_fatal: Arc::new(abort),
         }
+    }
+
+    /// The members with which the group was made, as far as the configuration tells. To one that joins later, the
+    /// log tells better.
+    pub(crate) fn first_membership(&self) -> Membership {
+        let mut first = Membership::of_voters(self.peers.keys().copied());
+        first.voters.insert(self.id);
+        let about = |addresses: &Vec<String>| Bytes::from(addresses.join("\n"));
+        first.about = self.peers.iter().map(|(id, addresses)| (*id, about(addresses))).collect();
+        first.about.retain(|_, about| about.len() <= Membership::ABOUT_BYTES_MAX);
+        first
     }
 
     /// The configuration, if it makes sense.

@@ -11,17 +11,18 @@ use std::time::Duration;
 use quorate_node::{
     ApplyJob, Effects, Feedback, Incarnation, Input, News, Node, PeerChange, PeerState, View,
 };
-use quorate_raft::{Event, GroupId, Index, NodeId, RoleKind, Time};
+use quorate_raft::{Event, GroupId, Index, Membership, NodeId, RoleKind, Time};
 use tokio::sync::watch;
 
 use crate::asks::{Asks, Reach};
+use crate::changes::Changes;
 use crate::clock::Clock;
 use crate::config::HostEvent;
-use crate::error::{RequestError, TransferError};
+use crate::error::{MembersError, RequestError, TransferError};
 use crate::fatal::Fatal;
 use crate::handle::{Shared, Signal, Waiter};
 use crate::inbox::Inbox;
-use crate::peer::Queue;
+use crate::peer::{self, Directory};
 use crate::report::Reporter;
 use crate::status::HostStatus;
 use crate::transfers::{self, Transfers};
@@ -48,12 +49,21 @@ pub(crate) struct Driver<O> {
     pub(crate) wal: Arc<Inbox<WalJob>>,
     /// The machine's inbox.
     pub(crate) apply: Arc<Inbox<ApplyJob<Waiter<O>>>>,
-    /// What waits for each peer.
-    pub(crate) queues: Arc<BTreeMap<NodeId, Arc<Queue>>>,
+    /// The connections to the peers.
+    pub(crate) directory: Arc<Directory>,
+    /// Where the members of the configuration are.
+    pub(crate) first_addresses: BTreeMap<NodeId, Vec<String>>,
+    /// Who belongs to the group.
+    pub(crate) membership: Arc<Membership>,
+    /// Whether this member did, as far as its log ever told.
+    pub(crate) belongs: bool,
+    /// Whether other members belong to it since the last round, or some who left are still told.
+    pub(crate) members_move: bool,
     /// What handles show.
     pub(crate) status: watch::Sender<Arc<HostStatus>>,
     pub(crate) asks: Asks,
     pub(crate) transfers: Transfers,
+    pub(crate) changes: Changes,
     pub(crate) peers: BTreeSet<NodeId>,
     /// The peers to whom there is a connection.
     pub(crate) connected: BTreeSet<NodeId>,
@@ -94,9 +104,14 @@ impl<O: Send + 'static> Driver<O> {
             self.take_in(now, signal, effects, outbox);
         }
         self.node.flush(now, effects);
+        let is_change = |(_, event): &(_, Event)| matches!(event, Event::MembershipChanged { .. });
+        if self.members_move || effects.events.iter().any(is_change) {
+            self.follow_members(now);
+        }
         self.carry_out(now, effects, outbox);
         self.asks.expire(now);
         self.transfers.expire(now);
+        self.changes.expire(now);
         self.publish(outbox);
         self.send(outbox);
         self.scratch = scratch;
@@ -114,7 +129,11 @@ impl<O: Send + 'static> Driver<O> {
     }
 
     fn deadline(&self) -> Time {
-        self.node.deadline().min(self.asks.deadline()).min(self.transfers.deadline())
+        self.node
+            .deadline()
+            .min(self.asks.deadline())
+            .min(self.transfers.deadline())
+            .min(self.changes.deadline())
     }
 
     fn take_in(
@@ -152,10 +171,14 @@ impl<O: Send + 'static> Driver<O> {
                 self.shared.metrics.reads.add(1);
                 self.node.step(now, Input::Read { group, waiter }, effects);
             }
+            Signal::Change(membership, reply) => {
+                let waiter = Waiter::Change(reply);
+                self.node.step(now, Input::Change { group, membership, waiter }, effects);
+            }
             Signal::Transfer(to, reply) => {
-                let status = self.status.borrow();
-                let verdict = transfers::check(self.id, status.leader, &status.voters, to);
-                drop(status);
+                let leader = self.status.borrow().leader;
+                let voters = &self.membership.voters;
+                let verdict = transfers::check(self.id, leader, voters, to);
                 match verdict {
                     Ok(()) => {
                         self.node.step(now, Input::Transfer { group, to }, effects);
@@ -264,6 +287,14 @@ impl<O: Send + 'static> Driver<O> {
         for (waiter, error) in effects.failed.drain(..) {
             self.shared.fail(waiter, error.into());
         }
+        for (waiter, begun) in effects.changes.drain(..) {
+            if let Waiter::Change(reply) = waiter {
+                match begun {
+                    Ok(begun) => self.changes.push(now, begun, reply),
+                    Err(why) => drop(reply.send(Err(MembersError::Refused(why)))),
+                }
+            }
+        }
         for (group, event) in effects.events.drain(..) {
             if matches!(event, Event::TransferAborted { .. }) {
                 self.transfers.aborted();
@@ -296,15 +327,50 @@ impl<O: Send + 'static> Driver<O> {
         }
     }
 
+    /// Keeps connections to whoever belongs to the group now, and to those who left it as long as the leader has to
+    /// tell them of that.
+    pub(crate) fn follow_members(&mut self, now: Time) {
+        let status = self.node.status(self.group).expect("the group was added at the start");
+        let latest = self.node.membership(self.group).expect("the group was added at the start");
+        if *self.membership != *latest {
+            self.membership = Arc::new(latest.clone());
+        }
+        let mut members = latest.members();
+        let belonging = members.len();
+        members.extend(status.raft.peers.iter().map(|peer| peer.id));
+        self.members_move = members.len() > belonging;
+        members.remove(&self.id);
+        let wanted = members.iter().map(|id| {
+            let told = latest.about.get(id).map(|about| peer::addresses(about));
+            let first = || self.first_addresses.get(id).cloned();
+            (*id, told.filter(|told| !told.is_empty()).or_else(first).unwrap_or_default())
+        });
+        let wanted: BTreeMap<_, _> = wanted.collect();
+        if wanted.len() == self.peers.len() && wanted.keys().eq(&self.peers) && self.members_move {
+            return; // They wait still.
+        }
+        if let Err(error) = self.directory.follow(&wanted) {
+            self.fatal.happened(format!("a connection to another member can't be made: {error}"));
+        }
+        self.connected.retain(|id| members.contains(id));
+        for &peer in members.difference(&self.peers) {
+            // That changes nothing yet: a connection that is missing is noticed when it goes on missing.
+            let news = News::Connected { peer, up: false };
+            self.node.step(now, Input::Node(news), &mut Effects::default());
+        }
+        self.peers = members;
+    }
+
     fn send(&self, outbox: &mut Outbox) {
+        let peers = self.directory.peers();
         for (peer, packets) in outbox {
             if packets.is_empty() {
                 continue;
             }
-            match (self.queues.get(peer), self.shared.metrics.peers.get(peer)) {
-                (Some(queue), Some(metrics)) => queue.push(packets).count(metrics),
-                // The group has a member that this host was given no address for.
-                _ => packets.clear(),
+            match peers.get(peer) {
+                Some(peer) => peer.queue.push(packets).count(&peer.metrics),
+                // It left the group in this round.
+                None => packets.clear(),
             }
         }
     }
@@ -315,7 +381,12 @@ impl<O: Send + 'static> Driver<O> {
         let group = self.node.status(self.group).expect("the group was added at the start");
         let before = self.status.borrow().clone();
         let detector = self.node.detector();
-        let status = before.next(&group.raft, self.machine_durable, &self.connected, detector);
+        let members = (&self.membership, &self.peers);
+        let status =
+            before.next(&group.raft, self.machine_durable, members, &self.connected, detector);
+        self.belongs |= Index(0) < status.membership_since && status.belongs();
+        let was_removed = self.belongs && !status.belongs() && !status.is_changing();
+        let status = HostStatus { was_removed, ..status };
         if status == *before {
             return;
         }
@@ -325,6 +396,7 @@ impl<O: Send + 'static> Driver<O> {
             self.transfers.moved();
         }
         let leader = status.leader;
+        self.changes.look(&status);
         self.status.send_if_modified(|shown| {
             *shown = Arc::new(status);
             notable
@@ -363,6 +435,9 @@ impl<O> Shared<O> {
                 drop(permit);
                 self.metrics.reads_failed.add(1);
                 let _ = reply.send(Err(error));
+            }
+            Waiter::Change(reply) => {
+                let _ = reply.send(Err(MembersError::NotReady));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use quorate_node::Fault;
-use quorate_raft::{EntryId, NodeId};
+use quorate_raft::{ChangeError, EntryId, NodeId};
 
 /// Why a command has no outcome, or a read may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,36 @@ impl fmt::Display for TransferError {
 }
 
 impl std::error::Error for TransferError {}
+
+/// Why the members of the group were not changed, or why nobody knows whether they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MembersError {
+    /// The leader refuses the change, or this member does not lead.
+    Refused(ChangeError),
+    /// There is no group to change: its storage is being healed.
+    NotReady,
+    /// The change began, and was undone or taken over by another leader; what became of it is seen in
+    /// [`crate::HostStatus::membership`].
+    LeaderChanged,
+    /// The change began, and was not over within [`crate::HostConfig::request_timeout`]. It goes on.
+    Timeout,
+    /// The host stops.
+    Stopped,
+}
+
+impl fmt::Display for MembersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => fmt::Display::fmt(why, f),
+            Self::NotReady => f.write_str("this member takes no part in the group yet"),
+            Self::LeaderChanged => f.write_str("the leader changed while the members did"),
+            Self::Timeout => f.write_str("the change of members is not over yet"),
+            Self::Stopped => f.write_str("the host stops"),
+        }
+    }
+}
+
+impl std::error::Error for MembersError {}
 
 /// Why another member did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,13 +10,14 @@ use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use quorate_node::{Envelope, News};
-use quorate_raft::{GroupId, NodeId, Seq};
+use quorate_raft::{GroupId, Membership, NodeId, Seq};
 use tokio::sync::{oneshot, watch};
 
 use crate::ask::{AskHandler, Reply};
+use crate::changes;
 use crate::clock::Clock;
 use crate::config::Limits;
-use crate::error::{AskError, RequestError, TransferError};
+use crate::error::{AskError, MembersError, RequestError, TransferError};
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::permits::{Permit, Permits};
@@ -52,6 +53,8 @@ pub(crate) enum Signal<O> {
     Read(Waiter<O>),
     /// A wish to hand leadership over.
     Transfer(Option<NodeId>, oneshot::Sender<Result<(), TransferError>>),
+    /// A wish for other members.
+    Change(Membership, changes::Reply),
     /// A question to another member.
     Ask(Question),
     /// The process is about to end.
@@ -65,6 +68,8 @@ pub(crate) enum Waiter<O> {
     Outcome(oneshot::Sender<Result<O, RequestError>>, Permit),
     /// For a linearizable read.
     Read(oneshot::Sender<Result<(), RequestError>>, Permit),
+    /// For the end of a change of members.
+    Change(changes::Reply),
 }
 
 /// A question of a caller on this member.
@@ -251,6 +256,24 @@ impl<O: Send + 'static> Handle<O> {
         let signal = Signal::Transfer(to, sender);
         self.shared.inbox.push_client(signal).map_err(|_| TransferError::Stopped)?;
         receiver.await.unwrap_or(Err(TransferError::Stopped))
+    }
+
+    /// Changes who belongs to the group, if this member leads it, and returns when that is committed and no longer
+    /// joint (Raft §6). `wanted` is complete: whoever is not in it leaves. A new member is a learner first, and a
+    /// learner becomes a voter when it has caught up; see [`quorate_raft::ChangeError`] for what else is refused. What
+    /// a membership says about a member begins with where it is found: an address on each line, `host:port`, perhaps with a
+    /// scheme in front.
+    ///
+    /// # Errors
+    /// See [`MembersError`], which says for each case whether the change may still take effect.
+    pub async fn change_members(&self, mut wanted: Membership) -> Result<(), MembersError> {
+        let mut about = std::mem::take(&mut wanted.about);
+        about.retain(|id, _| wanted.contains(*id));
+        wanted.about = about;
+        let (sender, receiver) = oneshot::channel();
+        let signal = Signal::Change(wanted, sender);
+        self.shared.inbox.push_client(signal).map_err(|_| MembersError::Stopped)?;
+        receiver.await.unwrap_or(Err(MembersError::Stopped))
     }
 
     /// Lets the application on the leader's member answer. Waits for a leader if there is none. The

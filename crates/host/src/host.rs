@@ -1,22 +1,22 @@
 //! A running member: how it starts, and how it stops.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use quorate_node::{
-    Applier, ApplyJob, Begin, Effects, GroupConfig, Incarnation, Input, Machine, News, Node,
-    NodeConfig, membership_of,
+    Applier, ApplyJob, Begin, GroupConfig, Incarnation, Machine, Node, NodeConfig, membership_of,
 };
-use quorate_raft::{EntryId, Membership, NodeId, Time};
+use quorate_raft::{EntryId, Membership, Time};
 use quorate_wal::{Disk, FileDisk};
 use tokio::sync::watch;
 
 use crate::apply_thread::ApplyThread;
 use crate::asks::Asks;
 use crate::card::Card;
+use crate::changes::Changes;
 use crate::clock::{Clock, wall_clock};
 use crate::config::{HostConfig, HostEvent};
 use crate::driver::{Driver, Scratch};
@@ -27,7 +27,7 @@ use crate::handshake::Identity;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::open::{Owner, Start, open_log};
-use crate::peer::{Incoming, Listening, Outgoing, Queue};
+use crate::peer::{Dialing, Directory, Incoming, Listening};
 use crate::report::Reporter;
 use crate::scrub::Pace;
 use crate::space::{PatientDisk, Space};
@@ -42,7 +42,7 @@ pub struct Host<O: Send + 'static> {
     fatal: Arc<Fatal>,
     wal: Arc<Inbox<WalJob>>,
     apply: Arc<Inbox<ApplyJob<Waiter<O>>>>,
-    queues: Arc<BTreeMap<NodeId, Arc<Queue>>>,
+    directory: Arc<Directory>,
     incoming: Arc<Incoming<O>>,
     space: Option<Arc<Space>>,
     threads: Threads,
@@ -54,7 +54,6 @@ struct Threads {
     raft: Option<JoinHandle<()>>,
     wal: Option<JoinHandle<()>>,
     apply: Option<JoinHandle<()>>,
-    writers: Vec<JoinHandle<()>>,
     listening: Option<Listening>,
 }
 
@@ -75,8 +74,7 @@ impl<O: Send + 'static> Host<O> {
     ) -> Result<(Self, Handle<O>), StartError> {
         let mut config = config.check()?;
         let listeners = std::mem::take(&mut config.listeners);
-        let peers: BTreeSet<NodeId> = config.peers.keys().copied().collect();
-        let first = Membership::of_voters(peers.iter().copied().chain([config.id]));
+        let first = config.first_membership();
         let membership = membership_of(&*machine, &first).map_err(StartError::Machine)?;
         let applied = machine.applied();
         let Start { log, begin, damage } = open(&config, &membership, applied)?;
@@ -87,8 +85,8 @@ impl<O: Send + 'static> Host<O> {
             })?;
         }
         let clock = Clock::start();
-        let metrics = Arc::new(Metrics::new(peers.iter().copied()));
-        let shared = Arc::new(Shared::new(config.id, config.limits.clone(), metrics));
+        let metrics = Arc::new(Metrics::default());
+        let shared = Arc::new(Shared::new(config.id, config.limits.clone(), Arc::clone(&metrics)));
         let reporter = Arc::new(Reporter::new(Arc::clone(&config.on_event)));
         let wal_inbox = Arc::new(Inbox::new(0));
         let apply_inbox: Arc<Inbox<ApplyJob<Waiter<O>>>> = Arc::new(Inbox::new(0));
@@ -100,8 +98,9 @@ impl<O: Send + 'static> Host<O> {
         let about = Arc::new(std::mem::take(&mut config.about));
         let card = Card { started_ms, about: Arc::clone(&about) };
         let (id, group) = (config.id, config.group);
+        let shown_first = Arc::new(membership.clone());
         let status =
-            HostStatus::new(id, config.cluster_id, group, machine.applied(), &peers, about);
+            HostStatus::new(id, config.cluster_id, group, machine.applied(), shown_first, about);
         let (status, shown) = watch::channel(Arc::new(status));
         let handle = Handle::new(Arc::clone(&shared), shown, clock);
 
@@ -110,9 +109,18 @@ impl<O: Send + 'static> Host<O> {
             id: config.id,
             incarnation: scramble(config.seed),
         };
-        let queue = || Arc::new(Queue::new(config.limits.peer_queue_bytes));
-        let queues: BTreeMap<_, _> = peers.iter().map(|&peer| (peer, queue())).collect();
-        let queues = Arc::new(queues);
+        let on_change = Arc::clone(&shared);
+        let directory = Arc::new(Directory::new(Dialing {
+            identity,
+            card: card.clone(),
+            transport: Arc::clone(&config.transport),
+            patience: patience(&config),
+            queue_bytes: config.limits.peer_queue_bytes,
+            on_change: Arc::new(move |news| on_change.inbox.push_own([Signal::Node(news)])),
+            metrics,
+            reporter: Arc::clone(&reporter),
+            fatal: Arc::clone(&fatal),
+        }));
         let incoming = Arc::new(Incoming {
             identity,
             card,
@@ -120,7 +128,8 @@ impl<O: Send + 'static> Host<O> {
             patience: patience(&config),
             clock,
             shared: Arc::clone(&shared),
-            queues: Arc::clone(&queues),
+            directory: Arc::clone(&directory),
+            rejoining: config.rejoining.is_some(),
             reporter: Arc::clone(&reporter),
             connections: Mutex::default(),
         });
@@ -130,7 +139,7 @@ impl<O: Send + 'static> Host<O> {
             fatal: Arc::clone(&fatal),
             wal: Arc::clone(&wal_inbox),
             apply: Arc::clone(&apply_inbox),
-            queues: Arc::clone(&queues),
+            directory: Arc::clone(&directory),
             incoming: Arc::clone(&incoming),
             space: config.space.clone(),
             threads: Threads::default(),
@@ -171,7 +180,7 @@ impl<O: Send + 'static> Host<O> {
             fatal: Arc::clone(&fatal),
         };
         host.threads.apply = Some(spawn("apply", &fatal, move || apply_thread.run())?);
-        let driver = Driver {
+        let mut driver = Driver {
             id: config.id,
             group: config.group,
             incarnation: Incarnation { started_ms, process: identity.incarnation },
@@ -184,50 +193,28 @@ impl<O: Send + 'static> Host<O> {
             on_rejoined: std::mem::replace(&mut config.on_rejoined, Box::new(|| Ok(()))),
             wal: wal_inbox,
             apply: apply_inbox,
-            queues,
+            directory,
+            first_addresses: config.peers.clone(),
+            membership: Arc::new(Membership::default()),
+            belongs: config.rejoining.is_none(),
+            members_move: true,
             status,
             asks: Asks::new(config.request_timeout),
             transfers: Transfers::new(config.request_timeout),
-            peers,
+            changes: Changes::new(config.request_timeout),
+            peers: BTreeSet::new(),
             connected: BTreeSet::new(),
             machine_durable: applied.index,
             rests_until: Time::NEVER,
             scratch: Scratch::default(),
         };
+        driver.follow_members(clock.now());
         host.threads.raft = Some(spawn("raft", &fatal, move || turn::run(driver))?);
-        for (&peer, queue) in host.queues.iter() {
-            let outgoing = host.outgoing(&config, peer, queue, &reporter);
-            let thread = spawn("peer-out", &fatal, move || outgoing.run())?;
-            host.threads.writers.push(thread);
-        }
         let listening = incoming
             .listen(listeners)
             .map_err(|source| StartError::Io { what: "listen for other members".into(), source })?;
         host.threads.listening = Some(listening);
         Ok((host, handle))
-    }
-
-    fn outgoing(
-        &self,
-        config: &HostConfig,
-        peer: NodeId,
-        queue: &Arc<Queue>,
-        reporter: &Arc<Reporter>,
-    ) -> Outgoing {
-        let shared = Arc::clone(&self.shared);
-        let on_change = move |news| shared.inbox.push_own([Signal::Node(news)]);
-        Outgoing {
-            identity: self.incoming.identity,
-            card: self.incoming.card.clone(),
-            peer,
-            addresses: config.peers[&peer].clone(),
-            transport: Arc::clone(&config.transport),
-            patience: patience(config),
-            queue: Arc::clone(queue),
-            on_change: Box::new(on_change),
-            metrics: Arc::clone(&self.shared.metrics),
-            reporter: Arc::clone(reporter),
-        }
     }
 
     /// Stops in order: requests that wait end with `Stopped`, what was given to the log and to the
@@ -254,16 +241,11 @@ impl<O: Send + 'static> Host<O> {
         join(self.threads.wal.take());
         self.apply.close();
         join(self.threads.apply.take());
-        for queue in self.queues.values() {
-            queue.stop();
-        }
         if let Some(listening) = self.threads.listening.take() {
             listening.stop();
         }
         self.incoming.stop();
-        for writer in self.threads.writers.drain(..) {
-            join(Some(writer));
-        }
+        self.directory.stop();
     }
 }
 
@@ -352,11 +334,6 @@ fn new_node<W>(
     match begin {
         Begin::Whole(recovered) => node.add_group(group, recovered, applied, now),
         Begin::Healing(salvage) => node.add_healing_group(group, salvage, applied, now),
-    }
-    for &peer in config.peers.keys() {
-        // That changes nothing yet: a connection that is missing is noticed when it goes on missing.
-        let news = News::Connected { peer, up: false };
-        node.step(now, Input::Node(news), &mut Effects::default());
     }
     node
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use quorate_raft::NodeId;
@@ -120,15 +121,25 @@ pub struct Metrics {
     /// Rounds of the raft thread, whoever ran them.
     pub rounds: Counter,
     /// By peer.
-    pub peers: BTreeMap<NodeId, PeerMetrics>,
+    peers: RwLock<BTreeMap<NodeId, Arc<PeerMetrics>>>,
 }
 
 impl Metrics {
-    pub(crate) fn new(peers: impl IntoIterator<Item = NodeId>) -> Self {
-        Self {
-            peers: peers.into_iter().map(|id| (id, PeerMetrics::default())).collect(),
-            ..Self::default()
-        }
+    /// What was exchanged with each peer that there is now.
+    #[must_use]
+    pub fn peers(&self) -> BTreeMap<NodeId, Arc<PeerMetrics>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The counts of a peer, new ones if there are none.
+    pub(crate) fn peer(&self, id: NodeId) -> Arc<PeerMetrics> {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(peers.entry(id).or_default())
+    }
+
+    /// That is no peer any more.
+    pub(crate) fn forget(&self, id: NodeId) {
+        self.peers.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Commands of this member's clients that have not ended.

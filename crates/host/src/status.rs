@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorate_node::{About, Detector, PeerHealth, PeerState};
-use quorate_raft::{EntryId, GroupId, Index, NodeId, RoleKind, Status, Term};
+use quorate_raft::{EntryId, GroupId, Index, Membership, NodeId, RoleKind, Status, Term};
 
 /// A member's view of its group and of its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +31,13 @@ pub struct HostStatus {
     pub applied: Index,
     /// The last entry that the state machine would keep through a crash.
     pub applied_durable: Index,
-    /// The voters, this member among them, ascending.
-    pub voters: Arc<[NodeId]>,
-    /// The other members, ascending.
+    /// Who belongs to the group, as far as this member's log tells.
+    pub membership: Arc<Membership>,
+    /// The entry since which that counts; [`HostStatus::is_changing`] until it is committed.
+    pub membership_since: Index,
+    /// Whether this member left the group, and knows that this is committed: it has nothing more to do.
+    pub was_removed: bool,
+    /// The other members, and those who are still told that they left, ascending.
     pub peers: Vec<PeerStatus>,
     /// Whether the host has stopped or stops; nothing here changes after.
     pub stopped: bool,
@@ -46,17 +50,29 @@ impl HostStatus {
         self.leader == Some(self.id)
     }
 
+    /// Whether this member belongs to the group.
+    #[must_use]
+    pub fn belongs(&self) -> bool {
+        self.membership.contains(self.id)
+    }
+
+    /// Whether a change of members is under way: the next one has to wait.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.membership.is_joint() || self.commit < self.membership_since
+    }
+
     /// A member that has not looked around yet.
     pub(crate) fn new(
         id: NodeId,
         cluster_id: u64,
         group: GroupId,
         applied: EntryId,
-        peers: &BTreeSet<NodeId>,
+        membership: Arc<Membership>,
         about: Arc<About>,
     ) -> Self {
-        let mut voters = peers.clone();
-        voters.insert(id);
+        let mut peers = membership.members();
+        peers.remove(&id);
         Self {
             id,
             cluster_id,
@@ -69,10 +85,12 @@ impl HostStatus {
             commit: applied.index,
             applied: applied.index,
             applied_durable: applied.index,
-            voters: voters.into_iter().collect(),
+            membership,
+            membership_since: applied.index,
+            was_removed: false,
             peers: peers
-                .iter()
-                .map(|&id| PeerStatus {
+                .into_iter()
+                .map(|id| PeerStatus {
                     id,
                     connected: false,
                     matched: None,
@@ -89,17 +107,18 @@ impl HostStatus {
         &self,
         raft: &Status,
         applied_durable: Index,
+        (membership, peers): (&Arc<Membership>, &BTreeSet<NodeId>),
         connected: &BTreeSet<NodeId>,
         detector: &Detector,
     ) -> Self {
-        let peer = |before: &PeerStatus| {
-            let progress = raft.peers.iter().find(|peer| peer.id == before.id);
+        let peer = |&id: &NodeId| {
+            let progress = raft.peers.iter().find(|peer| peer.id == id);
             PeerStatus {
-                id: before.id,
-                connected: connected.contains(&before.id),
+                id,
+                connected: connected.contains(&id),
                 matched: progress.map(|peer| peer.matched),
                 active: progress.map(|peer| peer.active),
-                health: detector.peer(before.id).unwrap_or(PeerHealth::unknown(before.id)),
+                health: detector.peer(id).unwrap_or(PeerHealth::unknown(id)),
             }
         };
         Self {
@@ -114,8 +133,10 @@ impl HostStatus {
             commit: raft.commit,
             applied: raft.applied,
             applied_durable,
-            voters: Arc::clone(&self.voters),
-            peers: self.peers.iter().map(peer).collect(),
+            membership: Arc::clone(membership),
+            membership_since: raft.membership_since,
+            was_removed: self.was_removed,
+            peers: peers.iter().map(peer).collect(),
             stopped: self.stopped,
         }
     }
@@ -126,8 +147,11 @@ impl HostStatus {
             let look = |peer: &PeerStatus| (peer.id, peer.connected, peer.health.state);
             status.peers.iter().map(look).collect::<Vec<(NodeId, bool, PeerState)>>()
         };
-        (self.role, self.term, self.leader, self.stopped)
-            != (before.role, before.term, before.leader, before.stopped)
+        let changes = |status: &Self| (status.membership_since, status.is_changing());
+        let rest = |s: &Self| (s.role, s.term, s.leader, s.stopped, s.was_removed);
+        rest(self) != rest(before)
+            || changes(self) != changes(before)
+            || !Arc::ptr_eq(&self.membership, &before.membership)
             || look(self) != look(before)
     }
 }

@@ -1,5 +1,6 @@
 //! Callers that wait for leadership to move.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate_raft::{NodeId, Time};
@@ -57,7 +58,7 @@ impl Transfers {
 pub(crate) fn check(
     id: NodeId,
     leader: Option<NodeId>,
-    voters: &[NodeId],
+    voters: &BTreeSet<NodeId>,
     to: Option<NodeId>,
 ) -> Result<(), TransferError> {
     if leader != Some(id) {
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn only_a_leader_hands_over_and_only_to_another_voter() {
-        let voters = [NodeId(1), NodeId(2)];
+        let voters = [NodeId(1), NodeId(2)].into();
         let check = |leader, to: Option<u64>| check(NodeId(1), leader, &voters, to.map(NodeId));
         assert_eq!(check(None, None), Err(TransferError::NotLeader));
         assert_eq!(check(Some(NodeId(2)), None), Err(TransferError::NotLeader));

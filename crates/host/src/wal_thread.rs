@@ -283,7 +283,7 @@ mod tests {
 
     fn thread(disk: &MemDisk, batch_bytes: usize) -> WalThread<()> {
         let (wal, _) = Wal::open_whole(Box::new(disk.clone()), wal_options()).unwrap();
-        let metrics = Arc::new(Metrics::new([]));
+        let metrics = Arc::new(Metrics::default());
         let fatal = Fatal::new(Box::new(|| {}), Arc::new(|what: &Fatality| panic!("{what}")));
         WalThread {
             log: Log::Whole(Box::new(wal)),

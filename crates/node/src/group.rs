@@ -373,6 +373,11 @@ impl<W> Group<W> {
         self.raft.membership()
     }
 
+    /// Since which entry those are members who are.
+    pub(crate) fn members_since(&self) -> quorate_raft::Index {
+        self.raft.membership_since()
+    }
+
     /// Does what many inputs together ask for, once: proposes, confirms, and ends what is over.
     pub(crate) fn flush(&mut self, now: Time, out: &mut Effects<W>) {
         if self.raft.deadline() <= now {

@@ -130,6 +130,7 @@ impl HealingGroup {
             base: salvage.base,
             log_bytes: 0,
             rejoining: self.config.rejoining.is_some(),
+            membership_since: salvage.base.index,
             transferring: None,
             peers: alloc::vec::Vec::new(),
         };

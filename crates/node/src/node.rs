@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
-use quorate_raft::{EntryId, GroupId, Membership, NodeId, Recovered, Salvage, Time};
+use quorate_raft::{EntryId, GroupId, Index, Membership, NodeId, Recovered, Salvage, Time};
 
 use crate::detector::{Detector, PeerChange};
 use crate::effects::{Effects, Input, RequestError};
@@ -68,6 +68,8 @@ struct Seat<W> {
     is_touched: bool,
     /// Whom it waits to hear from, as far as the detector knows.
     awaited: Vec<NodeId>,
+    /// Since which entry those are members whom the detector knows.
+    members_since: Index,
 }
 
 /// The groups of one node.
@@ -148,7 +150,13 @@ impl<W> Node<W> {
     }
 
     fn add(&mut self, id: GroupId, slot: Slot<W>) {
-        let seat = Seat { slot, deadline: Time::NEVER, is_touched: true, awaited: Vec::new() };
+        let seat = Seat {
+            slot,
+            deadline: Time::NEVER,
+            is_touched: true,
+            awaited: Vec::new(),
+            members_since: Index(0),
+        };
         assert!(self.groups.insert(id, seat).is_none(), "group {id} is there already");
         self.touched.push(id);
     }
@@ -249,6 +257,12 @@ impl<W> Node<W> {
             let deadline = match &mut seat.slot {
                 Slot::Running(group) => {
                     group.flush(now, out);
+                    let since = group.members_since();
+                    if core::mem::replace(&mut seat.members_since, since) != since {
+                        let members = group.membership().members();
+                        let others = members.into_iter().filter(|id| *id != self.config.id);
+                        self.detector.add(others, Duration::ZERO, now);
+                    }
                     if !seat.awaited.iter().copied().eq(group.awaited()) {
                         let detector = &mut self.detector;
                         wait_for(detector, now, &mut seat.awaited, group.awaited(), &mut out.peers);

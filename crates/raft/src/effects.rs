@@ -15,6 +15,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -248,6 +249,30 @@ pub enum ChangeError {
     /// Of the voters there would be, too few are there to decide anything.
     LosesQuorum,
 }
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader(_) => f.write_str("this member does not lead"),
+            Self::Transferring(to) => write!(f, "leadership is being handed to {to}"),
+            Self::NotReady => {
+                f.write_str("the leader is new, and does not know yet what is committed")
+            }
+            Self::InProgress => f.write_str("another change of members is under way"),
+            Self::Impossible => f.write_str("there can be no such membership"),
+            Self::TooMany => f.write_str("there would be too many members"),
+            Self::Unchanged => f.write_str("it is so already"),
+            Self::NotCaughtUp(id) => {
+                write!(f, "{id} is no learner that has caught up and is there")
+            }
+            Self::LosesQuorum => {
+                f.write_str("of the voters there would be, too few are there to decide anything")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ChangeError {}
 
 /// Work on snapshots that only the host can do.
 #[derive(Clone, Debug, PartialEq, Eq)]

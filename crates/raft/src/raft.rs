@@ -163,6 +163,7 @@ impl Raft {
             base: core.log.base(),
             log_bytes: core.log.bytes(),
             rejoining: core.is_rejoining(),
+            membership_since: core.memberships.since(),
             transferring,
             peers,
         }
@@ -203,6 +204,12 @@ impl Raft {
             Role::Leader(leader) => leader.transferring(),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
         }
+    }
+
+    /// The entry since which [`Self::membership`] counts, committed or not.
+    #[must_use]
+    pub fn membership_since(&self) -> Index {
+        self.core.memberships.since()
     }
 
     /// What this member can say of entries that another one lost (see [`crate::salvage`]).

@@ -33,6 +33,8 @@ pub struct Status {
     pub log_bytes: usize,
     /// Whether it lost its disk and does not count yet.
     pub rejoining: bool,
+    /// The entry since which the membership counts that does.
+    pub membership_since: Index,
     /// To whom leadership is being handed, if it is.
     pub transferring: Option<NodeId>,
     /// The followers and learners, ascending; empty unless the member leads.

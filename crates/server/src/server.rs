@@ -336,7 +336,7 @@ impl Server {
         // Before anything else, so that nobody hands the lead back that this member hands over.
         member.handle.announce_end();
         let status = member.handle.status();
-        if status.is_leader() && status.voters.len() > 1 {
+        if status.is_leader() && status.membership.voters.len() > 1 {
             // Without a leader the cluster would wait for an election timeout. If nobody takes over,
             // it does.
             let _ = timeout_on(&self, HANDOVER_PATIENCE, {

@@ -20,7 +20,7 @@ use crate::error::PeerError;
 use crate::handle::{Shared, Signal};
 use crate::handshake::{self, Greeting, Identity, Verdict};
 use crate::metrics::PeerMetrics;
-use crate::peer::Queue;
+use crate::peer::{self, Directory, Peer};
 use crate::report::Reporter;
 use crate::transport::{Connection, Transport};
 use crate::wire::{self, Packet};
@@ -58,8 +58,11 @@ pub(crate) struct Incoming<O> {
     pub(crate) clock: Clock,
     /// The raft thread's inbox, and who answers questions.
     pub(crate) shared: Arc<Shared<O>>,
-    /// What waits for each peer: where answers go, and who is told that the peer is there.
-    pub(crate) queues: Arc<BTreeMap<NodeId, Arc<Queue>>>,
+    /// The peers: where answers go, and who is told that one is there.
+    pub(crate) directory: Arc<Directory>,
+    /// Whether this member has a new disk: it knows little of its group then, and hears whoever says that it
+    /// belongs to the same cluster.
+    pub(crate) rejoining: bool,
     /// Events.
     pub(crate) reporter: Arc<Reporter>,
     /// The connections there are.
@@ -202,9 +205,16 @@ impl<O: Send + 'static> Incoming<O> {
                 }
                 drop(connections);
                 self.reporter.accepted(peer);
-                self.queues[&peer].nudge(greeting.from.incarnation);
                 self.shared.inbox.push_own([Signal::Node(greeting.news())]);
-                (Some(peer), self.read(peer, &mut connection))
+                let end = match self.directory.peer(peer) {
+                    Some(known) => {
+                        known.queue.nudge(greeting.from.incarnation);
+                        self.read(peer, &known, &mut connection)
+                    }
+                    // It left the group in the meantime.
+                    None => Ok(()),
+                };
+                (Some(peer), end)
             }
             Err((peer, error)) => {
                 drop(connections);
@@ -246,7 +256,15 @@ impl<O: Send + 'static> Incoming<O> {
             (None, error)
         })?;
         let from = greeting.from.id;
-        let is_peer = |id| self.queues.contains_key(&id);
+        let is_peer = |id| self.directory.contains(id);
+        if self.rejoining
+            && greeting.from.cluster_id == self.identity.cluster_id
+            && let Some(card) = &greeting.card
+        {
+            let addresses = card.about.addresses.join("\n");
+            // Without a thread there is no connection to it, which is nothing that it would notice.
+            let _ = self.directory.meet(greeting.from.id, &peer::addresses(addresses.as_bytes()));
+        }
         if let Err((verdict, error)) = handshake::judge(self.identity, is_peer, &greeting) {
             refuse(connection, from, verdict);
             return Err((Some(from).filter(|id| is_peer(*id)), error));
@@ -261,8 +279,13 @@ impl<O: Send + 'static> Incoming<O> {
     }
 
     /// Reads packets until the connection ends.
-    fn read(&self, peer: NodeId, connection: &mut Connection) -> Result<(), PeerError> {
-        let metrics = self.shared.metrics.peers.get(&peer).expect("every peer has its counts");
+    fn read(
+        &self,
+        peer: NodeId,
+        known: &Arc<Peer>,
+        connection: &mut Connection,
+    ) -> Result<(), PeerError> {
+        let metrics = &*known.metrics;
         let mut arrived = BytesMut::new();
         let mut signals = Vec::new();
         loop {
@@ -271,7 +294,7 @@ impl<O: Send + 'static> Incoming<O> {
                 return Ok(());
             }
             let mut cost = 0;
-            let outcome = self.parse(peer, &mut arrived, &mut signals, &mut cost);
+            let outcome = self.parse((peer, known), &mut arrived, &mut signals, &mut cost);
             // What came before a malformed frame is as good as ever.
             if !signals.is_empty() && !self.shared.hear(&mut signals, cost) {
                 return Ok(());
@@ -283,7 +306,7 @@ impl<O: Send + 'static> Incoming<O> {
     /// Parses all frames that have arrived whole.
     fn parse(
         &self,
-        peer: NodeId,
+        (peer, known): (NodeId, &Arc<Peer>),
         arrived: &mut BytesMut,
         signals: &mut Vec<Signal<O>>,
         cost: &mut usize,
@@ -291,7 +314,7 @@ impl<O: Send + 'static> Incoming<O> {
         while let Some(body) = wire::split_frame(arrived)? {
             let packet = wire::decode(body, peer, self.identity.id)?;
             match packet {
-                Packet::Ask { number, payload } => self.answer(peer, number, payload),
+                Packet::Ask { number, payload } => self.answer((peer, known), number, payload),
                 Packet::Answer { number, answer } => {
                     let answer = answer.filter(|a| a.len() <= self.shared.limits.ask_bytes);
                     *cost += answer.as_ref().map_or(0, Bytes::len);
@@ -314,17 +337,16 @@ impl<O: Send + 'static> Incoming<O> {
 
     /// Lets the application answer a peer's question. Questions are bounded in size, and those under
     /// way by permits, as those of our own callers are; beyond, the answer is that there is none.
-    fn answer(&self, peer: NodeId, number: u64, payload: Bytes) {
-        let queue = Arc::clone(&self.queues[&peer]);
+    fn answer(&self, (peer, known): (NodeId, &Arc<Peer>), number: u64, payload: Bytes) {
+        let known = Arc::clone(known);
         let answer_bytes_max = self.shared.limits.ask_bytes;
         let fits = payload.len() <= answer_bytes_max;
         let permit = self.shared.answers.take(payload.len()).filter(|_| fits);
         let admitted = permit.is_some();
-        let metrics = Arc::clone(&self.shared.metrics);
         let send = Box::new(move |answer: Option<Bytes>| {
             let answer = answer.filter(|answer| answer.len() <= answer_bytes_max);
-            let pushed = queue.push(&mut vec![Packet::Answer { number, answer }]);
-            pushed.count(metrics.peers.get(&peer).expect("every peer has its counts"));
+            let pushed = known.queue.push(&mut vec![Packet::Answer { number, answer }]);
+            pushed.count(&known.metrics);
             drop(permit);
         });
         let reply = Reply::peer(PeerReply { send });

@@ -8,7 +8,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -18,7 +18,7 @@ use quorate_raft::NodeId;
 use crate::card::Card;
 use crate::error::PeerError;
 use crate::handshake::{self, Greeting, Identity};
-use crate::metrics::{Metrics, PeerMetrics};
+use crate::metrics::PeerMetrics;
 use crate::report::Reporter;
 use crate::transport::{Connection, Transport};
 use crate::wire::{self, Packet};
@@ -270,8 +270,8 @@ pub(crate) struct Outgoing {
     pub(crate) card: Card,
     /// To whom.
     pub(crate) peer: NodeId,
-    /// Where it may be, to be tried in turn.
-    pub(crate) addresses: Vec<String>,
+    /// Where it may be, to be tried in turn. It may be nowhere yet.
+    pub(crate) addresses: Arc<RwLock<Arc<[String]>>>,
     /// How.
     pub(crate) transport: Arc<dyn Transport>,
     /// How long to wait for a connection, for a greeting, and for the acknowledgement of bytes.
@@ -279,9 +279,9 @@ pub(crate) struct Outgoing {
     /// What is written.
     pub(crate) queue: Arc<Queue>,
     /// Told whenever a connection is made or lost, and who is at its other end.
-    pub(crate) on_change: Box<dyn Fn(News) + Send>,
+    pub(crate) on_change: Arc<dyn Fn(News) + Send + Sync>,
     /// Counts.
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<PeerMetrics>,
     /// Events.
     pub(crate) reporter: Arc<Reporter>,
 }
@@ -289,11 +289,17 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Connects, writes, connects again, until the queue is stopped.
     pub(crate) fn run(self) {
-        let metrics = self.metrics.peers.get(&self.peer).expect("every peer has its counts");
+        let metrics = &*self.metrics;
         let mut backoff = BACKOFF_MIN;
         let mut attempt = 0;
         while !self.queue.is_stopped() {
-            let address = &self.addresses[attempt % self.addresses.len()];
+            let addresses =
+                Arc::clone(&self.addresses.read().unwrap_or_else(PoisonError::into_inner));
+            if addresses.is_empty() {
+                self.queue.pause(BACKOFF_MAX);
+                continue;
+            }
+            let address = &addresses[attempt % addresses.len()];
             attempt += 1;
             let error = match self.connect(address) {
                 Ok((connection, news)) => {

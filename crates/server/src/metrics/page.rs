@@ -57,8 +57,9 @@ fn of_the_host(page: &mut Page, member: &Member) {
     page.one("quorate_peer_malformed_total", "counter", host.malformed.get());
     page.one("quorate_raft_rounds_total", "counter", host.rounds.get());
 
+    let peers = host.peers();
     page.head("etcd_network_peer_sent_bytes_total", "counter");
-    for (peer, counts) in &host.peers {
+    for (peer, counts) in &peers {
         let to = format!("{:x}", peer.0);
         page.sample(
             "etcd_network_peer_sent_bytes_total",
@@ -67,13 +68,13 @@ fn of_the_host(page: &mut Page, member: &Member) {
         );
     }
     page.head("etcd_network_peer_received_bytes_total", "counter");
-    for (peer, counts) in &host.peers {
+    for (peer, counts) in &peers {
         let from = format!("{:x}", peer.0);
         let bytes = counts.received_bytes.get();
         page.sample("etcd_network_peer_received_bytes_total", [("From", from.as_str())], bytes);
     }
     page.head("etcd_network_peer_sent_failures_total", "counter");
-    for (peer, counts) in &host.peers {
+    for (peer, counts) in &peers {
         let to = format!("{:x}", peer.0);
         page.sample(
             "etcd_network_peer_sent_failures_total",

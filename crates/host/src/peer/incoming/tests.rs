@@ -8,7 +8,9 @@ use quorate_raft::{Body, GroupId, Message, Term};
 
 use super::*;
 use crate::config::{HostEvent, Limits};
+use crate::fatal::Fatal;
 use crate::metrics::Metrics;
+use crate::peer::Dialing;
 use crate::transport::Tcp;
 
 const US: Identity = Identity { cluster_id: 5, id: NodeId(1), incarnation: 10 };
@@ -31,8 +33,22 @@ impl Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::channel();
-        let metrics = Arc::new(Metrics::new([PEER.id]));
-        let queue = Arc::new(Queue::new(1 << 20));
+        let metrics = Arc::new(Metrics::default());
+        let reporter = Arc::new(Reporter::new(Arc::new(move |event: &HostEvent| {
+            let _ = sender.send(event.clone());
+        })));
+        let directory = Arc::new(Directory::new(Dialing {
+            identity: US,
+            card: Card::default(),
+            transport: Arc::new(Tcp),
+            patience,
+            queue_bytes: 1 << 20,
+            on_change: Arc::new(|_| {}),
+            metrics: Arc::clone(&metrics),
+            reporter: Arc::clone(&reporter),
+            fatal: Arc::new(Fatal::new(Box::new(|| {}), Arc::new(|_| {}))),
+        }));
+        directory.meet(PEER.id, &[]).unwrap();
         let incoming = Arc::new(Incoming {
             identity: US,
             card: Card::default(),
@@ -40,10 +56,9 @@ impl Fixture {
             patience,
             clock: Clock::start(),
             shared: Arc::new(Shared::new(US.id, Limits::default(), metrics)),
-            queues: Arc::new(BTreeMap::from([(PEER.id, queue)])),
-            reporter: Arc::new(Reporter::new(Arc::new(move |event: &HostEvent| {
-                let _ = sender.send(event.clone());
-            }))),
+            directory,
+            rejoining: false,
+            reporter,
             connections: Mutex::default(),
         });
         let listening = Some(incoming.listen(vec![listener]).unwrap());

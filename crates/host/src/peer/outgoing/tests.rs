@@ -26,7 +26,7 @@ fn packets(count: u64) -> Vec<Packet> {
 /// A writer, and the listener of the peer that it connects to.
 struct Fixture {
     queue: Arc<Queue>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<PeerMetrics>,
     events: mpsc::Receiver<HostEvent>,
     listener: TcpListener,
     writer: Option<JoinHandle<()>>,
@@ -37,16 +37,16 @@ impl Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (sender, events) = mpsc::channel();
         let queue = Arc::new(Queue::new(queue_bytes));
-        let metrics = Arc::new(Metrics::new([PEER.id]));
+        let metrics = Arc::new(PeerMetrics::default());
         let outgoing = Outgoing {
             identity: US,
             card: Card::default(),
             peer: PEER.id,
-            addresses: vec![listener.local_addr().unwrap().to_string()],
+            addresses: Arc::new(RwLock::new([listener.local_addr().unwrap().to_string()].into())),
             transport: Arc::new(transport),
             patience: LONG,
             queue: Arc::clone(&queue),
-            on_change: Box::new(|_| {}),
+            on_change: Arc::new(|_| {}),
             metrics: Arc::clone(&metrics),
             reporter: Arc::new(Reporter::new(Arc::new(move |event: &HostEvent| {
                 let _ = sender.send(event.clone());
@@ -76,12 +76,12 @@ impl Fixture {
 
     fn push(&self, packet: Packet) -> Pushed {
         let pushed = self.queue.push(&mut vec![packet]);
-        pushed.count(&self.metrics.peers[&PEER.id]);
+        pushed.count(&self.metrics);
         pushed
     }
 
     fn sent_bytes(&self) -> u64 {
-        self.metrics.peers[&PEER.id].sent_bytes.get()
+        self.metrics.sent_bytes.get()
     }
 }
 

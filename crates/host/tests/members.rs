@@ -1,0 +1,162 @@
+//! Members that come and go, on real threads, sockets and files.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Cluster, run, wait_until};
+use quorate_host::{ChangeError, DiskId, MembersError, Membership, NodeId};
+
+fn id(index: usize) -> NodeId {
+    NodeId(index as u64 + 1)
+}
+
+/// A member that knows the first ones, and has never been one of them.
+fn join(cluster: &mut Cluster, index: usize, known: usize, disk: u64) {
+    let mut config = cluster.config(index);
+    config.peers.retain(|peer, _| *peer == id(index) || *peer <= id(known));
+    config.rejoining = Some(DiskId(disk));
+    cluster.start_with(index, config).expect("it can start");
+}
+
+/// Changes the members on whoever leads, until it is so.
+fn change(cluster: &Cluster, change: impl Fn(&mut Membership)) {
+    loop {
+        let leader = cluster.handle(cluster.leader());
+        let now = (*leader.status().membership).clone();
+        let mut wanted = Membership { outgoing: [].into(), ..now };
+        change(&mut wanted);
+        match run(leader.change_members(wanted)) {
+            Ok(()) | Err(MembersError::Refused(ChangeError::Unchanged)) => return,
+            Err(MembersError::Stopped) => panic!("it stops"),
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+fn add(cluster: &Cluster, index: usize) {
+    let address = Bytes::from(cluster.members[index].address.clone());
+    change(cluster, |wanted| {
+        if !wanted.voters.contains(&id(index)) {
+            wanted.learners.insert(id(index));
+        }
+        wanted.about.insert(id(index), address.clone());
+    });
+}
+
+fn promote(cluster: &Cluster, index: usize) {
+    change(cluster, |wanted| {
+        wanted.learners.remove(&id(index));
+        wanted.voters.insert(id(index));
+    });
+}
+
+#[test]
+fn one_member_becomes_three_and_makes_way_for_them() {
+    let mut cluster = Cluster::prepare(3);
+    let mut config = cluster.config(0);
+    config.peers.clear();
+    cluster.start_with(0, config).unwrap();
+    cluster.propose(0, "alone");
+    for index in [1, 2] {
+        add(&cluster, index);
+        join(&mut cluster, index, 0, index as u64);
+        promote(&cluster, index);
+        cluster.propose(index, "one more");
+    }
+    // Two are enough now, and each of them knows the others.
+    cluster.kill(0);
+    cluster.propose(2, "without the first");
+    let mut config = cluster.config(0);
+    config.peers.clear();
+    config.has_begun = true;
+    cluster.start_with(0, config).unwrap();
+    cluster.propose(0, "with it");
+    change(&cluster, |wanted| {
+        wanted.voters.remove(&id(0));
+    });
+    wait_until("it knows that it left", || cluster.handle(0).status().was_removed);
+    cluster.stop(0);
+    cluster.propose(1, "for good");
+    let all = cluster.state(1);
+    wait_until("both have it", || cluster.state(2).len() == all.len());
+    assert_eq!(cluster.state(2), all);
+    let status = cluster.handle(1).status();
+    assert_eq!(*status.membership.voters.iter().collect::<Vec<_>>(), [&id(1), &id(2)]);
+    assert!(status.peers.iter().all(|peer| peer.id != id(0)), "it is no peer any more");
+    cluster.assert_healthy();
+}
+
+/// A dead voter is replaced: the new one does not wait for it.
+#[test]
+fn a_dead_member_is_replaced() {
+    let mut cluster = Cluster::prepare(4);
+    for index in 0..3 {
+        let mut config = cluster.config(index);
+        config.peers.remove(&id(3));
+        cluster.start_with(index, config).unwrap();
+    }
+    cluster.propose(0, "a");
+    let dead = (cluster.leader() + 1) % 3;
+    cluster.kill(dead);
+    add(&cluster, 3);
+    let rejoined = Arc::new(AtomicBool::new(false));
+    let mut config = cluster.config(3);
+    config.rejoining = Some(DiskId(7));
+    let noted = Arc::clone(&rejoined);
+    config.on_rejoined = Box::new(move || {
+        noted.store(true, Ordering::SeqCst);
+        Ok(())
+    });
+    cluster.start_with(3, config).unwrap();
+    change(&cluster, |wanted| {
+        wanted.voters.remove(&id(dead));
+        wanted.learners.remove(&id(3));
+        wanted.voters.insert(id(3));
+    });
+    wait_until("it is a voter like the others", || rejoined.load(Ordering::SeqCst));
+    let other = (0..3).find(|at| *at != dead && *at != cluster.leader()).unwrap();
+    cluster.kill(other);
+    cluster.propose(3, "two of three, and one of them is new");
+    cluster.assert_healthy();
+}
+
+#[test]
+fn what_would_lose_the_quorum_is_refused() {
+    let mut cluster = Cluster::prepare(4);
+    for index in 0..3 {
+        let mut config = cluster.config(index);
+        config.peers.remove(&id(3));
+        cluster.start_with(index, config).unwrap();
+    }
+    cluster.propose(0, "a");
+    let leader = cluster.leader();
+    let handle = cluster.handle(leader);
+    wait_until("it knows that it leads", || handle.status().is_leader());
+    let now = (*handle.status().membership).clone();
+    let refused = |wanted: Membership| run(handle.change_members(wanted)).expect_err("refused");
+    let mut wanted = now.clone();
+    wanted.voters.insert(id(3));
+    let why = MembersError::Refused(ChangeError::NotCaughtUp(id(3)));
+    assert_eq!(refused(wanted), why, "it is no learner");
+    let unchanged = MembersError::Refused(ChangeError::Unchanged);
+    assert_eq!(refused(now.clone()), unchanged);
+    let dead = (leader + 1) % 3;
+    cluster.kill(dead);
+    wait_until("it is missed", || {
+        let status = handle.status();
+        status.peers.iter().any(|peer| peer.id == id(dead) && peer.active == Some(false))
+    });
+    let mut wanted = now;
+    wanted.voters = [id(leader), id(dead)].into();
+    assert_eq!(refused(wanted), MembersError::Refused(ChangeError::LosesQuorum));
+    let follower = cluster.handle((leader + 2) % 3);
+    let wanted = (*follower.status().membership).clone();
+    let why = run(follower.change_members(wanted)).expect_err("it does not lead");
+    assert!(matches!(why, MembersError::Refused(ChangeError::NotLeader(_))), "{why}");
+    cluster.assert_healthy();
+}
