@@ -28,7 +28,7 @@ pub struct HostConfig {
     pub cluster_id: u64,
     /// Holds the log, in [`HostConfig::LOG`]. Created if missing.
     pub data_dir: PathBuf,
-    /// The other voters, each with the addresses (`host:port`) to try in turn. An entry for this
+    /// The other voters, each with the addresses (`host:port`, perhaps with a scheme in front) to try in turn. An entry for this
     /// member itself is ignored.
     pub peers: BTreeMap<NodeId, Vec<String>>,
     /// Where other members connect to. Bound by the caller, who thereby knows the ports.

@@ -334,6 +334,7 @@ impl<O: Send + 'static> Driver<O> {
         let latest = self.node.membership(self.group).expect("the group was added at the start");
         if *self.membership != *latest {
             self.membership = Arc::new(latest.clone());
+            self.directory.set_membership(Arc::clone(&self.membership));
         }
         let mut members = latest.members();
         let belonging = members.len();
@@ -342,7 +343,10 @@ impl<O: Send + 'static> Driver<O> {
         members.remove(&self.id);
         let wanted = members.iter().map(|id| {
             let told = latest.about.get(id).map(|about| peer::addresses(about));
-            let first = || self.first_addresses.get(id).cloned();
+            let first = || {
+                let first = self.first_addresses.get(id)?.join("\n");
+                Some(peer::addresses(first.as_bytes()))
+            };
             (*id, told.filter(|told| !told.is_empty()).or_else(first).unwrap_or_default())
         });
         let wanted: BTreeMap<_, _> = wanted.collect();

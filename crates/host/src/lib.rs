@@ -162,6 +162,7 @@ mod handle;
 mod handshake;
 mod host;
 mod inbox;
+mod inquiry;
 mod metrics;
 mod open;
 mod peer;
@@ -187,6 +188,7 @@ pub use error::{AskError, MembersError, PeerError, RequestError, StartError, Tra
 pub use fatal::Fatality;
 pub use handle::Handle;
 pub use host::Host;
+pub use inquiry::{Found, inquire};
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use quorate_node::{About, PeerChange, PeerHealth, PeerState};
 pub use quorate_node::{Fault, FaultKind, Kept, Machine, State};

@@ -75,7 +75,7 @@ fn many_callers_at_once_each_get_their_own_outcome() {
     assert_eq!(metrics.proposals_pending(), 0);
     assert!(metrics.wal_sync.count() > 0);
     let exchanged = |peer: &PeerMetrics| peer.sent_bytes.get() > 0 && peer.received_bytes.get() > 0;
-    assert!(metrics.peers().values().any(exchanged), "with the leader, at least");
+    assert!(metrics.peers().values().any(|peer| exchanged(peer)), "with the leader, at least");
     cluster.assert_healthy();
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Cluster, run, wait_until};
-use quorate_host::{ChangeError, DiskId, MembersError, Membership, NodeId};
+use quorate_host::{ChangeError, DiskId, MembersError, Membership, NodeId, Tcp};
 
 fn id(index: usize) -> NodeId {
     NodeId(index as u64 + 1)
@@ -158,5 +158,28 @@ fn what_would_lose_the_quorum_is_refused() {
     let wanted = (*follower.status().membership).clone();
     let why = run(follower.change_members(wanted)).expect_err("it does not lead");
     assert!(matches!(why, MembersError::Refused(ChangeError::NotLeader(_))), "{why}");
+    cluster.assert_healthy();
+}
+
+#[test]
+fn one_that_is_to_join_learns_who_it_is() {
+    let mut cluster = Cluster::prepare(2);
+    let mut config = cluster.config(0);
+    config.peers.remove(&id(1));
+    cluster.start_with(0, config).unwrap();
+    let ask = |own: &str| {
+        let (address, own) = (&cluster.members[0].address, [own.to_owned()]);
+        quorate_host::inquire(&Tcp, address, &own, Duration::from_secs(30)).expect("it answers")
+    };
+    let own = cluster.members[1].address.clone();
+    assert_eq!(ask(&own).id, None, "it is no member yet");
+    assert_eq!(ask("").id, None);
+    cluster.propose(0, "a");
+    add(&cluster, 1);
+    wait_until("it is one", || ask(&own).id == Some(id(1)));
+    let found = ask(&format!("http://{own}"));
+    assert_eq!(found.id, Some(id(1)), "a scheme makes no difference");
+    assert_eq!(found.membership, *cluster.handle(0).status().membership);
+    assert_eq!(found.cluster_id, common::CLUSTER_ID);
     cluster.assert_healthy();
 }

@@ -60,6 +60,8 @@ pub(crate) struct Dialing {
 pub(crate) struct Directory {
     dialing: Dialing,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    /// Who belongs to the group.
+    membership: RwLock<Arc<Membership>>,
     writers: Mutex<Writers>,
 }
 
@@ -71,7 +73,18 @@ struct Writers {
 
 impl Directory {
     pub(crate) fn new(dialing: Dialing) -> Self {
-        Self { dialing, peers: RwLock::default(), writers: Mutex::default() }
+        let (peers, membership) = (RwLock::default(), RwLock::default());
+        Self { dialing, peers, membership, writers: Mutex::default() }
+    }
+
+    /// Who belongs to the group.
+    pub(crate) fn membership(&self) -> Arc<Membership> {
+        Arc::clone(&self.membership.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// These belong to the group from now on.
+    pub(crate) fn set_membership(&self, membership: Arc<Membership>) {
+        *self.membership.write().unwrap_or_else(PoisonError::into_inner) = membership;
     }
 
     /// All of them. Whole after a panic elsewhere: every change is one step.

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::error::PeerError;
 use crate::handle::{Shared, Signal};
 use crate::handshake::{self, Greeting, Identity, Verdict};
+use crate::inquiry;
 use crate::metrics::PeerMetrics;
 use crate::peer::{self, Directory, Peer};
 use crate::report::Reporter;
@@ -255,6 +256,12 @@ impl<O: Send + 'static> Incoming<O> {
             }
             (None, error)
         })?;
+        if inquiry::is_inquiry(&greeting) {
+            let us = (self.identity, &self.card);
+            let membership = self.directory.membership();
+            inquiry::answer(us, &greeting, &membership, &mut connection.stream).map_err(io)?;
+            return Err((None, PeerError::Io(std::io::ErrorKind::ConnectionAborted)));
+        }
         let from = greeting.from.id;
         let is_peer = |id| self.directory.contains(id);
         if self.rejoining
