@@ -57,6 +57,10 @@ pub(crate) struct Driver<O> {
     pub(crate) membership: Arc<Membership>,
     /// Whether this member did, as far as its log ever told.
     pub(crate) belongs: bool,
+    /// Those who left, and until when there are connections to them still.
+    pub(crate) departed: BTreeMap<NodeId, Time>,
+    /// How long that is.
+    pub(crate) farewell_time: Duration,
     /// Whether other members belong to it since the last round, or some who left are still told.
     pub(crate) members_move: bool,
     /// What handles show.
@@ -337,9 +341,18 @@ impl<O: Send + 'static> Driver<O> {
             self.directory.set_membership(Arc::clone(&self.membership));
         }
         let mut members = latest.members();
-        let belonging = members.len();
-        members.extend(status.raft.peers.iter().map(|peer| peer.id));
-        self.members_move = members.len() > belonging;
+        let told: BTreeSet<NodeId> = status.raft.peers.iter().map(|peer| peer.id).collect();
+        // The last that the leader tells whoever left is on its way for a while.
+        for id in self.peers.iter().filter(|id| !members.contains(id)) {
+            let until = self.departed.entry(*id).or_insert(now + self.farewell_time);
+            if told.contains(id) {
+                *until = now + self.farewell_time;
+            }
+        }
+        self.departed.retain(|id, until| !members.contains(id) && now < *until);
+        members.extend(self.departed.keys());
+        members.extend(told);
+        self.members_move = members.iter().any(|id| !latest.contains(*id));
         members.remove(&self.id);
         let wanted = members.iter().map(|id| {
             let told = latest.about.get(id).map(|about| peer::addresses(about));

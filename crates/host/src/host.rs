@@ -1,6 +1,6 @@
 //! A running member: how it starts, and how it stops.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -72,9 +72,9 @@ impl<O: Send + 'static> Host<O> {
         config: HostConfig,
         machine: Box<dyn Machine<Outcome = O>>,
     ) -> Result<(Self, Handle<O>), StartError> {
+        let first = config.first_membership();
         let mut config = config.check()?;
         let listeners = std::mem::take(&mut config.listeners);
-        let first = config.first_membership();
         let membership = membership_of(&*machine, &first).map_err(StartError::Machine)?;
         let applied = machine.applied();
         let Start { log, begin, damage } = open(&config, &membership, applied)?;
@@ -198,6 +198,8 @@ impl<O: Send + 'static> Host<O> {
             membership: Arc::new(Membership::default()),
             belongs: config.rejoining.is_none(),
             members_move: true,
+            departed: BTreeMap::new(),
+            farewell_time: patience(&config),
             status,
             asks: Asks::new(config.request_timeout),
             transfers: Transfers::new(config.request_timeout),

@@ -154,6 +154,14 @@ impl ReadState {
         State::members(&*self.view)
     }
 
+    /// Who belongs to the group that replicates the store, as that encodes it; nothing as long as it never changed.
+    ///
+    /// # Errors
+    /// If the engine has failed.
+    pub fn membership(&self) -> Result<Option<Bytes>, EngineError> {
+        crate::store::membership(&*self.view)
+    }
+
     /// The events of up to `revisions_max` revisions from `from` on, each with its
     /// [`Event::prev_kv`].
     ///

@@ -11,8 +11,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use quorate_planted::planted;
 use quorate_raft::{
-    Effects as RaftEffects, EntryId, Event, GroupId, Input as RaftInput, Membership, NodeId,
-    Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
+    ChangeError, Effects as RaftEffects, EntryId, Event, GroupId, Input as RaftInput, Membership,
+    NodeId, Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
 };
 
 use crate::audit::Report;
@@ -361,8 +361,16 @@ impl<W> Group<W> {
         now: Time,
         wanted: Membership,
         waiter: W,
+        detector: &Detector,
         out: &mut Effects<W>,
     ) {
+        // Raft hears of a silent member after an election timeout, and of one that leaves not at all. What it knows
+        // decides too, and more strictly in all else.
+        let is_there = |id: &&NodeId| **id == self.node || detector.is_good(**id);
+        let there = wanted.voters.iter().filter(is_there).count();
+        if self.raft.leader() == Some(self.node) && there <= wanted.voters.len() / 2 {
+            return out.changes.push((waiter, Err(ChangeError::LosesQuorum)));
+        }
         self.step(now, RaftInput::Change(wanted), out);
         let answer = self.raft_effects.changes.pop().expect("a change is answered at once");
         out.changes.push((waiter, answer));

@@ -170,15 +170,14 @@ impl<W> Node<W> {
                 self.detector.heard(now, envelope.from, &mut out.peers);
                 envelope.group
             }
-            Input::Transfer { group, .. } => {
+            Input::Transfer { group, .. } | Input::Change { group, .. } => {
                 self.detector.look(now, &mut out.peers);
                 *group
             }
             Input::Propose { group, .. }
             | Input::Read { group, .. }
             | Input::Durable { group, .. }
-            | Input::Applied { group, .. }
-            | Input::Change { group, .. } => *group,
+            | Input::Applied { group, .. } => *group,
             Input::Healed { group } => return self.begin(now, *group),
             Input::Node(news) => return self.detector.news(now, news, &mut out.peers),
             Input::Timeout => return,
@@ -208,7 +207,9 @@ impl<W> Node<W> {
             }
             Input::Applied { feedback, .. } => group.applied(now, feedback, out),
             Input::Transfer { to, .. } => group.transfer(now, to, &self.detector, out),
-            Input::Change { membership, waiter, .. } => group.change(now, membership, waiter, out),
+            Input::Change { membership, waiter, .. } => {
+                group.change(now, membership, waiter, &self.detector, out);
+            }
             Input::Healed { .. } | Input::Node(_) | Input::Timeout => {}
         }
     }

@@ -36,17 +36,17 @@ pub(crate) fn config(
         .members
         .iter()
         .map(|member| {
-            let addresses = member.peer_urls.iter().map(Url::address).map(str::to_owned);
-            (NodeId(member.id), addresses.collect())
+            let urls = member.peer_urls.iter().map(ToString::to_string);
+            (NodeId(member.id), urls.collect())
         })
         .collect();
     host.about = about(config);
     host.has_begun = !identity.founding;
-    let (noted, data_dir) = (identity.clone(), config.data_dir.clone());
-    host.on_begun = Box::new(move || noted.clone().note_founded(&data_dir));
+    let data_dir = config.data_dir.clone();
+    host.on_begun = Box::new(move || Identity::note_founded(&data_dir));
     host.rejoining = identity.rejoining;
-    let (noted, data_dir) = (identity.clone(), config.data_dir.clone());
-    host.on_rejoined = Box::new(move || noted.clone().note_rejoined(&data_dir));
+    let data_dir = config.data_dir.clone();
+    host.on_rejoined = Box::new(move || Identity::note_rejoined(&data_dir));
     host.heartbeat_interval = config.heartbeat_interval;
     host.election_timeout = config.election_timeout;
     host.election_policy = config.election_policy;
@@ -72,13 +72,16 @@ pub(crate) fn config(
     });
     let last = log.clone();
     let rebuild = Rebuild::new(&config.data_dir);
-    let noted = identity.clone();
-    let others_have_the_state = identity.members.len() > 1;
+    let data_dir = config.data_dir.clone();
     host.on_fatal = Arc::new(move |what| {
         let is_lost = what.machine.is_some_and(FaultKind::loses_state);
-        if (is_lost || what.is_log_lost) && others_have_the_state {
+        let others_have_the_state = || {
+            let identity = Identity::load(&data_dir).ok().flatten();
+            identity.is_some_and(|identity| identity.members.len() > 1)
+        };
+        if (is_lost || what.is_log_lost) && others_have_the_state() {
             let done = if what.is_log_lost {
-                rebuild.forget(noted.clone(), &what.report)
+                rebuild.forget(&what.report)
             } else {
                 rebuild.note(&what.report)
             };

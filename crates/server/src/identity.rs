@@ -26,10 +26,13 @@ use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use quorate_host::{DiskId, HostConfig, whole_file};
 
-use crate::config::{Config, InitialMember, InitialState, Url};
+use crate::config::{Config, InitialCluster, InitialMember, InitialState, Url};
+use crate::join::{Joined, join};
+use crate::log::Log;
 
 const FILE: &str = "identity";
 const FIRST_LINE: &str = "quorate member 1";
@@ -54,26 +57,22 @@ impl Identity {
     /// # Errors
     /// If the file is damaged, the disk refuses, or the flags do not make a new cluster. The text is
     /// meant for the operator.
-    pub(crate) fn load_or_create(config: &Config) -> Result<Self, String> {
+    pub(crate) fn load_or_create(config: &Config, log: &Log) -> Result<Self, String> {
         if let Some(identity) = Self::load(&config.data_dir)? {
             return Ok(identity);
         }
         refuse_leftovers(&config.data_dir)?;
-        let cluster = config.initial_cluster()?;
-        let identity = Self {
-            cluster_id: cluster.cluster_id,
-            member_id: cluster.member_id,
-            founding: true,
-            rejoining: (config.initial_state == InitialState::Existing).then(new_disk),
-            members: cluster.members,
+        let identity = match config.initial_state {
+            InitialState::New => {
+                let InitialCluster { cluster_id, member_id, members } = config.initial_cluster()?;
+                Self { cluster_id, member_id, founding: true, rejoining: None, members }
+            }
+            InitialState::Existing => {
+                let Joined { cluster_id, member_id, members } = join(config, log)?;
+                let rejoining = Some(new_disk());
+                Self { cluster_id, member_id, founding: true, rejoining, members }
+            }
         };
-        if identity.rejoining.is_some() && identity.members.len() == 1 {
-            return Err(
-                "--initial-cluster-state=existing: --initial-cluster names no other member, \
-                        so nobody has what this one had"
-                    .to_owned(),
-            );
-        }
         identity.store_or_explain(&config.data_dir)?;
         Ok(identity)
     }
@@ -93,31 +92,42 @@ impl Identity {
         }
     }
 
+    /// Changes what the file says. The last word of several is that of the last; none is lost.
+    ///
+    /// # Errors
+    /// If there is no file, or the disk refuses. The text is meant for the operator.
+    pub(crate) fn change(data_dir: &Path, change: impl FnOnce(&mut Self)) -> Result<(), String> {
+        static CHANGES: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = || format!("there is no {}", data_dir.join(FILE).display());
+        let mut identity = Self::load(data_dir)?.ok_or_else(missing)?;
+        let before = identity.clone();
+        change(&mut identity);
+        if identity == before { Ok(()) } else { identity.store_or_explain(data_dir) }
+    }
+
     /// The member no longer knows what it promised: it has no vote from now on, and so it is noted.
     ///
     /// # Errors
     /// If the disk refuses. The text is meant for the operator.
-    pub(crate) fn note_rejoining(mut self, data_dir: &Path) -> Result<(), String> {
-        self.rejoining = Some(new_disk());
-        self.store_or_explain(data_dir)
+    pub(crate) fn note_rejoining(data_dir: &Path) -> Result<(), String> {
+        Self::change(data_dir, |identity| identity.rejoining = Some(new_disk()))
     }
 
     /// The member has a log from now on, and so it is noted.
     ///
     /// # Errors
     /// If the disk refuses. The text is meant for the operator.
-    pub(crate) fn note_founded(mut self, data_dir: &Path) -> Result<(), String> {
-        self.founding = false;
-        self.store_or_explain(data_dir)
+    pub(crate) fn note_founded(data_dir: &Path) -> Result<(), String> {
+        Self::change(data_dir, |identity| identity.founding = false)
     }
 
     /// The member has a vote again, and so it is noted.
     ///
     /// # Errors
     /// If the disk refuses. The text is meant for the operator.
-    pub(crate) fn note_rejoined(mut self, data_dir: &Path) -> Result<(), String> {
-        (self.founding, self.rejoining) = (false, None);
-        self.store_or_explain(data_dir)
+    pub(crate) fn note_rejoined(data_dir: &Path) -> Result<(), String> {
+        Self::change(data_dir, |identity| (identity.founding, identity.rejoining) = (false, None))
     }
 
     fn store_or_explain(&self, data_dir: &Path) -> Result<(), String> {
@@ -220,16 +230,20 @@ mod tests {
         Config::parse(all, []).expect("good flags")
     }
 
+    fn created(config: &Config) -> Result<Identity, String> {
+        Identity::load_or_create(config, &Log::new(config.log_level, io::sink()))
+    }
+
     #[test]
     fn the_first_start_decides() {
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path().join("data");
         let flags = ["--name=a b", "--initial-cluster=a b=http://localhost:2380,c=http://c:1"];
-        let first = Identity::load_or_create(&config(&data, &flags)).expect("a new cluster");
+        let first = created(&config(&data, &flags)).expect("a new cluster");
         assert_eq!(first.members.len(), 2);
         // Other flags, even bad ones, no longer matter.
         let flags = ["--name=x", "--initial-cluster=y=z", "--initial-cluster-state=existing"];
-        let second = Identity::load_or_create(&config(&data, &flags)).expect("a restart");
+        let second = created(&config(&data, &flags)).expect("a restart");
         assert_eq!(second, first);
     }
 
@@ -239,61 +253,58 @@ mod tests {
         let of = |state: &str| {
             let state = format!("--initial-cluster-state={state}");
             let cluster = "--initial-cluster=default=http://localhost:2380,c=http://c:1";
-            Identity::load_or_create(&config(directory.path(), &[&state, cluster])).expect("fine")
+            created(&config(directory.path(), &[&state, cluster])).expect("fine")
         };
+        assert_eq!(of("new").rejoining, None);
+        Identity::note_rejoining(directory.path()).expect("noted");
         let identity = of("existing");
         assert!(identity.rejoining.is_some());
         assert_eq!(of("new"), identity, "a flag does not give it its promises back");
-        identity.clone().note_rejoining(directory.path()).expect("noted");
+        Identity::note_rejoining(directory.path()).expect("noted");
         assert!(
             of("new").rejoining.is_some_and(|disk| identity.rejoining != Some(disk)),
             "one more"
         );
-        identity.clone().note_rejoined(directory.path()).expect("noted");
+        Identity::note_rejoined(directory.path()).expect("noted");
         assert_eq!(of("existing"), Identity { founding: false, rejoining: None, ..identity });
     }
 
     #[test]
     fn a_member_is_founded_once() {
         let directory = tempfile::tempdir().expect("a directory");
-        let of = || Identity::load_or_create(&config(directory.path(), &[])).expect("fine");
+        let of = || created(&config(directory.path(), &[])).expect("fine");
         assert!(of().founding && of().founding, "until it has a log");
-        of().note_founded(directory.path()).expect("noted");
+        Identity::note_founded(directory.path()).expect("noted");
         assert!(!of().founding);
     }
 
     #[test]
     fn every_byte_counts() {
-        for state in ["new", "existing"] {
-            every_byte_counts_of(state);
-        }
-    }
-
-    fn every_byte_counts_of(state: &str) {
         let directory = tempfile::tempdir().expect("a directory");
-        let state = format!("--initial-cluster-state={state}");
         let cluster = "--initial-cluster=default=http://localhost:2380,c=http://c:1";
-        let identity = Identity::load_or_create(&config(directory.path(), &[&state, cluster]));
-        let mut identity = identity.expect("new");
-        let founding = identity.to_text();
-        assert_eq!(Identity::parse(&founding), Some(identity.clone()));
-        identity.founding = false;
-        let text = identity.to_text();
-        assert_ne!(text, founding);
-        assert_eq!(Identity::parse(&text), Some(identity));
-        for at in 0..text.len() {
-            let mut damaged = text.clone().into_bytes();
-            damaged[at] ^= 1;
-            let damaged = String::from_utf8(damaged).expect("still ASCII");
-            assert_eq!(Identity::parse(&damaged), None, "byte {at}");
-            assert_eq!(Identity::parse(&text[..at]), None, "cut at {at}");
+        let mut identity = created(&config(directory.path(), &[cluster])).expect("new");
+        for rejoining in [None, Some(new_disk())] {
+            (identity.founding, identity.rejoining) = (true, rejoining);
+            let founding = identity.to_text();
+            assert_eq!(Identity::parse(&founding), Some(identity.clone()));
+            identity.founding = false;
+            let text = identity.to_text();
+            assert_ne!(text, founding);
+            assert_eq!(Identity::parse(&text), Some(identity.clone()));
+            for at in 0..text.len() {
+                let mut damaged = text.clone().into_bytes();
+                damaged[at] ^= 1;
+                let damaged = String::from_utf8(damaged).expect("still ASCII");
+                assert_eq!(Identity::parse(&damaged), None, "byte {at}");
+                assert_eq!(Identity::parse(&text[..at]), None, "cut at {at}");
+            }
         }
     }
 
     #[test]
     fn refused() {
         let directory = tempfile::tempdir().expect("a directory");
-        let of = |flags: &[&str]| Identity::load_or_create(&config(directory.path(), flags));
+        let of = |flags: &[&str]| created(&config(directory.path(), flags));
         let why = of(&["--initial-cluster-state=existing"]).expect_err("nobody to rejoin");
         assert!(why.ends_with("so nobody has what this one had"), "{why}");
         let why = of(&["--name=x", "--initial-cluster=y=http://y:1"]).expect_err("not in it");

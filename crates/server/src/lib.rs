@@ -13,11 +13,12 @@
 //!
 //! # The rooms
 //!
-//! `config` reads flags and variables · `identity.rs` says who the member is · `server.rs` starts
+//! `config` reads flags and variables · `identity.rs` says who the member is, and `join.rs` how one finds that out that joins · `server.rs` starts
 //! and ends it · `host.rs` sets the host up · `serve.rs` has the connections, and `authority.rs` makes hyper accept
 //! those of old clients · `rpc/` answers calls,
 //! a file for each service, with `rpc/error.rs` as the one table of errors and `rpc/convert.rs` as the
-//! gateway into the data model · `member.rs` is what the services talk to · `machine.rs` wraps the store
+//! gateway into the data model · `member.rs` is what the services talk to · `members.rs` changes who belongs to
+//! the cluster · `machine.rs` wraps the store
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
 //! `rebuild.rs` puts a store aside that can't be believed, and `run.rs` starts its member again ·
 //! `repair.rs` is what an operator can do about a member that is alone and lost something ·
@@ -26,8 +27,7 @@
 //! # What is not here
 //!
 //! No decision that safety rests on: those are in `quorate-raft` and `quorate-mvcc`, and simulated. No
-//! encryption, no authentication, no changes of the membership yet: such calls and flags are refused
-//! by name.
+//! encryption and no authentication yet: such calls and flags are refused by name.
 
 #[cfg(museum)]
 compile_error!("a build with planted bugs serves nobody: see crates/planted");
@@ -37,10 +37,12 @@ pub mod config;
 mod host;
 mod http;
 mod identity;
+mod join;
 mod leases;
 pub mod log;
 mod machine;
 mod member;
+mod members;
 mod memory;
 mod metrics;
 mod published;

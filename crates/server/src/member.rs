@@ -3,7 +3,6 @@
 //! Services know nothing of Raft. They hand commands in here and get answers, or the reason why there
 //! is none; they get a state to read from, fresh enough for what was asked.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +42,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) identity: Identity,
+    /// Makes the ids of its cluster's members different from those of others.
+    pub(crate) token: String,
     /// What it tells the others about itself.
     pub(crate) attributes: MemberAttributes,
     pub(crate) limits: Limits,
@@ -67,6 +68,13 @@ impl Member {
         })
     }
 
+    /// Refuses what a learner does not serve: nearly everything, as etcd has it.
+    pub(crate) fn check_votes(&self) -> Result<(), Failure> {
+        let status = self.handle.status();
+        let is_learner = status.membership.learners.contains(&status.id);
+        if is_learner { Err(Failure::LearnerServesLittle) } else { Ok(()) }
+    }
+
     /// Whether it knows a leader now.
     pub(crate) fn knows_leader(&self) -> bool {
         self.handle.status().leader.is_some()
@@ -87,6 +95,7 @@ impl Member {
     /// now, or, if the client can do with less, whatever this member has.
     pub(crate) async fn state_for(&self, serializable: bool) -> Result<State, Failure> {
         if !serializable {
+            self.check_votes()?;
             self.handle.read_barrier().await?;
         }
         Ok(self.state())
@@ -109,27 +118,6 @@ impl Member {
             }
         }
         Ok(())
-    }
-
-    /// The members of the cluster, with what they have told about themselves.
-    pub(crate) fn members(&self, state: &State) -> Result<Vec<pb::Member>, Failure> {
-        let mut told: BTreeMap<u64, MemberAttributes> = state
-            .read(|state| Ok(state.members()?))?
-            .into_iter()
-            .map(|attributes| (attributes.id, attributes))
-            .collect();
-        let members = self.identity.members.iter().map(|member| {
-            // A member that has not started yet has told nothing.
-            let attributes = told.remove(&member.id).unwrap_or_default();
-            pb::Member {
-                id: member.id,
-                name: attributes.name,
-                peer_ur_ls: member.peer_urls.iter().map(ToString::to_string).collect(),
-                client_ur_ls: attributes.client_urls,
-                is_learner: false,
-            }
-        });
-        Ok(members.collect())
     }
 
     /// Refuses a write that would make the store grow beyond its quota, or on a disk that is nearly full.

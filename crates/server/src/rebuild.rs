@@ -127,8 +127,8 @@ impl Rebuild {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub(crate) fn forget(&self, identity: Identity, report: &str) -> Result<(), String> {
-        identity.note_rejoining(&self.data_dir)?;
+    pub(crate) fn forget(&self, report: &str) -> Result<(), String> {
+        Identity::note_rejoining(&self.data_dir)?;
         self.note(report)?;
         self.put_log_aside()
     }

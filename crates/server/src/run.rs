@@ -100,6 +100,12 @@ async fn run_until_signal(config: &Config, log: &Log) -> ExitCode {
     loop {
         let name = tokio::select! {
             name = asked_to_end(&mut terminate, &mut interrupt) => name,
+            () = server.removed() => {
+                log.error("the member has been permanently removed from the cluster");
+                server.shutdown().await;
+                log.flush();
+                return ExitCode::SUCCESS;
+            }
             report = server.fallen() => {
                 server.abandon().await;
                 server = loop {

@@ -27,6 +27,7 @@ use crate::leases::Leases;
 use crate::log::Log;
 use crate::machine::Replica;
 use crate::member::{Limits, Member};
+use crate::members;
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::rebuild::Rebuild;
@@ -121,7 +122,7 @@ impl Server {
         for warning in &config.warnings {
             log.warn(warning);
         }
-        let identity = Identity::load_or_create(config).map_err(StartError)?;
+        let identity = Identity::load_or_create(config, &log).map_err(StartError)?;
         log.info("starting the member")
             .with("name", &config.name)
             .with("member-id", format_args!("{:x}", identity.member_id))
@@ -161,7 +162,7 @@ impl Server {
                     "the log is lost: this member begins as after the loss of its disk, without a vote",
                 )
                 .with("error", &error);
-                rebuild.forget(identity, &error.to_string()).map_err(StartError)?;
+                rebuild.forget(&error.to_string()).map_err(StartError)?;
                 let peer = again.map_err(|error| StartError(error.to_string()))?;
                 let listeners = Listeners { client: listeners.client, peer };
                 return Self::start_on(config, listeners, log);
@@ -188,6 +189,7 @@ impl Server {
                 client_urls: config.advertise_client.iter().map(ToString::to_string).collect(),
             },
             identity,
+            token: config.initial_token.clone(),
             limits: limits(config),
             handle,
             published,
@@ -210,6 +212,7 @@ impl Server {
             runtime: Some(runtime),
         };
         server.spawn(leases.clone().run(member.clone()));
+        server.spawn(members::follow(member.clone(), config.data_dir.clone()));
         server.spawn(watch_space(member));
         server.serve_clients(config, listeners.client, leases, rebuild, ready_sender)?;
         Ok(server)
@@ -293,6 +296,15 @@ impl Server {
             Ok(report) => report.clone().expect("waited for it"),
             // The host is gone, and nobody is left who could tell.
             Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Resolves when this member was removed from the cluster, and nothing is left for it to do.
+    pub async fn removed(&self) {
+        let mut status = self.member.handle.subscribe();
+        if status.wait_for(|status| status.was_removed).await.is_err() {
+            // The host is gone, and nobody is left who could tell.
+            std::future::pending().await
         }
     }
 
@@ -463,7 +475,11 @@ fn answer_other_members(member: &Arc<Member>, leases: &Arc<Leases>, runtime: &Ru
         let leases = leases.clone();
         runtime.spawn(async move {
             // Without an answer, the reply that is dropped says so.
-            if let Some(answer) = leases.answer(&member, question).await {
+            let answer = match leases.answer(&member, question.clone()).await {
+                Some(answer) => Some(answer),
+                None => member.grant(&question).await,
+            };
+            if let Some(answer) = answer {
                 reply.send(answer);
             }
         });

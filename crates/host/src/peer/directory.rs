@@ -195,12 +195,16 @@ impl Directory {
 }
 
 /// Where a member is found, by what a membership says about it: one address on each line, `host:port`, perhaps with a
-/// scheme in front as in a URL.
+/// scheme in front as in a URL. What comes behind an empty line is for others.
 pub(crate) fn addresses(about: &[u8]) -> Vec<String> {
     let text = str::from_utf8(about).unwrap_or_default();
     let address = |line: &str| {
         let address = line.split_once("://").map_or(line, |(_, address)| address);
         address.trim_end_matches('/').to_owned()
     };
-    text.lines().map(address).filter(|address| crate::card::is_address(address)).collect()
+    text.lines()
+        .take_while(|line| !line.is_empty())
+        .map(address)
+        .filter(|address| crate::card::is_address(address))
+        .collect()
 }

@@ -105,7 +105,7 @@ impl Url {
     ///
     /// # Errors
     /// If it names no host.
-    pub(super) fn check_advertise(&self) -> Result<(), String> {
+    pub(crate) fn check_advertise(&self) -> Result<(), String> {
         if self.host().is_empty() {
             return Err(format!("unexpected empty host ({self})"));
         }

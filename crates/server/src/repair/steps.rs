@@ -181,8 +181,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let data_dir = format!("--data-dir={}", directory.path().display());
         let config = Config::parse(vec![data_dir], []).expect("good flags");
-        let identity = Identity::load_or_create(&config).expect("a new member");
-        identity.note_founded(directory.path()).expect("noted");
+        Identity::load_or_create(&config, &crate::Log::new(config.log_level, std::io::sink()))
+            .expect("a new member");
+        Identity::note_founded(directory.path()).expect("noted");
         let entry = |index| {
             let payload = Payload::Command(Bytes::from(vec![index as u8; ENTRY_BYTES]));
             Entry { id: EntryId::new(1, index), payload }

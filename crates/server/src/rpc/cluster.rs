@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use quorate_host::Membership;
 use quorate_proto::etcdserverpb as pb;
 use tonic::{Request, Response, Status};
 
 use super::Failure;
+use crate::config::Url;
 use crate::member::Member;
+use crate::members::{self, Wish};
 
-/// The service. It lists; changes of the membership are to come.
+/// The service.
 #[derive(Debug)]
 pub(crate) struct Cluster(pub(crate) Arc<Member>);
 
@@ -26,29 +29,59 @@ impl pb::cluster_server::Cluster for Cluster {
 
     async fn member_add(
         &self,
-        _: Request<pb::MemberAddRequest>,
+        request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        Err(Failure::Unsupported("MemberAdd").into())
+        let pb::MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
+        let peer_urls = check_urls(&peer_ur_ls)?;
+        let wish = Wish::add(peer_urls, is_learner, &self.0.token);
+        let members = self.wish(&wish).await?;
+        let Wish::Add { id, .. } = wish else { unreachable!("as built") };
+        let member = members.iter().find(|member| member.id == id).cloned();
+        Ok(Response::new(pb::MemberAddResponse { header: self.0.header(0), member, members }))
     }
 
     async fn member_remove(
         &self,
-        _: Request<pb::MemberRemoveRequest>,
+        request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        Err(Failure::Unsupported("MemberRemove").into())
+        let members = self.wish(&Wish::Remove { id: request.get_ref().id }).await?;
+        Ok(Response::new(pb::MemberRemoveResponse { header: self.0.header(0), members }))
     }
 
     async fn member_update(
         &self,
-        _: Request<pb::MemberUpdateRequest>,
+        request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-        Err(Failure::Unsupported("MemberUpdate").into())
+        let pb::MemberUpdateRequest { id, peer_ur_ls } = request.into_inner();
+        let peer_urls = check_urls(&peer_ur_ls)?;
+        let members = self.wish(&Wish::Update { id, peer_urls }).await?;
+        Ok(Response::new(pb::MemberUpdateResponse { header: self.0.header(0), members }))
     }
 
     async fn member_promote(
         &self,
-        _: Request<pb::MemberPromoteRequest>,
+        request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        Err(Failure::Unsupported("MemberPromote").into())
+        let members = self.wish(&Wish::Promote { id: request.get_ref().id }).await?;
+        Ok(Response::new(pb::MemberPromoteResponse { header: self.0.header(0), members }))
     }
+}
+
+impl Cluster {
+    /// Has a wish granted, and lists the members after it.
+    async fn wish(&self, wish: &Wish) -> Result<Vec<pb::Member>, Failure> {
+        self.0.wish(wish).await?;
+        self.0.members(&self.0.state())
+    }
+}
+
+/// The URLs in order, if others can reach a member there, and the membership can hold them.
+fn check_urls(urls: &[String]) -> Result<Vec<String>, Failure> {
+    let parsed: Result<Vec<Url>, String> = urls.iter().map(|url| Url::parse(url)).collect();
+    let mut urls = parsed.map_err(|_| Failure::BadPeerUrls)?;
+    urls.sort();
+    let are_some = urls.iter().all(|url| url.check_advertise().is_ok()) && !urls.is_empty();
+    let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+    let fit = members::about(&urls, true).len() <= Membership::ABOUT_BYTES_MAX;
+    if are_some && fit { Ok(urls) } else { Err(Failure::BadPeerUrls) }
 }

@@ -43,6 +43,24 @@ pub(crate) enum Failure {
     BadTransferee,
     /// Leadership was not taken over in time.
     TransferTimeout,
+    /// No member has this id.
+    MemberNotFound,
+    /// Another member has this id.
+    MemberIdExists,
+    /// Another member is found there.
+    PeerUrlExists,
+    /// The URLs are none where a member could be found.
+    BadPeerUrls,
+    /// Only learners become voters.
+    NotALearner,
+    /// The learner has not caught up.
+    LearnerNotReady,
+    /// There would be too many members.
+    TooManyLearners,
+    /// Too few of the voters would be there.
+    UnhealthyCluster,
+    /// This member has no vote and serves little.
+    LearnerServesLittle,
     /// The version of the client is not a text.
     ClientVersion,
     /// The health of a service that does not exist.
@@ -116,6 +134,22 @@ impl Failure {
             Self::TransferTimeout => {
                 (Unknown, "etcdserver: request timed out, leader transfer took too long")
             }
+            Self::MemberNotFound => (NotFound, "etcdserver: member not found"),
+            Self::MemberIdExists => (FailedPrecondition, "etcdserver: member ID already exist"),
+            Self::PeerUrlExists => (FailedPrecondition, "etcdserver: Peer URLs already exists"),
+            Self::BadPeerUrls => (InvalidArgument, "etcdserver: given member URLs are invalid"),
+            Self::NotALearner => {
+                (FailedPrecondition, "etcdserver: can only promote a learner member")
+            }
+            Self::LearnerNotReady => (
+                FailedPrecondition,
+                "etcdserver: can only promote a learner member which is in sync with leader",
+            ),
+            Self::TooManyLearners => {
+                (FailedPrecondition, "etcdserver: too many learner members in cluster")
+            }
+            Self::UnhealthyCluster => (Unavailable, "etcdserver: unhealthy cluster"),
+            Self::LearnerServesLittle => (Unavailable, "etcdserver: rpc not supported for learner"),
             Self::ClientVersion => (InvalidArgument, "etcdserver: invalid client api version"),
             Self::UnknownService => (NotFound, "unknown service"),
             Self::Unsupported(call) => {
@@ -252,6 +286,19 @@ mod tests {
                 2,
                 "etcdserver: request timed out, leader transfer took too long",
             ),
+            (Failure::MemberNotFound, 5, "etcdserver: member not found"),
+            (Failure::MemberIdExists, 9, "etcdserver: member ID already exist"),
+            (Failure::PeerUrlExists, 9, "etcdserver: Peer URLs already exists"),
+            (Failure::BadPeerUrls, 3, "etcdserver: given member URLs are invalid"),
+            (Failure::NotALearner, 9, "etcdserver: can only promote a learner member"),
+            (
+                Failure::LearnerNotReady,
+                9,
+                "etcdserver: can only promote a learner member which is in sync with leader",
+            ),
+            (Failure::TooManyLearners, 9, "etcdserver: too many learner members in cluster"),
+            (Failure::UnhealthyCluster, 14, "etcdserver: unhealthy cluster"),
+            (Failure::LearnerServesLittle, 14, "etcdserver: rpc not supported for learner"),
             (Failure::ClientVersion, 3, "etcdserver: invalid client api version"),
             (Failure::UnknownService, 5, "unknown service"),
             (Failure::Unsupported("Hash"), 12, "quorate: Hash is not supported yet"),

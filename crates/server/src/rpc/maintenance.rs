@@ -43,7 +43,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             raft_term: raft.term.0,
             raft_applied_index: applied.0,
             errors,
-            is_learner: false,
+            is_learner: raft.membership.learners.contains(&raft.id),
             storage_version: version::CLUSTER.to_owned(),
             downgrade_info: Some(pb::DowngradeInfo::default()),
         }))

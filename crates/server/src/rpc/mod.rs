@@ -92,7 +92,7 @@ impl Services {
             }
             Some(at) => {
                 self.member.metrics.started(at);
-                match self.admit(request.headers()) {
+                match self.admit(METHODS[at], request.headers()) {
                     Ok(()) => self.dispatch(METHODS[at], request),
                     Err(failure) => refuse(failure),
                 }
@@ -109,9 +109,19 @@ impl Services {
     }
 
     /// What the metadata of any request may demand.
-    fn admit(&self, metadata: &HeaderMap) -> Result<(), Failure> {
+    fn admit(&self, method: Method, metadata: &HeaderMap) -> Result<(), Failure> {
         if metadata.get("client-api-version").is_some_and(|version| version.to_str().is_err()) {
             return Err(Failure::ClientVersion);
+        }
+        // A range tells later whether it can do with what a learner has.
+        let is_for_all = matches!(
+            (method.service, method.name),
+            (methods::KV, "Range")
+                | (methods::MAINTENANCE, "Status" | "Snapshot")
+                | (methods::HEALTH, _)
+        );
+        if !is_for_all {
+            self.member.check_votes()?;
         }
         if wants_leader(metadata) && !self.member.knows_leader() {
             return Err(Failure::NoLeader);

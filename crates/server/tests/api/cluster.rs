@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Cluster {
     members: Vec<Member>,
     flags: Vec<String>,
+    /// Of a member that was prepared.
+    listeners: Option<Listeners>,
 }
 
 struct Member {
@@ -54,7 +56,7 @@ impl Cluster {
             server: None,
         });
         let flags = flags.iter().map(ToString::to_string).collect();
-        let mut cluster = Self { members: members.collect(), flags };
+        let mut cluster = Self { members: members.collect(), flags, listeners: None };
         for (at, (client, peer)) in sockets.into_iter().enumerate() {
             let listeners = Listeners { client: vec![client], peer: vec![peer] };
             let server = Server::start_on(&cluster.config(at), listeners, log.clone());
@@ -84,6 +86,47 @@ impl Cluster {
         ];
         flags.extend(self.flags.iter().cloned());
         Config::parse(flags, []).expect("good flags")
+    }
+
+    /// One more member, not started, with ports that are its own.
+    pub(crate) fn prepare(&mut self) -> usize {
+        let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (client, peer) = (bind(), bind());
+        self.members.push(Member {
+            directory: tempfile::tempdir().expect("a directory"),
+            client: client.local_addr().expect("bound"),
+            peer: peer.local_addr().expect("bound"),
+            server: None,
+        });
+        self.listeners = Some(Listeners { client: vec![client], peer: vec![peer] });
+        self.members.len() - 1
+    }
+
+    pub(crate) fn peer_url(&self, at: usize) -> String {
+        format!("http://{}", self.members[at].peer)
+    }
+
+    /// Starts the member that was prepared last as one that joins, until it serves clients.
+    pub(crate) async fn join(&mut self, at: usize) {
+        self.try_join(at).expect("it joins");
+        let server = self.members[at].server.as_ref().expect("just started");
+        assert!(within(server.ready()).await, "clients are served");
+    }
+
+    /// The same, or says why that can't be; without waiting for it.
+    pub(crate) fn try_join(&mut self, at: usize) -> Result<(), String> {
+        let listeners = self.listeners.take().expect("it was prepared");
+        self.flags.push("--initial-cluster-state=existing".to_owned());
+        let config = self.config(at);
+        self.flags.pop();
+        let server = Server::start_on(&config, listeners, Log::to_stderr(Level::Fatal));
+        self.members[at].server = Some(server.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Waits until a member knows that it was removed.
+    pub(crate) async fn removed(&self, at: usize) {
+        self.members[at].server.as_ref().expect("it runs").removed().await;
     }
 
     /// Ends a member in good order.

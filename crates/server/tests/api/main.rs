@@ -8,6 +8,7 @@ mod kv;
 mod lease;
 mod log;
 mod maintenance;
+mod members;
 mod rebuild;
 mod repair;
 mod transport;

@@ -88,15 +88,12 @@ async fn no_alarm_is_ever_raised() {
 async fn what_is_missing_says_its_name() {
     let cluster = Cluster::start(1).await;
     let mut maintenance = cluster.maintenance(0).await;
-    let mut members = pb::cluster_client::ClusterClient::new(cluster.channel(0).await);
     let mut auth = pb::auth_client::AuthClient::new(cluster.channel(0).await);
     let code = Code::Unimplemented;
     let refused = maintenance.defragment(pb::DefragmentRequest {}).await;
     assert_refused(refused, code, "quorate: Defragment is not supported yet");
     let refused = maintenance.snapshot(pb::SnapshotRequest {}).await;
     assert_refused(refused, code, "quorate: Snapshot is not supported yet");
-    let refused = members.member_add(pb::MemberAddRequest::default()).await;
-    assert_refused(refused, code, "quorate: MemberAdd is not supported yet");
     let refused = auth.auth_enable(pb::AuthEnableRequest {}).await;
     assert_refused(refused, code, "quorate: AuthEnable is not supported yet");
 }

@@ -1,0 +1,193 @@
+//! Members that come and go, as clients of the Cluster service see it.
+
+use std::time::Duration;
+
+use quorate_proto::etcdserverpb as pb;
+use tokio::time::sleep;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::cluster::{Cluster, assert_refused, get, put, within};
+
+type Members = pb::cluster_client::ClusterClient<Channel>;
+
+async fn members(cluster: &Cluster, at: usize) -> Members {
+    Members::new(cluster.channel(at).await)
+}
+
+async fn list(cluster: &Cluster, at: usize) -> Vec<pb::Member> {
+    let request = pb::MemberListRequest { linearizable: true };
+    let answer = within(members(cluster, at).await.member_list(request)).await.expect("a list");
+    let answer = answer.into_inner();
+    assert_eq!(answer.header.expect("a header").revision, 0, "as etcd leaves it out");
+    answer.members
+}
+
+fn add(url: &str, is_learner: bool) -> pb::MemberAddRequest {
+    pb::MemberAddRequest { peer_ur_ls: vec![url.to_owned()], is_learner }
+}
+
+/// Adds a member through one that is there, and starts it.
+async fn grow(cluster: &mut Cluster, through: usize) -> usize {
+    let at = cluster.prepare();
+    let url = cluster.peer_url(at);
+    let request = add(&url, false);
+    let added = within(members(cluster, through).await.member_add(request)).await.expect("added");
+    let added = added.into_inner();
+    let member = added.member.expect("the new one");
+    assert_eq!((member.name.as_str(), &member.peer_ur_ls), ("", &vec![url]), "it has told nothing");
+    assert!(added.members.contains(&member));
+    cluster.join(at).await;
+    assert_eq!(cluster.member_id(at), member.id);
+    at
+}
+
+/// Waits until all that are listed are voters.
+async fn all_vote(cluster: &Cluster, at: usize) {
+    within(async {
+        while list(cluster, at).await.iter().any(|member| member.is_learner) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_member_becomes_three_and_leaves() {
+    let mut cluster = Cluster::start(1).await;
+    within(cluster.kv(0).await.put(put("a", "1"))).await.expect("written");
+    let second = grow(&mut cluster, 0).await;
+    all_vote(&cluster, 0).await;
+    let third = grow(&mut cluster, second).await;
+    all_vote(&cluster, second).await;
+    for at in [0, second, third] {
+        let listed = list(&cluster, at).await;
+        let names: Vec<_> = listed.iter().map(|member| member.name.clone()).collect();
+        assert_eq!(listed.len(), 3, "{names:?}");
+        assert!(listed.iter().all(|member| member.client_ur_ls.len() == 1), "all have told theirs");
+        let found = within(cluster.kv(at).await.range(get("a"))).await.expect("read").into_inner();
+        assert_eq!(found.kvs[0].value, "1");
+    }
+
+    let first = cluster.member_id(0);
+    let request = pb::MemberRemoveRequest { id: first };
+    let left = within(members(&cluster, third).await.member_remove(request)).await.expect("gone");
+    assert!(left.into_inner().members.iter().all(|member| member.id != first));
+    within(cluster.removed(0)).await;
+    cluster.stop(0).await;
+    within(cluster.kv(second).await.put(put("a", "2"))).await.expect("two of two");
+    let again = within(members(&cluster, second).await.member_remove(request)).await;
+    assert_refused(again, Code::NotFound, "etcdserver: member not found");
+
+    // Both come back by what they noted.
+    for at in [second, third] {
+        cluster.stop(at).await;
+    }
+    cluster.try_restart(second).expect("it can start");
+    cluster.restart(third).await;
+    let found = within(cluster.kv(second).await.range(get("a"))).await.expect("read").into_inner();
+    assert_eq!(found.kvs[0].value, "2");
+}
+
+#[tokio::test]
+async fn a_learner_waits_to_be_promoted() {
+    let mut cluster = Cluster::start(1).await;
+    let at = cluster.prepare();
+    let url = cluster.peer_url(at);
+    let mut first = members(&cluster, 0).await;
+    let added = within(first.member_add(add(&url, true))).await.expect("added").into_inner();
+    let id = added.member.expect("the new one").id;
+    let promote = pb::MemberPromoteRequest { id };
+    let early = within(first.member_promote(promote)).await;
+    let text = "etcdserver: can only promote a learner member which is in sync with leader";
+    assert_refused(early, Code::FailedPrecondition, text);
+    cluster.join(at).await;
+
+    let text = "etcdserver: rpc not supported for learner";
+    let mut kv = cluster.kv(at).await;
+    assert_refused(within(kv.put(put("a", "1"))).await, Code::Unavailable, text);
+    assert_refused(within(kv.range(get("a"))).await, Code::Unavailable, text);
+    let serializable = pb::RangeRequest { serializable: true, ..get("a") };
+    within(kv.range(serializable)).await.expect("whatever it has");
+    assert!(cluster.status(at).await.is_learner);
+    assert!(!cluster.status(0).await.is_learner);
+
+    within(async {
+        while first.member_promote(promote).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    within(async {
+        while cluster.status(at).await.is_learner {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    within(kv.put(put("a", "1"))).await.expect("a voter serves all");
+    let twice = within(first.member_promote(promote)).await;
+    let text = "etcdserver: can only promote a learner member";
+    assert_refused(twice, Code::FailedPrecondition, text);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_refused_in_etcds_words() {
+    let mut cluster = Cluster::start(3).await;
+    let mut client = members(&cluster, 0).await;
+    for bad in ["", "localhost:1", "http://a:1/path", "ftp://a:1"] {
+        let refused = within(client.member_add(add(bad, false))).await;
+        let text = "etcdserver: given member URLs are invalid";
+        assert_refused(refused, Code::InvalidArgument, text);
+    }
+    let none = pb::MemberAddRequest { peer_ur_ls: Vec::new(), is_learner: true };
+    let text = "etcdserver: given member URLs are invalid";
+    assert_refused(within(client.member_add(none)).await, Code::InvalidArgument, text);
+    let used = add(&cluster.peer_url(1), true);
+    let text = "etcdserver: Peer URLs already exists";
+    assert_refused(within(client.member_add(used)).await, Code::FailedPrecondition, text);
+    let id = cluster.member_id(2);
+    let taken = pb::MemberUpdateRequest { id, peer_ur_ls: vec![cluster.peer_url(1)] };
+    assert_refused(within(client.member_update(taken)).await, Code::FailedPrecondition, text);
+    let unknown = pb::MemberUpdateRequest { id: 7, peer_ur_ls: vec!["http://a:1".into()] };
+    let text = "etcdserver: member not found";
+    assert_refused(within(client.member_update(unknown)).await, Code::NotFound, text);
+    let unknown = within(client.member_promote(pb::MemberPromoteRequest { id: 7 })).await;
+    assert_refused(unknown, Code::NotFound, text);
+    let voter = within(client.member_promote(pb::MemberPromoteRequest { id })).await;
+    let text = "etcdserver: can only promote a learner member";
+    assert_refused(voter, Code::FailedPrecondition, text);
+
+    // A member that says where else it is found.
+    let urls = vec![cluster.peer_url(2), "http://localhost:9".to_owned()];
+    let moved = pb::MemberUpdateRequest { id, peer_ur_ls: urls.clone() };
+    let moved = within(client.member_update(moved)).await.expect("it is free").into_inner();
+    let mut listed = moved.members.into_iter().find(|member| member.id == id).expect("listed");
+    listed.peer_ur_ls.sort();
+    assert_eq!(listed.peer_ur_ls, urls);
+
+    // With one of three down, to remove one of the other two would leave one of two.
+    let down = 2;
+    cluster.stop(down).await;
+    within(async {
+        let remove = pb::MemberRemoveRequest { id: cluster.member_id(1) };
+        let mut client = members(&cluster, 0).await;
+        loop {
+            let refused = client.member_remove(remove).await;
+            let Err(status) = refused else { panic!("it would lose the quorum") };
+            if status.message() == "etcdserver: unhealthy cluster" {
+                assert_eq!(status.code(), Code::Unavailable);
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_not_added_does_not_join() {
+    let mut cluster = Cluster::start(1).await;
+    let at = cluster.prepare();
+    let why = cluster.try_join(at).expect_err("nobody added it");
+    assert!(why.contains("add it first") && why.contains(&cluster.peer_url(at)), "{why}");
+}
