@@ -10,6 +10,7 @@ mod connect;
 mod dev;
 mod kv;
 mod lease;
+mod member;
 mod output;
 mod repair;
 mod txn;
@@ -67,6 +68,8 @@ enum Command {
     Status(Client<cluster::Status>),
     /// List the members.
     Members(Client<cluster::Members>),
+    /// Add, remove, update, promote and replace members.
+    Member(Client<member::Member>),
 }
 
 /// A command of the client, with the options that all of them have.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Lease(client) => execute(client),
         Command::Status(client) => execute(client),
         Command::Members(client) => execute(client),
+        Command::Member(client) => execute(client),
     }
 }
 

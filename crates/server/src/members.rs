@@ -26,16 +26,29 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// How often a leader looks whether a learner can become a voter, if nothing else happens.
 const LOOK_AT_LEARNERS: Duration = Duration::from_millis(200);
 
-/// Stands behind the URLs of a learner that is to become a voter. An empty line ends the addresses.
-const WANTS_VOTE: &str = "\n\nvote";
+/// Stands behind the URLs of a learner that is to become a voter. An empty line ends the addresses. The id of a voter
+/// may follow, which then leaves in the same step.
+const WANTS_VOTE: &str = "\n\nvote ";
+
+/// What is to become of a learner when it has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Later {
+    /// Nothing by itself.
+    Stays,
+    /// It becomes a voter.
+    Votes,
+    /// It becomes a voter in the place of this one.
+    Replaces(u64),
+}
 
 /// What a membership says about a member.
-pub(crate) fn about(peer_urls: &[String], wants_vote: bool) -> Bytes {
-    let mut text = peer_urls.join("\n");
-    if wants_vote {
-        text.push_str(WANTS_VOTE);
+pub(crate) fn about(peer_urls: &[String], later: Later) -> Bytes {
+    let urls = peer_urls.join("\n");
+    match later {
+        Later::Stays => urls.into(),
+        Later::Votes => format!("{urls}{WANTS_VOTE}").into(),
+        Later::Replaces(old) => format!("{urls}{WANTS_VOTE}{old:x}").into(),
     }
-    text.into()
 }
 
 /// Where others reach a member.
@@ -44,15 +57,19 @@ pub(crate) fn peer_urls(about: &[u8]) -> Vec<String> {
     text.lines().take_while(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-fn wants_vote(about: &[u8]) -> bool {
-    about.ends_with(WANTS_VOTE.as_bytes())
+fn later(about: &[u8]) -> Later {
+    let text = str::from_utf8(about).unwrap_or_default();
+    match text.split_once(WANTS_VOTE) {
+        None => Later::Stays,
+        Some((_, old)) => u64::from_str_radix(old, 16).map_or(Later::Votes, Later::Replaces),
+    }
 }
 
 /// What a client wishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// One more member.
-    Add { id: u64, peer_urls: Vec<String>, is_learner: bool },
+    Add { id: u64, peer_urls: Vec<String>, later: Later },
     /// One less.
     Remove { id: u64 },
     /// One that is found elsewhere.
@@ -63,11 +80,11 @@ pub(crate) enum Wish {
 
 impl Wish {
     /// A new member, whose id nobody ever had: etcd makes it of the URLs, the token and the time.
-    pub(crate) fn add(peer_urls: Vec<String>, is_learner: bool, token: &str) -> Self {
+    pub(crate) fn add(peer_urls: Vec<String>, later: Later, token: &str) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let seconds = now.map_or(0, |now| now.as_secs());
         let text = format!("{}{token}{seconds}", peer_urls.concat());
-        Self::Add { id: sha1_prefix(text.as_bytes()), peer_urls, is_learner }
+        Self::Add { id: sha1_prefix(text.as_bytes()), peer_urls, later }
     }
 
     /// The members that the cluster would have then.
@@ -85,8 +102,13 @@ impl Wish {
             }
         };
         match self {
-            Self::Add { id, peer_urls: urls, is_learner } => {
+            Self::Add { id, peer_urls: urls, later } => {
                 is_free(*id, urls)?;
+                if let Later::Replaces(old) = later
+                    && !now.voters.contains(&NodeId(*old))
+                {
+                    return Err(Failure::MemberNotFound);
+                }
                 let known = now.about.get(&NodeId(*id)).map(|about| peer_urls(about));
                 if is_known(*id).is_ok() {
                     // Granted before, and the answer was lost; anybody else has another id.
@@ -96,7 +118,7 @@ impl Wish {
                     };
                 }
                 wanted.learners.insert(NodeId(*id));
-                wanted.about.insert(NodeId(*id), about(urls, !is_learner));
+                wanted.about.insert(NodeId(*id), about(urls, *later));
             }
             Self::Remove { id } => {
                 is_known(*id)?;
@@ -106,8 +128,8 @@ impl Wish {
             Self::Update { id, peer_urls: urls } => {
                 is_known(*id)?;
                 is_free(*id, urls)?;
-                let wants_vote = now.about.get(&NodeId(*id)).is_some_and(|about| wants_vote(about));
-                wanted.about.insert(NodeId(*id), about(urls, wants_vote));
+                let later = now.about.get(&NodeId(*id)).map_or(Later::Stays, |about| later(about));
+                wanted.about.insert(NodeId(*id), about(urls, later));
             }
             Self::Promote { id } => {
                 is_known(*id)?;
@@ -122,17 +144,16 @@ impl Wish {
     }
 
     fn encode(&self) -> Bytes {
-        let (kind, id, urls) = match self {
-            Self::Add { id, peer_urls, is_learner: false } => (16, id, &peer_urls[..]),
-            Self::Add { id, peer_urls, is_learner: true } => (17, id, &peer_urls[..]),
-            Self::Remove { id } => (18, id, &[][..]),
-            Self::Update { id, peer_urls } => (19, id, &peer_urls[..]),
-            Self::Promote { id } => (20, id, &[][..]),
+        let (kind, id, about) = match self {
+            Self::Add { id, peer_urls, later } => (16, id, about(peer_urls, *later)),
+            Self::Remove { id } => (17, id, Bytes::new()),
+            Self::Update { id, peer_urls } => (18, id, about(peer_urls, Later::Stays)),
+            Self::Promote { id } => (19, id, Bytes::new()),
         };
         let mut bytes = BytesMut::new();
         bytes.put_u8(kind);
         bytes.put_u64(*id);
-        bytes.put_slice(urls.join("\n").as_bytes());
+        bytes.put_slice(&about);
         bytes.freeze()
     }
 
@@ -142,13 +163,12 @@ impl Wish {
             return None;
         }
         let (kind, id) = (bytes.get_u8(), bytes.get_u64());
-        let peer_urls: Vec<String> =
-            str::from_utf8(&bytes).ok()?.lines().map(str::to_owned).collect();
+        let peer_urls = peer_urls(&bytes);
         match kind {
-            16 | 17 => Some(Self::Add { id, peer_urls, is_learner: kind == 17 }),
-            18 => Some(Self::Remove { id }),
-            19 => Some(Self::Update { id, peer_urls }),
-            20 => Some(Self::Promote { id }),
+            16 => Some(Self::Add { id, peer_urls, later: later(&bytes) }),
+            17 => Some(Self::Remove { id }),
+            18 => Some(Self::Update { id, peer_urls }),
+            19 => Some(Self::Promote { id }),
             _ => None,
         }
     }
@@ -157,7 +177,7 @@ impl Wish {
 /// Whoever is a voter no longer waits to be one.
 fn forget_wish(wanted: &mut Membership, id: NodeId) {
     if let Some(told) = wanted.about.get_mut(&id) {
-        *told = about(&peer_urls(told), false);
+        *told = about(&peer_urls(told), Later::Stays);
     }
 }
 
@@ -359,11 +379,14 @@ fn with_one_more_voter(status: &HostStatus) -> Option<Membership> {
             peer.active == Some(true) && Some(status.membership_since) <= peer.matched
         })
     };
-    let waits = |id: &&NodeId| now.about.get(id).is_some_and(|about| wants_vote(about));
-    let next = *now.learners.iter().filter(waits).find(|id| is_ready(id))?;
+    let later = |id: &NodeId| now.about.get(id).map_or(Later::Stays, |about| later(about));
+    let next = *now.learners.iter().find(|id| later(id) != Later::Stays && is_ready(id))?;
     let mut wanted = Membership::clone(now);
     wanted.learners.remove(&next);
     wanted.voters.insert(next);
+    if let Later::Replaces(old) = later(&next) {
+        wanted.voters.remove(&NodeId(old));
+    }
     forget_wish(&mut wanted, next);
     Some(wanted)
 }
@@ -406,7 +429,8 @@ mod tests {
         let mut members = Membership::of_voters([1, 2].map(NodeId));
         members.learners.insert(NodeId(3));
         for (id, url) in [(1, "http://a:1"), (2, "http://b:1"), (3, "http://c:1")] {
-            members.about.insert(NodeId(id), about(&urls(&[url]), id == 3));
+            let later = if id == 3 { Later::Votes } else { Later::Stays };
+            members.about.insert(NodeId(id), about(&urls(&[url]), later));
         }
         members
     }
@@ -414,8 +438,13 @@ mod tests {
     #[test]
     fn wishes_and_answers_arrive_as_they_were_sent() {
         for wish in [
-            Wish::Add { id: 7, peer_urls: urls(&["http://a:1", "http://b:2"]), is_learner: false },
-            Wish::Add { id: 7, peer_urls: urls(&["http://a:1"]), is_learner: true },
+            Wish::Add {
+                id: 7,
+                peer_urls: urls(&["http://a:1", "http://b:2"]),
+                later: Later::Votes,
+            },
+            Wish::Add { id: 7, peer_urls: urls(&["http://a:1"]), later: Later::Stays },
+            Wish::Add { id: 7, peer_urls: urls(&["http://a:1"]), later: Later::Replaces(u64::MAX) },
             Wish::Remove { id: u64::MAX },
             Wish::Update { id: 1, peer_urls: urls(&["http://a:1"]) },
             Wish::Promote { id: 2 },
@@ -436,15 +465,18 @@ mod tests {
     fn a_wish_is_granted_or_refused_in_etcds_words() {
         let now = cluster();
         let grant = |wish: Wish| wish.granted(&now);
-        let add = |id, url: &str, is_learner| Wish::Add { id, peer_urls: urls(&[url]), is_learner };
-        let more = grant(add(9, "http://d:1", false)).expect("nobody has them");
-        assert!(more.learners.contains(&NodeId(9)) && wants_vote(&more.about[&NodeId(9)]));
+        let add = |id, url: &str, later| Wish::Add { id, peer_urls: urls(&[url]), later };
+        let more = grant(add(9, "http://d:1", Later::Votes)).expect("nobody has them");
+        assert!(
+            more.learners.contains(&NodeId(9)) && later(&more.about[&NodeId(9)]) == Later::Votes
+        );
         assert_eq!(peer_urls(&more.about[&NodeId(9)]), urls(&["http://d:1"]));
-        let learner = grant(add(9, "http://d:1", true)).expect("nobody has them");
-        assert!(!wants_vote(&learner.about[&NodeId(9)]));
-        assert_eq!(grant(add(9, "http://b:1", true)), Err(Failure::PeerUrlExists));
-        assert_eq!(grant(add(2, "http://d:1", true)), Err(Failure::MemberIdExists));
-        assert_eq!(grant(add(2, "http://b:1", true)), Ok(now.clone()), "once more");
+        let learner = grant(add(9, "http://d:1", Later::Stays)).expect("nobody has them");
+        assert!(later(&learner.about[&NodeId(9)]) == Later::Stays);
+        assert_eq!(grant(add(9, "http://b:1", Later::Stays)), Err(Failure::PeerUrlExists));
+        assert_eq!(grant(add(2, "http://d:1", Later::Stays)), Err(Failure::MemberIdExists));
+        assert_eq!(grant(add(2, "http://b:1", Later::Stays)), Ok(now.clone()), "once more");
+        assert_eq!(grant(add(9, "http://d:1", Later::Replaces(8))), Err(Failure::MemberNotFound));
 
         let without = grant(Wish::Remove { id: 2 }).expect("it is one");
         assert_eq!(without.members(), [1, 3].map(NodeId).into());
@@ -452,20 +484,24 @@ mod tests {
 
         let moved = |id, url: &str| grant(Wish::Update { id, peer_urls: urls(&[url]) });
         let elsewhere = moved(3, "http://e:1").expect("it is free");
-        assert!(wants_vote(&elsewhere.about[&NodeId(3)]), "as before");
+        assert_eq!(later(&elsewhere.about[&NodeId(3)]), Later::Votes, "as before");
         assert_eq!(moved(3, "http://a:1"), Err(Failure::PeerUrlExists));
         assert_eq!(moved(9, "http://e:1"), Err(Failure::MemberNotFound));
 
         let voter = grant(Wish::Promote { id: 3 }).expect("it is a learner");
-        assert!(voter.voters.contains(&NodeId(3)) && !wants_vote(&voter.about[&NodeId(3)]));
+        assert!(
+            voter.voters.contains(&NodeId(3)) && later(&voter.about[&NodeId(3)]) == Later::Stays
+        );
         assert_eq!(grant(Wish::Promote { id: 2 }), Err(Failure::NotALearner));
         assert_eq!(grant(Wish::Promote { id: 9 }), Err(Failure::MemberNotFound));
     }
 
     #[test]
     fn the_address_ends_where_the_wish_begins() {
-        let told = about(&urls(&["http://a:1", "http://a:2"]), true);
-        assert_eq!(peer_urls(&told), urls(&["http://a:1", "http://a:2"]));
-        assert!(wants_vote(&told) && !wants_vote(&about(&urls(&["http://a:1"]), false)));
+        for later in [Later::Stays, Later::Votes, Later::Replaces(0xabc)] {
+            let told = about(&urls(&["http://a:1", "http://a:2"]), later);
+            assert_eq!(peer_urls(&told), urls(&["http://a:1", "http://a:2"]));
+            assert_eq!(super::later(&told), later);
+        }
     }
 }

@@ -9,7 +9,11 @@ use tonic::{Request, Response, Status};
 use super::Failure;
 use crate::config::Url;
 use crate::member::Member;
-use crate::members::{self, Wish};
+use crate::members::{self, Later, Wish};
+
+/// Metadata of a request to add a member: the id, in hexadecimal, of the voter whose place the new one takes when it has
+/// caught up.
+const REPLACES: &str = "quorate-replaces";
 
 /// The service.
 #[derive(Debug)]
@@ -31,9 +35,18 @@ impl pb::cluster_server::Cluster for Cluster {
         &self,
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
+        let replaces = request.metadata().get(REPLACES).map(|old| {
+            let old = old.to_str().ok().and_then(|old| u64::from_str_radix(old, 16).ok());
+            old.map(Later::Replaces).ok_or(Failure::MemberNotFound)
+        });
         let pb::MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
+        let later = match replaces {
+            Some(replaces) => replaces?,
+            None if is_learner => Later::Stays,
+            None => Later::Votes,
+        };
         let peer_urls = check_urls(&peer_ur_ls)?;
-        let wish = Wish::add(peer_urls, is_learner, &self.0.token);
+        let wish = Wish::add(peer_urls, later, &self.0.token);
         let members = self.wish(&wish).await?;
         let Wish::Add { id, .. } = wish else { unreachable!("as built") };
         let member = members.iter().find(|member| member.id == id).cloned();
@@ -82,6 +95,6 @@ fn check_urls(urls: &[String]) -> Result<Vec<String>, Failure> {
     urls.sort();
     let are_some = urls.iter().all(|url| url.check_advertise().is_ok()) && !urls.is_empty();
     let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
-    let fit = members::about(&urls, true).len() <= Membership::ABOUT_BYTES_MAX;
+    let fit = members::about(&urls, Later::Replaces(u64::MAX)).len() <= Membership::ABOUT_BYTES_MAX;
     if are_some && fit { Ok(urls) } else { Err(Failure::BadPeerUrls) }
 }

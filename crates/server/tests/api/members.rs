@@ -191,3 +191,35 @@ async fn who_was_not_added_does_not_join() {
     let why = cluster.try_join(at).expect_err("nobody added it");
     assert!(why.contains("add it first") && why.contains(&cluster.peer_url(at)), "{why}");
 }
+
+/// What `quorate member replace` asks for: a dead voter makes way when the new one has caught up, in one step.
+#[tokio::test]
+async fn a_dead_member_is_replaced_in_one_step() {
+    let mut cluster = Cluster::start(3).await;
+    within(cluster.kv(0).await.put(put("a", "1"))).await.expect("written");
+    let (leader, _) = cluster.roles().await;
+    let dead = (leader + 1) % 3;
+    let old = cluster.member_id(dead);
+    cluster.stop(dead).await;
+    let at = cluster.prepare();
+    let mut request = tonic::Request::new(add(&cluster.peer_url(at), false));
+    request.metadata_mut().insert("quorate-replaces", format!("{old:x}").parse().expect("hex"));
+    within(members(&cluster, leader).await.member_add(request)).await.expect("added");
+    cluster.join(at).await;
+    within(async {
+        while list(&cluster, leader).await.iter().any(|member| member.id == old) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let listed = list(&cluster, leader).await;
+    assert_eq!(listed.len(), 3);
+    assert!(listed.iter().all(|member| !member.is_learner));
+    let other = 3 - leader - dead;
+    cluster.stop(other).await;
+    within(cluster.kv(at).await.put(put("a", "2"))).await.expect("two of three");
+    let mut request = tonic::Request::new(add("http://localhost:9", false));
+    request.metadata_mut().insert("quorate-replaces", format!("{old:x}").parse().expect("hex"));
+    let again = within(members(&cluster, leader).await.member_add(request)).await;
+    assert_refused(again, Code::NotFound, "etcdserver: member not found");
+}
