@@ -279,10 +279,11 @@ impl Member {
                         Ok(()) | Err(MembersError::Refused(ChangeError::Unchanged)) => {
                             return Answer::Granted;
                         }
-                        Err(MembersError::Refused(why)) => match refusal(why) {
-                            Some(why) => return Answer::Refused(why),
-                            None => {}
-                        },
+                        Err(MembersError::Refused(why)) => {
+                            if let Some(why) = refusal(why) {
+                                return Answer::Refused(why);
+                            }
+                        }
                         Err(MembersError::Timeout) => return Answer::Refused(Failure::Timeout),
                         Err(_) => return Answer::AskAgain,
                     }

@@ -149,7 +149,9 @@ impl Failure {
                 (FailedPrecondition, "etcdserver: too many learner members in cluster")
             }
             Self::UnhealthyCluster => (Unavailable, "etcdserver: unhealthy cluster"),
-            Self::LearnerServesLittle => (Unavailable, "etcdserver: rpc not supported for learner"),
+            Self::LearnerServesLittle => {
+                (FailedPrecondition, "etcdserver: rpc not supported for learner")
+            }
             Self::ClientVersion => (InvalidArgument, "etcdserver: invalid client api version"),
             Self::UnknownService => (NotFound, "unknown service"),
             Self::Unsupported(call) => {
@@ -298,7 +300,7 @@ mod tests {
             ),
             (Failure::TooManyLearners, 9, "etcdserver: too many learner members in cluster"),
             (Failure::UnhealthyCluster, 14, "etcdserver: unhealthy cluster"),
-            (Failure::LearnerServesLittle, 14, "etcdserver: rpc not supported for learner"),
+            (Failure::LearnerServesLittle, 9, "etcdserver: rpc not supported for learner"),
             (Failure::ClientVersion, 3, "etcdserver: invalid client api version"),
             (Failure::UnknownService, 5, "unknown service"),
             (Failure::Unsupported("Hash"), 12, "quorate: Hash is not supported yet"),

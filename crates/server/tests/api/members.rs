@@ -105,8 +105,8 @@ async fn a_learner_waits_to_be_promoted() {
 
     let text = "etcdserver: rpc not supported for learner";
     let mut kv = cluster.kv(at).await;
-    assert_refused(within(kv.put(put("a", "1"))).await, Code::Unavailable, text);
-    assert_refused(within(kv.range(get("a"))).await, Code::Unavailable, text);
+    assert_refused(within(kv.put(put("a", "1"))).await, Code::FailedPrecondition, text);
+    assert_refused(within(kv.range(get("a"))).await, Code::FailedPrecondition, text);
     let serializable = pb::RangeRequest { serializable: true, ..get("a") };
     within(kv.range(serializable)).await.expect("whatever it has");
     assert!(cluster.status(at).await.is_learner);
