@@ -20,6 +20,9 @@
 //! `rows.rs`; nothing in memory grows with the number of keys. [`mem::MemEngine`] is an engine without
 //! a disk, and `engine::suite` says in tests what any engine must do.
 //!
+//! **How it ends and begins again.** A store outlives its cluster: where one member is left of it, its
+//! store begins anew under other members ([`refound`]), at a revision that nobody has seen.
+//!
 //! **To add a replicated operation**: a variant and its bytes in `command.rs`, its effect in
 //! `apply.rs`, a script in `tests/scripts`.
 //!
@@ -46,6 +49,7 @@ mod machine;
 pub mod mem;
 mod range;
 pub mod read;
+pub mod refound;
 pub mod request;
 pub mod response;
 pub mod revision;
@@ -62,6 +66,7 @@ pub use hash::HashKv;
 pub use key::KeyRange;
 pub use lease::{LeaseAnswer, LeaseKeeper, Lessor, Remaining, Renewal};
 pub use read::ReadState;
+pub use refound::{RefoundError, Refounding};
 pub use request::*;
 pub use response::*;
 pub use store::{Store, membership};

@@ -298,12 +298,18 @@ catalogue! {
         from "etcd #20221", by simulator;
     WatchProgressTooEarly: 24, "progress is reported to watchers that are behind",
         from "etcd #15220", by simulator;
+    RefoundedHistoryReadable: 24, "a store that outlived its cluster lets watchers resume in a history that it may lack",
+        from "etcd #16028", by test("quorate-mvcc", "model", "no_watcher_of_the_cluster_that_was");
+    RefoundedRevisionKept: 24, "a store that outlived its cluster gives revisions out again that clients have seen",
+        from "etcd #16028", by test("quorate-mvcc", "model", "no_watcher_of_the_cluster_that_was");
 
     // ---- Row 25: members that apply the same and come to differ.
     CompactionByLocalProgress: 25, "whether a revision is compacted depends on how far this member has cleaned up",
         from "etcd #18667", by simulator;
     DivergedGoesOn: 25, "a member whose state differs from a majority's serves it",
         from "etcd #13766, #14571", by test("quorate-node", "audit", "a_member_that_differs_stops");
+    RefoundedSumsStale: 25, "the names of members that are no more count on in the fingerprint of what lives",
+        from "ours, by reading", by test("quorate-mvcc", "model", "a_store_begins_anew_alike");
 
     // ---- Row 26: entries of a version that is still to come.
     NewerCommandSkipped: 26, "a command of a newer version is skipped, and others do what it says",

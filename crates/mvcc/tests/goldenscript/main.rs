@@ -14,7 +14,7 @@ use parse::Arguments;
 use quorate_mvcc::engine::Table;
 use quorate_mvcc::mem::{MemEngine, all_rows};
 use quorate_mvcc::watch::{WatchCreateRequest, WatchLimits, WatchRing, WatchStream};
-use quorate_mvcc::{Command, MemberAttributes, RequestOp, Response, Store, TxnRequest};
+use quorate_mvcc::{Command, MemberAttributes, Refounding, RequestOp, Response, Store, TxnRequest};
 use quorate_node::{Machine, Piece};
 use quorate_raft::EntryId;
 
@@ -123,6 +123,18 @@ impl Runner {
         Ok(format!("{pieces} pieces\n"))
     }
 
+    /// What becomes of the store of the one member that is left of a cluster. Whoever watched it has to
+    /// come again.
+    fn refound(&mut self, bump: i64) -> Answer {
+        let applied = self.store.applied();
+        let entry = EntryId::new(self.term + 1, applied.index.0 + 1);
+        let how = Refounding { entry, membership: Bytes::from_static(b"one member"), bump };
+        let revision = self.store.refound(&how)?;
+        self.ring = WatchRing::new(1 << 20, self.store.read_state());
+        self.stream = WatchStream::new(self.limits);
+        Ok(format!("begun anew at revision {revision}\n"))
+    }
+
     /// The rows that are left, whatever can be read of them.
     fn rows(&mut self) -> Answer {
         let engine = std::mem::replace(&mut self.store, empty_store()).into_engine();
@@ -219,6 +231,7 @@ impl goldenscript::Runner for Runner {
                 let (compacted, removed) = (state.compacted(), state.physically_compacted());
                 format!("revision {} compacted {compacted} removed {removed}\n", state.revision())
             }
+            "refound" => self.refound(args.number("bump")?)?,
             "snapshot" => self.snapshot(args.number("bytes")?)?,
             "term" => {
                 self.term = args.positional()?.parse()?;

@@ -4,6 +4,7 @@
 mod model;
 mod random;
 mod reads;
+mod refounding;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
