@@ -240,6 +240,23 @@ impl Repair {
         Ok(Self { verdict, damage, machine, base, kept, lost: gaps, given_up, is_end_known, term })
     }
 
+    /// The log of a group that begins anew after an entry, of a term above all that were known, which its state
+    /// machine holds: a term, a begin, and nothing else.
+    #[must_use]
+    pub fn anew(machine: EntryId) -> Self {
+        Self {
+            verdict: Verdict::Whole,
+            damage: Vec::new(),
+            machine,
+            base: machine,
+            kept: Vec::new(),
+            lost: Vec::new(),
+            given_up: Vec::new(),
+            is_end_known: true,
+            term: machine.term,
+        }
+    }
+
     /// The last entry that is there after a repair.
     #[must_use]
     pub fn end(&self) -> EntryId {
@@ -574,6 +591,11 @@ mod tests {
         wal.commit().expect("written");
         let why = examined(&disk, EntryId::new(2, 20)).expect_err("another group");
         assert!(why.contains("group 9"), "{why}");
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_is_one_to_start_with() {
+        check_new_log(&Repair::anew(EntryId::new(9, 41)), "anew");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A small file that is there whole or not at all, whatever happens while it is written.
+//! A small file that is there whole or not at all, whatever happens while it is written; and directories that
+//! are moved as one.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -22,5 +23,35 @@ pub fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 /// If the system says so.
 pub fn rename(directory: &Path, from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Moves a file or a directory into another directory of the same file system, durably: after a crash it is in
+/// one of the two.
+///
+/// # Errors
+/// If the system says so.
+pub fn move_between(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    for path in [to, from] {
+        let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Makes everything durable that is in a directory, whoever wrote it there.
+///
+/// # Errors
+/// If the system says so.
+pub fn sync_all_in(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sync_all_in(&path)?;
+        } else {
+            File::open(path)?.sync_all()?;
+        }
+    }
     File::open(directory)?.sync_all()
 }
