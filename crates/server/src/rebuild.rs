@@ -161,6 +161,16 @@ pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The same, with words for the operator.
+pub(crate) fn remove(path: &Path) -> Result<(), String> {
+    remove_directory(path).map_err(|error| format!("can't remove {}: {error}", path.display()))
+}
+
+/// Whether something has this name. The error is meant for the operator.
+pub(crate) fn is_there(path: &Path) -> Result<bool, String> {
+    path.try_exists().map_err(|error| format!("can't look at {}: {error}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,6 @@
 //! there, if it begins where the store ends. Nothing is deleted but what a repair
 //! has not finished to write, and what is put aside is as it was found.
 
-mod look;
 mod steps;
 
 use std::fmt::{self, Write as _};
@@ -30,15 +29,18 @@ use quorate_raft::EntryId;
 use quorate_store::Mirrored;
 
 use crate::identity::Identity;
-use crate::rebuild::LOG;
-use look::Look;
-use steps::{Source, Step, is_there, steps};
+use crate::look::Look;
+use crate::rebuild::{LOG, is_there};
+use steps::{Source, Step, steps};
 
 pub(crate) use steps::tidy_up;
 
 /// The new log, while it is written and when it is complete.
 const UNFINISHED: &str = "wal.repaired.tmp";
 const FINISHED: &str = "wal.repaired";
+
+/// Where the store is looked at.
+const SCRATCH: &str = "repair.tmp";
 
 /// Why a member can't be repaired that has lost everything.
 const NOTHING_LEFT: &str = "nothing that could be served is left to repair; bring back a copy of the whole \
@@ -106,7 +108,7 @@ impl Plan {
                 identity.members.len()
             ));
         }
-        let mut look = Look::at(data_dir)?;
+        let mut look = Look::at(data_dir, &data_dir.join(SCRATCH))?;
         let mut log = IdleLog::hold(&data_dir.join(LOG))?;
         let mut repair = log.examine(look.applied(), !identity.founding)?;
         let mut source = if log.exists()? { Source::InPlace } else { Source::Nowhere };
@@ -214,7 +216,7 @@ fn outlook(
 }
 
 /// A line for each.
-fn list<T: fmt::Display>(items: &[T]) -> String {
+pub(crate) fn list<T: fmt::Display>(items: &[T]) -> String {
     items.iter().fold(String::new(), |mut text, item| {
         writeln!(text, "- {item}").expect("writing to a string");
         text

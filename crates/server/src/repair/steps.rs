@@ -8,7 +8,7 @@ use quorate_host::{Repair, Verdict, whole_file};
 
 use super::{FINISHED, UNFINISHED};
 use crate::identity::STORE;
-use crate::rebuild::{LOG, remove_directory};
+use crate::rebuild::{LOG, is_there, remove};
 
 /// Where the log is that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(super) fn steps(
 /// # Errors
 /// If the disk refuses. The text is meant for the operator.
 pub(crate) fn tidy_up(data_dir: &Path) -> Result<(), String> {
-    for name in [UNFINISHED, super::look::SCRATCH] {
+    for name in [UNFINISHED, super::SCRATCH] {
         remove(&data_dir.join(name))?;
     }
     match aside(&[], data_dir, FINISHED, LOG)? {
@@ -143,15 +143,6 @@ fn aside(
         }
         number += 1;
     }
-}
-
-/// Whether something has this name.
-pub(super) fn is_there(path: &Path) -> Result<bool, String> {
-    path.try_exists().map_err(|error| format!("can't look at {}: {error}", path.display()))
-}
-
-fn remove(path: &Path) -> Result<(), String> {
-    remove_directory(path).map_err(|error| format!("can't remove {}: {error}", path.display()))
 }
 
 fn rename(data_dir: &Path, from: &Path, to: &Path) -> Result<(), String> {

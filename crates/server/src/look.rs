@@ -1,4 +1,5 @@
-//! A look at the store of a member that doesn't run.
+//! A look at the store of a member that doesn't run: what [`repair`](crate::repair) tells its operator, it
+//! knows from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +9,8 @@ use quorate_node::{Fault, Machine, proposal};
 use quorate_raft::{Entry, EntryId, Payload};
 use quorate_store::{DiskEngine, Mirrored, Options};
 
-use super::steps::is_there;
 use crate::identity::STORE;
-use crate::rebuild::remove_directory;
-
-/// Where it is looked at, within the data directory: links lead to the same disk only.
-pub(super) const SCRATCH: &str = "repair.tmp";
+use crate::rebuild::{is_there, remove_directory};
 
 /// What is verified at once, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -21,8 +18,11 @@ const PIECE_BYTES: usize = 1 << 20;
 /// How many entries are applied before they are committed.
 const BATCH_ENTRIES: usize = 1024;
 
+/// In the scratch directory, where the mirror is, by the name that it has in a data directory.
+pub(crate) const NEW: &str = "new";
+
 /// What there is of a store.
-pub(super) struct Look {
+pub(crate) struct Look {
     /// Its mirror; an empty one, if it is lost or missing.
     store: Store,
     /// Why it is lost, if it is.
@@ -33,21 +33,22 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Reads and verifies everything that the store in this data directory holds.
+    /// Reads and verifies everything that the store in this data directory holds, in a mirror of it in
+    /// `scratch`, a directory that is made anew, beside it: links lead to the same disk only.
     ///
     /// # Errors
     /// If it is in use, of a version that this program does not know, or the disk refuses. The text is
     /// meant for the operator.
-    pub(super) fn at(data_dir: &Path) -> Result<Self, String> {
+    pub(crate) fn at(data_dir: &Path, scratch: &Path) -> Result<Self, String> {
         let path = data_dir.join(STORE);
         let failed = |error: &dyn std::fmt::Display| {
             format!("can't look at the store in {}: {error}", path.display())
         };
-        let scratch = Scratch::new(data_dir.join(SCRATCH))?;
+        let scratch = Scratch::new(scratch.to_owned())?;
         let mut held = None;
         let mut lost = None;
         if is_there(&path)? {
-            let mirror = scratch.0.join("mirror");
+            let mirror = scratch.path.join(NEW).join(STORE);
             held = Some(Mirrored::new(&path, &mirror).map_err(|error| failed(&error))?);
             match open(&mirror) {
                 Ok(store) => return Ok(Self { store, lost, _scratch: scratch, held }),
@@ -58,22 +59,22 @@ impl Look {
                 Err(fault) => return Err(failed(&fault)),
             }
         }
-        let store = open(&scratch.0.join("empty")).map_err(|fault| failed(&fault))?;
+        let store = open(&scratch.path.join("empty")).map_err(|fault| failed(&fault))?;
         Ok(Self { store, lost, _scratch: scratch, held })
     }
 
     /// Up to where it reaches; nowhere, if it is lost or missing.
-    pub(super) fn applied(&self) -> EntryId {
+    pub(crate) fn applied(&self) -> EntryId {
         self.store.applied()
     }
 
     /// The revision that it has.
-    pub(super) fn revision(&self) -> i64 {
+    pub(crate) fn revision(&self) -> i64 {
         self.store.read_state().revision()
     }
 
     /// Why it is lost, if it is.
-    pub(super) fn lost(&self) -> Option<&str> {
+    pub(crate) fn lost(&self) -> Option<&str> {
         self.lost.as_deref()
     }
 
@@ -81,7 +82,7 @@ impl Look {
     ///
     /// # Errors
     /// If that can't be, as it could not when the member is started. The text is meant for the operator.
-    pub(super) fn apply(&mut self, entries: &[Entry]) -> Result<(), String> {
+    pub(crate) fn apply(&mut self, entries: &[Entry]) -> Result<(), String> {
         for batch in entries.chunks(BATCH_ENTRIES) {
             self.apply_batch(batch)
                 .map_err(|fault| format!("the entries of the log can't be applied: {fault}"))?;
@@ -106,7 +107,7 @@ impl Look {
     }
 
     /// Ends the look. The store stays locked as long as what this returns lives.
-    pub(super) fn close(self) -> Option<Mirrored> {
+    pub(crate) fn close(self) -> Option<Mirrored> {
         self.held
     }
 }
@@ -120,21 +121,23 @@ fn open(path: &Path) -> Result<Store, Fault> {
 }
 
 /// A directory for a while.
-struct Scratch(PathBuf);
+struct Scratch {
+    path: PathBuf,
+}
 
 impl Scratch {
     /// Makes it anew: what is in there was left by a look that was cut off.
     fn new(path: PathBuf) -> Result<Self, String> {
         remove_directory(&path)
-            .and_then(|()| fs::create_dir(&path))
+            .and_then(|()| fs::create_dir_all(path.join(NEW)))
             .map_err(|error| format!("can't make {}: {error}", path.display()))?;
-        Ok(Self(path))
+        Ok(Self { path })
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // The next look removes it if this one can't.
-        let _ = remove_directory(&self.0);
+        let _ = remove_directory(&self.path);
     }
 }
