@@ -12,6 +12,7 @@ mod kv;
 mod lease;
 mod member;
 mod output;
+mod recover;
 mod repair;
 mod txn;
 mod watch;
@@ -51,6 +52,9 @@ enum Command {
     /// Tell what is damaged in a member that is alone and does not start, and repair it.
     #[command(long_about = repair::HELP)]
     Repair(repair::Options),
+    /// Make a new cluster of one member that is left of a cluster that lost its majority.
+    #[command(long_about = recover::HELP)]
+    Recover(recover::Options),
     /// Read a key, or a range of keys.
     Get(Client<kv::Get>),
     /// Write a key.
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
         }
         Command::Dev(options) => dev::run(options),
         Command::Repair(options) => repair::run(&options),
+        Command::Recover(options) => recover::run(options),
         Command::Get(client) => execute(client),
         Command::Put(client) => execute(client),
         Command::Del(client) => execute(client),

@@ -33,8 +33,10 @@ use quorate_host::{DiskId, HostConfig, whole_file};
 use crate::config::{Config, InitialCluster, InitialMember, InitialState, Url};
 use crate::join::{Joined, join};
 use crate::log::Log;
+use crate::recover;
 
-const FILE: &str = "identity";
+/// Its name.
+pub(crate) const FILE: &str = "identity";
 const FIRST_LINE: &str = "quorate member 1";
 
 /// Who this member is, and with whom the cluster was founded.
@@ -80,8 +82,10 @@ impl Identity {
     /// The identity in the data directory, if there is one.
     ///
     /// # Errors
-    /// If the file is damaged, or the disk refuses. The text is meant for the operator.
+    /// If the file is damaged, the directory is in the midst of a recovery, or the disk refuses. The text is
+    /// meant for the operator.
     pub(crate) fn load(data_dir: &Path) -> Result<Option<Self>, String> {
+        recover::refuse_unfinished(data_dir)?;
         let path = data_dir.join(FILE);
         let damaged = || format!("{} is damaged; the member can't start", path.display());
         match fs::read_to_string(&path) {
@@ -130,7 +134,11 @@ impl Identity {
         Self::change(data_dir, |identity| (identity.founding, identity.rejoining) = (false, None))
     }
 
-    fn store_or_explain(&self, data_dir: &Path) -> Result<(), String> {
+    /// Writes it down, durably, in the place of what is there.
+    ///
+    /// # Errors
+    /// If the disk refuses. The text is meant for the operator.
+    pub(crate) fn store_or_explain(&self, data_dir: &Path) -> Result<(), String> {
         let path = data_dir.join(FILE);
         self.store(data_dir).map_err(|error| format!("can't write {}: {error}", path.display()))
     }

@@ -21,8 +21,8 @@
 //! the cluster · `machine.rs` wraps the store
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
 //! `rebuild.rs` puts a store aside that can't be believed, and `run.rs` starts its member again ·
-//! `repair.rs` is what an operator can do about a member that is alone and lost something, and `look.rs` looks at its
-//! store ·
+//! `repair.rs` is what an operator can do about a member that is alone and lost something, and `recover.rs` about
+//! a cluster that lost its majority; `look.rs` looks at a store for both ·
 //! `memory.rs` keeps memory out of the swap · `quota.rs` estimates · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
 //!
 //! # What is not here
@@ -50,6 +50,7 @@ mod metrics;
 mod published;
 mod quota;
 mod rebuild;
+pub mod recover;
 pub mod repair;
 mod rpc;
 mod run;

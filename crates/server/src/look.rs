@@ -1,5 +1,5 @@
-//! A look at the store of a member that doesn't run: what [`repair`](crate::repair) tells its operator, it
-//! knows from it.
+//! A look at the store of a member that doesn't run: what [`repair`](crate::repair) and
+//! [`recover`](crate::recover) tell their operator, they know from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(crate) struct Look {
     /// Why it is lost, if it is.
     lost: Option<String>,
     // Removed when the mirror is closed, and the store given back after that.
-    _scratch: Scratch,
+    scratch: Scratch,
     held: Option<Mirrored>,
 }
 
@@ -45,22 +45,24 @@ impl Look {
             format!("can't look at the store in {}: {error}", path.display())
         };
         let scratch = Scratch::new(scratch.to_owned())?;
+        let mirror = scratch.path.join(NEW).join(STORE);
+        let mut empty = mirror.clone();
         let mut held = None;
         let mut lost = None;
         if is_there(&path)? {
-            let mirror = scratch.path.join(NEW).join(STORE);
             held = Some(Mirrored::new(&path, &mirror).map_err(|error| failed(&error))?);
             match open(&mirror) {
-                Ok(store) => return Ok(Self { store, lost, _scratch: scratch, held }),
+                Ok(store) => return Ok(Self { store, lost, scratch, held }),
                 Err(fault) if fault.kind.loses_state() => {
                     let (mirror, path) = (mirror.to_string_lossy(), path.to_string_lossy());
                     lost = Some(fault.report.replace(&*mirror, &path));
+                    empty = scratch.path.join("empty");
                 }
                 Err(fault) => return Err(failed(&fault)),
             }
         }
-        let store = open(&scratch.path.join("empty")).map_err(|fault| failed(&fault))?;
-        Ok(Self { store, lost, _scratch: scratch, held })
+        let store = open(&empty).map_err(|fault| failed(&fault))?;
+        Ok(Self { store, lost, scratch, held })
     }
 
     /// Up to where it reaches; nowhere, if it is lost or missing.
@@ -106,6 +108,18 @@ impl Look {
         Ok(())
     }
 
+    /// The mirror. What is done to it is not done to the store.
+    pub(crate) fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// Ends the look, and leaves the mirror where it is. The store stays locked as long as what this returns
+    /// lives.
+    pub(crate) fn keep(mut self) -> Option<Mirrored> {
+        self.scratch.is_kept = true;
+        self.held
+    }
+
     /// Ends the look. The store stays locked as long as what this returns lives.
     pub(crate) fn close(self) -> Option<Mirrored> {
         self.held
@@ -123,6 +137,7 @@ fn open(path: &Path) -> Result<Store, Fault> {
 /// A directory for a while.
 struct Scratch {
     path: PathBuf,
+    is_kept: bool,
 }
 
 impl Scratch {
@@ -131,13 +146,15 @@ impl Scratch {
         remove_directory(&path)
             .and_then(|()| fs::create_dir_all(path.join(NEW)))
             .map_err(|error| format!("can't make {}: {error}", path.display()))?;
-        Ok(Self { path })
+        Ok(Self { path, is_kept: false })
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // The next look removes it if this one can't.
-        let _ = remove_directory(&self.path);
+        if !self.is_kept {
+            // The next look removes it if this one can't.
+            let _ = remove_directory(&self.path);
+        }
     }
 }

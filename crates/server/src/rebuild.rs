@@ -34,11 +34,11 @@ use crate::identity::{Identity, STORE};
 const NOTE: &str = "store-lost";
 
 /// The store that was put aside.
-const ASIDE: &str = "store.lost";
+pub(crate) const ASIDE: &str = "store.lost";
 
 /// The log, and where it is put aside.
 pub(crate) const LOG: &str = HostConfig::LOG;
-const LOG_ASIDE: &str = "wal.lost";
+pub(crate) const LOG_ASIDE: &str = "wal.lost";
 
 /// What becomes of a member's store, in its data directory.
 #[derive(Clone, Debug)]

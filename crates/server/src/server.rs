@@ -31,10 +31,10 @@ use crate::members;
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::rebuild::Rebuild;
-use crate::repair;
 use crate::rpc::Services;
 use crate::serve::{Front, protocols, serve};
 use crate::shutdown::{self, ShutdownSender};
+use crate::{recover, repair};
 
 /// How long the end of the server waits for another member to take the lead, and then for requests
 /// that are under way: a moment each, since whoever restarts a cluster waits for both.
@@ -173,8 +173,10 @@ impl Server {
             }
             Err(error) => return Err(StartError(error.to_string())),
         };
-        if let Err(error) = repair::tidy_up(&config.data_dir) {
-            log.warn("what a repair left stays").with("error", error);
+        for tidy_up in [repair::tidy_up, recover::tidy_up] {
+            if let Err(error) = tidy_up(&config.data_dir) {
+                log.warn("what a repair left stays").with("error", error);
+            }
         }
 
         let runtime =

@@ -149,6 +149,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts a member again that may find nobody, with a log of its own.
+    pub(crate) fn restart_alone(&mut self, at: usize, log: &Log) {
+        let server = Server::start(&self.config(at), log.clone()).expect("started again");
+        self.members[at].server = Some(server);
+    }
+
     /// Waits until a member has lost its store.
     pub(crate) async fn fallen(&self, at: usize) -> String {
         self.members[at].server.as_ref().expect("it runs").fallen().await

@@ -10,6 +10,7 @@ mod log;
 mod maintenance;
 mod members;
 mod rebuild;
+mod recover;
 mod repair;
 mod transport;
 mod txn;
