@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use quorate_server::repair::{Ending, repair};
+use quorate_server::repair::{Ending, Wishes, repair};
 
 /// The exit code that says: damaged, and left as it is. It is the one that `fsck` has for this.
 const LEFT_DAMAGED: u8 = 4;
@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// The member's data directory.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// Also if it had other members: all of them are lost for ever. `quorate recover` comes next.
+    #[arg(long)]
+    last_of_its_cluster: bool,
     /// Repair it, and lose what is told.
     #[arg(long)]
     accept_data_loss: bool,
@@ -32,7 +35,9 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut say = |text: &str| println!("{}\n", text.trim_end());
-    match repair(&options.data_dir, options.accept_data_loss, &mut say) {
+    let Options { last_of_its_cluster, accept_data_loss, .. } = *options;
+    let wishes = Wishes { last_of_its_cluster, accept_data_loss };
+    match repair(&options.data_dir, wishes, &mut say) {
         Ok(Ending::Sound | Ending::Repaired) => ExitCode::SUCCESS,
         Ok(Ending::Found) => ExitCode::from(LEFT_DAMAGED),
         Err(error) => {

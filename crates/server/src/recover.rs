@@ -229,7 +229,11 @@ impl Plan {
 fn damaged(data_dir: &Path, identity: &Identity, damage: &[String]) -> String {
     let advice = match identity.members.len() {
         1 => format!("`{}` tells what can be saved", repair::command(data_dir)),
-        _ => "recover from another member whose storage is sound".to_owned(),
+        _ => format!(
+            "recover from another member, if one is left whose storage is sound. If this is the last one, `{}` tells \
+             what can be saved of it",
+            repair::command_for_last(data_dir)
+        ),
     };
     format!(
         "the storage of this member is damaged, and no cluster is built on that; nothing was changed; {advice}\n{}",

@@ -15,6 +15,9 @@
 //! wal.repaired → wal
 //! ```
 //!
+//! A member that had others is repaired only if all of them are lost for ever. Before anything else it is noted as
+//! one without a vote then, should they not be lost after all.
+//!
 //! After a crash before the last step, `wal.repaired` is the log: it is read instead of the one that is not
 //! there, if it begins where the store ends. Nothing is deleted but what a repair
 //! has not finished to write, and what is put aside is as it was found.
@@ -30,7 +33,8 @@ use quorate_store::Mirrored;
 
 use crate::identity::Identity;
 use crate::look::Look;
-use crate::rebuild::{LOG, is_there};
+use crate::rebuild::{LOG, Rebuild, is_there};
+use crate::recover;
 use steps::{Source, Step, steps};
 
 pub(crate) use steps::tidy_up;
@@ -57,6 +61,16 @@ pub enum Ending {
     Repaired,
 }
 
+/// What the operator wants.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// Also to repair a member that had others, as all of them are lost for ever. It has no vote after that, as
+    /// it no longer knows what it promised them; [`recover`] makes a new cluster of it.
+    pub last_of_its_cluster: bool,
+    /// Whether to do it, and to lose what is told.
+    pub accept_data_loss: bool,
+}
+
 /// Tells how the member in a data directory stands, and repairs it if its operator accepts what is lost by
 /// that. `say` is given what he should read, in paragraphs.
 ///
@@ -65,24 +79,36 @@ pub enum Ending {
 /// disk refused in the midst of it, and the repair can be tried again.
 pub fn repair(
     data_dir: &Path,
-    accept_data_loss: bool,
+    wishes: Wishes,
     say: &mut dyn FnMut(&str),
 ) -> Result<Ending, String> {
-    let Some(plan) = Plan::make(data_dir, say)? else { return Ok(Ending::Sound) };
-    if !accept_data_loss {
-        say(&format!("Nothing was changed. To do this: {} --accept-data-loss", command(data_dir)));
+    let is_last = wishes.last_of_its_cluster;
+    let Some(plan) = Plan::make(data_dir, is_last, say)? else { return Ok(Ending::Sound) };
+    if !wishes.accept_data_loss {
+        let command = if is_last { command_for_last(data_dir) } else { command(data_dir) };
+        say(&format!("Nothing was changed. To do this: {command} --accept-data-loss"));
         return Ok(Ending::Found);
     }
     for step in &plan.steps {
         step.take(data_dir, &plan.repair)?;
     }
-    say("It is done: start the member.");
+    say(&match plan.steps.first() {
+        Some(Step::GiveUpVote) => {
+            format!("It is done. `{}` makes a new cluster of it.", recover::command(data_dir))
+        }
+        _ => "It is done: start the member.".to_owned(),
+    });
     Ok(Ending::Repaired)
 }
 
 /// How an operator asks what is damaged.
 pub(crate) fn command(data_dir: &Path) -> String {
     format!("quorate repair --data-dir {}", data_dir.display())
+}
+
+/// How an operator asks what is left of the last member of a cluster.
+pub(crate) fn command_for_last(data_dir: &Path) -> String {
+    format!("{} --last-of-its-cluster", command(data_dir))
 }
 
 /// What would be done, with the member held.
@@ -97,15 +123,26 @@ struct Plan {
 
 impl Plan {
     /// Finds out what there is to do; `None` if nothing is. Says what it finds.
-    fn make(data_dir: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<Self>, String> {
+    fn make(
+        data_dir: &Path,
+        is_last: bool,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Option<Self>, String> {
         let Some(identity) = Identity::load(data_dir)? else {
             return Err(format!("there is no member in {}", data_dir.display()));
         };
-        if identity.members.len() > 1 {
+        let has_others = identity.members.len() > 1;
+        if has_others && !is_last {
             return Err(format!(
                 "this member is one of {}: start it, and it gets from the others what it lost; \
-                 a repair would throw away what they have",
-                identity.members.len()
+                 a repair would throw away what they have. If all of them are lost for ever: {}",
+                identity.members.len(),
+                command_for_last(data_dir)
+            ));
+        }
+        if let Some(report) = Rebuild::new(data_dir).noted()?.filter(|_| has_others) {
+            return Err(format!(
+                "the store is lost, and is put aside when the member is started: do that once, and end it: {report}"
             ));
         }
         let mut look = Look::at(data_dir, &data_dir.join(SCRATCH))?;
@@ -147,9 +184,10 @@ impl Plan {
             return Ok(None);
         }
         say(&format!(
-            "Member {:x} of cluster {:x}, alone, in {}",
+            "Member {:x} of cluster {:x}, {}, in {}",
             identity.member_id,
             identity.cluster_id,
+            if has_others { "the last one" } else { "alone" },
             data_dir.display()
         ));
         if !damage.is_empty() {
@@ -159,7 +197,10 @@ impl Plan {
         if repair.end() == EntryId::ZERO && repair.verdict == Verdict::Damaged {
             return Err(NOTHING_LEFT.to_owned());
         }
-        let steps = steps(data_dir, &repair, source, lost.is_some())?;
+        let mut steps = steps(data_dir, &repair, source, lost.is_some())?;
+        if has_others {
+            steps.insert(0, Step::GiveUpVote);
+        }
         say(&format!("A repair does this:\n{}", list(&steps)));
         Ok(Some(Self { repair, steps, _log: log, _store: held }))
     }

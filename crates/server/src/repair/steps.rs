@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use quorate_host::{Repair, Verdict, whole_file};
 
 use super::{FINISHED, UNFINISHED};
-use crate::identity::STORE;
+use crate::identity::{Identity, STORE};
 use crate::rebuild::{LOG, is_there, remove};
 
 /// Where the log is that was read.
@@ -23,6 +23,8 @@ pub(super) enum Source {
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// Note that the member has no vote in the cluster that it was of.
+    GiveUpVote,
     /// Write the new log, which gets this name when it is complete.
     WriteLog(&'static str),
     /// Put something aside.
@@ -38,6 +40,7 @@ impl Step {
     /// If the disk refuses. The text is meant for the operator.
     pub(super) fn take(&self, data_dir: &Path, repair: &Repair) -> Result<(), String> {
         match self {
+            Self::GiveUpVote => Identity::note_rejoining(data_dir),
             Self::WriteLog(name) => {
                 let unfinished = data_dir.join(UNFINISHED);
                 remove(&unfinished)?;
@@ -56,6 +59,9 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::GiveUpVote => f.write_str(
+                "the member has no vote any more in its old cluster, whose promises it does not know",
+            ),
             Self::WriteLog(_) => f.write_str("a new log is written"),
             Self::PutAside { from, to } => {
                 write!(f, "{} is put aside as it is: {}", from.display(), to.display())
@@ -160,8 +166,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::identity::Identity;
-    use crate::repair::{Ending, Plan, repair};
+    use crate::repair::{Ending, Plan, Wishes, repair};
 
     /// So much that each entry has a record of its own.
     const ENTRY_BYTES: usize = 700_000;
@@ -224,7 +229,8 @@ mod tests {
                 let directory = member(log);
                 let data_dir = directory.path();
                 let before = logs(data_dir);
-                let plan = Plan::make(data_dir, &mut |_| {}).expect("it can be").expect("damaged");
+                let plan =
+                    Plan::make(data_dir, false, &mut |_| {}).expect("it can be").expect("damaged");
                 count = Some(plan.steps.len());
                 for step in &plan.steps[..taken] {
                     step.take(data_dir, &plan.repair).expect("taken");
@@ -232,7 +238,8 @@ mod tests {
                 let kept = plan.repair.kept.clone();
                 drop(plan);
                 let mut said = String::new();
-                let ending = repair(data_dir, true, &mut |text| said.push_str(text));
+                let wishes = Wishes { accept_data_loss: true, ..Wishes::default() };
+                let ending = repair(data_dir, wishes, &mut |text| said.push_str(text));
                 let ending =
                     ending.unwrap_or_else(|error| panic!("{log}, {taken}: {error} {said}"));
                 let is_done = !said.contains("A repair does this");

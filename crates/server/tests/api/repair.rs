@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use quorate_proto::etcdserverpb as pb;
-use quorate_server::repair::{Ending, repair};
+use quorate_server::recover::{self, recover};
+use quorate_server::repair::{Ending, Wishes, repair};
 
 use crate::cluster::{Cluster, get, put, within};
 
@@ -77,8 +78,12 @@ fn assert_same(now: &BTreeMap<PathBuf, Vec<u8>>, before: &BTreeMap<PathBuf, Vec<
 
 /// Runs the command; what it says, and how it ends.
 fn run(data_dir: &Path, accept: bool) -> (String, Result<Ending, String>) {
+    run_with(data_dir, Wishes { accept_data_loss: accept, ..Wishes::default() })
+}
+
+fn run_with(data_dir: &Path, wishes: Wishes) -> (String, Result<Ending, String>) {
     let mut said = String::new();
-    let ending = repair(data_dir, accept, &mut |text| {
+    let ending = repair(data_dir, wishes, &mut |text| {
         said.push_str(text);
         said.push('\n');
     });
@@ -346,4 +351,52 @@ async fn what_can_t_be_repaired_is_refused_and_left_as_it_is() {
     }
     let refused = three.try_restart(2).expect_err("it has all its votes to give again");
     assert!(refused.ends_with("with --initial-cluster-state=existing"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_last_member_of_a_cluster_what_is_sound_becomes_a_new_one() {
+    let mut cluster = Cluster::start(3).await;
+    let mut kv = cluster.kv(0).await;
+    for number in 0..KEYS {
+        within(kv.put(put(&key(number), &"value".repeat(50)))).await.expect("written");
+    }
+    cluster.catch_up(0, 1).await;
+    cluster.catch_up(0, 2).await;
+    for at in 0..3 {
+        cluster.abandon(at).await;
+    }
+    let data_dir = cluster.data_dir(0).to_owned();
+    damage_log(&data_dir, 12_000);
+    fs::remove_dir_all(data_dir.join("store")).expect("removed");
+
+    let before = content(&data_dir);
+    let wishes = recover::Wishes {
+        name: None,
+        peer_urls: None,
+        bump: recover::BUMP_DEFAULT,
+        accept_data_loss: true,
+    };
+    let why = recover(&data_dir, &wishes, &mut |_| {}).expect_err("it is damaged");
+    assert!(why.contains("--last-of-its-cluster` tells what can be saved"), "{why}");
+    let (_, ending) = run(&data_dir, true);
+    assert!(ending.expect_err("nobody has said so").contains("lost for ever"));
+    let mut last = Wishes { last_of_its_cluster: true, ..Wishes::default() };
+    let (said, ending) = run_with(&data_dir, last);
+    assert_eq!(ending, Ok(Ending::Found), "{said}");
+    assert!(said.contains("--last-of-its-cluster --accept-data-loss"), "{said}");
+    assert_same(&content(&data_dir), &before);
+
+    last.accept_data_loss = true;
+    let (said, ending) = run_with(&data_dir, last);
+    assert_eq!(ending, Ok(Ending::Repaired), "{said}");
+    assert!(said.contains("no vote any more") && said.contains("quorate recover"), "{said}");
+    let identity = fs::read_to_string(data_dir.join("identity")).expect("it is there");
+    assert!(identity.contains("\nrejoining "), "{identity}");
+    let mut said = String::new();
+    let ending = recover(&data_dir, &wishes, &mut |text| said.push_str(text));
+    assert_eq!(ending, Ok(recover::Ending::Recovered), "{said}");
+    assert!(said.contains("had no vote when it ended"), "{said}");
+    cluster.restart(0).await;
+    let found = count(&cluster).await;
+    assert!(0 < found && found < KEYS, "{found} keys are left");
 }
