@@ -67,6 +67,11 @@ const CHORES: &[Chore] = &[
         run: checks::etcdctl::run,
     },
     Chore {
+        name: "failover",
+        help: "kill the leaders of Quorate and of etcd by turns, and time what a writer notices",
+        run: checks::failover::run,
+    },
+    Chore {
         name: "foreign",
         help: "let the Rust crate etcd-client drive a cluster; needs a protobuf compiler",
         run: checks::foreign::run,
@@ -75,6 +80,11 @@ const CHORES: &[Chore] = &[
         name: "full-disk",
         help: "fill the disk of a member, and win the space back by deletion alone",
         run: checks::full_disk::run,
+    },
+    Chore {
+        name: "handover",
+        help: "hand over the lead of Quorate and of etcd on purpose, and time what writers notice",
+        run: checks::handover::run,
     },
     Chore {
         name: "misuse",

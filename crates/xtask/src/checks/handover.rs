@@ -1,0 +1,209 @@
+//! What writers notice when the lead is handed over on purpose, beside etcd: the leader is asked to end, as
+//! one does to restart it, and it is told to make another member the leader.
+//!
+//! One writer, and many; they talk to a member that does not end. Asked is that one writer goes without
+//! acknowledgements for no longer than a heartbeat.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tonic::Code;
+
+use crate::checks::client::Client;
+use crate::checks::cluster::{Cluster, Program};
+use crate::checks::crash::{Written, leader, verify, wait_for_leader};
+use crate::checks::failover::{TIMING, caught_up};
+use crate::checks::gap::{PATIENCE, Spread, Writers, ms};
+use crate::checks::options;
+
+/// What [`TIMING`] says.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// Writers work for so long before and after.
+const AROUND: Duration = Duration::from_secs(1);
+
+/// And until each has had so many acknowledgements.
+const WRITES: usize = 5;
+
+/// How the lead is handed over, and by how many writers that is watched.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    name: &'static str,
+    way: Way,
+    writers: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Terminate,
+    MoveLeader,
+}
+
+const CASES: [Case; 4] = [
+    Case { name: "SIGTERM, 1 writer", way: Way::Terminate, writers: 1 },
+    Case { name: "SIGTERM, 64 writers", way: Way::Terminate, writers: 64 },
+    Case { name: "MoveLeader, 1 writer", way: Way::MoveLeader, writers: 1 },
+    Case { name: "MoveLeader, 64 writers", way: Way::MoveLeader, writers: 64 },
+];
+
+/// One of the two clusters, and what was found in each case.
+struct Side {
+    cluster: Cluster,
+    name: &'static str,
+    written: Written,
+    /// The longest time without an acknowledgement of anything.
+    silence: [Spread; CASES.len()],
+    /// And of one of the writers.
+    wait: [Spread; CASES.len()],
+    errors: [usize; CASES.len()],
+}
+
+/// Hands the lead of each cluster over, `HANDOVER_ROUNDS` times in each way.
+pub(crate) fn run() -> io::Result<()> {
+    let rounds = options::number("HANDOVER_ROUNDS", 10)?.max(1);
+    let mut sides = [side(Program::quorate()?)?, side(Program::etcd())?];
+    tokio::runtime::Runtime::new()?.block_on(async {
+        for side in &sides {
+            wait_for_leader(&side.cluster).await?;
+        }
+        for round in 0..rounds {
+            for case in 0..CASES.len() {
+                for side in &mut sides {
+                    side.round(round, case).await?;
+                }
+            }
+        }
+        for side in &sides {
+            wait_for_leader(&side.cluster).await?;
+            side.cluster.demand_no_panic()?;
+            let revision = verify(&side.cluster, &side.written).await?;
+            println!(
+                "{}: all {} acknowledged writes are there, one hash on all members at revision {revision}",
+                side.name,
+                side.written.len()
+            );
+        }
+        io::Result::Ok(())
+    })?;
+    let [ours, etcd] = sides;
+    conclude(&ours, &etcd)
+}
+
+fn side(program: Program) -> io::Result<Side> {
+    let name = program.name();
+    let flags: Vec<&str> = TIMING.into_iter().chain(["--log-level", "info"]).collect();
+    let cluster = Cluster::start(program, 3, &flags)?;
+    let written = Written::new();
+    let (silence, wait) = (Default::default(), Default::default());
+    Ok(Side { cluster, name, written, silence, wait, errors: Default::default() })
+}
+
+impl Side {
+    async fn round(&mut self, round: u64, number: usize) -> io::Result<()> {
+        let case = CASES[number];
+        let cluster = &mut self.cluster;
+        let leader = leader(cluster).await.ok_or_else(|| io::Error::other("nobody leads"))?;
+        let heir = (leader + 1) % cluster.len();
+        let watched = (leader + 2) % cluster.len();
+        let client = |member| Client::new(&cluster.endpoint(member), Duration::from_secs(20));
+        let (old, new) = (client(leader), client(heir));
+        let id = new.status().await.map_err(io::Error::other)?.header.unwrap_or_default().member_id;
+
+        let writers = Writers::start(
+            cluster,
+            &[watched],
+            PATIENCE,
+            case.writers,
+            &format!("{number}/{round:03}"),
+        );
+        let began = Instant::now();
+        writers.have_written(WRITES, began).await?;
+        tokio::time::sleep_until((began + AROUND).into()).await;
+        let asked = Instant::now();
+        let is_implemented = match case.way {
+            // To wait for the end of a process blocks, and the writers need the other threads.
+            Way::Terminate => {
+                tokio::task::block_in_place(|| cluster.terminate(leader)).map(|_| true)?
+            }
+            Way::MoveLeader => match old.move_leader(id).await {
+                Ok(()) => true,
+                Err(status) if status.code() == Code::Unimplemented => false,
+                Err(status) => return Err(io::Error::other(status)),
+            },
+        };
+        writers.have_written(WRITES, Instant::now()).await?;
+        tokio::time::sleep_until((asked + AROUND).into()).await;
+        let notes = writers.end().await?;
+        if case.way == Way::Terminate {
+            cluster.restart(leader)?;
+        }
+        caught_up(cluster, leader).await?;
+        if is_implemented {
+            let (silence, wait) = (notes.gap(asked), notes.gap_of_a_writer(asked));
+            let errors = notes.errors_since(asked);
+            println!(
+                "{} round {round}, {}: {} ms, a writer {} ms, {errors} errors",
+                self.name,
+                case.name,
+                ms(silence),
+                ms(wait)
+            );
+            self.silence[number].add(silence);
+            self.wait[number].add(wait);
+            self.errors[number] += errors;
+        }
+        self.written.extend(notes.written);
+        Ok(())
+    }
+}
+
+fn conclude(ours: &Side, etcd: &Side) -> io::Result<()> {
+    let mut wrong = Vec::new();
+    println!(
+        "\nLongest time without an acknowledgement of anything; and, behind it, of one of the writers."
+    );
+    println!(
+        "\n| hand-over | program | least ms | median ms | p99 ms | a writer: median ms | p99 ms | errors |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|---:|");
+    for (number, case) in CASES.iter().enumerate() {
+        for side in [ours, etcd] {
+            let (silence, wait) = (&side.silence[number], &side.wait[number]);
+            if silence.is_empty() {
+                println!("| {} | {} | not implemented |", case.name, side.name);
+                continue;
+            }
+            println!(
+                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                case.name,
+                side.name,
+                ms(silence.least()),
+                ms(silence.median()),
+                ms(silence.most()),
+                ms(wait.median()),
+                ms(wait.most()),
+                side.errors[number],
+            );
+        }
+        let longest = ours.silence[number].most();
+        if case.writers == 1 && longest > HEARTBEAT {
+            wrong.push(format!(
+                "{}: {} ms, and a heartbeat is {HEARTBEAT:?}",
+                case.name,
+                ms(longest)
+            ));
+        }
+    }
+    let (own, theirs) = (&ours.silence[0], &etcd.silence[0]);
+    println!(
+        "handover: one writer, median {} ms and longest {} ms; etcd {} ms and {} ms",
+        ms(own.median()),
+        ms(own.most()),
+        ms(theirs.median()),
+        ms(theirs.most())
+    );
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(io::Error::other(wrong.join("\n"))),
+    }
+}
