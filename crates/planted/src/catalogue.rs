@@ -440,6 +440,8 @@ catalogue! {
         from "hashicorp/raft 1.6.0", by test("quorate-raft", "scripts", "transfer_aborted");
     TransferToSilent: 36, "a leader whose disk stands hands over to a member that it does not hear",
         from "ours, from row 27", by test("quorate-raft", "scripts", "durable_leader_hangs_silent");
+    SlowDiskToUnfit: 36, "a leader whose disk stands hands over to a member that its host advises against",
+        from "ours, from row 27", by test("quorate-raft", "scripts", "transfer_unfit");
     TransferToRejoining: 36, "leadership is handed to a member that lost its disk",
         from "ours, 402f66a", by test("quorate-raft", "scripts", "transfer_refused");
 }

@@ -60,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) round_heard: Option<u64>,
     /// A snapshot that this member receives.
     pub(crate) incoming: Option<Incoming>,
+    /// Whom the host would not have lead.
+    pub(crate) unfit: Vec<NodeId>,
     /// What the present step asks for.
     pub(crate) effects: Effects,
     hard_state: HardState,
@@ -117,6 +119,7 @@ impl Core {
             incarnation: config.incarnation,
             round_heard: None,
             incoming: None,
+            unfit: Vec::new(),
             effects: Effects::default(),
             hard_state: recovered.hard_state,
             hard_state_seq: Seq(0),

@@ -62,6 +62,9 @@ pub enum Input {
     Change(Membership),
     /// Hand leadership to this member (thesis §3.10). Ignored with an event if it can't be done.
     Transfer(NodeId),
+    /// The host would not have these members lead, by what it knows of them beside this group. A hand-over
+    /// for which nobody named a member goes to none of them. Counts until the next such advice.
+    Unfit(Vec<NodeId>),
     /// A member that heals, and so takes no part, has this term on its disk. It says so in a message of
     /// the host's own, which vouches that it comes from another member; the term is data as any message
     /// is. A leader of an earlier term gives up: whatever that member waits for, only a later leader can

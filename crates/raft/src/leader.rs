@@ -195,14 +195,16 @@ impl Leader {
     /// every answer to a client would wait for this disk. Or it made nothing durable for an election
     /// timeout, while another voter has had more all that time: the group may need this disk for
     /// its quorum, and then nothing at all is committed. Where all disks are slow nobody is ahead of
-    /// this one, so leadership does not wander. Returns whether it begins to hand over.
+    /// this one, so leadership does not wander; and where the host advises against all that are ahead,
+    /// nobody is asked. Returns whether it begins to hand over.
     fn check_disk(&mut self, core: &mut Core) -> bool {
         let durable = core.log.durable();
         let voters = self.peers.iter().filter(|(id, _)| core.membership().is_voter(**id));
         let able = voters.filter(|(_, peer)| {
             (self.is_active(peer) || planted!(TransferToSilent)) && peer.rejoining.is_none()
         });
-        let best = able.max_by_key(|(_, peer)| peer.matched).map(|(id, peer)| (*id, peer.matched));
+        let fit = able.filter(|(id, _)| !core.unfit.contains(id) || planted!(SlowDiskToUnfit));
+        let best = fit.max_by_key(|(_, peer)| peer.matched).map(|(id, peer)| (*id, peer.matched));
         let before = core::mem::replace(
             &mut self.disk_check,
             DiskCheck {
@@ -250,11 +252,12 @@ impl Leader {
         self.peers.get(&id)
     }
 
-    /// Of the other voters that are there, the one that has most of the log.
+    /// Of the other voters that are there and fit, the one that has most of the log.
     pub(crate) fn most_up_to_date(&self, core: &Core) -> Option<NodeId> {
         let voters = self.peers().filter(|(id, _)| core.membership().voters.contains(id));
         let able = voters.filter(|(_, peer)| self.is_able(peer));
-        able.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| id)
+        let fit = able.filter(|(id, _)| !core.unfit.contains(id));
+        fit.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| id)
     }
 
     /// The read round that begins next.

@@ -93,6 +93,10 @@ impl Raft {
             Input::Timeout => self.on_timeout(),
             Input::Transfer(to) => self.on_transfer(to),
             Input::Change(wanted) => self.on_change(wanted),
+            Input::Unfit(members) => {
+                self.core.unfit = members;
+                Next::Stay
+            }
             Input::LaterTerm { from, term } => self.on_later_term(from, term),
         };
         self.perform(next);

@@ -258,6 +258,16 @@ impl Script {
                 self.step(id, Input::Transfer(to));
                 Ok(())
             }
+            // unfit NODE [OTHER …]: its host would not have these lead.
+            "unfit" => {
+                let id = self.node(arguments)?;
+                let mut members = Vec::new();
+                while let Some(other) = arguments.next_pos() {
+                    members.push(NodeId(other.parse()?));
+                }
+                self.step(id, Input::Unfit(members));
+                Ok(())
+            }
             // change NODE voters=1-2-3 [learners=4-5]
             "change" => {
                 let id = self.node(arguments)?;
