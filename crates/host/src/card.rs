@@ -4,13 +4,13 @@
 //! once, for this member as for others, and nobody behind has anything to escape.
 //!
 //! ```text
-//!   started u64 | version | zone | count u8 | address …        a text: length u8 | bytes
+//!   started u64 | version | zone | priority u16 | count u8 | address …        a text: length u8 | bytes
 //! ```
 
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
-use quorate_node::About;
+use quorate_node::{About, Priority};
 
 /// The longest version and the longest zone, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
@@ -23,7 +23,7 @@ pub(crate) const ADDRESSES_MAX: usize = 8;
 
 /// The largest card, in bytes.
 pub(crate) const CARD_BYTES_MAX: usize =
-    8 + 2 * (1 + NAME_BYTES_MAX) + 1 + ADDRESSES_MAX * (1 + ADDRESS_BYTES_MAX);
+    8 + 2 * (1 + NAME_BYTES_MAX) + 2 + 1 + ADDRESSES_MAX * (1 + ADDRESS_BYTES_MAX);
 
 /// What a member says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,11 +36,12 @@ pub(crate) struct Card {
 
 impl Card {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let About { version, zone, addresses } = &*self.about;
+        let About { version, zone, addresses, leader_priority } = &*self.about;
         let mut out = Vec::new();
         out.put_u64_le(self.started_ms);
         put_text(&mut out, version);
         put_text(&mut out, zone);
+        out.put_u16_le(leader_priority.get());
         out.put_u8(u8::try_from(addresses.len()).expect("the configuration was checked"));
         for address in addresses {
             put_text(&mut out, address);
@@ -53,9 +54,10 @@ impl Card {
         let started_ms = bytes.try_get_u64_le().ok()?;
         let version = text(&mut bytes)?;
         let zone = text(&mut bytes)?;
+        let leader_priority = Priority::new(bytes.try_get_u16_le().ok()?)?;
         let count = bytes.try_get_u8().ok()?;
         let addresses = (0..count).map(|_| text(&mut bytes)).collect::<Option<_>>()?;
-        let about = About { version, zone, addresses };
+        let about = About { version, zone, addresses, leader_priority };
         let is_good = bytes.is_empty() && check(&about).is_ok();
         is_good.then(|| Self { started_ms, about: Arc::new(about) })
     }
@@ -75,7 +77,7 @@ fn text(bytes: &mut &[u8]) -> Option<String> {
 
 /// Whether a member may say this about itself; if not, why.
 pub(crate) fn check(about: &About) -> Result<(), String> {
-    let About { version, zone, addresses } = about;
+    let About { version, zone, addresses, leader_priority: _ } = about;
     for name in [version, zone] {
         if !is_name(name) {
             return Err(format!(
@@ -116,10 +118,11 @@ mod tests {
     fn card() -> impl Strategy<Value = Card> {
         let address = prop_oneof![3 => "[a-z0-9.:/]{0,40}", 1 => "[!#-\\[\\]-~]{255}"];
         let name = || "[A-Za-z0-9._:/+-]{0,64}";
-        (any::<u64>(), name(), name(), vec(address, 0..=ADDRESSES_MAX)).prop_map(
-            |(started_ms, version, zone, addresses)| Card {
+        let priority = (0..=Priority::MAX.get()).prop_map(|value| Priority::new(value).unwrap());
+        (any::<u64>(), name(), name(), priority, vec(address, 0..=ADDRESSES_MAX)).prop_map(
+            |(started_ms, version, zone, leader_priority, addresses)| Card {
                 started_ms,
-                about: Arc::new(About { version, zone, addresses }),
+                about: Arc::new(About { version, zone, addresses, leader_priority }),
             },
         )
     }

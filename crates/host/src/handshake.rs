@@ -226,7 +226,12 @@ mod tests {
     const THEIRS: Identity = Identity { cluster_id: 1, id: NodeId(4), incarnation: 5 };
 
     fn card() -> Card {
-        let about = About { version: "1".into(), zone: "a".into(), addresses: vec!["b:1".into()] };
+        let about = About {
+            version: "1".into(),
+            zone: "a".into(),
+            addresses: vec!["b:1".into()],
+            ..About::default()
+        };
         Card { started_ms: 7, about: Arc::new(about) }
     }
 

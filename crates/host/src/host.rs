@@ -321,6 +321,7 @@ fn new_node<W>(
         // The permits bind first; the node's own bounds are for what other members send on.
         pending_max: limits.proposals.max(limits.reads),
         pending_bytes_max: limits.proposal_bytes,
+        leader_priority: config.about.leader_priority,
         ..NodeConfig::new(config.id, incarnation, seed)
     });
     let group = GroupConfig {

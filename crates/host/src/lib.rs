@@ -190,7 +190,7 @@ pub use handle::Handle;
 pub use host::Host;
 pub use inquiry::{Found, inquire};
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
-pub use quorate_node::{About, PeerChange, PeerHealth, PeerState};
+pub use quorate_node::{About, PeerChange, PeerHealth, PeerState, Priority};
 pub use quorate_node::{Fault, FaultKind, Kept, Machine, State};
 pub use quorate_raft::{ChangeError, DiskId, Membership, NodeId, RoleKind};
 pub use quorate_wal::create_directory;

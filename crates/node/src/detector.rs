@@ -63,6 +63,8 @@ use core::time::Duration;
 
 use quorate_raft::{NodeId, Time};
 
+use crate::lead::Priority;
+
 pub use self::rhythm::Phi;
 use self::rhythm::{Estimate, Rhythm};
 
@@ -137,6 +139,8 @@ pub struct About {
     pub zone: String,
     /// Where other members are to reach it.
     pub addresses: Vec<String>,
+    /// How much it is wanted as the leader.
+    pub leader_priority: Priority,
 }
 
 /// How a node sees another one, told to a third.
@@ -395,6 +399,11 @@ impl Detector {
     /// Whether this peer speaks as it should.
     pub(crate) fn is_active(&self, id: NodeId) -> bool {
         self.peers.get(&id).is_some_and(|peer| peer.shown == PeerState::Active)
+    }
+
+    /// How much this peer is wanted as the leader, as far as it said.
+    pub(crate) fn priority(&self, id: NodeId) -> Priority {
+        self.peers.get(&id).map_or(Priority::default(), |peer| peer.about.leader_priority)
     }
 
     /// How this node sees the others, for those who are told: what it saw itself and has something to say

@@ -11,8 +11,9 @@ use core::time::Duration;
 use bytes::Bytes;
 use quorate_planted::planted;
 use quorate_raft::{
-    ChangeError, Effects as RaftEffects, EntryId, Event, GroupId, Input as RaftInput, Membership,
-    NodeId, Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
+    Body, ChangeError, Effects as RaftEffects, EntryId, Event, GroupId, Index, Input as RaftInput,
+    Membership, NodeId, Payload, PeerStatus, ProgressKind, ProposeError, Raft, Recovered,
+    SnapshotPiece, Status, Term, Time,
 };
 
 use crate::audit::Report;
@@ -22,6 +23,7 @@ use crate::effects::{
 };
 use crate::foreign::{Foreign, ForeignCommands};
 use crate::heal_source::{HealSource, entries_answer, is_sensible, reader_patience};
+use crate::lead::{Candidate, Lead};
 use crate::node::NodeConfig;
 use crate::proposal::{self, ProposalId};
 use crate::reads::Reads;
@@ -85,6 +87,14 @@ pub(crate) struct Group<W> {
     report: Option<Report>,
     /// The last entry given to the applier, or that its machine had from the start.
     given: EntryId,
+    /// Whether the lead belongs to another member.
+    lead: Lead,
+    /// When a leader looks at that again.
+    look_at: Time,
+    /// What was committed when it looked before the last time, and the last time.
+    commits: (Index, Index),
+    /// Whom the algorithm was told not to hand over to unasked.
+    unfit: Vec<NodeId>,
 }
 
 impl<W> Group<W> {
@@ -128,6 +138,10 @@ impl<W> Group<W> {
             heal_source: HealSource::default(),
             report: None,
             given: applied,
+            lead: Lead::new(node.leader_priority, config.election_timeout),
+            look_at: now,
+            commits: (applied.index, applied.index),
+            unfit: Vec::new(),
         }
     }
 
@@ -164,6 +178,7 @@ impl<W> Group<W> {
         {
             out.failed.push((waiter, RequestError::Overloaded));
         } else {
+            self.lead.asked();
             self.waiters.push(command, waiter, now + self.request_timeout);
         }
     }
@@ -173,6 +188,7 @@ impl<W> Group<W> {
         if self.reads.len() >= self.pending_max {
             out.failed.push((waiter, RequestError::Overloaded));
         } else {
+            self.lead.asked();
             self.reads.push(waiter, now + self.request_timeout);
         }
     }
@@ -181,8 +197,7 @@ impl<W> Group<W> {
     pub(crate) fn peer(&mut self, now: Time, envelope: Envelope, out: &mut Effects<W>) {
         let from = envelope.from;
         // A message of the algorithm may come from a member that this one has not heard of yet (Raft §6).
-        let is_known =
-            matches!(envelope.body, EnvelopeBody::Raft(_)) || self.raft.membership().contains(from);
+        let is_known = matches!(envelope.body, EnvelopeBody::Raft(_)) || self.is_member(from);
         if from == self.node || !is_known {
             let reason = "the sender is not another member";
             return out.events.push((self.id, Event::Malformed { from, reason }));
@@ -190,6 +205,9 @@ impl<W> Group<W> {
         match envelope.body {
             EnvelopeBody::Raft(message) => {
                 if message.from == from && message.to == self.node {
+                    if matches!(message.body, Body::ReadIndex(_)) && self.is_member(from) {
+                        self.lead.asked_of(from);
+                    }
                     self.step(now, RaftInput::Message(message), out);
                 } else {
                     let reason = "the message is not the envelope's";
@@ -275,6 +293,9 @@ impl<W> Group<W> {
             if self.foreign.push(foreign, self.pending_max, self.pending_bytes_max).is_err() {
                 refused.push(number);
             }
+            if !is_own {
+                self.lead.asked_of(from);
+            }
         }
         self.refuse(from, term, incarnation, refused, out);
     }
@@ -334,8 +355,13 @@ impl<W> Group<W> {
         leader.filter(|leader| *leader != us).into_iter().chain(others)
     }
 
-    /// Hands leadership to `to`, or to the voter whose log reaches furthest of those that speak as they
-    /// should. Never unasked to one that is silent or leaves: with nobody else there, to nobody.
+    fn is_member(&self, id: NodeId) -> bool {
+        self.raft.membership().contains(id)
+    }
+
+    /// Hands leadership to `to`, or to the best of the voters that speak as they should: of those that are
+    /// level the one of the highest priority, and else the one whose log reaches furthest. Never unasked
+    /// to one that is silent, leaves or rejoins: with nobody else there, to nobody.
     pub(crate) fn transfer(
         &mut self,
         now: Time,
@@ -345,12 +371,68 @@ impl<W> Group<W> {
     ) {
         let best = || {
             let status = self.raft.status();
-            let is_voter = |id| self.raft.membership().voters.contains(&id);
-            let voters = status.peers.iter().filter(|p| p.active && is_voter(p.id));
-            let fit = voters.filter(|peer| detector.is_good(peer.id));
-            fit.max_by_key(|peer| (detector.is_active(peer.id), peer.matched)).map(|peer| peer.id)
+            let fit = self.fit(&status, detector);
+            let rank = |peer: &&PeerStatus| {
+                let priority = self.is_level(peer).then(|| detector.priority(peer.id));
+                (detector.is_active(peer.id), priority, peer.matched)
+            };
+            fit.max_by_key(rank).map(|peer| peer.id)
         };
         if let Some(to) = to.or_else(best) {
+            self.step(now, RaftInput::Transfer(to), out);
+        }
+    }
+
+    /// The voters who could lead instead of this leader, as far as anybody can tell.
+    fn fit<'a>(
+        &'a self,
+        status: &'a Status,
+        detector: &'a Detector,
+    ) -> impl Iterator<Item = &'a PeerStatus> + Clone {
+        let voters = &self.raft.membership().voters;
+        status.peers.iter().filter(move |peer| {
+            let is_there = peer.active && detector.is_good(peer.id) || planted!(LeadToGray);
+            is_there && !peer.rejoining && voters.contains(&peer.id)
+        })
+    }
+
+    /// Whether a member has what was committed a heartbeat or two ago, on its disk: it catches up with the rest
+    /// in a moment, and that is for how long a group takes nothing while it is handed over.
+    fn is_level(&self, peer: &PeerStatus) -> bool {
+        peer.progress == ProgressKind::Replicate && peer.matched >= self.commits.0
+    }
+
+    /// Tells the algorithm whom the detector does not find good, and hands over if the lead belongs to
+    /// another member. Done by leaders only, before they act.
+    fn look_after_the_lead(&mut self, now: Time, detector: &Detector, out: &mut Effects<W>) {
+        if self.raft.leader() != Some(self.node) {
+            return self.lead.pauses();
+        }
+        let voters = &self.raft.membership().voters;
+        let unfit = voters.iter().copied().filter(|id| *id != self.node && !detector.is_good(*id));
+        if !unfit.clone().eq(self.unfit.iter().copied()) && !planted!(SlowDiskToGray) {
+            self.unfit = unfit.collect();
+            self.step(now, RaftInput::Unfit(self.unfit.clone()), out);
+        }
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + self.heartbeat_interval;
+        let status = self.raft.status();
+        self.commits = (self.commits.1, status.commit);
+        if self.raft.transferring().is_some() || self.raft.membership().is_joint() {
+            return self.lead.pauses();
+        }
+        let candidates: Vec<Candidate> = self
+            .fit(&status, detector)
+            .filter(|peer| detector.is_active(peer.id))
+            .map(|peer| Candidate {
+                id: peer.id,
+                priority: detector.priority(peer.id),
+                is_level: self.is_level(peer) || planted!(LeadToLagging),
+            })
+            .collect();
+        if let Some(to) = self.lead.look(now, candidates.iter().copied()) {
             self.step(now, RaftInput::Transfer(to), out);
         }
     }
@@ -382,12 +464,13 @@ impl<W> Group<W> {
     }
 
     /// Since which entry those are members who are.
-    pub(crate) fn members_since(&self) -> quorate_raft::Index {
+    pub(crate) fn members_since(&self) -> Index {
         self.raft.membership_since()
     }
 
     /// Does what many inputs together ask for, once: proposes, confirms, and ends what is over.
-    pub(crate) fn flush(&mut self, now: Time, out: &mut Effects<W>) {
+    pub(crate) fn flush(&mut self, now: Time, detector: &Detector, out: &mut Effects<W>) {
+        self.look_after_the_lead(now, detector, out);
         if self.raft.deadline() <= now {
             self.step(now, RaftInput::Timeout, out);
         }

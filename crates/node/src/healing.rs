@@ -175,6 +175,7 @@ mod tests {
             command_bytes_max: 1 << 10,
             pending_max: 1,
             pending_bytes_max: 1 << 10,
+            leader_priority: crate::Priority::default(),
         };
         let config = GroupConfig {
             group: GROUP,

@@ -116,6 +116,7 @@ pub mod group;
 mod heal;
 mod heal_source;
 mod healing;
+pub mod lead;
 pub mod machine;
 pub mod node;
 pub mod proposal;
@@ -134,6 +135,7 @@ pub use detector::{
 pub use effects::*;
 pub use group::GroupConfig;
 pub use heal::can_heal;
+pub use lead::Priority;
 pub use machine::*;
 pub use node::{Node, NodeConfig};
 pub use state::{Keep, Kept, State};

@@ -12,6 +12,7 @@ use crate::detector::{Detector, PeerChange};
 use crate::effects::{Effects, Input, RequestError};
 use crate::group::{Group, GroupConfig};
 use crate::healing::HealingGroup;
+use crate::lead::Priority;
 use crate::status::GroupStatus;
 
 /// What a node is.
@@ -31,6 +32,8 @@ pub struct NodeConfig {
     pub pending_max: usize,
     /// The most bytes of commands that may wait in a group.
     pub pending_bytes_max: usize,
+    /// How much this node is wanted as the leader: see [`crate::lead`].
+    pub leader_priority: Priority,
 }
 
 impl NodeConfig {
@@ -46,6 +49,7 @@ impl NodeConfig {
             command_bytes_max: 2 << 20,
             pending_max: 16_384,
             pending_bytes_max: 256 << 20,
+            leader_priority: Priority::default(),
         }
     }
 }
@@ -257,7 +261,7 @@ impl<W> Node<W> {
             seat.is_touched = false;
             let deadline = match &mut seat.slot {
                 Slot::Running(group) => {
-                    group.flush(now, out);
+                    group.flush(now, &self.detector, out);
                     let since = group.members_since();
                     if core::mem::replace(&mut seat.members_since, since) != since {
                         let members = group.membership().members();

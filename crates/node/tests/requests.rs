@@ -7,9 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_node::{
     Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, FaultKind, GroupConfig,
-    Input, Machine, Node, NodeConfig, PeerState, Piece, RequestError, RestoreError, Snapshot,
+    Input, Machine, Node, NodeConfig, PeerState, Piece, Priority, RequestError, RestoreError,
+    Snapshot,
 };
-use quorate_raft::{EntryId, GroupId, Limits, Membership, NodeId, Recovered, RoleKind, Time};
+use quorate_raft::{
+    EntryId, Event, GroupId, Limits, Membership, NodeId, Recovered, RoleKind, Seq, Time,
+};
+
+#[path = "requests/lead.rs"]
+mod lead;
 
 const GROUP: GroupId = GroupId(1);
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -70,6 +76,8 @@ struct Member {
     node: Node<&'static str>,
     applier: Applier<usize>,
     effects: Effects<&'static str>,
+    /// The last record that is not on its disk.
+    unwritten: Option<Seq>,
 }
 
 struct Cluster {
@@ -78,6 +86,10 @@ struct Cluster {
     network: VecDeque<Envelope>,
     /// Nodes that nothing reaches and nothing leaves.
     cut: BTreeSet<NodeId>,
+    /// Members whose disks finish nothing.
+    hung: BTreeSet<usize>,
+    /// To whom leaders began to hand over.
+    handed_to: Vec<NodeId>,
     /// Whether every envelope arrives twice.
     twice: bool,
     outcomes: Vec<(&'static str, usize)>,
@@ -91,13 +103,19 @@ impl Cluster {
     }
 
     fn with_limits(limits: Limits) -> Self {
-        let ids = [1, 2, 3].map(NodeId);
-        let membership = Membership::of_voters(ids);
-        let members = ids
+        let membership = Membership::of_voters([1, 2, 3].map(NodeId));
+        Self::of(&membership, limits, [Priority::default(); 3])
+    }
+
+    fn of(membership: &Membership, limits: Limits, priorities: [Priority; 3]) -> Self {
+        let members = [1, 2, 3]
+            .map(NodeId)
             .iter()
-            .map(|&id| {
+            .zip(priorities)
+            .map(|(&id, priority)| {
                 let mut config = NodeConfig::new(id, 100 + id.0, id.0);
                 config.command_bytes_max = 64;
+                config.leader_priority = priority;
                 let mut node = Node::new(config);
                 let group = GroupConfig {
                     group: GROUP,
@@ -110,7 +128,7 @@ impl Cluster {
                 };
                 node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
                 let applier = Applier::new(Box::new(Journal::default()), membership.clone());
-                Member { node, applier, effects: Effects::default() }
+                Member { node, applier, effects: Effects::default(), unwritten: None }
             })
             .collect();
         Self {
@@ -118,6 +136,8 @@ impl Cluster {
             members,
             network: VecDeque::new(),
             cut: BTreeSet::new(),
+            hung: BTreeSet::new(),
+            handed_to: Vec::new(),
             twice: false,
             outcomes: Vec::new(),
             reads: Vec::new(),
@@ -148,13 +168,19 @@ impl Cluster {
 
     /// Flushes every node and does what it asks for, disks being as fast as thought.
     fn work(&mut self) {
-        for member in &mut self.members {
+        for (position, member) in self.members.iter_mut().enumerate() {
             member.node.flush(self.now, &mut member.effects);
-            let Member { node, applier, effects } = member;
+            let Member { node, applier, effects, unwritten } = member;
             self.network.extend(effects.send.drain(..));
             let last = effects.persist.last().map(|(_, persist)| persist.seq);
+            *unwritten = last.or(*unwritten);
             let jobs: Vec<(GroupId, ApplyJob<_>)> = effects.apply.drain(..).collect();
             self.failed.append(&mut effects.failed);
+            effects.changes.clear();
+            self.handed_to.extend(effects.events.iter().filter_map(|(_, event)| match event {
+                Event::TransferStarted { to } => Some(*to),
+                _ => None,
+            }));
             effects.clear();
             for (group, job) in jobs {
                 let mut applied = Applied::default();
@@ -165,7 +191,9 @@ impl Cluster {
                     node.step(self.now, Input::Applied { group, feedback }, effects);
                 }
             }
-            if let Some(seq) = last {
+            if !self.hung.contains(&position)
+                && let Some(seq) = unwritten.take()
+            {
                 node.step(self.now, Input::Durable { group: GROUP, seq }, effects);
             }
         }

@@ -442,6 +442,14 @@ catalogue! {
         from "ours, from row 27", by test("quorate-raft", "scripts", "durable_leader_hangs_silent");
     SlowDiskToUnfit: 36, "a leader whose disk stands hands over to a member that its host advises against",
         from "ours, from row 27", by test("quorate-raft", "scripts", "transfer_unfit");
+    LeadToGray: 36, "leadership is handed unasked to a member that is silent or leaves",
+        from "ours, from row 36", by test("quorate-node", "requests", "leadership_is_handed_to_who_answers");
+    SlowDiskToGray: 36, "a leader is not told whom the detector suspects, and hands over to it when its disk is slow",
+        from "ours, from row 27", by test("quorate-node", "requests", "a_slow_disk_hands_over_to_who_answers");
+    LeadToLagging: 36, "the lead is given to a higher priority that lacks most of the log, and the group waits",
+        from "ours, from MongoDB's priority takeover", by test("quorate-node", "requests", "who_lags_behind");
+    LeadToAndFro: 36, "who loses the lead whenever it has it gets it back as soon as the first time",
+        from "ours, from MongoDB's priority takeover", by test("quorate-node", "lib", "who_loses_the_lead_again_and_again");
     TransferToRejoining: 36, "leadership is handed to a member that lost its disk",
         from "ours, 402f66a", by test("quorate-raft", "scripts", "transfer_refused");
 }

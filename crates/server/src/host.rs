@@ -109,6 +109,7 @@ fn about(config: &Config) -> About {
         version: crate::version::QUORATE.to_owned(),
         zone: config.zone.clone(),
         addresses: addresses.map(str::to_owned).collect(),
+        leader_priority: config.leader_priority,
     }
 }
 

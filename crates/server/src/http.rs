@@ -155,11 +155,13 @@ fn peers(member: &Member) -> String {
 }
 
 /// What a member says about itself, as the end of an object.
-fn push_about(text: &mut String, About { version, zone, addresses }: &About) {
+fn push_about(text: &mut String, about: &About) {
+    let About { version, zone, addresses, leader_priority } = about;
     for (name, value) in [("version", version), ("zone", zone)] {
         text.push_str(&format!(",\"{name}\":"));
         push_string(text, value);
     }
+    text.push_str(&format!(",\"leader_priority\":{}", leader_priority.get()));
     text.push_str(",\"addresses\":[");
     for (number, address) in addresses.iter().enumerate() {
         text.push_str(if number == 0 { "" } else { "," });

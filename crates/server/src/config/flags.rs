@@ -109,6 +109,14 @@ pub(super) const FLAGS: &[Flag] = &[
         Value,
         Used("where this member stands, as a word; the others show it (default none)"),
     ),
+    flag(
+        "leader-priority",
+        Value,
+        Used(
+            "how much this member is wanted as the leader, 0 to 1000: the lead moves to the highest that is \
+             fit and has been for ten election timeouts (default 1)",
+        ),
+    ),
     flag("max-txn-ops", Value, Used("operations in a transaction (default 128)")),
     flag("max-request-bytes", Value, Used("bytes of a request (default 1572864)")),
     flag(

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use quorate_host::Priority;
 use quorate_raft::ElectionPolicy;
 
 pub use self::initial::{InitialCluster, InitialMember};
@@ -61,6 +62,8 @@ pub struct Config {
     pub initial_token: String,
     /// Where the member stands: those of one zone may be lost together. Empty if nobody said.
     pub zone: String,
+    /// How much this member is wanted as the leader.
+    pub leader_priority: Priority,
     /// The time between two heartbeats of a leader.
     pub heartbeat_interval: Duration,
     /// The time without a leader before an election.
@@ -199,6 +202,14 @@ impl Config {
             )));
         }
 
+        let leader_priority = number(&typed, "leader-priority", Priority::default().get())?;
+        let leader_priority = Priority::new(leader_priority).ok_or_else(|| {
+            Stop::Refused(format!(
+                "--leader-priority={leader_priority} is more than {}",
+                Priority::MAX.get()
+            ))
+        })?;
+
         let heartbeat_ms: u64 = number(&typed, "heartbeat-interval", 100)?;
         let election_ms: u64 = number(&typed, "election-timeout", 1000)?;
         check_timing(heartbeat_ms, election_ms)?;
@@ -249,6 +260,7 @@ impl Config {
             initial_state,
             initial_token: typed.get("initial-cluster-token").unwrap_or("etcd-cluster").to_owned(),
             zone,
+            leader_priority,
             heartbeat_interval: Duration::from_millis(heartbeat_ms),
             election_timeout: Duration::from_millis(election_ms),
             election_policy,

@@ -25,6 +25,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.initial_state, InitialState::New);
     assert_eq!(config.initial_token, "etcd-cluster");
     assert_eq!(config.zone, "");
+    assert_eq!(config.leader_priority.get(), 1);
     assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(config.election_timeout, Duration::from_millis(1000));
     assert_eq!(config.election_policy, ElectionPolicy::Adaptive);
@@ -108,6 +109,7 @@ fn values() {
             "--client-cert-auth=F",
             "--log-level=warn",
             "--zone=eu-west-1/b",
+            "--leader-priority=0",
         ],
         &[("HOME", "/root")],
     )
@@ -118,6 +120,7 @@ fn values() {
     assert_eq!(texts(&config.listen_client), ["http://127.0.0.1:1", "http://[::]:2379"]);
     assert_eq!(config.log_level, Level::Warn);
     assert_eq!(config.zone, "eu-west-1/b");
+    assert_eq!(config.leader_priority.get(), 0);
 }
 
 #[test]
@@ -193,6 +196,7 @@ fn exit_code_1_for_what_can_not_be_meant() {
             &[],
             "--zone=\"a b\" is not a word of at most 64 letters, digits and any of .-_:/+",
         ),
+        (&["--leader-priority=1001"], &[], "--leader-priority=1001 is more than 1000"),
         (&["--", "--name"], &[], "\"--name\" is not a valid flag"),
         (
             &["--name=a"],
