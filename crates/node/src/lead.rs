@@ -163,6 +163,9 @@ impl Lead {
         });
         // Of equals the one that is wished for already.
         let is_wished = |id| self.wish.is_some_and(|wish| wish.to == id);
+        if planted!(LeadNeverMoves) {
+            return None;
+        }
         let Some(best) = wished.max_by_key(|c| (c.priority, is_wished(c.id), c.id)) else {
             self.wish = None;
             return None;

@@ -448,6 +448,8 @@ catalogue! {
         from "ours, from row 27", by test("quorate-node", "requests", "a_slow_disk_hands_over_to_who_answers");
     LeadToLagging: 36, "the lead is given to a higher priority that lacks most of the log, and the group waits",
         from "ours, from MongoDB's priority takeover", by test("quorate-node", "requests", "who_lags_behind");
+    LeadNeverMoves: 36, "a leader keeps the lead though another member is to have it",
+        from "ours, from MongoDB's priority takeover", by simulator;
     LeadToAndFro: 36, "who loses the lead whenever it has it gets it back as soon as the first time",
         from "ours, from MongoDB's priority takeover", by test("quorate-node", "lib", "who_loses_the_lead_again_and_again");
     TransferToRejoining: 36, "leadership is handed to a member that lost its disk",

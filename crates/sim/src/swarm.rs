@@ -154,6 +154,9 @@ pub struct Options {
     pub compact_every: Option<Duration>,
     /// The mean time between two requests to change who belongs to the group, if there are any.
     pub churn_every: Option<Duration>,
+    /// Whether some members are wanted more than others as the leader. The last phase then demands that one of
+    /// those leads.
+    pub priorities: bool,
     /// Whether the liveness phase first demands progress of a bare majority, while all others stay
     /// down or cut off.
     pub core_first: bool,
@@ -182,6 +185,12 @@ const CHURN: u64 = 0x6368_7572_6e73;
 
 /// Of a thousand seeds, in how many members come and go.
 const CHURN_PER_MILLE: u64 = 250;
+
+/// The same for how much members are wanted as the leader.
+const PRIORITIES: u64 = 0x7072_696f_7273;
+
+/// Of a thousand seeds that may have them, how many have favourites.
+const PRIORITIES_PER_MILLE: u64 = 300;
 
 /// Of a thousand seeds, how many are a turmoil.
 const TURMOIL_PER_MILLE: u64 = 150;
@@ -223,8 +232,18 @@ impl Options {
         let options = Self { election_policy, ..options };
         match options.extremes.disk_faults.over_limit {
             Some(over_limit) => options.beyond(over_limit),
-            None => options.in_churn(&mut Chance::new(seed ^ CHURN)),
+            None => options
+                .in_churn(&mut Chance::new(seed ^ CHURN))
+                .with_favourites(&mut Chance::new(seed ^ PRIORITIES)),
         }
+    }
+
+    /// Perhaps with members that are wanted more than others as the leader; not where members come and go, or
+    /// where a leader must not change.
+    fn with_favourites(self, chance: &mut Chance) -> Self {
+        let is_steady = self.churn_every.is_none() && self.extremes.partial.is_none();
+        let priorities = is_steady && chance.per_mille(PRIORITIES_PER_MILLE);
+        Self { priorities, ..self }
     }
 
     /// Perhaps with members that come and go. Then no disk is lost or damaged: of what a few members alone had
@@ -353,6 +372,7 @@ impl Options {
             damage: None,
             upsets_per_mille: 0,
             churn_every: None,
+            priorities: false,
             core_first: false,
             extremes: Extremes::none(),
             watches: None,
@@ -490,6 +510,7 @@ impl Options {
             transfer_every: sometimes(chance, (50, 3_000)),
             compact_every: sometimes(chance, (20, 1_000)),
             churn_every: None,
+            priorities: false,
             core_first: chance.per_mille(500),
             wipes: {
                 // Drawn last, from a source of its own: all else in a seed is what it was before.

@@ -252,6 +252,8 @@ pub struct World {
     disks: u64,
     /// Decides which election policy a member is started with, where they differ.
     policies: Chance,
+    /// From what follows how much each member is wanted as the leader.
+    favours: u64,
     now: Duration,
     heap: BinaryHeap<Reverse<Scheduled>>,
     numbered: u64,
@@ -295,6 +297,9 @@ const ROT: u64 = 0x0072_6f74;
 
 /// The same for the policies of members that differ.
 const POLICIES: u64 = 0x706f_6c73;
+
+/// The same for how much each member is wanted as the leader.
+const FAVOURS: u64 = 0x6661_766f_7273;
 
 /// An empty disk for a member.
 fn storage_of(options: &Options, sabotage: Option<Sabotage>) -> Storage {
@@ -404,6 +409,7 @@ impl World {
             churn: Chance::new(seed ^ churn::CHURN),
             disks: 0,
             policies: Chance::new(seed ^ POLICIES),
+            favours: seed ^ FAVOURS,
         }
     }
 

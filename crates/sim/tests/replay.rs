@@ -130,6 +130,7 @@ fn healing_across_terms() -> Options {
         transfer_every: Some(nanos(2_035_413_292)),
         compact_every: None,
         churn_every: None,
+        priorities: false,
         core_first: true,
         extremes: Extremes::none(),
         watches: None,

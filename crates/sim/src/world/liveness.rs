@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_check::Violation;
-use quorate_raft::NodeId;
+use quorate_raft::{NodeId, RoleKind};
 
 use super::{Event, Outcome, Phase, World};
 use crate::disk_faults::Ending;
@@ -76,7 +76,9 @@ impl World {
         let usual = self.options.election_timeout * 60
             + self.options.request_timeout * 2
             + self.options.heartbeat / 4 * entries
-            + Duration::from_secs(20);
+            + Duration::from_secs(20)
+            // A favourite that lost the lead again and again waits for it ever longer.
+            + self.options.election_timeout * if self.options.priorities { 400 } else { 0 };
         // Timeouts may be twice as long, and clocks half as fast.
         let extremes = &self.options.extremes;
         let longer = [extremes.processes.mixed_settings, extremes.clocks.wild];
@@ -104,7 +106,10 @@ impl World {
             Phase::Faulty | Phase::Partial => false,
             Phase::Core | Phase::Whole => self.core.is_subset(&self.proven) && self.all_belong(),
             Phase::Quiet => {
-                self.is_settled() && self.watchers_are_level() && self.leases_are_over()
+                self.is_settled()
+                    && self.watchers_are_level()
+                    && self.leases_are_over()
+                    && self.a_favourite_leads()
             }
         };
         if done {
@@ -162,6 +167,17 @@ impl World {
             })
     }
 
+    /// Nobody is wanted more as the leader than who leads.
+    fn a_favourite_leads(&self) -> bool {
+        let status = |id: &NodeId| self.places[id].process.as_ref().map(|process| process.status());
+        let ids = self.ids();
+        let all = ids.iter().filter_map(|id| Some((*id, status(id)?)));
+        let leaders = all.filter(|(_, status)| status.role == RoleKind::Leader);
+        let leader = leaders.max_by_key(|(_, status)| status.term).map(|(id, _)| id);
+        let most = ids.iter().map(|id| self.priority_of(*id)).max();
+        !self.options.priorities || leader.is_some_and(|id| Some(self.priority_of(id)) == most)
+    }
+
     pub(super) fn what_is_missing(&self) -> String {
         let open = self.oracle.any_open();
         let members: Vec<String> = self
@@ -178,13 +194,14 @@ impl World {
             .collect();
         format!(
             "in phase {:?}, of {:?} only {:?} made progress; committed up to {}; open: {open:?}; watchers \
-             are told all: {}; leases are over: {}\n{}",
+             are told all: {}; leases are over: {}; a favourite leads: {}\n{}",
             self.phase,
             self.core,
             self.proven,
             self.oracle.last(),
             self.watchers_are_level(),
             self.leases_are_over(),
+            self.a_favourite_leads(),
             members.join("\n")
         )
     }

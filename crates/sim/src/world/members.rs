@@ -1,13 +1,14 @@
 //! Processes: how they start, take their turns, and crash; and what becomes of all they ask for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_check::Violation;
 use quorate_check::cluster::{self, Fact};
 use quorate_mvcc::engine::Engine as _;
 use quorate_node::{
-    ApplyJob, Begin, Effects, Envelope, EnvelopeBody, Feedback, GroupConfig, Healed, Input,
-    NodeConfig,
+    About, ApplyJob, Begin, Effects, Envelope, EnvelopeBody, Feedback, GroupConfig, Healed,
+    Incarnation, Input, News, NodeConfig, Priority,
 };
 use quorate_raft::{
     AppendReply, Body, DiskId, EntryId, NodeId, Persist, Record, Recovered, Salvage, Time,
@@ -44,6 +45,7 @@ impl World {
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
         config.request_timeout = settings.request_timeout;
         config.pending_max = settings.pending_max;
+        config.leader_priority = self.priority_of(id);
         let (sabotage, now) = (self.sabotage, self.now);
         let machine_options = MachineOptions {
             piece_bytes_max: self.options.snapshot_piece_bytes_max,
@@ -84,6 +86,7 @@ impl World {
         place.waits_for_room = false;
         self.begin_scrubbing(id);
         self.leases_start(id);
+        self.introduce_others(id);
         match begin {
             Begin::Whole(recovered) => self.started(id, &recovered, applied)?,
             Begin::Healing(salvage) => self.trace.line(now, || {
@@ -92,6 +95,29 @@ impl World {
             }),
         }
         self.turn(id)
+    }
+
+    /// How much a member is wanted as the leader, in all its lives.
+    pub(super) fn priority_of(&self, id: NodeId) -> Priority {
+        if !self.options.priorities {
+            return Priority::default();
+        }
+        let drawn = Chance::new(self.favours ^ id.0.rotate_left(32)).below(3);
+        u16::try_from(drawn).ok().and_then(Priority::new).expect("it is below three")
+    }
+
+    /// A member that starts hears how much the others are wanted as the leader.
+    fn introduce_others(&mut self, id: NodeId) {
+        if !self.options.priorities {
+            return;
+        }
+        for peer in self.ids() {
+            let leader_priority = self.priority_of(peer);
+            let about = Arc::new(About { leader_priority, ..About::default() });
+            let news = News::Met { peer, incarnation: Incarnation::default(), about };
+            let process = self.place(id).process.as_mut().expect("it was started just now");
+            process.post(Input::Node(news));
+        }
     }
 
     /// A member takes part from now on, with this log.
