@@ -680,6 +680,21 @@ fn members_know_who_of_the_others_is_there() {
 }
 
 #[test]
+fn leadership_goes_to_the_member_that_is_wanted_most() {
+    let mut cluster = Cluster::prepare(3);
+    cluster.favourite = Some(2);
+    // The others have a leader first.
+    for member in [0, 1] {
+        cluster.start_member(member).unwrap();
+    }
+    cluster.propose(0, "a");
+    cluster.start_member(2).unwrap();
+    wait_until("the favourite leads", || cluster.handle(2).status().is_leader());
+    cluster.propose(0, "b");
+    cluster.assert_healthy();
+}
+
+#[test]
 fn leadership_is_not_handed_to_who_leaves() {
     let cluster = Cluster::start(3);
     cluster.propose(0, "a");

@@ -443,7 +443,7 @@ catalogue! {
     SlowDiskToUnfit: 36, "a leader whose disk stands hands over to a member that its host advises against",
         from "ours, from row 27", by test("quorate-raft", "scripts", "transfer_unfit");
     LeadToGray: 36, "leadership is handed unasked to a member that is silent or leaves",
-        from "ours, from row 36", by test("quorate-node", "requests", "leadership_is_handed_to_who_answers");
+        from "ours, from row 36", by test("quorate-node", "requests", "leadership_is_handed_to_nobody_where_nobody_answers");
     SlowDiskToGray: 36, "a leader is not told whom the detector suspects, and hands over to it when its disk is slow",
         from "ours, from row 27", by test("quorate-node", "requests", "a_slow_disk_hands_over_to_who_answers");
     LeadToLagging: 36, "the lead is given to a higher priority that lacks most of the log, and the group waits",

@@ -88,7 +88,12 @@ async fn numbers_for_dashboards() {
 
 #[tokio::test]
 async fn how_the_other_members_look() {
-    let flags = ["--heartbeat-interval=100", "--election-timeout=1000", "--zone=here/a"];
+    let flags = [
+        "--heartbeat-interval=100",
+        "--election-timeout=1000",
+        "--zone=here/a",
+        "--leader-priority=7",
+    ];
     let mut cluster = Cluster::start_with(2, &flags).await;
     let page_says = async |cluster: &Cluster, path, words: &[&str]| {
         within(async {
@@ -104,7 +109,8 @@ async fn how_the_other_members_look() {
         .await;
     };
     let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
-    let there = ["\"state\":\"active\"", "\"zone\":\"here/a\"", &version, "\"connected\":true"];
+    let about = "\"zone\":\"here/a\",\"leader_priority\":7";
+    let there = ["\"state\":\"active\"", about, &version, "\"connected\":true"];
     page_says(&cluster, "/peers", &there).await;
     let info = format!("version=\"{}\",zone=\"here/a\"}} 1\n", env!("CARGO_PKG_VERSION"));
     let numbers = ["state=\"active\"} 1\n", &info, "quorate_peer_last_contact_seconds{To=\""];

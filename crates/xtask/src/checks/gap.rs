@@ -164,6 +164,12 @@ impl Notes {
         (0..writers).map(of).max().unwrap_or_default()
     }
 
+    /// How long the slowest write took before `event`.
+    pub(crate) fn usual_wait(&self, event: Instant) -> Duration {
+        let before = self.acks.iter().take_while(|ack| ack.at <= event);
+        before.map(|ack| ack.at - ack.began).max().unwrap_or_default()
+    }
+
     /// How many times somebody heard of an error from `event` on.
     pub(crate) fn errors_since(&self, event: Instant) -> usize {
         self.errors.iter().filter(|(at, _)| *at >= event).count()
@@ -253,6 +259,7 @@ mod tests {
         let event = start + Duration::from_millis(5);
         assert_eq!(two.gap(event), Duration::from_millis(30));
         assert_eq!(two.gap_of_a_writer(event), Duration::from_millis(45));
+        assert_eq!(two.usual_wait(event), Duration::ZERO, "each was acknowledged as it began");
     }
 
     #[test]

@@ -55,6 +55,8 @@ struct Side {
     silence: [Spread; CASES.len()],
     /// And of one of the writers.
     wait: [Spread; CASES.len()],
+    /// How long the slowest write took before.
+    usual: [Spread; CASES.len()],
     errors: [usize; CASES.len()],
 }
 
@@ -94,8 +96,8 @@ fn side(program: Program) -> io::Result<Side> {
     let flags: Vec<&str> = TIMING.into_iter().chain(["--log-level", "info"]).collect();
     let cluster = Cluster::start(program, 3, &flags)?;
     let written = Written::new();
-    let (silence, wait) = (Default::default(), Default::default());
-    Ok(Side { cluster, name, written, silence, wait, errors: Default::default() })
+    let (silence, wait, usual) = Default::default();
+    Ok(Side { cluster, name, written, silence, wait, usual, errors: Default::default() })
 }
 
 impl Side {
@@ -140,16 +142,18 @@ impl Side {
         caught_up(cluster, leader).await?;
         if is_implemented {
             let (silence, wait) = (notes.gap(asked), notes.gap_of_a_writer(asked));
-            let errors = notes.errors_since(asked);
+            let (usual, errors) = (notes.usual_wait(asked), notes.errors_since(asked));
             println!(
-                "{} round {round}, {}: {} ms, a writer {} ms, {errors} errors",
+                "{} round {round}, {}: {} ms, a writer {} ms (before {} ms), {errors} errors",
                 self.name,
                 case.name,
                 ms(silence),
-                ms(wait)
+                ms(wait),
+                ms(usual)
             );
             self.silence[number].add(silence);
             self.wait[number].add(wait);
+            self.usual[number].add(usual);
             self.errors[number] += errors;
         }
         self.written.extend(notes.written);
@@ -160,12 +164,11 @@ impl Side {
 fn conclude(ours: &Side, etcd: &Side) -> io::Result<()> {
     let mut wrong = Vec::new();
     println!(
-        "\nLongest time without an acknowledgement of anything; and, behind it, of one of the writers."
+        "\nThe longest time without an acknowledgement of anything; that of one of the writers; and how long \
+         the slowest write took in the second before.\n\n\
+         | hand-over | program | least ms | median ms | p99 ms | a writer: median ms | p99 ms | before: \
+         median ms | errors |\n|---|---|---:|---:|---:|---:|---:|---:|---:|"
     );
-    println!(
-        "\n| hand-over | program | least ms | median ms | p99 ms | a writer: median ms | p99 ms | errors |"
-    );
-    println!("|---|---|---:|---:|---:|---:|---:|---:|");
     for (number, case) in CASES.iter().enumerate() {
         for side in [ours, etcd] {
             let (silence, wait) = (&side.silence[number], &side.wait[number]);
@@ -174,7 +177,7 @@ fn conclude(ours: &Side, etcd: &Side) -> io::Result<()> {
                 continue;
             }
             println!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 case.name,
                 side.name,
                 ms(silence.least()),
@@ -182,6 +185,7 @@ fn conclude(ours: &Side, etcd: &Side) -> io::Result<()> {
                 ms(silence.most()),
                 ms(wait.median()),
                 ms(wait.most()),
+                ms(side.usual[number].median()),
                 side.errors[number],
             );
         }
