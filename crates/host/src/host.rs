@@ -330,6 +330,7 @@ fn new_node<W>(
         heartbeat_interval: config.heartbeat_interval,
         election_timeout: config.election_timeout,
         election_policy: config.election_policy,
+        quiet_after: None,
         limits: limits.raft,
         rejoining: config.rejoining,
     };

@@ -85,6 +85,7 @@ impl Packet {
                     EnvelopeBody::Forward(forward) => {
                         forward.commands.iter().map(|(_, command)| 16 + command.len()).sum()
                     }
+                    EnvelopeBody::Beat { .. } => 0,
                     EnvelopeBody::Refused(refused) => refused.numbers.len() * 8,
                     EnvelopeBody::HealAsk { ask, .. } => match ask {
                         HealAsk::Entries { .. } => 0,
@@ -124,6 +125,7 @@ mod tag {
     pub(super) const HEAL_ASK: u8 = 6;
     pub(super) const HEAL_ANSWER: u8 = 7;
     pub(super) const VIEW: u8 = 8;
+    pub(super) const BEAT: u8 = 9;
 
     pub(super) const ACTIVE: u8 = 1;
     pub(super) const SUSPECT: u8 = 2;
@@ -254,6 +256,7 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
             let answer = HealAnswer { incarnation: input.u64()?, body: input.heal()? };
             envelope(group, EnvelopeBody::HealAnswer(answer))
         }
+        tag::BEAT => envelope(Envelope::NO_GROUP, EnvelopeBody::Beat { incarnation: input.u64()? }),
         tag::ASK => Packet::Ask { number: input.u64()?, payload: input.bytes()? },
         tag::ANSWER => Packet::Answer { number: input.u64()?, answer: input.optional_bytes()? },
         tag::VIEW => Packet::View(input.view()?),
@@ -299,6 +302,10 @@ fn put_packet(out: &mut BytesMut, packet: &Packet) {
                 for number in numbers {
                     out.put_u64_le(*number);
                 }
+            }
+            EnvelopeBody::Beat { incarnation } => {
+                out.put_u8(tag::BEAT);
+                out.put_u64_le(*incarnation);
             }
             EnvelopeBody::HealAsk { incarnation, ask } => {
                 out.put_u8(tag::HEAL_ASK);
@@ -348,7 +355,7 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
             out.put_u64_le(previous.0);
             put_entry_id(out, *hint);
         }
-        Body::Heartbeat(Heartbeat { commit, round, pace }) => {
+        Body::Heartbeat(Heartbeat { commit, round, pace, quiet }) => {
             out.put_u8(tag::HEARTBEAT);
             out.put_u64_le(commit.0);
             out.put_u64_le(*round);
@@ -357,11 +364,13 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
                 put_duration(out, *round_trip);
                 put_duration(out, *stall);
             }
+            out.put_u8((*quiet).into());
         }
-        Body::HeartbeatReply(HeartbeatReply { round, stall }) => {
+        Body::HeartbeatReply(HeartbeatReply { round, stall, quiet }) => {
             out.put_u8(tag::HEARTBEAT_REPLY);
             out.put_u64_le(*round);
             put_duration(out, *stall);
+            out.put_u8((*quiet).into());
         }
         Body::Snapshot(chunk) => {
             out.put_u8(tag::SNAPSHOT);
@@ -665,11 +674,12 @@ impl Parser {
                 } else {
                     None
                 };
-                Body::Heartbeat(Heartbeat { commit, round, pace })
+                let quiet = self.bool()?;
+                Body::Heartbeat(Heartbeat { commit, round, pace, quiet })
             }
             tag::HEARTBEAT_REPLY => {
-                let (round, stall) = (self.u64()?, self.duration()?);
-                Body::HeartbeatReply(HeartbeatReply { round, stall })
+                let (round, stall, quiet) = (self.u64()?, self.duration()?, self.bool()?);
+                Body::HeartbeatReply(HeartbeatReply { round, stall, quiet })
             }
             tag::SNAPSHOT => Body::Snapshot(Box::new(self.chunk()?)),
             tag::SNAPSHOT_REPLY => Body::SnapshotReply(match self.u8()? {

@@ -123,7 +123,7 @@ pub enum Feedback {
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// The group it is about.
+    /// The group it is about; [`Envelope::NO_GROUP`] if that is none.
     pub group: GroupId,
     /// The speaker.
     pub from: NodeId,
@@ -151,6 +151,16 @@ pub enum EnvelopeBody {
     },
     /// The answer.
     HealAnswer(HealAnswer),
+    /// "I am there", for all groups together. It is about none of them: its group is [`Envelope::NO_GROUP`].
+    Beat {
+        /// The process that says so.
+        incarnation: u64,
+    },
+}
+
+impl Envelope {
+    /// What stands for the group where all are meant.
+    pub const NO_GROUP: GroupId = GroupId(0);
 }
 
 /// What a member asks for whose storage is damaged.

@@ -13,7 +13,7 @@ use quorate_planted::planted;
 use quorate_raft::{
     Body, ChangeError, Effects as RaftEffects, EntryId, Event, GroupId, Index, Input as RaftInput,
     Membership, NodeId, Payload, PeerStatus, ProgressKind, ProposeError, Raft, Recovered,
-    SnapshotPiece, Status, Term, Time,
+    SnapshotPiece, Status, Term, Time, quorum,
 };
 
 use crate::audit::Report;
@@ -44,6 +44,10 @@ pub struct GroupConfig {
     pub election_timeout: Duration,
     /// How long a member waits, given that.
     pub election_policy: quorate_raft::ElectionPolicy,
+    /// Once nothing has happened in the group for so long it is quiet, and costs nothing until something does; see
+    /// [`quorate_raft::Config::quiet_after`]. `None`: never. Its leader then speaks with every heartbeat, as members
+    /// of etcd do.
+    pub quiet_after: Option<Duration>,
     /// The bounds of the algorithm.
     pub limits: quorate_raft::Limits,
     /// The disk of a member that has a new one in a group that exists: see
@@ -112,6 +116,7 @@ impl<W> Group<W> {
             heartbeat_interval: config.heartbeat_interval,
             election_timeout: config.election_timeout,
             election_policy: config.election_policy,
+            quiet_after: config.quiet_after,
             // Groups on one node must not all time out together.
             seed: node.seed ^ config.group.0.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             limits: config.limits,
@@ -180,6 +185,10 @@ impl<W> Group<W> {
         } else {
             self.lead.asked();
             self.waiters.push(command, waiter, now + self.request_timeout);
+            // A leader is woken by the proposal, and lets all know of it at once.
+            if self.raft.leader() != Some(self.node) {
+                self.wake(now, false, out);
+            }
         }
     }
 
@@ -215,6 +224,8 @@ impl<W> Group<W> {
                 }
             }
             EnvelopeBody::Forward(forward) => self.take_forward(from, forward, out),
+            // It is about no group, and never comes here.
+            EnvelopeBody::Beat { .. } => {}
             EnvelopeBody::HealAsk { incarnation, ask } => {
                 self.heal_other(now, from, incarnation, ask, out);
             }
@@ -239,6 +250,7 @@ impl<W> Group<W> {
         ask: HealAsk,
         out: &mut Effects<W>,
     ) {
+        self.wake(now, false, out);
         match ask {
             HealAsk::Entries { lost: asked, term } if is_sensible(asked) => {
                 if !planted!(HealerUnheard) {
@@ -357,6 +369,27 @@ impl<W> Group<W> {
 
     fn is_member(&self, id: NodeId) -> bool {
         self.raft.membership().contains(id)
+    }
+
+    /// Whether it has nothing to do until something happens.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.raft.is_quiet()
+    }
+
+    /// Whether it may go on being quiet, if these nodes are there: as a follower its leader's, and as a leader those
+    /// of a quorum.
+    pub(crate) fn is_safe(&self, is_there: impl Fn(NodeId) -> bool) -> bool {
+        match self.raft.leader() {
+            Some(leader) if leader != self.node => is_there(leader),
+            _ => quorum::has_quorum(self.raft.membership(), |id| id == self.node || is_there(id)),
+        }
+    }
+
+    /// Is awake from now on; `doubted` as in [`RaftInput::Wake`].
+    pub(crate) fn wake(&mut self, now: Time, doubted: bool, out: &mut Effects<W>) {
+        if self.raft.is_quiet() {
+            self.step(now, RaftInput::Wake { doubted }, out);
+        }
     }
 
     /// Hands leadership to `to`, or to the best of the voters that speak as they should: of those that are

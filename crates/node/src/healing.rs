@@ -88,7 +88,10 @@ impl HealingGroup {
             }
             EnvelopeBody::HealAnswer(answer) => self.healer.answer(now, from, answer, out),
             // To be silent is always safe.
-            EnvelopeBody::Raft(_) | EnvelopeBody::Forward(_) | EnvelopeBody::Refused(_) => {}
+            EnvelopeBody::Raft(_)
+            | EnvelopeBody::Forward(_)
+            | EnvelopeBody::Refused(_)
+            | EnvelopeBody::Beat { .. } => {}
         }
     }
 
@@ -132,6 +135,7 @@ impl HealingGroup {
             rejoining: self.config.rejoining.is_some(),
             membership_since: salvage.base.index,
             transferring: None,
+            quiet: false,
             peers: alloc::vec::Vec::new(),
         };
         let healing =
@@ -183,6 +187,7 @@ mod tests {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             election_policy: quorate_raft::ElectionPolicy::Fixed,
+            quiet_after: None,
             rejoining: rejoining.then_some(quorate_raft::DiskId(1)),
             limits: Limits::default(),
         };

@@ -69,6 +69,7 @@
 //!     heartbeat_interval: Duration::from_millis(100),
 //!     election_timeout: Duration::from_secs(1),
 //!     election_policy: ElectionPolicy::Adaptive,
+//!     quiet_after: None,
 //!     limits: Limits::default(),
 //!     rejoining: None,
 //! };
@@ -118,6 +119,7 @@ mod heal_source;
 mod healing;
 pub mod lead;
 pub mod machine;
+mod neighbours;
 pub mod node;
 pub mod proposal;
 mod reads;

@@ -6,13 +6,16 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
+use quorate_planted::planted;
+use quorate_raft::rng::Rng;
 use quorate_raft::{EntryId, GroupId, Index, Membership, NodeId, Recovered, Salvage, Time};
 
-use crate::detector::{Detector, PeerChange};
-use crate::effects::{Effects, Input, RequestError};
+use crate::detector::Detector;
+use crate::effects::{Effects, Envelope, EnvelopeBody, Input, RequestError};
 use crate::group::{Group, GroupConfig};
 use crate::healing::HealingGroup;
 use crate::lead::Priority;
+use crate::neighbours::{Neighbours, Turn};
 use crate::status::GroupStatus;
 
 /// What a node is.
@@ -70,6 +73,10 @@ struct Seat<W> {
     deadline: Time,
     /// Whether it is in `touched`.
     is_touched: bool,
+    /// Whether it may fall quiet.
+    may_be_quiet: bool,
+    /// When it is to be awake at the latest, as a node that it leans on is not to be relied on any more.
+    wake_at: Time,
     /// Whom it waits to hear from, as far as the detector knows.
     awaited: Vec<NodeId>,
     /// Since which entry those are members whom the detector knows.
@@ -88,6 +95,8 @@ pub struct Node<W> {
     touched: Vec<GroupId>,
     /// Which of the other nodes seem to be there.
     detector: Detector,
+    /// Those of them that quiet groups lean on.
+    neighbours: Neighbours,
     /// When this node is to run next, if nobody wakes it; [`Time::NEVER`] once it has.
     due: Time,
 }
@@ -105,6 +114,7 @@ impl<W> Node<W> {
             deadlines: BinaryHeap::new(),
             touched: Vec::new(),
             detector: Detector::new(),
+            neighbours: Neighbours::new(),
             due: Time::NEVER,
         }
     }
@@ -123,8 +133,9 @@ impl<W> Node<W> {
     ) {
         let id = config.group;
         self.meet_members(&config, now);
+        let may_be_quiet = config.quiet_after.is_some();
         let group = Group::new(&self.config, config, recovered, applied, now);
-        self.add(id, Slot::Running(Box::new(group)));
+        self.add(id, may_be_quiet, Slot::Running(Box::new(group)));
     }
 
     /// Adds a group whose log is damaged, or whose state machine, durable up to `machine`, ends before
@@ -143,21 +154,29 @@ impl<W> Node<W> {
     ) {
         let id = config.group;
         self.meet_members(&config, now);
+        let may_be_quiet = config.quiet_after.is_some();
         let group = HealingGroup::new(&self.config, config, salvage, machine, now);
-        self.add(id, Slot::Healing(Box::new(group)));
+        self.add(id, may_be_quiet, Slot::Healing(Box::new(group)));
     }
 
     /// The detector knows the members of all groups.
     fn meet_members(&mut self, config: &GroupConfig, now: Time) {
         let others = config.membership.members().into_iter().filter(|id| *id != self.config.id);
         self.detector.add(others, config.heartbeat_interval, now);
+        if config.quiet_after.is_some() {
+            let (heartbeat, election) = (config.heartbeat_interval, config.election_timeout);
+            self.neighbours.add_group(heartbeat, election, now);
+        }
     }
 
-    fn add(&mut self, id: GroupId, slot: Slot<W>) {
+    fn add(&mut self, id: GroupId, may_be_quiet: bool, slot: Slot<W>) {
+        assert!(id != Envelope::NO_GROUP, "a group has a name");
         let seat = Seat {
             slot,
             deadline: Time::NEVER,
             is_touched: true,
+            may_be_quiet,
+            wake_at: Time::NEVER,
             awaited: Vec::new(),
             members_since: Index(0),
         };
@@ -172,6 +191,12 @@ impl<W> Node<W> {
         let id = match &input {
             Input::Peer(envelope) => {
                 self.detector.heard(now, envelope.from, &mut out.peers);
+                if let EnvelopeBody::Beat { incarnation } = envelope.body {
+                    if let Some(turn) = self.neighbours.heard(now, envelope.from, incarnation) {
+                        self.rouse(now, envelope.from, turn);
+                    }
+                    return;
+                }
                 envelope.group
             }
             Input::Transfer { group, .. } | Input::Change { group, .. } => {
@@ -202,6 +227,10 @@ impl<W> Node<W> {
             Slot::Running(group) => group,
             Slot::Healing(group) => return group.step(now, input, out),
         };
+        // Whoever asks it for a vote now asks one who has reason to doubt its leader as well.
+        if core::mem::replace(&mut seat.wake_at, Time::NEVER) != Time::NEVER {
+            group.wake(now, true, out);
+        }
         match input {
             Input::Peer(envelope) => group.peer(now, envelope, out),
             Input::Propose { command, waiter, .. } => group.propose(now, command, waiter, out),
@@ -223,6 +252,7 @@ impl<W> Node<W> {
         let due = core::mem::replace(&mut self.due, Time::NEVER);
         if due < now {
             self.detector.overslept(now, now.since(due));
+            self.neighbours.overslept(now, now.since(due));
         }
     }
 
@@ -234,7 +264,7 @@ impl<W> Node<W> {
         let seat = self.groups.remove(&id).expect("a group that heals is there");
         let Slot::Healing(group) = seat.slot else { panic!("group {id} does not heal") };
         self.touched.retain(|touched| *touched != id);
-        self.add(id, Slot::Running(Box::new(group.begin(now))));
+        self.add(id, seat.may_be_quiet, Slot::Running(Box::new(group.begin(now))));
     }
 
     /// Does what the inputs since the last call ask for together, and what time asks for.
@@ -242,6 +272,9 @@ impl<W> Node<W> {
         self.wake(now);
         // Before anybody gives up waiting: who was silent until now was missed.
         self.detector.look(now, &mut out.peers);
+        for lost in self.neighbours.look(now, |id| self.detector.is_good(id)) {
+            self.rouse(now, lost, Turn::Lost);
+        }
         while let Some(&Reverse((deadline, id))) = self.deadlines.peek() {
             if deadline > now {
                 break;
@@ -261,6 +294,10 @@ impl<W> Node<W> {
             seat.is_touched = false;
             let deadline = match &mut seat.slot {
                 Slot::Running(group) => {
+                    if seat.wake_at <= now {
+                        seat.wake_at = Time::NEVER;
+                        group.wake(now, true, out);
+                    }
                     group.flush(now, &self.detector, out);
                     let since = group.members_since();
                     if core::mem::replace(&mut seat.members_since, since) != since {
@@ -269,10 +306,29 @@ impl<W> Node<W> {
                         self.detector.add(others, Duration::ZERO, now);
                     }
                     if !seat.awaited.iter().copied().eq(group.awaited()) {
-                        let detector = &mut self.detector;
-                        wait_for(detector, now, &mut seat.awaited, group.awaited(), &mut out.peers);
+                        let before: Vec<NodeId> =
+                            core::mem::replace(&mut seat.awaited, group.awaited().collect());
+                        for id in &seat.awaited {
+                            self.detector.await_peer(now, *id, &mut out.peers);
+                            if seat.may_be_quiet {
+                                self.neighbours.await_peer(now, *id);
+                            }
+                        }
+                        for id in before {
+                            self.detector.release_peer(now, id, &mut out.peers);
+                            if seat.may_be_quiet {
+                                self.neighbours.release_peer(id);
+                            }
+                        }
                     }
-                    group.deadline()
+                    // It agreed to be quiet with somebody who was lost before.
+                    if seat.wake_at == Time::NEVER
+                        && group.is_quiet()
+                        && !group.is_safe(|id| self.neighbours.is_there(id))
+                    {
+                        seat.wake_at = waking(&self.config, &self.neighbours, id, now);
+                    }
+                    group.deadline().min(seat.wake_at)
                 }
                 Slot::Healing(group) => {
                     group.flush(now, out);
@@ -286,7 +342,37 @@ impl<W> Node<W> {
             }
         }
         self.forget_stale_deadlines();
+        let (from, incarnation) = (self.config.id, self.config.incarnation);
+        out.send.extend(self.neighbours.beats(now).map(|to| Envelope {
+            group: Envelope::NO_GROUP,
+            from,
+            to,
+            body: EnvelopeBody::Beat { incarnation },
+        }));
         self.due = self.deadline();
+    }
+
+    /// A node is not to be relied on any more: wakes the groups that lean on it, one by one.
+    fn rouse(&mut self, now: Time, neighbour: NodeId, turn: Turn) {
+        if planted!(LostNeighbourIgnored) {
+            return;
+        }
+        let neighbours = &self.neighbours;
+        for (&id, seat) in &mut self.groups {
+            let Slot::Running(group) = &seat.slot else { continue };
+            let leans = group.is_quiet()
+                && match turn {
+                    Turn::Restarted => group.awaited().any(|awaited| awaited == neighbour),
+                    Turn::Lost => !group.is_safe(|id| neighbours.is_there(id)),
+                };
+            if leans && seat.wake_at == Time::NEVER {
+                seat.wake_at = waking(&self.config, neighbours, id, now);
+                if seat.wake_at < seat.deadline {
+                    seat.deadline = seat.wake_at;
+                    self.deadlines.push(Reverse((seat.wake_at, id)));
+                }
+            }
+        }
     }
 
     /// Sees that the first deadline is one that counts, and that there are not many others.
@@ -312,7 +398,8 @@ impl<W> Node<W> {
         if !self.touched.is_empty() {
             return Time(0);
         }
-        self.deadlines.peek().map_or(Time::NEVER, |&Reverse((deadline, _))| deadline)
+        let first = self.deadlines.peek().map_or(Time::NEVER, |&Reverse((deadline, _))| deadline);
+        first.min(self.neighbours.deadline())
     }
 
     /// Who this is.
@@ -347,19 +434,9 @@ impl<W> Node<W> {
     }
 }
 
-/// A group waits to hear from others than before. Whoever it goes on waiting for does not notice.
-fn wait_for(
-    detector: &mut Detector,
-    now: Time,
-    awaited: &mut Vec<NodeId>,
-    others: impl Iterator<Item = NodeId>,
-    out: &mut Vec<PeerChange>,
-) {
-    let before = core::mem::replace(awaited, others.collect());
-    for id in awaited.iter() {
-        detector.await_peer(now, *id, out);
-    }
-    for id in before {
-        detector.release_peer(now, id, out);
-    }
+/// When a group wakes up, of many that may do so for the same reason.
+fn waking(config: &NodeConfig, neighbours: &Neighbours, group: GroupId, now: Time) -> Time {
+    let spread = u64::try_from(neighbours.spread().as_nanos()).unwrap_or(u64::MAX);
+    let drawn = Rng::new(config.seed ^ now.0 ^ group.0.rotate_left(32)).below(spread.max(1));
+    now + Duration::from_nanos(1 + drawn)
 }

@@ -101,6 +101,7 @@ impl Cluster {
                 heartbeat_interval: Duration::from_millis(100),
                 election_timeout: Duration::from_secs(1),
                 election_policy: quorate_raft::ElectionPolicy::Fixed,
+                quiet_after: None,
                 limits: Limits::default(),
                 rejoining: None,
             };

@@ -138,6 +138,7 @@ impl Host {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             election_policy: quorate_raft::ElectionPolicy::Fixed,
+            quiet_after: None,
             limits,
             rejoining: None,
         };
@@ -263,6 +264,7 @@ impl Host {
             Body::Heartbeat(Heartbeat { round, .. }) => Body::HeartbeatReply(HeartbeatReply {
                 round: round + u64::from(choice == 0),
                 stall: Duration::from_millis(choice.into()),
+                quiet: choice.is_multiple_of(2),
             }),
             Body::ReadIndex(ReadIndex { id }) => {
                 let index = (!choice.is_multiple_of(4)).then(|| self.status().commit);
@@ -361,6 +363,7 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
             commit: status.commit,
             round: near(1, b),
             pace: None,
+            quiet: d.is_multiple_of(2),
         })),
         _ => {
             // The envelope says one thing and the message another.

@@ -123,6 +123,7 @@ impl Cluster {
                     heartbeat_interval: HEARTBEAT,
                     election_timeout: ELECTION,
                     election_policy: quorate_raft::ElectionPolicy::Fixed,
+                    quiet_after: None,
                     limits,
                     rejoining: None,
                 };

@@ -454,6 +454,18 @@ catalogue! {
         from "ours, from MongoDB's priority takeover", by test("quorate-node", "lib", "who_loses_the_lead_again_and_again");
     TransferToRejoining: 36, "leadership is handed to a member that lost its disk",
         from "ours, 402f66a", by test("quorate-raft", "scripts", "transfer_refused");
+
+    // ---- Groups that are quiet: rows 1, 12 and 33.
+    QuietReadUnconfirmed: 1, "a quiet leader answers reads without asking whether it still leads",
+        from "TiKV, hibernating regions", by simulator, in 2 places;
+    QuietIsDisloyal: 12, "a member that was quiet helps to depose the leader that it was quiet with",
+        from "CockroachDB, quiesced ranges", by test("quorate-raft", "scripts", "quiet_loyalty");
+    QuietBeforeAllHaveAll: 33, "a group falls quiet although a member lacks entries",
+        from "CockroachDB, quiesced ranges", by simulator, in 2 places;
+    LostNeighbourIgnored: 33, "a node does not wake the groups whose leader's node is gone",
+        from "CockroachDB #9315, TiKV #16429", by test("quorate-node", "groups", "groups_whose_leader_is_gone");
+    QuietForEver: 33, "a group that is quiet does not notice that its leader is gone",
+        from "TiKV #16429", by test("quorate-raft", "scripts", "quiet_leader_is_lost");
 }
 
 #[cfg(test)]

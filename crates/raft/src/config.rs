@@ -26,6 +26,10 @@ pub struct Config {
     pub election_timeout: Duration,
     /// How long a member waits for a leader, given that.
     pub election_policy: ElectionPolicy,
+    /// The group goes quiet once nothing has happened in it for so long: its members then have no deadline until
+    /// something does, and whoever steps them must tell them when another node can't be relied on any more (see
+    /// `quiet.rs`). `None`: never. A group goes quiet only if all of its members may.
+    pub quiet_after: Option<Duration>,
     /// Names this process among all that ever ran as this member: drawn at random when it starts. A
     /// vote counts for the process that asked for it and for no other.
     pub incarnation: u64,
@@ -160,6 +164,7 @@ mod tests {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             election_policy: ElectionPolicy::Fixed,
+            quiet_after: None,
             incarnation: 1,
             seed: 1,
             rejoining: None,

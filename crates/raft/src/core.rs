@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) memberships: Memberships,
     pub(crate) limits: Limits,
     pub(crate) heartbeat_interval: Duration,
+    /// See [`Config::quiet_after`].
+    pub(crate) quiet_after: Option<Duration>,
     /// The time of the present step. Never descends.
     pub(crate) now: Time,
     pub(crate) election: ElectionTimer,
@@ -106,6 +108,7 @@ impl Core {
             memberships: Memberships::new(applied.index, config.membership),
             limits: config.limits,
             heartbeat_interval: config.heartbeat_interval,
+            quiet_after: config.quiet_after,
             now,
             log,
             commit: applied.index,
@@ -196,6 +199,16 @@ impl Core {
                 self.rejoin_other_members();
             }
         }
+    }
+
+    /// When a leader speaks next, unless it has something to say before. Those of many groups speak together.
+    pub(crate) fn next_heartbeat(&self) -> Time {
+        let next = self.now + self.heartbeat_interval;
+        if self.quiet_after.is_none() {
+            return next;
+        }
+        let interval = u64::try_from(self.heartbeat_interval.as_nanos()).unwrap_or(u64::MAX);
+        Time(next.0 - next.0 % interval)
     }
 
     /// The latest term seen.

@@ -55,6 +55,12 @@ pub enum Input {
         /// The last entry of the snapshot meant.
         last: EntryId,
     },
+    /// This member is to be awake, if it is quiet (see [`Config::quiet_after`](crate::Config::quiet_after)).
+    Wake {
+        /// Whether that is because another node can't be relied on any more: the leader's, or those of a quorum of the
+        /// leader's followers. If not, somebody merely wants something.
+        doubted: bool,
+    },
     /// The deadline has passed.
     Timeout,
     /// Let these be the members of the group. Answered in [`Effects::changes`], and over when an event tells of just

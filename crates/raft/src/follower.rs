@@ -92,7 +92,7 @@ pub(crate) struct Follower {
     /// The leader of the present term, if known. Once known it stays for the term.
     leader: Option<NodeId>,
     /// When the leader was heard last.
-    heard: Option<Time>,
+    pub(crate) heard: Option<Time>,
     /// The last position at which the log is known to equal that of the present term's leader. What
     /// is committed does from the start (Leader Completeness, Raft §5.4.3).
     matched: Index,
@@ -100,6 +100,8 @@ pub(crate) struct Follower {
     acknowledged: Index,
     /// Whether this leader has had any answer to an append.
     has_answered: bool,
+    /// Whether it agreed with the leader to be quiet (see `quiet.rs`).
+    pub(crate) is_quiet: bool,
     /// Reads that the leader was asked about.
     reads: ForwardedReads,
 }
@@ -113,6 +115,7 @@ impl Follower {
             matched: core.commit,
             acknowledged: core.commit,
             has_answered: false,
+            is_quiet: false,
             reads: ForwardedReads::default(),
         }
     }
@@ -249,6 +252,7 @@ impl Follower {
         core: &mut Core,
         leader: NodeId,
         mut heartbeat: Heartbeat,
+        is_new: bool,
     ) {
         core.round_heard = core.round_heard.max(Some(heartbeat.round));
         if let Some(pace) = heartbeat.pace {
@@ -281,7 +285,14 @@ impl Follower {
         if core.disk_stands() && !planted!(HungDiskConfirms) {
             return;
         }
-        let reply = HeartbeatReply { round: heartbeat.round, stall: core.election.stall_seen() };
+        if is_new {
+            self.is_quiet = self.agrees_to_be_quiet(core, &heartbeat);
+        }
+        let reply = HeartbeatReply {
+            round: heartbeat.round,
+            stall: core.election.stall_seen(),
+            quiet: self.is_quiet && is_new,
+        };
         core.send(leader, Body::HeartbeatReply(reply));
     }
 

@@ -15,6 +15,7 @@ use crate::message::{
 };
 use crate::progress::{Attempt, Inflight, Peer, Progress};
 use crate::pulse::Pulse;
+use crate::quiet::Idleness;
 use crate::quorum;
 use crate::read::{PendingRead, Reads};
 use crate::replication::{replicate_to, send_empty_append, share_commit};
@@ -28,7 +29,7 @@ use crate::types::{DiskId, EntryId, Index, LogSpan, NodeId, Time};
 pub(crate) struct Leader {
     /// All other members, followers and learners.
     peers: BTreeMap<NodeId, Peer>,
-    reads: Reads,
+    pub(crate) reads: Reads,
     /// How quick the group is.
     pulse: Pulse,
     /// Whether an entry of this term is committed, and with it all of the terms before: until then
@@ -37,16 +38,18 @@ pub(crate) struct Leader {
     /// What the entries in `(commit, last]` cost, in bytes.
     uncommitted_bytes: usize,
     transfer: Option<Transfer>,
-    heartbeat_at: Time,
+    pub(crate) heartbeat_at: Time,
     /// When to check that a quorum confirmed this leader since `heard_since`.
-    quorum_check_at: Time,
-    heard_since: Time,
+    pub(crate) quorum_check_at: Time,
+    pub(crate) heard_since: Time,
     /// The beginning of the interval before that one: who was heard since then is active. Whoever
     /// was not heard in this term yet counts as heard when it began.
-    active_since: Time,
+    pub(crate) active_since: Time,
     began: Time,
     /// How the disks stood at the last check.
     disk_check: DiskCheck,
+    /// How far it is from being quiet.
+    pub(crate) idleness: Idleness,
 }
 
 /// How this member's disk stood against the others': see [`Leader::check_disk`].
@@ -88,7 +91,7 @@ impl Leader {
             is_commit_known: planted!(ReadBeforeFirstCommit),
             uncommitted_bytes: core.log.bytes_after(core.commit),
             transfer: None,
-            heartbeat_at: core.now + core.heartbeat_interval,
+            heartbeat_at: core.next_heartbeat(),
             quorum_check_at: core.now + core.election.minimum(),
             heard_since: core.now,
             active_since: core.now,
@@ -98,6 +101,7 @@ impl Leader {
                 durable: core.log.durable(),
                 ahead: Index(0),
             },
+            idleness: Idleness::new(core.now),
         };
         leader.replicate(core);
         leader
@@ -105,6 +109,9 @@ impl Leader {
 
     /// When there is something to do.
     pub(crate) fn deadline(&self) -> Time {
+        if self.idleness.is_quiet {
+            return Time::NEVER;
+        }
         let transfer = self.transfer.map_or(Time::NEVER, |transfer| transfer.give_up_at);
         self.heartbeat_at.min(self.quorum_check_at).min(transfer)
     }
@@ -124,7 +131,7 @@ impl Leader {
             self.abort_transfer(core, "it took an election timeout");
         }
         if core.now >= self.heartbeat_at {
-            self.heartbeat_at = core.now + core.heartbeat_interval;
+            self.heartbeat_at = core.next_heartbeat();
             self.repeat_what_is_unanswered(core);
             if let Some(transfer) = &mut self.transfer
                 && was_transferring
@@ -560,13 +567,14 @@ impl Leader {
     fn heartbeat(&mut self, core: &mut Core) {
         let round = self.reads.next_round();
         let pace = self.pulse.begin(core, round);
+        let quiet = self.proposes_quiet(core, round);
         for (id, peer) in &mut self.peers {
             let mut commit = core.commit.min(peer.matched);
             if planted!(HeartbeatCommitsUnmatched) {
                 commit = core.commit;
             }
             peer.commit_sent = peer.commit_sent.max(commit);
-            core.send(*id, Body::Heartbeat(Heartbeat { commit, round, pace }));
+            core.send(*id, Body::Heartbeat(Heartbeat { commit, round, pace, quiet }));
         }
     }
 
@@ -592,12 +600,19 @@ impl Leader {
                 send_empty_append(core, from, peer);
             }
         }
+        if reply.quiet {
+            peer.quiet_round = peer.quiet_round.max(reply.round);
+        }
         self.answer_confirmed_reads(core);
         self.begin_reads(core);
+        self.may_fall_quiet(core);
     }
 
     /// A read arrived, of this member or of a follower.
     pub(crate) fn on_read(&mut self, core: &mut Core, id: ReadId, asked_by: Option<NodeId>) {
+        if self.idleness.is_quiet && planted!(QuietReadUnconfirmed) {
+            return answer_read(core, PendingRead { id, asked_by }, Ok(core.commit));
+        }
         if !self.reads.add(PendingRead { id, asked_by }, core.limits.pending_reads_max) {
             return answer_read(core, PendingRead { id, asked_by }, Err(ReadError::Overloaded));
         }

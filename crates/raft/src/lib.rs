@@ -56,6 +56,7 @@
 //!         heartbeat_interval: Duration::from_millis(100),
 //!         election_timeout: Duration::from_millis(1000),
 //!         election_policy: ElectionPolicy::Adaptive,
+//!         quiet_after: None,
 //!         incarnation: 1,
 //!         seed: 7,
 //!         rejoining: None,
@@ -101,6 +102,7 @@ pub mod membership;
 pub mod message;
 mod progress;
 mod pulse;
+mod quiet;
 pub mod quorum;
 mod raft;
 mod read;

@@ -175,6 +175,9 @@ pub struct Heartbeat {
     pub round: u64,
     /// What the leader has measured in this term; `None` before it was answered.
     pub pace: Option<Pace>,
+    /// "I have nothing to do, and all that I have is committed: let us be quiet" (see `quiet.rs`). The last
+    /// entry is then the one at `commit`, and of this term.
+    pub quiet: bool,
 }
 
 /// How quick a group is, as its leader measures it (see `pulse.rs`). A hint: it decides how long members wait
@@ -195,6 +198,8 @@ pub struct HeartbeatReply {
     pub round: u64,
     /// The worst stall that this member itself has seen in the last hour or less (see [`Pace`]).
     pub stall: Duration,
+    /// Whether this member is quiet from now on, as the heartbeat proposed.
+    pub quiet: bool,
 }
 
 /// What a snapshot stands for.

@@ -50,6 +50,8 @@ pub(crate) struct Peer {
     pub(crate) commit_sent: Index,
     /// The newest read round it answered.
     pub(crate) round: u64,
+    /// The last round in which it agreed to be quiet; 0 if it never did.
+    pub(crate) quiet_round: u64,
     /// When it was heard last, in this term.
     pub(crate) heard: Option<Time>,
     /// When it said last what shows that it is of use: its disk gets on, or has nothing to do. What else
@@ -77,6 +79,7 @@ impl Peer {
             appends_max: usize::MAX,
             commit_sent: Index(0),
             round: 0,
+            quiet_round: 0,
             heard: None,
             confirmed: None,
             progress: Progress::probe(next),

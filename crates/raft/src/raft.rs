@@ -33,8 +33,8 @@ use crate::validate;
 /// A member of a Raft group.
 #[derive(Debug)]
 pub struct Raft {
-    core: Core,
-    role: Role,
+    pub(crate) core: Core,
+    pub(crate) role: Role,
 }
 
 impl Raft {
@@ -75,6 +75,7 @@ impl Raft {
         self.core.effects.persist.append(&mut out.persist);
         self.core.effects.events.append(&mut out.events);
 
+        self.stir(&input);
         let next = match input {
             Input::Message(message) => self.on_message(message),
             Input::Propose(commands) => self.on_propose(commands),
@@ -98,6 +99,8 @@ impl Raft {
                 Next::Stay
             }
             Input::LaterTerm { from, term } => self.on_later_term(from, term),
+            // That is all there is to it.
+            Input::Wake { .. } => Next::Stay,
         };
         self.perform(next);
         if self.core.advance_rejoining()
@@ -125,6 +128,7 @@ impl Raft {
     fn role_deadline(&self) -> Time {
         match &self.role {
             Role::Leader(leader) => leader.deadline(),
+            Role::Follower(follower) if follower.is_quiet => Time::NEVER,
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 if let Some(rejoining) = &self.core.rejoining {
                     rejoining.deadline()
@@ -169,6 +173,7 @@ impl Raft {
             rejoining: core.is_rejoining(),
             membership_since: core.memberships.since(),
             transferring,
+            quiet: self.is_quiet(),
             peers,
         }
     }
@@ -354,6 +359,7 @@ impl Raft {
                 Body::HeartbeatReply(HeartbeatReply {
                     round: 0,
                     stall: self.core.election.stall_seen(),
+                    quiet: false,
                 })
             }
             Body::ReadIndex(ReadIndex { id }) => {
@@ -504,7 +510,7 @@ impl Raft {
     fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat) -> Next {
         let is_new = follower::is_heartbeat_new(&self.core, &heartbeat);
         if let Some((core, follower)) = self.follow(from, is_new) {
-            follower.on_heartbeat(core, from, heartbeat);
+            follower.on_heartbeat(core, from, heartbeat, is_new);
         }
         Next::Stay
     }

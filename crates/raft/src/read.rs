@@ -74,6 +74,11 @@ impl Reads {
         !self.waiting.is_empty() && self.under_way.is_empty()
     }
 
+    /// Whether no read waits for anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Lets the next heartbeat confirm the reads that wait. They may be answered with this commit
     /// index.
     pub(crate) fn begin_round(&mut self, commit: Index) {

@@ -37,6 +37,8 @@ pub struct Status {
     pub membership_since: Index,
     /// To whom leadership is being handed, if it is.
     pub transferring: Option<NodeId>,
+    /// Whether nothing is to be done, and the member waits for nothing (see [`crate::Config::quiet_after`]).
+    pub quiet: bool,
     /// The followers and learners, ascending; empty unless the member leads.
     pub peers: Vec<PeerStatus>,
 }

@@ -270,6 +270,17 @@ impl ElectionTimer {
         self.restart(now);
     }
 
+    /// This member had no timer for a while, as it was quiet: nobody's silence counts, and it waits as it would
+    /// have when the leader was heard last.
+    pub(crate) fn woke(&mut self, now: Time) {
+        if let Some((_, last)) = &mut self.heard {
+            *last = now;
+        }
+        self.has_rested = false;
+        self.has_yielded = false;
+        self.redraw(now);
+    }
+
     /// Another term begins, whose leader has said nothing yet.
     pub(crate) fn term_begins(&mut self) {
         self.heard = None;

@@ -50,6 +50,7 @@ impl Host {
             heartbeat_interval: Duration::from_millis(10),
             election_timeout: Duration::from_millis(100),
             election_policy: ElectionPolicy::Adaptive,
+            quiet_after: Some(Duration::ZERO),
             incarnation: 1,
             seed: 1,
             rejoining: rejoining.then_some(DiskId(1)),
@@ -273,8 +274,13 @@ fn message(status: &Status, choices: Choices) -> Message {
             commit: index(a),
             round: near(2, b),
             pace: c.is_multiple_of(2).then(|| Pace { round_trip: lasts(d), stall: lasts(e) }),
+            quiet: f.is_multiple_of(2),
         }),
-        10 => Body::HeartbeatReply(HeartbeatReply { round: near(2, a), stall: lasts(b) }),
+        10 => Body::HeartbeatReply(HeartbeatReply {
+            round: near(2, a),
+            stall: lasts(b),
+            quiet: c.is_multiple_of(2),
+        }),
         11 => Body::Snapshot(Box::new(SnapshotChunk {
             meta: SnapshotMeta {
                 last: ahead,
@@ -406,7 +412,11 @@ fn a_leader_that_contradicts_its_snapshot_while_it_is_installed_is_not_believed(
         let mut host = installing();
         say(&mut host, 5, append_all(term, 2));
         assert_eq!(host.raft.status().commit, Index(2), "what comes before may be committed");
-        say(&mut host, 5, Body::Heartbeat(Heartbeat { commit: Index(3), round: 0, pace: None }));
+        say(
+            &mut host,
+            5,
+            Body::Heartbeat(Heartbeat { commit: Index(3), round: 0, pace: None, quiet: false }),
+        );
         assert_eq!(host.raft.status().commit, Index(if is_true { 3 } else { 2 }), "by a heartbeat");
         let status = installed(host);
         assert_eq!((status.last, status.commit), (EntryId::new(5, 3), Index(3)));

@@ -65,6 +65,7 @@ impl Subject {
             heartbeat_interval: HEARTBEAT,
             election_timeout: TIMEOUT,
             election_policy: quorate_raft::ElectionPolicy::Fixed,
+            quiet_after: None,
             incarnation: 1,
             seed,
             rejoining: None,
@@ -176,7 +177,7 @@ fn append(previous: (u64, u64), terms: &[u64], commit: u64) -> Body {
 }
 
 fn heartbeat() -> Body {
-    Body::Heartbeat(Heartbeat { commit: Index(0), round: 0, pace: None })
+    Body::Heartbeat(Heartbeat { commit: Index(0), round: 0, pace: None, quiet: false })
 }
 
 fn vote(index: u64, term: u64) -> Body {
@@ -240,7 +241,11 @@ fn s5_2_a_follower_stays_one_while_it_hears_from_a_leader() {
         subject.now = subject.now + HEARTBEAT * 9;
         subject.step(Input::Timeout);
         assert_eq!(subject.status().role, RoleKind::Follower, "it does not even ask for votes");
-        subject.hear(2, 1, Body::Heartbeat(Heartbeat { commit: Index(0), round, pace: None }));
+        subject.hear(
+            2,
+            1,
+            Body::Heartbeat(Heartbeat { commit: Index(0), round, pace: None, quiet: false }),
+        );
     }
     assert_eq!((subject.status().role, subject.status().term), (RoleKind::Follower, Term(1)));
 }
@@ -454,7 +459,11 @@ fn s5_3_a_leader_tries_for_ever_to_bring_a_follower_up_to_date() {
 }
 
 fn heartbeat_reply() -> Body {
-    Body::HeartbeatReply(quorate_raft::HeartbeatReply { round: 0, stall: Duration::ZERO })
+    Body::HeartbeatReply(quorate_raft::HeartbeatReply {
+        round: 0,
+        stall: Duration::ZERO,
+        quiet: false,
+    })
 }
 
 fn rejected(previous: u64, hint: (u64, u64)) -> Body {

@@ -86,7 +86,7 @@ impl goldenscript::Runner for Script {
 impl Script {
     fn run_command(&mut self, name: &str, arguments: &mut ArgumentConsumer<'_>) -> Outcome {
         match name {
-            // cluster nodes=N [learners=N] [spare=N] [policy=fixed|backoff|adaptive] [limits …]: new members n1,
+            // cluster nodes=N [learners=N] [spare=N] [policy=fixed|backoff|adaptive] [quiet_after=MS] [limits …]: new members n1,
             // n2, …; who is spare belongs to no group.
             "cluster" => self.cluster(arguments),
             // disk NODE terms=1-1-2 [term=N]: restarts it with such a log.
@@ -124,13 +124,18 @@ impl Script {
                 Ok(())
             }
             // beat NODE COUNT [after=MILLISECONDS]: its deadline comes so often, and each time all is
-            // delivered that much later, and the answers as much later again.
+            // delivered that much later, and the answers as much later again. Ends when it has none.
             "beat" => {
                 let id = self.node(arguments)?;
                 let count: u64 = argument(arguments, "count")?;
                 let after: u64 = arguments.take_key("after").map_or(Ok(0), str::parse)?;
                 for _ in 0..count {
-                    self.now = self.now.max(self.raft(id)?.deadline());
+                    let deadline = self.raft(id)?.deadline();
+                    if deadline == Time::NEVER {
+                        writeln!(self.output, "{id} is quiet")?;
+                        return Ok(());
+                    }
+                    self.now = self.now.max(deadline);
                     self.step(id, Input::Timeout);
                     while !self.network.is_empty() {
                         self.now = self.now + Duration::from_millis(after);
@@ -145,9 +150,20 @@ impl Script {
             "timer" => {
                 while let Some(id) = arguments.next_pos() {
                     let id = NodeId(id.parse()?);
-                    let left = self.raft(id)?.deadline().since(self.now).as_millis();
-                    writeln!(self.output, "{id}: in {left} ms")?;
+                    match self.raft(id)?.deadline() {
+                        Time::NEVER => writeln!(self.output, "{id}: never")?,
+                        at => {
+                            writeln!(self.output, "{id}: in {} ms", at.since(self.now).as_millis())?
+                        }
+                    }
                 }
+                Ok(())
+            }
+            // wake NODE [doubted]: it is to be awake, as its leader's node is not heard, or for no such reason.
+            "wake" => {
+                let id = self.node(arguments)?;
+                let doubted = arguments.next_pos() == Some("doubted");
+                self.step(id, Input::Wake { doubted });
                 Ok(())
             }
             // wait MILLISECONDS: time passes, and nobody's timer goes off.
@@ -398,6 +414,9 @@ impl Script {
         let mut number = |key: &str, default: usize| -> Result<usize, Box<dyn Error>> {
             Ok(arguments.take_key(key).map_or(Ok(default), str::parse)?)
         };
+        let quiet_after = number("quiet_after", usize::MAX)?;
+        let quiet_after =
+            (quiet_after != usize::MAX).then(|| Duration::from_millis(quiet_after as u64));
         let nodes = number("nodes", 3)? as u64;
         let learners = number("learners", 0)? as u64;
         let spare = number("spare", 0)? as u64;
@@ -422,6 +441,7 @@ impl Script {
                 heartbeat_interval: Duration::from_millis(100),
                 election_timeout: Duration::from_millis(1000),
                 election_policy: policy,
+                quiet_after,
                 incarnation: 1,
                 seed: id.0,
                 rejoining: None,
@@ -478,6 +498,7 @@ impl Script {
                 commit: quorate_raft::Index(key(arguments, "commit")?),
                 round: arguments.take_key("round").map_or(Ok(0), str::parse)?,
                 pace: None,
+                quiet: arguments.take_key("quiet").map_or(Ok(false), str::parse)?,
             }),
             "accepted" => Body::AppendReply(AppendReply::Accepted {
                 durable: quorate_raft::Index(key(arguments, "durable")?),
@@ -744,9 +765,13 @@ fn body(body: &Body) -> String {
             format!("Rejected {} hint {hint}", previous.0)
         }
         Body::Heartbeat(heartbeat) => {
-            format!("Heartbeat commit {} round {}", heartbeat.commit.0, heartbeat.round)
+            let quiet = if heartbeat.quiet { " quiet" } else { "" };
+            format!("Heartbeat commit {} round {}{quiet}", heartbeat.commit.0, heartbeat.round)
         }
-        Body::HeartbeatReply(reply) => format!("HeartbeatReply round {}", reply.round),
+        Body::HeartbeatReply(reply) => {
+            let quiet = if reply.quiet { " quiet" } else { "" };
+            format!("HeartbeatReply round {}{quiet}", reply.round)
+        }
         Body::Snapshot(chunk) => format!("Snapshot {}", piece(chunk)),
         Body::SnapshotReply(SnapshotReply::Continue { last, cursor }) => {
             format!("Continue snapshot {last} at {}", text(cursor))

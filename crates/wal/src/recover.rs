@@ -597,6 +597,7 @@ mod tests {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             election_policy: quorate_raft::ElectionPolicy::Fixed,
+            quiet_after: None,
             seed: 1,
             incarnation: 1,
             rejoining: None,

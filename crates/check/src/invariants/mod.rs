@@ -186,7 +186,7 @@ mod stage {
             from,
             C,
             term,
-            Body::Heartbeat(Heartbeat { commit: Index(0), round: 0, pace: None }),
+            Body::Heartbeat(Heartbeat { commit: Index(0), round: 0, pace: None, quiet: false }),
         )
     }
 

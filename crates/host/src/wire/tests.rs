@@ -112,14 +112,15 @@ fn raft_body() -> impl Strategy<Value = Body> {
         (index(), entry_id()).prop_map(|(previous, hint)| {
             Body::AppendReply(AppendReply::Rejected { previous, hint })
         }),
-        (index(), any::<u64>(), option::of((duration(), duration()))).prop_map(
-            |(commit, round, pace)| {
+        (index(), any::<u64>(), option::of((duration(), duration())), any::<bool>()).prop_map(
+            |(commit, round, pace, quiet)| {
                 let pace = pace.map(|(round_trip, stall)| Pace { round_trip, stall });
-                Body::Heartbeat(Heartbeat { commit, round, pace })
+                Body::Heartbeat(Heartbeat { commit, round, pace, quiet })
             }
         ),
-        (any::<u64>(), duration())
-            .prop_map(|(round, stall)| Body::HeartbeatReply(HeartbeatReply { round, stall })),
+        (any::<u64>(), duration(), any::<bool>()).prop_map(|(round, stall, quiet)| {
+            Body::HeartbeatReply(HeartbeatReply { round, stall, quiet })
+        }),
         chunk().prop_map(Body::Snapshot),
         (entry_id(), blob()).prop_map(|(last, cursor)| {
             Body::SnapshotReply(SnapshotReply::Continue { last, cursor })
@@ -227,7 +228,7 @@ fn frame_around(body: &[u8]) -> BytesMut {
 fn heartbeat() -> Packet {
     let ms = Duration::from_millis;
     let pace = Some(Pace { round_trip: ms(7), stall: ms(8) });
-    let body = Body::Heartbeat(Heartbeat { commit: Index(5), round: 6, pace });
+    let body = Body::Heartbeat(Heartbeat { commit: Index(5), round: 6, pace, quiet: false });
     let message = Message { from: FROM, to: TO, term: Term(2), rejoining: None, body };
     let body = EnvelopeBody::Raft(message);
     Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body })
@@ -394,6 +395,7 @@ impl Receiver {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             election_policy: quorate_raft::ElectionPolicy::Fixed,
+            quiet_after: None,
             limits: Limits::default(),
             rejoining: None,
         };
@@ -450,7 +452,7 @@ fn likely_body() -> impl Strategy<Value = (u64, Body)> {
         1 => chunk,
         1 => (0..5u64, 0..3u64, option::of(duration())).prop_map(|(commit, round, pace)| {
             let pace = pace.map(|round_trip| Pace { round_trip, stall: round_trip });
-            Body::Heartbeat(Heartbeat { commit: Index(commit), round, pace })
+            Body::Heartbeat(Heartbeat { commit: Index(commit), round, pace, quiet: true })
         }),
         1 => (id(), any::<bool>()).prop_map(|(last, transfer)| {
             Body::Vote(RequestVote { last, transfer, incarnation: 1, disk: None })

@@ -139,6 +139,7 @@ impl World {
                     heartbeat_interval: Duration::from_millis(20),
                     election_timeout: Duration::from_millis(100),
                     election_policy: policy,
+                    quiet_after: None,
                     incarnation: 1,
                     seed: seed * 100 + id.0,
                     rejoining: None,
