@@ -55,6 +55,7 @@ pub mod oracle;
 pub mod parallel;
 mod powered;
 pub mod process;
+pub mod quiet;
 mod rider;
 mod rot;
 pub mod run;

@@ -17,7 +17,7 @@ use quorate_sim::cuts::{Course, Cut};
 use quorate_sim::graphs::{self, Graph};
 use quorate_sim::json::Json;
 use quorate_sim::parallel;
-use quorate_sim::run::{Failure, run_graph, run_with};
+use quorate_sim::run::{Failure, run_graph, run_quiet_graph, run_with};
 use quorate_sim::scenario;
 use quorate_sim::summary::Summary;
 use quorate_sim::swarm::Options;
@@ -45,7 +45,7 @@ fn tell_line(line: fmt::Arguments<'_>) {
 const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit | --ordinary]
        quorate-sim swarm --seeds N [--from S] [--jobs J] [--over-limit] [--until-failure] [--coverage]
                          [--json FILE]
-       quorate-sim graphs [--nodes N] [--only NUMBER] [--jobs J] [--until-failure] [--json FILE]
+       quorate-sim graphs [--nodes N] [--only NUMBER] [--quiet] [--jobs J] [--until-failure] [--json FILE]
        quorate-sim scenario NAME [--nodes N] [--from S] [--seeds N] [--jobs J] [--until-failure] [--json FILE]
        quorate-sim cuts [--nodes N] [--seed S] [--only EVENTS --calls CALLS] [--jobs J] [--json FILE]
        quorate-sim timeouts [--minutes M] [--crashes N] [--from S] [--seeds N] [--jobs J] [--json FILE]
@@ -97,7 +97,8 @@ struct Flags {
 }
 
 impl Flags {
-    const ALONE: [&str; 5] = ["plain", "over-limit", "ordinary", "until-failure", "coverage"];
+    const ALONE: [&str; 6] =
+        ["plain", "over-limit", "ordinary", "until-failure", "coverage", "quiet"];
 
     fn parse(arguments: &[String]) -> Option<Self> {
         let mut flags = Self::default();
@@ -222,20 +223,21 @@ fn swarm(flags: &Flags) -> Option<bool> {
 
 fn all_graphs(flags: &Flags) -> Option<bool> {
     let (members, jobs) = (flags.number("nodes", 5)?, flags.jobs()?);
-    if !flags.are_among(&["nodes", "only", "jobs", "until-failure", "json"])
+    if !flags.are_among(&["nodes", "only", "jobs", "until-failure", "quiet", "json"])
         || !(1..=5).contains(&members)
     {
         return None;
     }
     let places = usize::try_from(members).ok()?;
+    let run_one = if flags.has("quiet") { run_quiet_graph } else { run_graph };
     if flags.values.contains_key("only") {
         let graph = Graph::of_number(places, flags.number("only", 0)?);
-        return Some(tell(&run_graph(members, graph, Trace::to(|line| say!("{line}")))));
+        return Some(tell(&run_one(members, graph, Trace::to(|line| say!("{line}")))));
     }
     let start = Instant::now();
     let all = graphs::all(places);
     let mut summary = Summary::default();
-    let one = |graph: &Graph| run_graph(members, *graph, Trace::off());
+    let one = |graph: &Graph| run_one(members, *graph, Trace::off());
     parallel::in_order(&all, jobs, one, |result| {
         summary.add(&result);
         if let Err(failure) = &result {

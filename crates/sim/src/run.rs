@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::extremes::Partial;
 use crate::graphs::Graph;
+use crate::quiet::Quiet;
 use crate::sabotage::Sabotage;
 use crate::swarm::Options;
 use crate::trace::Trace;
@@ -106,11 +107,33 @@ pub(crate) fn run_world(
 /// # Errors
 /// What went wrong.
 pub fn run_graph(members: u64, graph: Graph, trace: Trace) -> Result<Report, Box<Failure>> {
+    on_graph(Options::calm(members), graph, "", trace)
+}
+
+/// The same for a group that is quiet when the links break.
+///
+/// # Errors
+/// What went wrong.
+pub fn run_quiet_graph(members: u64, graph: Graph, trace: Trace) -> Result<Report, Box<Failure>> {
     let mut options = Options::calm(members);
+    // The clients work after 300 ms, pause after 400, and pause still when the links break.
+    let ms = Duration::from_millis;
+    options.quiet = Some(Quiet { after: options.heartbeat, every: ms(400), lull: ms(300) });
+    options.faulty_for = ms(690);
+    on_graph(options, graph, " --quiet", trace)
+}
+
+fn on_graph(
+    mut options: Options,
+    graph: Graph,
+    flags: &str,
+    trace: Trace,
+) -> Result<Report, Box<Failure>> {
+    let members = options.members;
     options.extremes.partial = Some(Partial::Exact(graph));
     let number = graph.number();
     run_with(number, options, None, trace).map_err(|mut failure| {
-        failure.replay = Some(format!("graphs --nodes {members} --only {number}"));
+        failure.replay = Some(format!("graphs --nodes {members} --only {number}{flags}"));
         failure
     })
 }

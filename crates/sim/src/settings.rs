@@ -17,6 +17,8 @@ pub struct Settings {
     pub election_timeout: Duration,
     /// How long it waits for a leader, given that.
     pub election_policy: ElectionPolicy,
+    /// After how long an idle group is quiet, if ever.
+    pub quiet_after: Option<Duration>,
     /// How long a request may wait.
     pub request_timeout: Duration,
     /// The most commands, and as many reads, that may wait.
@@ -33,6 +35,7 @@ impl Settings {
             heartbeat: options.heartbeat,
             election_timeout: options.election_timeout,
             election_policy: options.election_policy,
+            quiet_after: options.quiet.map(|quiet| quiet.after),
             request_timeout: options.request_timeout,
             pending_max: 16_384,
             limits: Limits {
@@ -56,6 +59,7 @@ impl Settings {
             heartbeat: chance.duration(common.heartbeat / 2, common.heartbeat),
             election_timeout: chance.duration(common.election_timeout, common.election_timeout * 2),
             election_policy: policy_of(policies),
+            quiet_after: common.quiet_after.filter(|_| !policies.per_mille(100)),
             request_timeout: chance.duration(common.request_timeout / 2, common.request_timeout),
             pending_max: *chance.pick(&[4, 64, 16_384]),
             limits: Limits {

@@ -37,6 +37,10 @@ pub struct Summary {
     pub coverage: Coverage,
     /// Leaders, snapshots installed, members that came back from the loss of a disk.
     pub leaders: u64,
+    /// How often a group was quiet, as its leader saw it, and how often a member of one was woken.
+    pub quiet: u64,
+    /// See `quiet`.
+    pub woken: u64,
     /// See `leaders`.
     pub snapshots: u64,
     /// How often a member saw others belong to the group.
@@ -94,6 +98,8 @@ impl Summary {
         self.net.held += report.net.held;
         self.coverage.add(&report.coverage);
         self.leaders += report.leaders;
+        self.quiet += report.quiet;
+        self.woken += report.woken;
         self.snapshots += report.snapshots;
         self.memberships += report.memberships;
         self.rejoined += report.rejoined;
@@ -173,6 +179,8 @@ impl Summary {
             ("leases", numbers(&leased)),
             ("messages", numbers(&messages)),
             ("leaders", Json::Number(self.leaders)),
+            ("quiet", Json::Number(self.quiet)),
+            ("woken", Json::Number(self.woken)),
             ("snapshots", Json::Number(self.snapshots)),
             ("memberships", Json::Number(self.memberships)),
             ("rejoined", Json::Number(self.rejoined)),

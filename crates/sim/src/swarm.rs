@@ -14,6 +14,7 @@ use crate::chance::Chance;
 use crate::disk_faults::{DiskFaults, OverLimit, Scrub};
 use crate::extremes::{Disks, Extremes, Hangs};
 use crate::leases::Leases;
+use crate::quiet::Quiet;
 use crate::settings::policy_of;
 use crate::watches::Watches;
 
@@ -166,6 +167,8 @@ pub struct Options {
     pub watches: Option<Watches>,
     /// Who uses leases, if anybody.
     pub leases: Option<Leases>,
+    /// Whether the group may fall quiet.
+    pub quiet: Option<Quiet>,
 }
 
 /// Tells the source of the extremes of a seed from that of all else.
@@ -229,7 +232,8 @@ impl Options {
             options
         };
         let election_policy = policy_of(&mut Chance::new(seed ^ POLICY));
-        let options = Self { election_policy, ..options };
+        let quiet = Quiet::of_seed(seed, options.heartbeat, options.election_timeout);
+        let options = Self { election_policy, quiet, ..options };
         match options.extremes.disk_faults.over_limit {
             Some(over_limit) => options.beyond(over_limit),
             None => options
@@ -377,6 +381,7 @@ impl Options {
             extremes: Extremes::none(),
             watches: None,
             leases: None,
+            quiet: None,
         }
     }
 
@@ -529,6 +534,7 @@ impl Options {
             extremes: Extremes::none(),
             watches: None,
             leases: None,
+            quiet: None,
         }
     }
 }

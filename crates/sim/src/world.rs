@@ -217,6 +217,10 @@ pub struct Report {
     pub campaigns: u64,
     /// Leaders that took office.
     pub leaders: u64,
+    /// How often a group was quiet, as its leader saw it, and how often a member of one was woken.
+    pub quiet: u64,
+    /// See `quiet`.
+    pub woken: u64,
     /// How long a majority that could talk took for its first write, where all else stayed broken.
     pub worked_after: Option<Duration>,
     /// The member with the slow disk, if there was one.
@@ -393,6 +397,8 @@ impl World {
                 healed: 0,
                 campaigns: 0,
                 leaders: 0,
+                quiet: 0,
+                woken: 0,
                 worked_after: None,
                 gray: None,
                 watches: WatchCounts::default(),

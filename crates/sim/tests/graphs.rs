@@ -2,7 +2,7 @@
 //! five members there are tens of thousands: `quorate-sim graphs`.
 
 use quorate_sim::graphs;
-use quorate_sim::run::run_graph;
+use quorate_sim::run::{run_graph, run_quiet_graph};
 use quorate_sim::trace::Trace;
 
 fn all_work(members: u64, count: usize) {
@@ -13,6 +13,10 @@ fn all_work(members: u64, count: usize) {
             .unwrap_or_else(|failure| panic!("{graph:?}: {failure}"));
         assert!(report.tally.writes > 10, "{graph:?} did hardly any work");
         assert!(report.worked_after.is_some());
+        let report = run_quiet_graph(members, graph, Trace::off())
+            .unwrap_or_else(|failure| panic!("{graph:?} of a quiet group: {failure}"));
+        assert!(report.tally.writes > 10, "{graph:?} did hardly any work");
+        assert!(report.quiet > 0 && report.woken > 0, "{graph:?} was not quiet");
     }
 }
 

@@ -103,6 +103,7 @@ fn healing_across_terms() -> Options {
         heartbeat: ms(10),
         election_timeout: ms(70),
         election_policy: ElectionPolicy::Fixed,
+        quiet: None,
         request_timeout: ms(3_000),
         retained_bytes_max: 1 << 20,
         append_bytes_max: 1 << 20,

@@ -23,6 +23,11 @@ impl World {
         if self.phase != Phase::Faulty || self.workload.clients()[client].waits_for.is_some() {
             return Ok(());
         }
+        if let Some(left) = self.options.quiet.and_then(|quiet| quiet.pause_left(self.now)) {
+            let think = self.chance.long_tailed(self.options.think);
+            self.schedule(left + think, Event::Client { client });
+            return Ok(());
+        }
         let running: Vec<NodeId> =
             self.core.iter().copied().filter(|id| self.places[id].process.is_some()).collect();
         if running.is_empty() {

@@ -11,7 +11,7 @@ use quorate_node::{
     Incarnation, Input, News, NodeConfig, Priority,
 };
 use quorate_raft::{
-    AppendReply, Body, DiskId, EntryId, NodeId, Persist, Record, Recovered, Salvage, Time,
+    AppendReply, Body, DiskId, EntryId, NodeId, Persist, Record, Recovered, RoleKind, Salvage, Time,
 };
 
 use super::{Event, Outcome, World, churn, storage_of};
@@ -39,6 +39,7 @@ impl World {
             heartbeat_interval: settings.heartbeat,
             election_timeout: settings.election_timeout,
             election_policy: settings.election_policy,
+            quiet_after: settings.quiet_after,
             limits: settings.limits,
             rejoining: self.places[&id].rejoining,
         };
@@ -174,6 +175,7 @@ impl World {
     pub(super) fn stopped(&mut self, id: NodeId) -> Outcome {
         let place = self.place(id);
         place.stage = Stage::Down;
+        place.is_quiet = false;
         place.wake_at = None;
         place.turn_scheduled = false;
         place.applying = false;
@@ -253,6 +255,10 @@ impl World {
         let place = self.place(node);
         place.process = Some(process);
         place.observe_stage(&status);
+        let was_quiet = std::mem::replace(&mut place.is_quiet, status.quiet);
+        let leads = status.role == RoleKind::Leader;
+        self.report.quiet += u64::from(leads && status.quiet && !was_quiet);
+        self.report.woken += u64::from(was_quiet && !status.quiet);
         result?;
         if deadline <= local {
             let what =

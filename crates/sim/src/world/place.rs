@@ -61,6 +61,8 @@ pub(super) struct Place {
     pub(super) machine_durable: EntryId,
     /// What the member was about after its last turn.
     pub(super) stage: Stage,
+    /// Whether its group was quiet after its last turn.
+    pub(super) is_quiet: bool,
     /// Whether it has asked the others if they would vote for it, since it followed somebody.
     pub(super) asks: bool,
 }
@@ -140,6 +142,7 @@ impl Place {
             disk_factor: 1,
             machine_durable: EntryId::ZERO,
             stage: Stage::Down,
+            is_quiet: false,
             asks: false,
         }
     }
