@@ -460,10 +460,12 @@ catalogue! {
         from "TiKV, hibernating regions", by simulator, in 2 places;
     QuietIsDisloyal: 12, "a member that was quiet helps to depose the leader that it was quiet with",
         from "CockroachDB, quiesced ranges", by test("quorate-raft", "scripts", "quiet_loyalty");
+    QuietLeaderUntold: 12, "a member that refuses a vote for a quiet leader does not wake it, and votes the next time",
+        from "ours", by test("quorate-sim", "groups", "one_broken_link_does_not_depose");
     QuietBeforeAllHaveAll: 33, "a group falls quiet although a member lacks entries",
         from "CockroachDB, quiesced ranges", by simulator, in 2 places;
     LostNeighbourIgnored: 33, "a node does not wake the groups whose leader's node is gone",
-        from "CockroachDB #9315, TiKV #16429", by test("quorate-node", "groups", "groups_whose_leader_is_gone");
+        from "CockroachDB #9315, TiKV #16429", by test("quorate-sim", "groups", "groups_whose_leader_is_gone");
     QuietForEver: 33, "a group that is quiet does not notice that its leader is gone",
         from "TiKV #16429", by test("quorate-raft", "scripts", "quiet_leader_is_lost");
 }

@@ -235,7 +235,7 @@ impl Follower {
         }
     }
 
-    fn acknowledge(&mut self, core: &mut Core) {
+    pub(crate) fn acknowledge(&mut self, core: &mut Core) {
         let Some(leader) = self.leader else { return };
         let mut durable = self.matched.min(core.log.durable());
         if planted!(FollowerAcknowledgesUnsynced) {

@@ -31,7 +31,8 @@
 //!   transfer: the member has its timers again from that moment. A leader speaks to the others at once, and that wakes
 //!   them.
 //! - *Nobody deposes a leader that was merely quiet.* Who is woken by a message was, until then, vouched for by its
-//!   node in that its leader is there: it is as loyal as if it had just heard it. Not so who is woken because that
+//!   node in that its leader is there: it is as loyal as if it had just heard it, and wakes its leader, which may
+//!   not have been asked. Not so who is woken because that
 //!   is in doubt ([`Input::Wake`]). It then waits as if it had just heard its leader, campaigns, and is elected as usual,
 //!   as the others are woken by its question at the latest, or refuse it and campaign themselves if their logs are
 //!   the longer (what a hibernating region of TiKV did not do: issue 16429).
@@ -52,7 +53,7 @@ use crate::message::{Body, Heartbeat};
 use crate::progress::{Peer, Progress};
 use crate::raft::Raft;
 use crate::role::Role;
-use crate::types::{EntryId, Time};
+use crate::types::{EntryId, NodeId, Time};
 
 /// How far a leader is from being quiet.
 #[derive(Clone, Copy, Debug)]
@@ -152,8 +153,8 @@ impl Follower {
             && !core.is_rejoining()
     }
 
-    /// Something happens. `doubted` tells whether that speaks against the leader.
-    fn stir(&mut self, core: &mut Core, doubted: bool) {
+    /// Something happens: this member says something, or the node. `doubted` tells whether it speaks against the leader.
+    fn stir(&mut self, core: &mut Core, by: Option<NodeId>, doubted: bool) {
         if !core::mem::take(&mut self.is_quiet) {
             return;
         }
@@ -161,6 +162,11 @@ impl Follower {
             self.heard = Some(core.now);
         }
         core.election.woke(core.now);
+        // Who is asked for a vote refuses it, and waits for its leader from now on: so that one is to speak. It is
+        // told what it knows, which wakes it.
+        if by.is_some_and(|by| self.leader() != Some(by)) && !planted!(QuietLeaderUntold) {
+            self.acknowledge(core);
+        }
     }
 }
 
@@ -177,6 +183,10 @@ impl Raft {
 
     /// What happens wakes this member if it is quiet, and keeps it awake if it was about to be.
     pub(crate) fn stir(&mut self, input: &Input) {
+        let by = match input {
+            Input::Message(message) => Some(message.from),
+            _ => None,
+        };
         let (speaks, doubted) = match input {
             Input::Read(_) if planted!(QuietReadUnconfirmed) => return,
             Input::Propose(_) | Input::Read(_) => (true, false),
@@ -206,7 +216,7 @@ impl Raft {
         }
         match &mut self.role {
             Role::Leader(leader) => leader.stir(&self.core, speaks),
-            Role::Follower(follower) => follower.stir(&mut self.core, doubted),
+            Role::Follower(follower) => follower.stir(&mut self.core, by, doubted),
             Role::PreCandidate(_) | Role::Candidate(_) => {}
         }
     }
