@@ -205,7 +205,20 @@ fn packet() -> impl Strategy<Value = Packet> {
         1 => (any::<u64>(), option::of(blob()))
             .prop_map(|(number, answer)| Packet::Answer { number, answer }),
         1 => view().prop_map(Packet::View),
+        1 => any::<u64>().prop_map(beat),
     ]
+}
+
+fn beat(incarnation: u64) -> Packet {
+    let body = EnvelopeBody::Beat { incarnation };
+    Packet::Envelope(Envelope { group: Envelope::NO_GROUP, from: FROM, to: TO, body })
+}
+
+#[test]
+fn what_a_quiet_group_and_one_that_is_awake_cost_on_the_wire() {
+    let bytes = |packet| framed(&[packet]).len();
+    assert_eq!(bytes(beat(u64::MAX)), 17, "once for all quiet groups");
+    assert_eq!(bytes(heartbeat()), 61, "for each that is awake");
 }
 
 fn framed(packets: &[Packet]) -> BytesMut {
