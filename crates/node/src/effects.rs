@@ -20,8 +20,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_raft::{
-    ChangeError, Entry, EntryId, Event, Found, GroupId, Index, Lost, Membership, Message, NodeId,
-    Persist, Record, Recovered, Seq, SnapshotChunk, SnapshotPiece, SnapshotRequest, Term,
+    ChangeError, Effects as RaftEffects, Entry, EntryId, Event, Found, GroupId, Index, Lost,
+    Membership, Message, NodeId, Persist, Record, Recovered, Seq, SnapshotChunk, SnapshotPiece,
+    SnapshotRequest, Term,
 };
 
 use crate::audit::Report;
@@ -269,6 +270,8 @@ pub struct Effects<W> {
     pub events: Vec<(GroupId, Event)>,
     /// Other nodes that look different from now on.
     pub peers: Vec<PeerChange>,
+    /// What the algorithm of one group asks for, in the midst of a step.
+    pub(crate) raft: RaftEffects,
 }
 
 impl<W> Default for Effects<W> {
@@ -282,6 +285,7 @@ impl<W> Default for Effects<W> {
             changes: Vec::new(),
             events: Vec::new(),
             peers: Vec::new(),
+            raft: RaftEffects::default(),
         }
     }
 }
@@ -292,7 +296,7 @@ impl<W> Effects<W> {
     /// # Panics
     /// If a waiter would be forgotten.
     pub fn clear(&mut self) {
-        let Self { send, persist, apply, healed, failed, changes, events, peers } = self;
+        let Self { send, persist, apply, healed, failed, changes, events, peers, raft: _ } = self;
         assert!(
             apply.is_empty() && healed.is_empty() && failed.is_empty() && changes.is_empty(),
             "a host takes jobs, healed logs, failures and answers out"
@@ -306,7 +310,7 @@ impl<W> Effects<W> {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { send, persist, apply, healed, failed, changes, events, peers } = self;
+        let Self { send, persist, apply, healed, failed, changes, events, peers, raft: _ } = self;
         send.is_empty()
             && persist.is_empty()
             && apply.is_empty()

@@ -4,6 +4,7 @@
 //! request. A follower sends commands on to the leader; a group without a leader keeps them for the
 //! next one. All of it is bounded in count, in bytes and in time.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -11,9 +12,9 @@ use core::time::Duration;
 use bytes::Bytes;
 use quorate_planted::planted;
 use quorate_raft::{
-    Body, ChangeError, Effects as RaftEffects, EntryId, Event, GroupId, Index, Input as RaftInput,
-    Membership, NodeId, Payload, PeerStatus, ProgressKind, ProposeError, Raft, Recovered,
-    SnapshotPiece, Status, Term, Time, quorum,
+    Body, ChangeError, EntryId, Event, GroupId, Index, Input as RaftInput, Membership, NodeId,
+    Payload, PeerStatus, ProgressKind, ProposeError, Raft, Recovered, SnapshotPiece, Status, Term,
+    Time, quorum,
 };
 
 use crate::audit::Report;
@@ -74,8 +75,6 @@ pub(crate) struct Group<W> {
     /// Commands are proposed in pieces of about so many bytes, which fill an append.
     piece_bytes: usize,
     raft: Raft,
-    /// What the algorithm asks for, emptied after every step.
-    raft_effects: RaftEffects,
     /// Commands of this node's clients.
     waiters: Waiters<W>,
     /// Commands of other nodes' clients, not yet proposed.
@@ -88,7 +87,7 @@ pub(crate) struct Group<W> {
     heal_source: HealSource,
     /// What this voter has to say about its state, until there is a leader to say it to. Only the newest
     /// is worth saying.
-    report: Option<Report>,
+    report: Option<Box<Report>>,
     /// The last entry given to the applier, or that its machine had from the start.
     given: EntryId,
     /// Whether the lead belongs to another member.
@@ -135,7 +134,6 @@ impl<W> Group<W> {
             pending_bytes_max: node.pending_bytes_max,
             piece_bytes: config.limits.append_bytes_max,
             raft: Raft::new(raft_config, recovered, applied, now),
-            raft_effects: RaftEffects::default(),
             waiters: Waiters::new(),
             foreign: ForeignCommands::default(),
             sessions: Sessions::default(),
@@ -335,7 +333,7 @@ impl<W> Group<W> {
             }
             Feedback::Audited(report) => {
                 let has_vote = self.raft.membership().is_voter(self.node);
-                self.report = Some(report).filter(|_| has_vote);
+                self.report = Some(Box::new(report)).filter(|_| has_vote);
             }
             Feedback::SnapshotReady(piece) => {
                 if planted!(PieceToWhoHeals) && self.piece_for_healing(piece.clone(), out) {
@@ -487,7 +485,7 @@ impl<W> Group<W> {
             return out.changes.push((waiter, Err(ChangeError::LosesQuorum)));
         }
         self.step(now, RaftInput::Change(wanted), out);
-        let answer = self.raft_effects.changes.pop().expect("a change is answered at once");
+        let answer = out.raft.changes.pop().expect("a change is answered at once");
         out.changes.push((waiter, answer));
     }
 
@@ -530,7 +528,7 @@ impl<W> Group<W> {
                 self.foreign.clear();
                 // The leader may have lost them, if it was cut off; it knows which it has seen.
                 let mut commands = self.waiters.take_queued(term, now, now + self.election_timeout);
-                commands.extend(self.report.take().map(numbered));
+                commands.extend(self.report.take().map(|report| numbered(&report)));
                 self.forward(leader, term, commands, out);
             }
             None => self.foreign.clear(),
@@ -568,7 +566,7 @@ impl<W> Group<W> {
             return;
         }
         let incarnation = self.incarnation;
-        let report = self.report.take().map(numbered);
+        let report = self.report.take().map(|report| numbered(&report));
         let own = self.waiters.take_queued(term, now, Time::NEVER).into_iter().chain(report);
         let own = own.map(|(number, command)| {
             (ProposalId { origin: self.node, incarnation, number }, command)
@@ -589,7 +587,7 @@ impl<W> Group<W> {
                 }
             }
             self.step(now, RaftInput::Propose(commands), out);
-            let answer = self.raft_effects.proposed.pop().expect("a proposal is answered at once");
+            let answer = out.raft.proposed.pop().expect("a proposal is answered at once");
             match answer {
                 Ok(_) => {}
                 Err(ProposeError::Overloaded) => self.turn_down(term, ids, out),
@@ -621,11 +619,11 @@ impl<W> Group<W> {
     /// Steps the algorithm and carries out what it asks for, but for answers to proposals, which
     /// stay for the caller.
     pub(crate) fn step(&mut self, now: Time, input: RaftInput, out: &mut Effects<W>) {
-        self.raft_effects.clear();
-        self.raft.step(now, input, &mut self.raft_effects);
-        let effects = &mut self.raft_effects;
+        out.raft.clear();
+        self.raft.step(now, input, &mut out.raft);
+        let Effects { raft: effects, send, persist, events, .. } = &mut *out;
         let group = self.id;
-        out.send.extend(effects.send.drain(..).map(|message| Envelope {
+        send.extend(effects.send.drain(..).map(|message| Envelope {
             group,
             from: message.from,
             to: message.to,
@@ -634,12 +632,12 @@ impl<W> Group<W> {
         if !effects.asks_for_more_than_messages() {
             return;
         }
-        out.persist.extend(effects.persist.drain(..).map(|persist| (group, persist)));
+        persist.extend(effects.persist.drain(..).map(|persist| (group, persist)));
         for outcome in effects.reads.drain(..) {
             self.reads.outcome(outcome, now, self.heartbeat_interval);
         }
         let requests = core::mem::take(&mut effects.snapshots);
-        out.events.extend(effects.events.drain(..).map(|event| (group, event)));
+        events.extend(effects.events.drain(..).map(|event| (group, event)));
         let committed = core::mem::take(&mut effects.committed);
         if !committed.is_empty() {
             self.give(committed, out);
@@ -673,6 +671,6 @@ impl<W> Group<W> {
 }
 
 /// A report as it is forwarded and proposed.
-fn numbered(report: Report) -> (u64, Bytes) {
+fn numbered(report: &Report) -> (u64, Bytes) {
     (proposal::OWN | report.index.0, report.encode())
 }

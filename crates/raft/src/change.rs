@@ -116,7 +116,7 @@ impl Leader {
                 // Of one that comes again, nothing is known.
                 self.forget(core, id);
             }
-            let peer = self.peers_mut().entry(id).or_insert_with(|| Peer::new(next));
+            let peer = self.peers_mut().get_or_insert_with(id, || Peer::new(next));
             let disk = core.membership().disks.get(&id);
             if disk.is_some() && disk != before.disks.get(&id) && !planted!(OldDiskCounts) {
                 // Until here, what is heard of it may have been said with another disk.

@@ -11,6 +11,7 @@
 //! The one answer that needs more than the term, an accepted append, is not queued at all: a
 //! follower says how far its log is durable whenever that moves (see `follower.rs`).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -54,14 +55,14 @@ pub(crate) struct Core {
     /// The last position that the machine holds durably: the log may begin after it.
     pub(crate) compactable: Index,
     /// What it knows of the way back, if it lost its disk: it does not count then.
-    pub(crate) rejoining: Option<Rejoining>,
+    pub(crate) rejoining: Option<Box<Rejoining>>,
     /// Names this process.
     pub(crate) incarnation: u64,
     /// The newest heartbeat heard of the leader of the present term; `None` before its first word. It
     /// belongs to the term and not to a role: who campaigns has not forgotten what it heard.
     pub(crate) round_heard: Option<u64>,
     /// A snapshot that this member receives.
-    pub(crate) incoming: Option<Incoming>,
+    pub(crate) incoming: Option<Box<Incoming>>,
     /// Whom the host would not have lead.
     pub(crate) unfit: Vec<NodeId>,
     /// What the present step asks for.
@@ -118,7 +119,7 @@ impl Core {
             rejoining: config
                 .rejoining
                 .filter(|_| !planted!(LossForgotten))
-                .map(|disk| Rejoining::new(disk, config.incarnation, now)),
+                .map(|disk| Box::new(Rejoining::new(disk, config.incarnation, now))),
             incarnation: config.incarnation,
             round_heard: None,
             incoming: None,
@@ -199,6 +200,12 @@ impl Core {
                 self.rejoin_other_members();
             }
         }
+    }
+
+    /// Nothing happens for a while: gives back the memory that is kept for what may come.
+    pub(crate) fn rest(&mut self) {
+        self.held.shrink_to_fit();
+        self.log.rest();
     }
 
     /// When a leader speaks next, unless it has something to say before. Those of many groups speak together.

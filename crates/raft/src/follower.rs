@@ -74,7 +74,7 @@ fn is_held(core: &Core, last: EntryId) -> bool {
 
 /// Whether a piece of a snapshot is the one that this member waits for.
 fn is_next_piece(core: &Core, chunk: &SnapshotChunk) -> bool {
-    match &core.incoming {
+    match core.incoming.as_deref() {
         Some(Incoming { stage: Stage::Installing, .. }) => false,
         Some(Incoming { meta, term, stage: Stage::Expecting(cursor) })
             if meta.last == chunk.meta.last && *term == core.term() =>
@@ -286,7 +286,11 @@ impl Follower {
             return;
         }
         if is_new {
+            let was_quiet = self.is_quiet;
             self.is_quiet = self.agrees_to_be_quiet(core, &heartbeat);
+            if self.is_quiet && !was_quiet {
+                core.rest();
+            }
         }
         let reply = HeartbeatReply {
             round: heartbeat.round,
@@ -330,7 +334,7 @@ impl Follower {
             let stage = chunk.next.clone().map_or(Stage::Installing, Stage::Expecting);
             let next = chunk.next.clone();
             let meta = chunk.meta.clone();
-            core.incoming = Some(Incoming { meta, term: core.term(), stage });
+            core.incoming = Some(Box::new(Incoming { meta, term: core.term(), stage }));
             core.effects.snapshots.push(SnapshotRequest::Write(chunk));
             let Some(next) = next else { return };
             next

@@ -1,7 +1,6 @@
 //! Leaders: replication, commitment, reads, and handing over.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use quorate_planted::planted;
 use crate::commit;
 use crate::core::Core;
 use crate::effects::{Event, ProposeError, ReadError, SnapshotPiece, SnapshotRequest};
+use crate::few::Few;
 use crate::message::{
     AppendReply, Body, Heartbeat, HeartbeatReply, Payload, ReadId, ReadIndexReply, SnapshotReply,
 };
@@ -28,10 +28,10 @@ use crate::types::{DiskId, EntryId, Index, LogSpan, NodeId, Time};
 #[derive(Debug)]
 pub(crate) struct Leader {
     /// All other members, followers and learners.
-    peers: BTreeMap<NodeId, Peer>,
+    peers: Few<Peer>,
     pub(crate) reads: Reads,
     /// How quick the group is.
-    pulse: Pulse,
+    pub(crate) pulse: Pulse,
     /// Whether an entry of this term is committed, and with it all of the terms before: until then
     /// the commit index may be older than what was acknowledged to clients.
     is_commit_known: bool,
@@ -163,7 +163,7 @@ impl Leader {
         }
         // A silent follower should not keep a snapshot alive at the host.
         let was_heard = |peer: &Peer| peer.heard.is_some_and(|heard| heard >= since);
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut() {
             if matches!(peer.progress, Progress::Snapshot(_)) && !was_heard(peer) {
                 core.effects.snapshots.push(SnapshotRequest::Release { to: *id });
                 peer.progress = Progress::probe(core.log.base().index.next());
@@ -251,7 +251,7 @@ impl Leader {
         self.peers.iter().map(|(id, peer)| (*id, peer))
     }
 
-    pub(crate) fn peers_mut(&mut self) -> &mut BTreeMap<NodeId, Peer> {
+    pub(crate) fn peers_mut(&mut self) -> &mut Few<Peer> {
         &mut self.peers
     }
 
@@ -317,7 +317,7 @@ impl Leader {
 
     /// Sends to everybody what may be sent.
     pub(crate) fn replicate(&mut self, core: &mut Core) {
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut() {
             replicate_to(core, *id, peer);
         }
     }
@@ -459,7 +459,7 @@ impl Leader {
     /// Sends again what a whole heartbeat interval brought no answer to. To whoever is down or slow
     /// this costs a few bytes: entries are sent only to those who say that they lack them.
     fn repeat_what_is_unanswered(&mut self, core: &mut Core) {
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut() {
             peer.may_begin_again = true;
             peer.may_probe = true;
             match &mut peer.progress {
@@ -522,7 +522,7 @@ impl Leader {
         core.commit_to(new);
         self.is_commit_known = true;
         self.advance_change(core);
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut() {
             replicate_to(core, *id, peer);
             share_commit(core, *id, peer);
         }
@@ -568,7 +568,7 @@ impl Leader {
         let round = self.reads.next_round();
         let pace = self.pulse.begin(core, round);
         let quiet = self.proposes_quiet(core, round);
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut() {
             let mut commit = core.commit.min(peer.matched);
             if planted!(HeartbeatCommitsUnmatched) {
                 commit = core.commit;
@@ -762,7 +762,7 @@ impl Leader {
         for read in self.reads.take_all() {
             answer_read(core, read, Err(ReadError::LeaderChanged));
         }
-        for (id, peer) in &self.peers {
+        for (id, peer) in self.peers.iter() {
             if matches!(peer.progress, Progress::Snapshot(_)) {
                 core.effects.snapshots.push(SnapshotRequest::Release { to: *id });
             }

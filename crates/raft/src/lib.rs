@@ -94,6 +94,7 @@ mod commit;
 mod config;
 mod core;
 pub mod effects;
+mod few;
 mod follower;
 mod leader;
 mod log;

@@ -65,6 +65,12 @@ impl Log {
         log
     }
 
+    /// Nothing is written for a while: keeps no more memory than it needs.
+    pub(crate) fn rest(&mut self) {
+        self.entries.shrink_to_fit();
+        self.in_flight.shrink_to_fit();
+    }
+
     /// The entry before the first one held.
     pub(crate) fn base(&self) -> EntryId {
         self.base

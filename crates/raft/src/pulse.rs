@@ -9,11 +9,12 @@
 //! A follower says what *it* has seen and never what it was told: otherwise the members would tell one another
 //! of a stall for ever. All of this decides how long somebody waits, and nothing else.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::core::Core;
+use crate::few::Few;
 use crate::measure::Estimate;
 use crate::message::{HeartbeatReply, Pace};
 use crate::types::{NodeId, Time};
@@ -23,7 +24,7 @@ use crate::types::{NodeId, Time};
 pub(crate) struct Pulse {
     /// The rounds that are timed, ascending, with the time at which each left.
     timed: VecDeque<(u64, Time)>,
-    peers: BTreeMap<NodeId, Beat>,
+    peers: Few<Beat>,
     pace: Option<Pace>,
 }
 
@@ -61,9 +62,14 @@ impl Pulse {
         self.pace
     }
 
+    /// Nothing is asked for a while: gives back what memory it can.
+    pub(crate) fn rest(&mut self) {
+        self.timed = VecDeque::new();
+    }
+
     /// A follower answered a round.
     pub(crate) fn answered(&mut self, core: &Core, from: NodeId, reply: HeartbeatReply) {
-        let beat = self.peers.entry(from).or_default();
+        let beat = self.peers.get_or_insert_with(from, Beat::default);
         beat.stall = reply.stall;
         let sent = self.timed.iter().find(|(round, _)| *round == reply.round);
         if let Some((round, sent)) = sent

@@ -89,11 +89,13 @@ impl Leader {
     }
 
     /// Is quiet if all others have agreed.
-    pub(crate) fn may_fall_quiet(&mut self, core: &Core) {
+    pub(crate) fn may_fall_quiet(&mut self, core: &mut Core) {
         let Some(offered) = self.idleness.offered else { return };
         let agree = |peer: &Peer| peer.quiet_round >= offered;
         if self.peers().all(|(_, peer)| agree(peer)) && self.has_nothing_to_do(core) {
             self.idleness.is_quiet = true;
+            self.pulse.rest();
+            core.rest();
         }
     }
 

@@ -207,6 +207,10 @@ impl GroupLog {
         self.standing.extend(last);
         for entry in entries {
             self.bytes += entry_bytes(entry) as u64;
+            if self.held.is_empty() {
+                // Of thousands of groups most have an entry or two.
+                self.held.reserve_exact(1);
+            }
             self.held.push_back(Held { entry: entry.clone(), segment });
         }
         Ok(())
