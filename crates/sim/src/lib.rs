@@ -43,6 +43,7 @@ pub mod cuts;
 pub mod disk_faults;
 pub mod engine;
 pub mod extremes;
+pub mod fleet;
 pub mod graphs;
 pub mod history;
 pub mod ills;
