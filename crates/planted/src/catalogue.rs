@@ -457,13 +457,13 @@ catalogue! {
 
     // ---- Groups that are quiet: rows 1, 12 and 33.
     QuietReadUnconfirmed: 1, "a quiet leader answers reads without asking whether it still leads",
-        from "TiKV, hibernating regions", by simulator, in 2 places;
+        from "TiKV, hibernating regions", by test("quorate-raft", "scripts", "quiet_read"), in 2 places;
     QuietIsDisloyal: 12, "a member that was quiet helps to depose the leader that it was quiet with",
         from "CockroachDB, quiesced ranges", by test("quorate-raft", "scripts", "quiet_loyalty");
     QuietLeaderUntold: 12, "a member that refuses a vote for a quiet leader does not wake it, and votes the next time",
         from "ours", by test("quorate-sim", "groups", "one_broken_link_does_not_depose");
     QuietBeforeAllHaveAll: 33, "a group falls quiet although a member lacks entries",
-        from "CockroachDB, quiesced ranges", by simulator, in 2 places;
+        from "CockroachDB, quiesced ranges", by test("quorate-raft", "scripts", "quiet_agreement"), in 2 places;
     LostNeighbourIgnored: 33, "a node does not wake the groups whose leader's node is gone",
         from "CockroachDB #9315, TiKV #16429", by test("quorate-sim", "groups", "groups_whose_leader_is_gone");
     QuietForEver: 33, "a group that is quiet does not notice that its leader is gone",
