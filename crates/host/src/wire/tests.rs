@@ -377,7 +377,7 @@ fn bytes_after_a_message_and_unknown_kinds_are_refused() {
 #[test]
 fn the_bytes_of_a_heartbeat() {
     let bytes = framed(&[heartbeat()]);
-    let mut expected = vec![52, 0, 0, 0];
+    let mut expected = vec![53, 0, 0, 0];
     expected.extend_from_slice(&crc32fast::hash(&bytes[8..]).to_le_bytes());
     expected.push(1);
     expected.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
@@ -389,6 +389,7 @@ fn the_bytes_of_a_heartbeat() {
     expected.push(1);
     expected.extend_from_slice(&7_000_000_u64.to_le_bytes());
     expected.extend_from_slice(&8_000_000_u64.to_le_bytes());
+    expected.push(0);
     assert_eq!(&bytes[..], &expected[..]);
 }
 
