@@ -468,6 +468,13 @@ impl<W> Group<W> {
         }
     }
 
+    /// Whether this member leads, and a voter has a higher priority, be it fit or not.
+    fn belongs_to_another(&self, detector: &Detector) -> bool {
+        let voters = &self.raft.membership().voters;
+        self.raft.leader() == Some(self.node)
+            && voters.iter().any(|id| *id != self.node && detector.priority(*id) > self.lead.own())
+    }
+
     /// Begins a change of members, if this member leads and may.
     pub(crate) fn change(
         &mut self,
@@ -509,6 +516,10 @@ impl<W> Group<W> {
         self.waiters.expire(now, leader_known, &mut out.failed);
         self.reads.expire(now, leader_known, &mut out.failed);
         self.propose_queued(now, out);
+        // One that sleeps does not look to whom its lead belongs.
+        if self.raft.is_quiet() && self.belongs_to_another(detector) {
+            self.step(now, RaftInput::Wake { doubted: false }, out);
+        }
         self.heal_source.expire(self.id, now, out);
         if let Some(id) = self.reads.begin(now, self.election_timeout) {
             self.step(now, RaftInput::Read(id), out);

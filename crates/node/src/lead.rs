@@ -126,6 +126,11 @@ impl Lead {
         }
     }
 
+    /// The priority of this member.
+    pub(crate) fn own(&self) -> Priority {
+        self.own
+    }
+
     /// A client asks something of this member.
     pub(crate) fn asked(&mut self) {
         self.own_requests = self.own_requests.saturating_add(1);

@@ -211,6 +211,7 @@ impl Raft {
             | Input::SnapshotReady(_)
             | Input::SnapshotInstalled { .. }
             | Input::SnapshotFailed { .. }
+            | Input::Unfit(_)
             | Input::Timeout => return,
         };
         if planted!(QuietForEver) && matches!(input, Input::Wake { .. }) {
