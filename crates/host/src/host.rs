@@ -223,6 +223,10 @@ impl<O: Send + 'static> Host<O> {
     /// machine is finished, the machine is made durable. Returns when everything has ended. To hand
     /// leadership over first is up to the caller.
     pub fn shutdown(mut self) {
+        self.shared.inbox.close();
+        join(self.threads.raft.take());
+        // The last words, among them that this member leaves, are worth a moment.
+        self.directory.drain(LAST_WORDS);
         self.stop();
     }
 
@@ -289,6 +293,9 @@ fn close_all<O: Send + 'static>(
         apply.discard();
     })
 }
+
+/// How long an orderly end waits until what was said is with the network.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How long a connection may be silent where an answer is due: long enough for a busy peer, and
 /// not so long that a peer that comes back is missed for more than a few elections.

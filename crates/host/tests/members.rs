@@ -87,7 +87,9 @@ fn one_member_becomes_three_and_makes_way_for_them() {
     assert_eq!(cluster.state(2), all);
     let status = cluster.handle(1).status();
     assert_eq!(*status.membership.voters.iter().collect::<Vec<_>>(), [&id(1), &id(2)]);
-    assert!(status.peers.iter().all(|peer| peer.id != id(0)), "it is no peer any more");
+    wait_until("it is no peer any more", || {
+        cluster.handle(1).status().peers.iter().all(|peer| peer.id != id(0))
+    });
     cluster.assert_healthy();
 }
 

@@ -509,6 +509,10 @@ impl<W> Group<W> {
     /// Does what many inputs together ask for, once: proposes, confirms, and ends what is over.
     pub(crate) fn flush(&mut self, now: Time, detector: &Detector, out: &mut Effects<W>) {
         self.look_after_the_lead(now, detector, out);
+        // One that sleeps does not look to whom its lead belongs.
+        if self.raft.is_quiet() && self.belongs_to_another(detector) {
+            self.step(now, RaftInput::Wake { doubted: false }, out);
+        }
         if self.raft.deadline() <= now {
             self.step(now, RaftInput::Timeout, out);
         }
@@ -516,10 +520,6 @@ impl<W> Group<W> {
         self.waiters.expire(now, leader_known, &mut out.failed);
         self.reads.expire(now, leader_known, &mut out.failed);
         self.propose_queued(now, out);
-        // One that sleeps does not look to whom its lead belongs.
-        if self.raft.is_quiet() && self.belongs_to_another(detector) {
-            self.step(now, RaftInput::Wake { doubted: false }, out);
-        }
         self.heal_source.expire(self.id, now, out);
         if let Some(id) = self.reads.begin(now, self.election_timeout) {
             self.step(now, RaftInput::Read(id), out);

@@ -4,9 +4,9 @@
 //! answers knows the ids, by the URLs (`quorate_host::inquire`), and knows by now who else belongs to the cluster.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use quorate_host::{Found, Tcp, inquire};
+use quorate_host::{Clock, Found, Tcp, inquire};
 
 use crate::config::{Config, InitialMember, Url};
 use crate::log::Log;
@@ -45,7 +45,8 @@ pub(crate) fn join(config: &Config, log: &Log) -> Result<Joined, String> {
             .to_owned());
     }
     let addresses: Vec<String> = own.iter().map(|url| url.address().to_owned()).collect();
-    let began = Instant::now();
+    let clock = Clock::start();
+    let began = clock.now();
     let mut stranger = None;
     loop {
         for url in &others {
@@ -61,7 +62,7 @@ pub(crate) fn join(config: &Config, log: &Log) -> Result<Joined, String> {
         }
         // One that answers may not have heard yet that this one was added.
         let patience = if stranger.is_some() { ANSWER_PATIENCE } else { PATIENCE };
-        if began.elapsed() >= patience {
+        if clock.now().since(began) >= patience {
             break;
         }
         thread::sleep(ASK_AGAIN);

@@ -13,6 +13,7 @@ use quorate_node::News;
 use quorate_raft::{Membership, NodeId};
 
 use crate::card::Card;
+use crate::clock::Clock;
 use crate::fatal::Fatal;
 use crate::handshake::Identity;
 use crate::metrics::{Metrics, PeerMetrics};
@@ -174,6 +175,15 @@ impl Directory {
             on_change: Arc::clone(&dialing.on_change),
             metrics: Arc::clone(&to.metrics),
             reporter: Arc::clone(&dialing.reporter),
+        }
+    }
+
+    /// Waits until what was said to those who are connected is with the network, but not for long.
+    pub(crate) fn drain(&self, patience: Duration) {
+        let (clock, has_more) = (Clock::start(), |peer: &Arc<Peer>| peer.queue.has_more());
+        let until = clock.now() + patience;
+        while clock.now() < until && self.peers().values().any(has_more) {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 

@@ -152,6 +152,13 @@ impl Queue {
         self.arrival.notify_one();
     }
 
+    /// Whether there is a connection, and something that is not with the network yet.
+    pub(crate) fn has_more(&self) -> bool {
+        let state = self.lock();
+        let is_idle = state.lent.is_some() && !state.needs_writer();
+        state.connection.is_some() && !state.stopped && !is_idle
+    }
+
     /// Ends the writer.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
