@@ -34,7 +34,8 @@
 //!    T*: one of them is in whichever quorum had acknowledged the entry in a term up to T. It had the
 //!    entry then, and would have it still (§5.4.3 again); or
 //! 3. *all other voters do not have it, and none leads*: nobody is left who could count what A once
-//!    said. A new leader begins a later term, and counts anew; or
+//!    said. A new leader begins a later term, and counts anew. This needs another voter, without whom
+//!    nothing was committed; or
 //! 4. *one member does not have it, and knows that what is there is committed*: then another entry is, and no
 //!    two ever are in one place (State Machine Safety, §5.4.3), whoever counts what. One whose disk was lost
 //!    may say so too: it has heard of what was committed, whatever it promised before. Without this rule two
@@ -451,7 +452,10 @@ impl Healer {
         let decide = Membership::of_voters(members.voters.iter().copied());
         let blocked = are_known && !quorum::has_quorum(&decide, |id| !past(id));
         let mut voters = others.iter().filter(|id| members.is_voter(**id));
-        let unled = are_known && voters.all(|id| matches!(lacks(id), Some(Word::Follower(_))));
+        let is_alone = quorum::has_quorum(&decide, |id| id == self.config.id);
+        let unled = are_known
+            && (!is_alone || planted!(LoneVoterGivesUp))
+            && voters.all(|id| matches!(lacks(id), Some(Word::Follower(_))));
         let is_another =
             self.found.values().any(|found| found.held_to < index && index <= found.commit);
         (led || blocked || unled || is_another && !planted!(CommittedOtherIgnored))

@@ -426,6 +426,8 @@ catalogue! {
         from "ours, 1fddb5b", by test("quorate-raft", "scripts", "replication_stale_rejection");
     CommittedOtherIgnored: 33, "a lost entry is waited for though somebody knows that another one is committed there",
         from "ours, seed 13843", by test("quorate-node", "lib", "where_another_entry_is_committed");
+    LoneVoterGivesUp: 33, "the only voter gives up what it lost, as no other voter has it",
+        from "ours, seed 21 beyond the limit", by test("quorate-node", "lib", "what_a_lone_voter_lost");
     BarrenAskedAtOnce: 34, "members that have nothing for one that heals are asked as fast as they answer",
         from "ours, 9ff5c59", by test("quorate-node", "lib", "when_nobody_is_far_enough");
     LogUnbounded: 34, "a leader without a quorum takes whatever it is given",

@@ -275,11 +275,12 @@ impl Options {
         Self::of_seed(seed).beyond(OverLimit::draw(&mut Chance::new(seed ^ OVER_LIMIT)))
     }
 
-    /// With damage beyond what can be survived, and without what would ask for progress after it.
+    /// With damage beyond what can be survived, and without what would ask for progress after it. Members stay: whether
+    /// enough of them have everything would depend on who belonged to the group at each entry.
     fn beyond(self, over_limit: OverLimit) -> Self {
         let disk_faults = DiskFaults { over_limit: Some(over_limit), ..self.extremes.disk_faults };
         let extremes = Extremes { partial: None, disk_faults, ..self.extremes };
-        Self { core_first: false, extremes, ..self }
+        Self { core_first: false, churn_every: None, extremes, ..self }
     }
 
     /// A small cluster in which nobody leads for long: elections follow one another within a few

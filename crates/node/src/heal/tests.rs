@@ -343,6 +343,27 @@ fn what_all_others_never_had_is_given_up() {
     assert_eq!(patient.healed_log(), [(1, 1)]);
 }
 
+/// The only voter needed nobody to commit what it lost: that the learners do not have it says nothing.
+#[test]
+fn what_a_lone_voter_lost_is_never_given_up() {
+    let mut members = Membership::of_voters([NodeId(1)]);
+    members.learners = OTHERS.map(NodeId).into();
+    let told = |log: &[(u64, bool)]| {
+        let mut log = salvage(3, (0, 0), log);
+        log.entries[0].payload = Payload::Membership(members.clone());
+        log
+    };
+    let mut patient = Patient::of(3, told(&[(1, true), (2, false)]), (0, 0));
+    let without = told(&[(1, true)]);
+    for other in OTHERS {
+        patient.hears_of(other, &without, Some(Word::Follower(Term(3))));
+    }
+    assert_eq!(patient.healer.salvage().lost.len(), 1, "it waits for whoever has it");
+    patient.hears_of(OTHERS[0], &told(&[(1, true), (2, true)]), None);
+    let healed = patient.healed().expect("it has it back");
+    assert_eq!(healed.recovered.entries.len(), 2);
+}
+
 /// Two of five have lost their disks and have no word; they wait for this one to be there.
 #[test]
 fn where_another_entry_is_committed_one_member_is_enough() {
