@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_host::{AskError, ChangeError, HostStatus, MembersError, Membership, NodeId};
+use quorate_host::{
+    AskError, ChangeError, HostStatus, MembersError, Membership, NodeId, wall_clock,
+};
 use quorate_mvcc::MemberAttributes;
 use quorate_proto::etcdserverpb as pb;
 use tokio::time::{sleep, timeout};
@@ -81,8 +83,7 @@ pub(crate) enum Wish {
 impl Wish {
     /// A new member, whose id nobody ever had: etcd makes it of the URLs, the token and the time.
     pub(crate) fn add(peer_urls: Vec<String>, later: Later, token: &str) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let seconds = now.map_or(0, |now| now.as_secs());
+        let seconds = wall_clock().as_secs();
         let text = format!("{}{token}{seconds}", peer_urls.concat());
         Self::Add { id: sha1_prefix(text.as_bytes()), peer_urls, later }
     }
