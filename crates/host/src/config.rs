@@ -61,6 +61,9 @@ pub struct HostConfig {
     pub election_timeout: Duration,
     /// How long it waits, given that; the adaptive policy unless told otherwise.
     pub election_policy: ElectionPolicy,
+    /// Whether a leader answers reads by a lease, and what that trusts of clocks: see [`quorate_raft::Lease`] and
+    /// [`quorate_raft::Config::lease`]. Off unless told otherwise.
+    pub lease: Option<quorate_raft::Lease>,
     /// How long any request may take.
     pub request_timeout: Duration,
     /// In how long everything that the state machine has on disk is read and verified once, at the
@@ -158,6 +161,7 @@ impl HostConfig {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
             election_policy: ElectionPolicy::Adaptive,
+            lease: None,
             request_timeout: Duration::from_secs(5),
             scrub_cycle: Duration::from_secs(24 * 60 * 60),
             space: None,
@@ -195,6 +199,9 @@ impl HostConfig {
                 "an election timeout of {:?} does not outlast two heartbeats of {:?}",
                 self.election_timeout, self.heartbeat_interval
             ));
+        }
+        if self.lease.is_some_and(|lease| lease.drift_ppm >= 1_000_000) {
+            return refuse("clocks that drift by the whole time allow no lease".into());
         }
         crate::card::check(&self.about).map_err(StartError::Config)?;
         if self.rejoining.is_some() && self.peers.is_empty() {

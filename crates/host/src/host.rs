@@ -340,6 +340,7 @@ fn new_node<W>(
         quiet_after: None,
         limits: limits.raft,
         rejoining: config.rejoining,
+        lease: config.lease,
     };
     let now = clock.now();
     match begin {

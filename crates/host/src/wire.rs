@@ -155,6 +155,9 @@ mod tag {
     pub(super) const TIMEOUT_NOW: u8 = 13;
     pub(super) const REJOIN: u8 = 14;
     pub(super) const REJOIN_REPLY: u8 = 15;
+    /// The same as without a lease, and a promise after it.
+    pub(super) const LEASE_HEARTBEAT: u8 = 16;
+    pub(super) const LEASE_HEARTBEAT_REPLY: u8 = 17;
 
     pub(super) const ACCEPTED: u8 = 1;
     pub(super) const REJECTED: u8 = 2;
@@ -355,8 +358,8 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
             out.put_u64_le(previous.0);
             put_entry_id(out, *hint);
         }
-        Body::Heartbeat(Heartbeat { commit, round, pace, quiet }) => {
-            out.put_u8(tag::HEARTBEAT);
+        Body::Heartbeat(Heartbeat { commit, round, pace, hold, quiet }) => {
+            out.put_u8(if hold.is_zero() { tag::HEARTBEAT } else { tag::LEASE_HEARTBEAT });
             out.put_u64_le(commit.0);
             out.put_u64_le(*round);
             out.put_u8(u8::from(pace.is_some()));
@@ -365,12 +368,19 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
                 put_duration(out, *stall);
             }
             out.put_u8((*quiet).into());
+            if !hold.is_zero() {
+                put_duration(out, *hold);
+            }
         }
-        Body::HeartbeatReply(HeartbeatReply { round, stall, quiet }) => {
-            out.put_u8(tag::HEARTBEAT_REPLY);
+        Body::HeartbeatReply(HeartbeatReply { round, stall, held, quiet }) => {
+            let is_plain = held.is_zero();
+            out.put_u8(if is_plain { tag::HEARTBEAT_REPLY } else { tag::LEASE_HEARTBEAT_REPLY });
             out.put_u64_le(*round);
             put_duration(out, *stall);
             out.put_u8((*quiet).into());
+            if !is_plain {
+                put_duration(out, *held);
+            }
         }
         Body::Snapshot(chunk) => {
             out.put_u8(tag::SNAPSHOT);
@@ -592,6 +602,11 @@ impl Parser {
         self.u64().map(Duration::from_nanos)
     }
 
+    /// What a heartbeat or its answer has to say of a lease.
+    fn promise(&mut self, is_there: bool) -> Result<Duration, Malformed> {
+        if is_there { self.duration() } else { Ok(Duration::ZERO) }
+    }
+
     fn bool(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
             0 => Ok(false),
@@ -667,7 +682,7 @@ impl Parser {
                 }
                 _ => return Err(Malformed("an answer to an append is of an unknown kind")),
             }),
-            tag::HEARTBEAT => {
+            kind @ (tag::HEARTBEAT | tag::LEASE_HEARTBEAT) => {
                 let (commit, round) = (self.index()?, self.u64()?);
                 let pace = if self.bool()? {
                     Some(Pace { round_trip: self.duration()?, stall: self.duration()? })
@@ -675,11 +690,13 @@ impl Parser {
                     None
                 };
                 let quiet = self.bool()?;
-                Body::Heartbeat(Heartbeat { commit, round, pace, quiet })
+                let hold = self.promise(kind == tag::LEASE_HEARTBEAT)?;
+                Body::Heartbeat(Heartbeat { commit, round, pace, hold, quiet })
             }
-            tag::HEARTBEAT_REPLY => {
+            kind @ (tag::HEARTBEAT_REPLY | tag::LEASE_HEARTBEAT_REPLY) => {
                 let (round, stall, quiet) = (self.u64()?, self.duration()?, self.bool()?);
-                Body::HeartbeatReply(HeartbeatReply { round, stall, quiet })
+                let held = self.promise(kind == tag::LEASE_HEARTBEAT_REPLY)?;
+                Body::HeartbeatReply(HeartbeatReply { round, stall, held, quiet })
             }
             tag::SNAPSHOT => Body::Snapshot(Box::new(self.chunk()?)),
             tag::SNAPSHOT_REPLY => Body::SnapshotReply(match self.u8()? {

@@ -54,6 +54,8 @@ pub struct GroupConfig {
     /// The disk of a member that has a new one in a group that exists: see
     /// [`quorate_raft::Config::rejoining`].
     pub rejoining: Option<quorate_raft::DiskId>,
+    /// Whether a leader answers reads by a lease: see [`quorate_raft::Config::lease`].
+    pub lease: Option<quorate_raft::Lease>,
 }
 
 /// What the commands of one [`Forward`] may cost together, in bytes; a larger one travels alone. A
@@ -121,6 +123,7 @@ impl<W> Group<W> {
             limits: config.limits,
             incarnation: node.incarnation,
             rejoining: config.rejoining,
+            lease: config.lease,
         };
         Self {
             id: config.group,

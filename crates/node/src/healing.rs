@@ -134,6 +134,7 @@ impl HealingGroup {
             log_bytes: 0,
             rejoining: self.config.rejoining.is_some(),
             membership_since: salvage.base.index,
+            leased: false,
             transferring: None,
             quiet: false,
             peers: alloc::vec::Vec::new(),
@@ -189,6 +190,7 @@ mod tests {
             election_policy: quorate_raft::ElectionPolicy::Fixed,
             quiet_after: None,
             rejoining: rejoining.then_some(quorate_raft::DiskId(1)),
+            lease: None,
             limits: Limits::default(),
         };
         let own = Lost { first: Index(1), last: EntryId::new(1, 1) };

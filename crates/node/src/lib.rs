@@ -72,6 +72,7 @@
 //!     quiet_after: None,
 //!     limits: Limits::default(),
 //!     rejoining: None,
+//!     lease: None,
 //! };
 //! node.add_group(config, Recovered::default(), EntryId::ZERO, Time(0));
 //! let machine = Kept::<Length>::open(None, Box::new(Nowhere))?;

@@ -104,6 +104,7 @@ impl Cluster {
                 quiet_after: None,
                 limits: Limits::default(),
                 rejoining: None,
+                lease: None,
             };
             node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
             let wrong_at = wrong_at.iter().find(|(of, _)| *of == id.0).map(|(_, at)| *at);

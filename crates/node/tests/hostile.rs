@@ -141,6 +141,7 @@ impl Host {
             quiet_after: None,
             limits,
             rejoining: None,
+            lease: None,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
         let mut host = Self {
@@ -265,6 +266,7 @@ impl Host {
                 round: round + u64::from(choice == 0),
                 stall: Duration::from_millis(choice.into()),
                 quiet: choice.is_multiple_of(2),
+                held: Duration::ZERO,
             }),
             Body::ReadIndex(ReadIndex { id }) => {
                 let index = (!choice.is_multiple_of(4)).then(|| self.status().commit);
@@ -364,6 +366,7 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
             round: near(1, b),
             pace: None,
             quiet: d.is_multiple_of(2),
+            hold: Duration::ZERO,
         })),
         _ => {
             // The envelope says one thing and the message another.

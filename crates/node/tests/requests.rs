@@ -126,6 +126,7 @@ impl Cluster {
                     quiet_after: None,
                     limits,
                     rejoining: None,
+                    lease: None,
                 };
                 node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
                 let applier = Applier::new(Box::new(Journal::default()), membership.clone());

@@ -243,6 +243,18 @@ catalogue! {
     ReadIdOfAnotherProcess: 17, "the ids of reads begin anew with each process",
         from "etcd #20418, #21375", by simulator;
 
+    // ---- Row 18: the leader's lease.
+    DriftIgnored: 18, "a lease lasts as long as the promise, whatever clocks may differ",
+        from "CockroachDB, max-offset; ours", by simulator;
+    LeaseFromReply: 18, "a lease counts from the answer to a heartbeat and not from its sending",
+        from "etcd-io/raft ReadOnlyLeaseBased; ours", by simulator;
+    LeaseKeptInTransfer: 18, "a leader goes on with its lease when it has told another to campaign",
+        from "thesis 6.4.1; TiKV #2268", by simulator;
+    PromiseForgotten: 18, "a voter that restarts votes at once, whatever it had promised",
+        from "YugabyteDB leader leases; ours", by simulator;
+    PromiseToTheTerm: 18, "a voter that hears of a later term forgets what it promised",
+        from "ours", by simulator;
+
     // ---- Row 19: leases.
     LeaseExpiryUnfenced: 19, "a leader of the past ends a lease that its successor keeps alive",
         from "etcd #15247", by simulator;

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::lease::Lease;
 use crate::membership::Membership;
 use crate::timer::ElectionPolicy;
 use crate::types::{DiskId, GroupId, NodeId};
@@ -40,6 +41,11 @@ pub struct Config {
     /// may have promised, or was given a vote with this disk; see `rejoin.rs`. To be set again, and to the
     /// same, by each start until [`crate::Event::Rejoined`], and never after it.
     pub rejoining: Option<DiskId>,
+    /// Whether it answers reads by a lease when it leads, and keeps what it promised to leaders when it starts
+    /// anew; see `lease.rs` for what that trusts. The same for all members, or else it is of no use where it is
+    /// set. A member that had it must not be started without it, or with a shorter election timeout, before its last
+    /// process is gone for as long as that one's election timeout.
+    pub lease: Option<Lease>,
     /// How much may be under way.
     pub limits: Limits,
 }
@@ -95,6 +101,8 @@ pub enum ConfigError {
     Timeouts,
     /// A limit is zero, or a message may be larger than all that may be under way.
     Limits,
+    /// With so much drift nothing is left of a lease.
+    Drift,
     /// It would rejoin, and no other voter can know what it has forgotten.
     RejoinsAlone,
 }
@@ -108,6 +116,7 @@ impl fmt::Display for ConfigError {
                 "the election timeout must be at least two heartbeat intervals, above 0",
             ),
             Self::Limits => f.write_str("a limit is 0, or smaller than a single message"),
+            Self::Drift => f.write_str("clocks that drift by the whole time allow no lease"),
             Self::RejoinsAlone => {
                 f.write_str("it would rejoin a group that has no other voter: what it held is lost")
             }
@@ -144,6 +153,9 @@ impl Config {
         {
             return Err(ConfigError::Limits);
         }
+        if self.lease.is_some_and(|lease| !lease.is_possible()) {
+            return Err(ConfigError::Drift);
+        }
         let is_other_voter = |id: &NodeId| *id != self.id && membership.is_voter(*id);
         if self.rejoining.is_some() && !membership.members().iter().any(is_other_voter) {
             return Err(ConfigError::RejoinsAlone);
@@ -168,6 +180,7 @@ mod tests {
             incarnation: 1,
             seed: 1,
             rejoining: None,
+            lease: None,
             limits: Limits::default(),
         }
     }
@@ -189,6 +202,8 @@ mod tests {
         assert_eq!(with(|c| c.limits.pending_reads_max = 0), ConfigError::Limits);
         let small = |c: &mut Config| c.limits.inflight_bytes_max = c.limits.append_bytes_max - 1;
         assert_eq!(with(small), ConfigError::Limits);
+        let lease = |c: &mut Config| c.lease = Some(Lease { drift_ppm: 1_000_000 });
+        assert_eq!(with(lease), ConfigError::Drift);
         let alone = |c: &mut Config| {
             c.membership.voters = [c.id].into();
             c.rejoining = Some(DiskId(1));

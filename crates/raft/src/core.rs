@@ -23,6 +23,7 @@ use crate::config::{Config, Limits};
 use crate::effects::{
     Effects, Event, HardState, Persist, ReadError, ReadOutcome, Record, SnapshotRequest,
 };
+use crate::lease::{Lease, Promise};
 use crate::log::Log;
 use crate::membership::{Membership, Memberships};
 use crate::message::{Body, Entry, Message, Payload, ReadId};
@@ -61,6 +62,10 @@ pub(crate) struct Core {
     /// The newest heartbeat heard of the leader of the present term; `None` before its first word. It
     /// belongs to the term and not to a role: who campaigns has not forgotten what it heard.
     pub(crate) round_heard: Option<u64>,
+    /// Whether it answers reads by a lease when it leads.
+    pub(crate) lease: Option<Lease>,
+    /// Until when it elects nobody.
+    pub(crate) promise: Promise,
     /// A snapshot that this member receives.
     pub(crate) incoming: Option<Box<Incoming>>,
     /// Whom the host would not have lead.
@@ -95,6 +100,14 @@ impl Core {
         if let Err(error) = config.validate() {
             panic!("the configuration can't work: {error}");
         }
+        // Before its first term it has answered nobody, unless that is what its disk has lost.
+        let may_have_promised = config.lease.is_some()
+            && (config.rejoining.is_some() || recovered.hard_state.term > Term(0))
+            && !planted!(PromiseForgotten);
+        let promise = match may_have_promised {
+            true => Promise::new(now, config.election_timeout),
+            false => Promise::NONE,
+        };
         let log = Log::recovered(recovered.base, recovered.entries);
         let mut core = Self {
             election: ElectionTimer::new(
@@ -122,6 +135,8 @@ impl Core {
                 .map(|disk| Box::new(Rejoining::new(disk, config.incarnation, now))),
             incarnation: config.incarnation,
             round_heard: None,
+            lease: config.lease,
+            promise,
             incoming: None,
             unfit: Vec::new(),
             effects: Effects::default(),

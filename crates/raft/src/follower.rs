@@ -254,6 +254,10 @@ impl Follower {
         mut heartbeat: Heartbeat,
         is_new: bool,
     ) {
+        if is_new && core.lease.is_some() && !heartbeat.hold.is_zero() {
+            let most = core.election.minimum();
+            core.promise.extend(core.now, heartbeat.hold.min(most));
+        }
         core.round_heard = core.round_heard.max(Some(heartbeat.round));
         if let Some(pace) = heartbeat.pace {
             core.election.told(pace);
@@ -295,6 +299,7 @@ impl Follower {
         let reply = HeartbeatReply {
             round: heartbeat.round,
             stall: core.election.stall_seen(),
+            held: core.promise.rest(core.now),
             quiet: self.is_quiet && is_new,
         };
         core.send(leader, Body::HeartbeatReply(reply));

@@ -10,6 +10,7 @@ use crate::commit;
 use crate::core::Core;
 use crate::effects::{Event, ProposeError, ReadError, SnapshotPiece, SnapshotRequest};
 use crate::few::Few;
+use crate::lease::Tenure;
 use crate::message::{
     AppendReply, Body, Heartbeat, HeartbeatReply, Payload, ReadId, ReadIndexReply, SnapshotReply,
 };
@@ -30,6 +31,8 @@ pub(crate) struct Leader {
     /// All other members, followers and learners.
     peers: Few<Peer>,
     pub(crate) reads: Reads,
+    /// Its lease.
+    tenure: Tenure,
     /// How quick the group is.
     pub(crate) pulse: Pulse,
     /// Whether an entry of this term is committed, and with it all of the terms before: until then
@@ -87,6 +90,7 @@ impl Leader {
         let mut leader = Self {
             peers,
             reads: Reads::default(),
+            tenure: Tenure::new(core.lease, core.election.floor()),
             pulse: Pulse::default(),
             is_commit_known: planted!(ReadBeforeFirstCommit),
             uncommitted_bytes: core.log.bytes_after(core.commit),
@@ -568,13 +572,14 @@ impl Leader {
         let round = self.reads.next_round();
         let pace = self.pulse.begin(core, round);
         let quiet = self.proposes_quiet(core, round);
+        let hold = self.tenure.begin(core.now, round);
         for (id, peer) in self.peers.iter_mut() {
             let mut commit = core.commit.min(peer.matched);
             if planted!(HeartbeatCommitsUnmatched) {
                 commit = core.commit;
             }
             peer.commit_sent = peer.commit_sent.max(commit);
-            core.send(*id, Body::Heartbeat(Heartbeat { commit, round, pace, quiet }));
+            core.send(*id, Body::Heartbeat(Heartbeat { commit, round, pace, hold, quiet }));
         }
     }
 
@@ -595,6 +600,7 @@ impl Leader {
             core.membership().counts(from, peer.rejoining) && peer.counts_from.1 <= reply.round;
         if counts || planted!(RejoiningConfirmsReads) {
             peer.round = peer.round.max(reply.round);
+            self.tenure.answered(core.now, from, reply.round, reply.held);
             if peer.counted < peer.matched {
                 // It counts again. What it acknowledged while it did not, it has to say once more.
                 send_empty_append(core, from, peer);
@@ -619,8 +625,18 @@ impl Leader {
         self.begin_reads(core);
     }
 
-    /// Begins a round if reads wait for one.
+    /// Whether this leader holds a lease at this moment, and knows what is committed.
+    pub(crate) fn is_leased(&self, core: &Core) -> bool {
+        self.is_commit_known && self.tenure.holds(core.now, core.membership(), core.id)
+    }
+
+    /// Answers the reads that wait, or begins a round for them.
     fn begin_reads(&mut self, core: &mut Core) {
+        if self.reads.has_waiting() && self.is_leased(core) {
+            for read in self.reads.take_waiting() {
+                answer_read(core, read, Ok(core.commit));
+            }
+        }
         if self.reads.wants_round() && self.reads_begin_round(core) {
             self.heartbeat(core);
             // A leader that is a quorum by itself needs nobody's answer.
@@ -745,6 +761,7 @@ impl Leader {
         let is_level = peer.matched == core.log.last().index || planted!(TransferToLagging);
         if !transfer.told && is_level {
             transfer.told = true;
+            self.tenure.give_up();
             core.send(transfer.to, Body::TimeoutNow);
         }
     }

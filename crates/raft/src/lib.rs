@@ -26,7 +26,7 @@
 //! they hear from no quorum, and followers that stay loyal to one they hear (`leader.rs`,
 //! `follower.rs`); appends in a pipeline with a window for each follower (`progress.rs`,
 //! `replication.rs`); reads
-//! without a log entry (`read.rs`); snapshots for those too far behind (`snapshot.rs`); leadership that
+//! without a log entry (`read.rs`), and where clocks are trusted without a round (`lease.rs`); snapshots for those too far behind (`snapshot.rs`); leadership that
 //! moves on request (`leader.rs`); timeouts that follow from what was measured (`timer.rs`, `pulse.rs`); and
 //! the return of a voter that lost its disk (`rejoin.rs`).
 //!
@@ -60,6 +60,7 @@
 //!         incarnation: 1,
 //!         seed: 7,
 //!         rejoining: None,
+//!         lease: None,
 //!         limits: Limits::default(),
 //!     },
 //!     Recovered::default(),
@@ -97,6 +98,7 @@ pub mod effects;
 mod few;
 mod follower;
 mod leader;
+mod lease;
 mod log;
 mod measure;
 pub mod membership;
@@ -120,6 +122,7 @@ mod validate;
 
 pub use config::{Config, ConfigError, Limits};
 pub use effects::*;
+pub use lease::Lease;
 pub use membership::Membership;
 pub use message::*;
 pub use raft::Raft;

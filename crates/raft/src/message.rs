@@ -178,6 +178,8 @@ pub struct Heartbeat {
     /// "I have nothing to do, and all that I have is committed: let us be quiet" (see `quiet.rs`). The last
     /// entry is then the one at `commit`, and of this term.
     pub quiet: bool,
+    /// For how long whoever hears this is to elect nobody else (see `lease.rs`); zero without a lease.
+    pub hold: Duration,
 }
 
 /// How quick a group is, as its leader measures it (see `pulse.rs`). A hint: it decides how long members wait
@@ -200,6 +202,8 @@ pub struct HeartbeatReply {
     pub stall: Duration,
     /// Whether this member is quiet from now on, as the heartbeat proposed.
     pub quiet: bool,
+    /// For how long from now on this member elects nobody else, as it promised (see `lease.rs`).
+    pub held: Duration,
 }
 
 /// What a snapshot stands for.

@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 use quorate_planted::planted;
@@ -133,7 +134,7 @@ impl Raft {
                 if let Some(rejoining) = &self.core.rejoining {
                     rejoining.deadline()
                 } else if self.core.may_campaign() {
-                    self.core.election.deadline()
+                    self.core.election.deadline().max(self.core.promise.until())
                 } else {
                     Time::NEVER
                 }
@@ -172,6 +173,7 @@ impl Raft {
             log_bytes: core.log.bytes(),
             rejoining: core.is_rejoining(),
             membership_since: core.memberships.since(),
+            leased: matches!(&self.role, Role::Leader(leader) if leader.is_leased(core)),
             transferring,
             quiet: self.is_quiet(),
             peers,
@@ -290,9 +292,7 @@ impl Raft {
         }
         if let Body::PreVote(request) | Body::Vote(request) = &message.body
             && !request.transfer
-            && self.is_loyal()
-            && !planted!(LoyaltyForgotten)
-            && self.core.term() < term
+            && self.is_bound(term)
         {
             // The term of a request that is not granted must not count either, or else it would
             // depose the leader all the same.
@@ -334,7 +334,15 @@ impl Raft {
         }
     }
 
-    /// Whether this member is bound to a leader, or leads itself, and does not help to elect
+    /// Whether this member must not help to elect anybody in this term: it is loyal to a leader of an earlier one, or
+    /// has promised it to one, whatever it has heard of since.
+    fn is_bound(&self, term: Term) -> bool {
+        let is_loyal = self.is_loyal() && !planted!(LoyaltyForgotten) && self.core.term() < term;
+        let has_promised = self.core.promise.holds(self.core.now) && self.core.term() <= term;
+        is_loyal || has_promised && !planted!(PromiseToTheTerm)
+    }
+
+    /// Whether this member is loyal to a leader, or leads itself, and does not help to elect
     /// another. A leader is bound as long as it leads: it gives up by itself.
     fn is_loyal(&self) -> bool {
         match &self.role {
@@ -360,6 +368,7 @@ impl Raft {
                     round: 0,
                     stall: self.core.election.stall_seen(),
                     quiet: false,
+                    held: Duration::ZERO,
                 })
             }
             Body::ReadIndex(ReadIndex { id }) => {
@@ -563,6 +572,7 @@ impl Raft {
 
     /// The leader hands over: campaign at once, and skip the question whether the others have one.
     fn on_timeout_now(&mut self, from: NodeId) -> Next {
+        // What it promised, it promised to the leader that asks, or to one that was over when that was elected.
         let is_led = self.leader() == Some(from);
         let has_vote = self.core.membership().is_voter(self.core.id);
         if is_led && has_vote && !self.core.is_rejoining() {

@@ -9,7 +9,8 @@
 //! A new leader does not know the commit index of its predecessors until an entry of its own term is
 //! committed, so its first round begins only then.
 //!
-//! There is no lease: an answer from memory alone would trust clocks.
+//! No clock decides any of this. Where clocks may be trusted, a leader can have a lease beside it, and answers
+//! reads as they come while it holds that (`lease.rs`).
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -67,6 +68,17 @@ impl Reads {
     pub(crate) fn next_round(&mut self) -> u64 {
         self.round += 1;
         self.round
+    }
+
+    /// Whether reads wait that no round covers.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes the reads that no round covers: they need none.
+    pub(crate) fn take_waiting(&mut self) -> Vec<PendingRead> {
+        self.count -= self.waiting.len();
+        core::mem::take(&mut self.waiting)
     }
 
     /// Whether reads wait and no round is under way.

@@ -35,6 +35,8 @@ pub struct Status {
     pub rejoining: bool,
     /// The entry since which the membership counts that does.
     pub membership_since: Index,
+    /// Whether it leads and holds a lease at the moment of its last step, so that it answers reads at once.
+    pub leased: bool,
     /// To whom leadership is being handed, if it is.
     pub transferring: Option<NodeId>,
     /// Whether nothing is to be done, and the member waits for nothing (see [`crate::Config::quiet_after`]).

@@ -59,12 +59,12 @@
 //!   another member is no more than that either. A campaign that is tried again too soon for its answers to arrive
 //!   doubles its wait each time, until it is the fixed policy's.
 //!
-//! # What a lease of the leader would need
+//! # What a lease of the leader needs
 //! A *fixed* promise. The loyalty of a voter may fall with one heartbeat from `T` to much less, and the leader
-//! does not know of it. What it may build on is the floor: no voter is loyal for less, so a lease is at most
-//! the smallest floor of all members, less what clocks may differ. Should that be too short, loyalty and the time to a
-//! campaign have to part: [`ElectionTimer::loyalty`] is the one place where they meet. A restart forgets whom a
-//! member was loyal to, under any policy.
+//! does not know of it; and a restart forgets whom a member was loyal to, under any policy. So promises are something
+//! else (`lease.rs`). They are asked for as long as the floor of the leader's policy, below which no
+//! loyalty goes ([`ElectionTimer::floor`]), so they bind nobody for longer than its loyalty where all are configured
+//! alike.
 
 use core::time::Duration;
 
@@ -198,6 +198,14 @@ impl ElectionTimer {
             return self.minimum;
         }
         self.led_range().0
+    }
+
+    /// What no loyalty of this policy falls below, whatever is measured.
+    pub(crate) fn floor(&self) -> Duration {
+        match self.policy {
+            ElectionPolicy::Fixed | ElectionPolicy::Backoff => self.minimum,
+            ElectionPolicy::Adaptive => self.heartbeat.saturating_mul(FLOOR).min(self.minimum),
+        }
     }
 
     /// The least wait and the width of the range above it.

@@ -11,10 +11,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate_raft::{
     Append, AppendReply, Body, Config, DiskId, Effects, ElectionPolicy, Entry, EntryId, Event,
-    GroupId, Heartbeat, HeartbeatReply, Index, Input, Limits, Membership, Message, NodeId, Pace,
-    Payload, Raft, ReadId, ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply, RequestVote,
-    RoleKind, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotReply, SnapshotRequest,
-    Status, Term, Time, VoteReply,
+    GroupId, Heartbeat, HeartbeatReply, Index, Input, Lease, Limits, Membership, Message, NodeId,
+    Pace, Payload, Raft, ReadId, ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply,
+    RequestVote, RoleKind, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotReply,
+    SnapshotRequest, Status, Term, Time, VoteReply,
 };
 
 /// Numbers that decide what happens in one step. Fewer and smaller ones are simpler, which is how a
@@ -54,6 +54,7 @@ impl Host {
             incarnation: 1,
             seed: 1,
             rejoining: rejoining.then_some(DiskId(1)),
+            lease: Some(Lease { drift_ppm: 1_000 }),
             limits: Limits {
                 append_bytes_max: 100,
                 inflight_messages_max: 3,
@@ -275,11 +276,13 @@ fn message(status: &Status, choices: Choices) -> Message {
             round: near(2, b),
             pace: c.is_multiple_of(2).then(|| Pace { round_trip: lasts(d), stall: lasts(e) }),
             quiet: f.is_multiple_of(2),
+            hold: lasts(f),
         }),
         10 => Body::HeartbeatReply(HeartbeatReply {
             round: near(2, a),
             stall: lasts(b),
             quiet: c.is_multiple_of(2),
+            held: lasts(c),
         }),
         11 => Body::Snapshot(Box::new(SnapshotChunk {
             meta: SnapshotMeta {
@@ -415,7 +418,13 @@ fn a_leader_that_contradicts_its_snapshot_while_it_is_installed_is_not_believed(
         say(
             &mut host,
             5,
-            Body::Heartbeat(Heartbeat { commit: Index(3), round: 0, pace: None, quiet: false }),
+            Body::Heartbeat(Heartbeat {
+                commit: Index(3),
+                round: 0,
+                pace: None,
+                quiet: false,
+                hold: Duration::ZERO,
+            }),
         );
         assert_eq!(host.raft.status().commit, Index(if is_true { 3 } else { 2 }), "by a heartbeat");
         let status = installed(host);

@@ -69,6 +69,7 @@ impl Subject {
             incarnation: 1,
             seed,
             rejoining: None,
+            lease: None,
             limits: Limits { retained_bytes_max: 0, ..Limits::default() },
         };
         Self { member: Member::new(config, Time(0)), now: Time(0) }
@@ -177,7 +178,13 @@ fn append(previous: (u64, u64), terms: &[u64], commit: u64) -> Body {
 }
 
 fn heartbeat() -> Body {
-    Body::Heartbeat(Heartbeat { commit: Index(0), round: 0, pace: None, quiet: false })
+    Body::Heartbeat(Heartbeat {
+        commit: Index(0),
+        round: 0,
+        pace: None,
+        quiet: false,
+        hold: Duration::ZERO,
+    })
 }
 
 fn vote(index: u64, term: u64) -> Body {
@@ -244,7 +251,13 @@ fn s5_2_a_follower_stays_one_while_it_hears_from_a_leader() {
         subject.hear(
             2,
             1,
-            Body::Heartbeat(Heartbeat { commit: Index(0), round, pace: None, quiet: false }),
+            Body::Heartbeat(Heartbeat {
+                commit: Index(0),
+                round,
+                pace: None,
+                quiet: false,
+                hold: Duration::ZERO,
+            }),
         );
     }
     assert_eq!((subject.status().role, subject.status().term), (RoleKind::Follower, Term(1)));
@@ -463,6 +476,7 @@ fn heartbeat_reply() -> Body {
         round: 0,
         stall: Duration::ZERO,
         quiet: false,
+        held: Duration::ZERO,
     })
 }
 

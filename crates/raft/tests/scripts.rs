@@ -31,8 +31,8 @@ use common::Member;
 use goldenscript::{ArgumentConsumer, Command, Context};
 use quorate_raft::{
     AppendReply, Body, Config, DiskId, Effects, ElectionPolicy, Entry, EntryId, Event, GroupId,
-    HardState, Input, Limits, Membership, Message, NodeId, Payload, ReadId, Record, Recovered,
-    RoleKind, Seq, SnapshotReply, Time,
+    HardState, Input, Lease, Limits, Membership, Message, NodeId, Payload, ReadId, Record,
+    Recovered, RoleKind, Seq, SnapshotReply, Time,
 };
 
 #[test]
@@ -86,8 +86,8 @@ impl goldenscript::Runner for Script {
 impl Script {
     fn run_command(&mut self, name: &str, arguments: &mut ArgumentConsumer<'_>) -> Outcome {
         match name {
-            // cluster nodes=N [learners=N] [spare=N] [policy=fixed|backoff|adaptive] [quiet_after=MS] [limits …]: new members n1,
-            // n2, …; who is spare belongs to no group.
+            // cluster nodes=N [learners=N] [spare=N] [policy=fixed|backoff|adaptive] [quiet_after=MS] [lease=PPM]
+            // [limits …]: new members n1, n2, …; who is spare belongs to no group.
             "cluster" => self.cluster(arguments),
             // disk NODE terms=1-1-2 [term=N]: restarts it with such a log.
             "disk" => self.disk(arguments),
@@ -411,6 +411,8 @@ impl Script {
             "adaptive" => ElectionPolicy::Adaptive,
             policy => return Err(format!("there is no policy {policy}").into()),
         };
+        let lease = arguments.take_key("lease").map(str::parse).transpose()?;
+        let lease = lease.map(|drift_ppm| Lease { drift_ppm });
         let mut number = |key: &str, default: usize| -> Result<usize, Box<dyn Error>> {
             Ok(arguments.take_key(key).map_or(Ok(default), str::parse)?)
         };
@@ -445,6 +447,7 @@ impl Script {
                 incarnation: 1,
                 seed: id.0,
                 rejoining: None,
+                lease,
                 limits,
             };
             let mut member = Member::new(config, self.now);
@@ -499,6 +502,7 @@ impl Script {
                 round: arguments.take_key("round").map_or(Ok(0), str::parse)?,
                 pace: None,
                 quiet: arguments.take_key("quiet").map_or(Ok(false), str::parse)?,
+                hold: Duration::ZERO,
             }),
             "accepted" => Body::AppendReply(AppendReply::Accepted {
                 durable: quorate_raft::Index(key(arguments, "durable")?),
@@ -519,6 +523,9 @@ impl Script {
                     disk: None,
                 };
                 if kind == "vote" { Body::Vote(request) } else { Body::PreVote(request) }
+            }
+            "refusal" => {
+                Body::VoteReply(quorate_raft::VoteReply { granted: false, incarnation: 0 })
             }
             "timeout-now" => Body::TimeoutNow,
             kind => return Err(format!("there is no kind {kind}").into()),
@@ -766,11 +773,13 @@ fn body(body: &Body) -> String {
         }
         Body::Heartbeat(heartbeat) => {
             let quiet = if heartbeat.quiet { " quiet" } else { "" };
-            format!("Heartbeat commit {} round {}{quiet}", heartbeat.commit.0, heartbeat.round)
+            let hold = span(" hold", heartbeat.hold);
+            let (commit, round) = (heartbeat.commit.0, heartbeat.round);
+            format!("Heartbeat commit {commit} round {round}{hold}{quiet}")
         }
         Body::HeartbeatReply(reply) => {
             let quiet = if reply.quiet { " quiet" } else { "" };
-            format!("HeartbeatReply round {}{quiet}", reply.round)
+            format!("HeartbeatReply round {}{}{quiet}", reply.round, span(" held", reply.held))
         }
         Body::Snapshot(chunk) => format!("Snapshot {}", piece(chunk)),
         Body::SnapshotReply(SnapshotReply::Continue { last, cursor }) => {
@@ -786,6 +795,11 @@ fn body(body: &Body) -> String {
         },
         Body::TimeoutNow => "TimeoutNow".to_owned(),
     }
+}
+
+/// How long something lasts, if it does.
+fn span(what: &str, lasts: Duration) -> String {
+    if lasts.is_zero() { String::new() } else { format!("{what} {} ms", lasts.as_millis()) }
 }
 
 fn yes(granted: bool) -> &'static str {

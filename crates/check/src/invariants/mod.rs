@@ -186,7 +186,13 @@ mod stage {
             from,
             C,
             term,
-            Body::Heartbeat(Heartbeat { commit: Index(0), round: 0, pace: None, quiet: false }),
+            Body::Heartbeat(Heartbeat {
+                commit: Index(0),
+                round: 0,
+                pace: None,
+                quiet: false,
+                hold: core::time::Duration::ZERO,
+            }),
         )
     }
 

@@ -101,6 +101,10 @@ fn chunk() -> impl Strategy<Value = Box<SnapshotChunk>> {
     )
 }
 
+fn promise() -> impl Strategy<Value = Duration> {
+    prop_oneof![Just(Duration::ZERO), duration()]
+}
+
 fn raft_body() -> impl Strategy<Value = Body> {
     prop_oneof![
         request_vote().prop_map(Body::PreVote),
@@ -112,15 +116,16 @@ fn raft_body() -> impl Strategy<Value = Body> {
         (index(), entry_id()).prop_map(|(previous, hint)| {
             Body::AppendReply(AppendReply::Rejected { previous, hint })
         }),
-        (index(), any::<u64>(), option::of((duration(), duration())), any::<bool>()).prop_map(
-            |(commit, round, pace, quiet)| {
+        (index(), any::<u64>(), option::of((duration(), duration())), promise(), any::<bool>())
+            .prop_map(|(commit, round, pace, hold, quiet)| {
                 let pace = pace.map(|(round_trip, stall)| Pace { round_trip, stall });
-                Body::Heartbeat(Heartbeat { commit, round, pace, quiet })
-            }
+                Body::Heartbeat(Heartbeat { commit, round, pace, hold, quiet })
+            }),
+        (any::<u64>(), duration(), promise(), any::<bool>()).prop_map(
+            |(round, stall, held, quiet)| {
+                Body::HeartbeatReply(HeartbeatReply { round, stall, held, quiet })
+            },
         ),
-        (any::<u64>(), duration(), any::<bool>()).prop_map(|(round, stall, quiet)| {
-            Body::HeartbeatReply(HeartbeatReply { round, stall, quiet })
-        }),
         chunk().prop_map(Body::Snapshot),
         (entry_id(), blob()).prop_map(|(last, cursor)| {
             Body::SnapshotReply(SnapshotReply::Continue { last, cursor })
@@ -241,7 +246,13 @@ fn frame_around(body: &[u8]) -> BytesMut {
 fn heartbeat() -> Packet {
     let ms = Duration::from_millis;
     let pace = Some(Pace { round_trip: ms(7), stall: ms(8) });
-    let body = Body::Heartbeat(Heartbeat { commit: Index(5), round: 6, pace, quiet: false });
+    let body = Body::Heartbeat(Heartbeat {
+        commit: Index(5),
+        round: 6,
+        pace,
+        quiet: false,
+        hold: Duration::ZERO,
+    });
     let message = Message { from: FROM, to: TO, term: Term(2), rejoining: None, body };
     let body = EnvelopeBody::Raft(message);
     Packet::Envelope(Envelope { group: GroupId(1), from: FROM, to: TO, body })
@@ -412,6 +423,7 @@ impl Receiver {
             quiet_after: None,
             limits: Limits::default(),
             rejoining: None,
+            lease: None,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
         Self { node, effects: Effects::default(), now: Time(0) }
@@ -464,9 +476,9 @@ fn likely_body() -> impl Strategy<Value = (u64, Body)> {
     let body = prop_oneof![
         4 => append,
         1 => chunk,
-        1 => (0..5u64, 0..3u64, option::of(duration())).prop_map(|(commit, round, pace)| {
+        1 => (0..5u64, 0..3u64, option::of(duration()), promise()).prop_map(|(commit, round, pace, hold)| {
             let pace = pace.map(|round_trip| Pace { round_trip, stall: round_trip });
-            Body::Heartbeat(Heartbeat { commit: Index(commit), round, pace, quiet: true })
+            Body::Heartbeat(Heartbeat { commit: Index(commit), round, pace, hold, quiet: true })
         }),
         1 => (id(), any::<bool>()).prop_map(|(last, transfer)| {
             Body::Vote(RequestVote { last, transfer, incarnation: 1, disk: None })

@@ -143,6 +143,7 @@ impl World {
                     incarnation: 1,
                     seed: seed * 100 + id.0,
                     rejoining: None,
+                    lease: None,
                     limits,
                 };
                 let mut member = Member::new(config, Time(0));
