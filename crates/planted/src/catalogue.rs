@@ -245,15 +245,15 @@ catalogue! {
 
     // ---- Row 18: the leader's lease.
     DriftIgnored: 18, "a lease lasts as long as the promise, whatever clocks may differ",
-        from "CockroachDB, max-offset; ours", by simulator;
+        from "ours", by scenario("lease", 3);
     LeaseFromReply: 18, "a lease counts from the answer to a heartbeat and not from its sending",
-        from "etcd-io/raft ReadOnlyLeaseBased; ours", by simulator;
+        from "ours", by scenario("lease", 3);
     LeaseKeptInTransfer: 18, "a leader goes on with its lease when it has told another to campaign",
-        from "thesis 6.4.1; TiKV #2268", by simulator;
+        from "TiKV #1595, openraft #1747", by scenario("lease", 3);
     PromiseForgotten: 18, "a voter that restarts votes at once, whatever it had promised",
-        from "YugabyteDB leader leases; ours", by simulator;
+        from "ours", by scenario("lease", 3);
     PromiseToTheTerm: 18, "a voter that hears of a later term forgets what it promised",
-        from "ours", by simulator;
+        from "ours", by test("quorate-raft", "scripts", "lease_promise");
 
     // ---- Row 19: leases.
     LeaseExpiryUnfenced: 19, "a leader of the past ends a lease that its successor keeps alive",

@@ -67,6 +67,7 @@ pub mod storage;
 pub mod subject;
 pub mod summary;
 pub mod swarm;
+pub mod tenure;
 pub mod timeouts;
 pub mod trace;
 pub mod watches;

@@ -1,7 +1,7 @@
 //! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many;
 //! `quorate-sim graphs` tries every graph of links in which some majority can talk, `quorate-sim cuts` cuts the
 //! power at every moment of a run, `quorate-sim timeouts` compares the election policies, and `quorate-sim bench`
-//! says what a simulated hour costs. With `--json FILE` each of them leaves its numbers for a program.
+//! says what a simulated hour costs, `quorate-sim lease` what becomes of leaders' leases with clocks as declared and worse. With `--json FILE` each of them leaves its numbers for a program.
 #![allow(clippy::print_stderr, reason = "a command says what is wrong with its arguments")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,7 @@ use quorate_sim::run::{Failure, run_graph, run_quiet_graph, run_with};
 use quorate_sim::scenario;
 use quorate_sim::summary::Summary;
 use quorate_sim::swarm::Options;
+use quorate_sim::tenure;
 use quorate_sim::timeouts::{self, Network};
 use quorate_sim::trace::Trace;
 use quorate_sim::world::Report;
@@ -49,6 +50,7 @@ const USAGE: &str = "usage: quorate-sim SEED [--plain | --over-limit | --ordinar
        quorate-sim scenario NAME [--nodes N] [--from S] [--seeds N] [--jobs J] [--until-failure] [--json FILE]
        quorate-sim cuts [--nodes N] [--seed S] [--only EVENTS --calls CALLS] [--jobs J] [--json FILE]
        quorate-sim timeouts [--minutes M] [--crashes N] [--from S] [--seeds N] [--jobs J] [--json FILE]
+       quorate-sim lease [--nodes N] [--from S] [--seeds N] [--jobs J] [--json FILE]
        quorate-sim bench [--seconds S] [--from S] [--at-least TIMES] [--json FILE]
 
 A swarm with --coverage of so many seeds that each fault must have met each stage fails if one did not; a bench
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         "graphs" => all_graphs(&flags),
         "cuts" => cuts(&flags),
         "timeouts" => timeouts(&flags),
+        "lease" => lease(&flags),
         "bench" => bench(&flags),
         seed => seed.parse().ok().and_then(|seed| replay(seed, &flags)),
     };
@@ -338,6 +341,68 @@ fn cuts(flags: &Flags) -> Option<bool> {
 
 /// Compares the election policies: how often each deposes a leader that lives, and how long each leaves a group
 /// without a leader when it has died.
+/// Plays clusters with leases, each with clocks as they were declared and with worse ones. The first must never fail,
+/// and of the second some must.
+fn lease(flags: &Flags) -> Option<bool> {
+    let members = flags.number("nodes", 3)?;
+    if !flags.are_among(&["nodes", "from", "seeds", "jobs", "json"]) || !(2..=7).contains(&members)
+    {
+        return None;
+    }
+    let (from, seeds) = (flags.number("from", 0)?, flags.number("seeds", 100)?);
+    let all: Vec<u64> = (from..from.saturating_add(seeds)).collect();
+    let (mut failures, mut stale, mut first) = (Vec::new(), 0, None);
+    let (mut leased, mut reads) = (0, 0);
+    let one = |seed: &u64| {
+        (*seed, tenure::play(members, *seed, true), tenure::play(members, *seed, false))
+    };
+    parallel::in_order(&all, flags.jobs()?, one, |(seed, inside, outside)| {
+        match inside {
+            Ok(played) => {
+                leased += played.leased;
+                reads += played.reads;
+            }
+            Err(violation) => {
+                say!("seed {seed}, with all declared: {violation}");
+                failures.push(Json::text(&violation.to_string()));
+            }
+        }
+        match outside {
+            Ok(_) => {}
+            Err(violation) if tenure::is_stale_read(&violation) => {
+                stale += 1;
+                first = first.or(Some(seed));
+            }
+            Err(violation) => {
+                say!("seed {seed}: {violation}");
+                failures.push(Json::text(&violation.to_string()));
+            }
+        }
+        true
+    });
+    let (declared, drift) = (tenure::UNDERSTATED_PPM, tenure::DRIFT_PPM);
+    say!("{seeds} seeds, clocks off by up to {drift} ppm");
+    say!(
+        "declared so: {reads} reads, {leased} turns of leaders with a lease, {} failures",
+        failures.len()
+    );
+    say!("declared to be {declared} ppm: a stale read in {stale} seeds, the first {first:?}");
+    let well = failures.is_empty() && stale > 0 && leased > 0;
+    let report = || {
+        json([
+            ("seeds", Json::Number(seeds)),
+            ("drift_ppm", Json::Number(drift)),
+            ("understated_ppm", Json::Number(declared)),
+            ("reads", Json::Number(reads)),
+            ("turns_with_a_lease", Json::Number(leased)),
+            ("failures", Json::List(failures)),
+            ("stale_where_understated", Json::Number(stale)),
+        ])
+    };
+    let is_written = flags.report(report);
+    Some(well && is_written)
+}
+
 fn timeouts(flags: &Flags) -> Option<bool> {
     if !flags.are_among(&["minutes", "crashes", "from", "seeds", "jobs", "json"]) {
         return None;

@@ -7,6 +7,7 @@ use quorate_check::Violation;
 
 use crate::sabotage::Sabotage;
 use crate::swarm::Options;
+use crate::tenure;
 use crate::trace::Trace;
 use crate::world::{DirectWrite, World};
 
@@ -68,7 +69,7 @@ pub fn compare(all: &[Measured]) -> Result<(), String> {
 }
 
 /// The names and what they demand.
-pub const ALL: [(&str, &str); 6] = [
+pub const ALL: [(&str, &str); 7] = [
     ("hung-leader", "a leader whose disk hangs is replaced within 3 election timeouts"),
     ("hung-idle-leader", "so is one without load, from the first write on"),
     (
@@ -80,6 +81,7 @@ pub const ALL: [(&str, &str); 6] = [
         "a follower that computes 100 times slower costs 1.2 times the p99 at most, on average over all seeds",
     ),
     ("power-loss", "all writes acknowledged are there after the power failed everywhere"),
+    ("lease", "with leases, and clocks as bad as was declared, no read is stale"),
     ("no-quorum", "without a quorum every request ends in time, and the log stays bounded"),
 ];
 
@@ -114,6 +116,7 @@ pub fn play_with(
         "slow-disk" => slow_follower(play, 100, 1),
         "slow-cpu" => slow_follower(play, 1, 100),
         "power-loss" => power_loss(play).map(Measured::from),
+        "lease" => tenure::play(members, seed, true).map(|played| Measured::from(played.took)),
         "no-quorum" => no_quorum(play).map(Measured::from),
         other => panic!("there is no scenario {other}"),
     };

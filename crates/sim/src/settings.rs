@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quorate_raft::{ElectionPolicy, Limits};
+use quorate_raft::{ElectionPolicy, Lease, Limits};
 
 use crate::chance::Chance;
 use crate::swarm::Options;
@@ -23,6 +23,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// The most commands, and as many reads, that may wait.
     pub pending_max: usize,
+    /// Whether it answers reads by a lease when it leads.
+    pub leader_lease: Option<Lease>,
     /// The bounds of the algorithm.
     pub limits: Limits,
 }
@@ -38,6 +40,7 @@ impl Settings {
             quiet_after: options.quiet.map(|quiet| quiet.after),
             request_timeout: options.request_timeout,
             pending_max: 16_384,
+            leader_lease: options.leader_lease,
             limits: Limits {
                 retained_bytes_max: options.retained_bytes_max,
                 retained_bytes_min: options.retained_bytes_max / 2,
@@ -61,6 +64,7 @@ impl Settings {
             election_policy: policy_of(policies),
             quiet_after: common.quiet_after.filter(|_| !policies.per_mille(100)),
             request_timeout: chance.duration(common.request_timeout / 2, common.request_timeout),
+            leader_lease: common.leader_lease,
             pending_max: *chance.pick(&[4, 64, 16_384]),
             limits: Limits {
                 append_bytes_max,

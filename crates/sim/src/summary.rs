@@ -43,6 +43,8 @@ pub struct Summary {
     pub woken: u64,
     /// See `leaders`.
     pub snapshots: u64,
+    /// Turns of leaders that held a lease.
+    pub leased: u64,
     /// How often a member saw others belong to the group.
     pub memberships: u64,
     /// See `leaders`.
@@ -100,6 +102,7 @@ impl Summary {
         self.leaders += report.leaders;
         self.quiet += report.quiet;
         self.woken += report.woken;
+        self.leased += report.leased;
         self.snapshots += report.snapshots;
         self.memberships += report.memberships;
         self.rejoined += report.rejoined;
@@ -181,6 +184,7 @@ impl Summary {
             ("leaders", Json::Number(self.leaders)),
             ("quiet", Json::Number(self.quiet)),
             ("woken", Json::Number(self.woken)),
+            ("turns_with_a_lease", Json::Number(self.leased)),
             ("snapshots", Json::Number(self.snapshots)),
             ("memberships", Json::Number(self.memberships)),
             ("rejoined", Json::Number(self.rejoined)),

@@ -8,7 +8,7 @@
 use core::fmt;
 use std::time::Duration;
 
-use quorate_raft::ElectionPolicy;
+use quorate_raft::{ElectionPolicy, Lease};
 
 use crate::chance::Chance;
 use crate::disk_faults::{DiskFaults, OverLimit, Scrub};
@@ -16,6 +16,7 @@ use crate::extremes::{Disks, Extremes, Hangs};
 use crate::leases::Leases;
 use crate::quiet::Quiet;
 use crate::settings::policy_of;
+use crate::tenure;
 use crate::watches::Watches;
 
 /// How a partition cuts the cluster.
@@ -165,6 +166,8 @@ pub struct Options {
     pub extremes: Extremes,
     /// Who looks on, if anybody.
     pub watches: Option<Watches>,
+    /// Whether leaders answer reads by a lease.
+    pub leader_lease: Option<Lease>,
     /// Who uses leases, if anybody.
     pub leases: Option<Leases>,
     /// Whether the group may fall quiet.
@@ -203,7 +206,7 @@ pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-const fn us(micros: u64) -> Duration {
+pub(crate) const fn us(micros: u64) -> Duration {
     Duration::from_micros(micros)
 }
 
@@ -233,7 +236,7 @@ impl Options {
         };
         let election_policy = policy_of(&mut Chance::new(seed ^ POLICY));
         let quiet = Quiet::of_seed(seed, options.heartbeat, options.election_timeout);
-        let options = Self { election_policy, quiet, ..options };
+        let options = tenure::of_seed(seed, Self { election_policy, quiet, ..options });
         match options.extremes.disk_faults.over_limit {
             Some(over_limit) => options.beyond(over_limit),
             None => options
@@ -381,6 +384,7 @@ impl Options {
             core_first: false,
             extremes: Extremes::none(),
             watches: None,
+            leader_lease: None,
             leases: None,
             quiet: None,
         }
@@ -534,6 +538,7 @@ impl Options {
             upsets_per_mille: 0,
             extremes: Extremes::none(),
             watches: None,
+            leader_lease: None,
             leases: None,
             quiet: None,
         }

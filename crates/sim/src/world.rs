@@ -221,6 +221,8 @@ pub struct Report {
     pub quiet: u64,
     /// See `quiet`.
     pub woken: u64,
+    /// Turns of leaders that held a lease then.
+    pub leased: u64,
     /// How long a majority that could talk took for its first write, where all else stayed broken.
     pub worked_after: Option<Duration>,
     /// The member with the slow disk, if there was one.
@@ -399,6 +401,7 @@ impl World {
                 leaders: 0,
                 quiet: 0,
                 woken: 0,
+                leased: 0,
                 worked_after: None,
                 gray: None,
                 watches: WatchCounts::default(),

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_check::Violation;
+use quorate_node::Input;
 use quorate_raft::{NodeId, RoleKind};
 
 use super::{Event, World};
 use crate::chance::Chance;
 use crate::model::Request;
 use crate::oracle::RequestId;
+use crate::process::GROUP;
+use crate::tenure::Played;
 
 /// A write that a scenario asked for.
 #[derive(Clone, Debug)]
@@ -50,6 +53,40 @@ impl World {
     /// From now on clients ask these only.
     pub fn clients_ask(&mut self, members: BTreeSet<NodeId>) {
         self.core = members;
+    }
+
+    /// The member whose clock runs slowest.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn slowest_clock(&self) -> NodeId {
+        let slowest = self.places.iter().min_by_key(|(_, place)| place.clock.ppm());
+        *slowest.expect("there are members").0
+    }
+
+    /// Whoever leads is asked to hand over to this member.
+    pub fn hands_over(&mut self, to: NodeId) {
+        if let Some(leader) = self.leader().filter(|leader| *leader != to) {
+            self.post(leader, Input::Transfer { group: GROUP, to: Some(to) });
+        }
+    }
+
+    /// Nothing arrives any more between these and those, and all else does.
+    pub fn cut_links(&mut self, these: &[NodeId], those: &[NodeId]) {
+        let pairs = these.iter().flat_map(|this| those.iter().map(|that| (*this, *that)));
+        self.net.block(pairs.flat_map(|(this, that)| [(this, that), (that, this)]).collect());
+    }
+
+    /// All links work again.
+    pub fn mend_links(&mut self) {
+        self.net.heal();
+    }
+
+    /// What was answered so far, and how often a leader with a lease had a turn.
+    #[must_use]
+    pub fn played(&self) -> Played {
+        Played { took: self.now, reads: self.oracle.tally().reads, leased: self.report.leased }
     }
 
     /// No sync of this member ends any more.

@@ -29,7 +29,13 @@ use crate::storage::Trouble;
 impl World {
     pub(super) fn start(&mut self, id: NodeId) -> Outcome {
         if self.options.extremes.processes.mixed_settings {
-            let settings = Settings::drawn(&self.options, &mut self.extreme, &mut self.policies);
+            let before = self.places[&id].settings.election_timeout;
+            let mut settings =
+                Settings::drawn(&self.options, &mut self.extreme, &mut self.policies);
+            if settings.leader_lease.is_some() {
+                // What its last process promised lasts for as long as that one's timeout.
+                settings.election_timeout = settings.election_timeout.max(before);
+            }
             self.place(id).settings = settings;
         }
         let settings = self.places[&id].settings;
@@ -42,6 +48,7 @@ impl World {
             quiet_after: settings.quiet_after,
             limits: settings.limits,
             rejoining: self.places[&id].rejoining,
+            lease: settings.leader_lease,
         };
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
         config.request_timeout = settings.request_timeout;
@@ -268,6 +275,7 @@ impl World {
         if !is_healing {
             self.check_status(node, &status)?;
         }
+        self.report.leased += u64::from(status.leased);
         self.lease_turn(node, &status);
         self.begin_batch(node);
         self.begin_job(node);
