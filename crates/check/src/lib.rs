@@ -19,6 +19,7 @@
 //! - [`replay`] holds every reply against all [`changes`] that were made, whatever the time.
 //! - [`watch`] has one file for each of the nine promises of a watch.
 //! - [`lease`] has one file for each promise of a lease.
+//! - [`staleness`] holds reads that may be stale against what they say of themselves.
 //! - [`state_hash`] compares what members say of their states.
 //!
 //! **To add a checker**: a file that says what it demands, where that is written down, and a test in
@@ -37,6 +38,7 @@ pub mod linearizability;
 pub mod model;
 mod range;
 pub mod replay;
+pub mod staleness;
 pub mod state_hash;
 mod violation;
 pub mod watch;

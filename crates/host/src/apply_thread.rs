@@ -100,11 +100,11 @@ impl<O: Send + 'static> ApplyThread<O> {
                 Waiter::Read(..) | Waiter::Change(_) => unreachable!("it has no command"),
             }
         }
-        for waiter in reads.drain(..) {
+        for (waiter, staleness) in reads.drain(..) {
             match waiter {
                 Waiter::Read(reply, permit) => {
                     drop(permit);
-                    let _ = reply.send(Ok(()));
+                    let _ = reply.send(Ok(staleness));
                 }
                 Waiter::Outcome(..) | Waiter::Change(_) => unreachable!("it is no read"),
             }
@@ -157,7 +157,7 @@ mod tests {
             waiters: vec![(Index(index), index)],
         };
         let mut jobs =
-            vec![entries(1), entries(2), ApplyJob::Reads(vec![9]), entries(3), entries(4)];
+            vec![entries(1), entries(2), ApplyJob::Reads(vec![(9, None)]), entries(3), entries(4)];
         let joined = joined(&mut jobs);
         let shape: Vec<Vec<u64>> = joined
             .into_iter()
@@ -166,7 +166,7 @@ mod tests {
                     assert!(entries.iter().map(|e| e.id.index).eq(waiters.iter().map(|w| w.0)));
                     waiters.into_iter().map(|(_, waiter)| waiter).collect()
                 }
-                ApplyJob::Reads(readers) => readers,
+                ApplyJob::Reads(readers) => readers.into_iter().map(|(waiter, _)| waiter).collect(),
                 ApplyJob::Snapshot(_) | ApplyJob::HealSnapshot(_) => panic!("there was none"),
             })
             .collect();

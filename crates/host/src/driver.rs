@@ -171,9 +171,9 @@ impl<O: Send + 'static> Driver<O> {
                 self.shared.metrics.proposals.add(1);
                 self.node.step(now, Input::Propose { group, command, waiter }, effects);
             }
-            Signal::Read(waiter) => {
+            Signal::Read(freshness, waiter) => {
                 self.shared.metrics.reads.add(1);
-                self.node.step(now, Input::Read { group, waiter }, effects);
+                self.node.step(now, Input::Read { group, freshness, waiter }, effects);
             }
             Signal::Change(membership, reply) => {
                 let waiter = Waiter::Change(reply);

@@ -7,10 +7,11 @@
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_node::{Envelope, News};
-use quorate_raft::{GroupId, Membership, NodeId, Seq};
+use quorate_node::{Envelope, Freshness, News};
+use quorate_raft::{GroupId, Index, Membership, NodeId, Seq};
 use tokio::sync::{oneshot, watch};
 
 use crate::ask::{AskHandler, Reply};
@@ -49,8 +50,8 @@ pub(crate) enum Signal<O> {
     Node(News),
     /// A command to replicate.
     Propose(Bytes, Waiter<O>),
-    /// A linearizable read.
-    Read(Waiter<O>),
+    /// A read, of a state that is so new.
+    Read(Freshness, Waiter<O>),
     /// A wish to hand leadership over.
     Transfer(Option<NodeId>, oneshot::Sender<Result<(), TransferError>>),
     /// A wish for other members.
@@ -66,8 +67,8 @@ pub(crate) enum Signal<O> {
 pub(crate) enum Waiter<O> {
     /// For the outcome of a command.
     Outcome(oneshot::Sender<Result<O, RequestError>>, Permit),
-    /// For a linearizable read.
-    Read(oneshot::Sender<Result<(), RequestError>>, Permit),
+    /// For a read: until it may look, and how stale what it sees is at most, if that is known.
+    Read(oneshot::Sender<Result<Option<Duration>, RequestError>>, Permit),
     /// For the end of a change of members.
     Change(changes::Reply),
 }
@@ -200,6 +201,34 @@ impl<O: Send + 'static> Handle<O> {
     /// # Errors
     /// See [`RequestError`]. The local state may be stale then.
     pub async fn read_barrier(&self) -> Result<(), RequestError> {
+        self.fresh(Freshness::Linearizable).await.map(|_| ())
+    }
+
+    /// Returns when the local state reflects everything that any member acknowledged up to `bound` before the call, by
+    /// the clock of this member and no other: at once, if a confirmation of the leader that is no older proves it, or
+    /// after one, as [`Handle::read_barrier`]. Returns how stale it really may be, at most `bound`. Members are asked
+    /// as often as callers like, and ask their leader once in `bound`; without a leader this works for as long.
+    ///
+    /// # Errors
+    /// See [`RequestError`]. The local state may be staler then.
+    pub async fn read_within(&self, bound: Duration) -> Result<Duration, RequestError> {
+        let staleness = self.fresh(Freshness::AtMost(bound)).await?;
+        Ok(staleness.expect("whoever asks for a bound is told"))
+    }
+
+    /// Returns when the local state reflects this position of the log: one that [`HostStatus`] of any member
+    /// has shown as committed, for example. Asks nobody, so it works without a leader where the state is here. Returns how stale the
+    /// state is at most, if anything is known of that.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; [`RequestError::Timeout`] if the local state does not come so far in time, as if there is no
+    /// such position.
+    pub async fn read_at_least(&self, index: Index) -> Result<Option<Duration>, RequestError> {
+        self.fresh(Freshness::AtLeast(index)).await
+    }
+
+    /// Returns when the local state is so new, and how stale it is at most.
+    async fn fresh(&self, freshness: Freshness) -> Result<Option<Duration>, RequestError> {
         let shared = &self.shared;
         let Some(permit) = shared.reads.take(0) else {
             shared.metrics.overloaded.add(1);
@@ -207,7 +236,7 @@ impl<O: Send + 'static> Handle<O> {
         };
         let (sender, receiver) = oneshot::channel();
         let alone = permit.is_only();
-        let signal = Signal::Read(Waiter::Read(sender, permit));
+        let signal = Signal::Read(freshness, Waiter::Read(sender, permit));
         shared.submit(signal, alone)?;
         receiver.await.unwrap_or(Err(RequestError::Stopped))
     }

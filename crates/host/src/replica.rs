@@ -10,6 +10,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::{
@@ -88,6 +89,20 @@ impl<M: Machine + 'static> Replica<M> {
     pub async fn read<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, RequestError> {
         self.handle.read_barrier().await?;
         self.read_local(look)
+    }
+
+    /// Looks at the state once it is at most so stale, and says how stale it is at most: see
+    /// [`Handle::read_within`]. Answered without a word to anybody as long as that is known to be so.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn read_within<T>(
+        &self,
+        bound: Duration,
+        look: impl FnOnce(&M) -> T,
+    ) -> Result<(T, Duration), RequestError> {
+        let staleness = self.handle.read_within(bound).await?;
+        Ok((self.read_local(look)?, staleness))
     }
 
     /// Looks at the state as it is on this member, however far it lags behind. Asks nobody, and works without a

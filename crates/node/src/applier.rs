@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 use quorate_planted::planted;
@@ -31,8 +32,8 @@ pub const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
 pub struct Applied<W, O> {
     /// The commands of this node's clients that took effect.
     pub outcomes: Vec<(W, O)>,
-    /// The readers that may read now.
-    pub reads: Vec<W>,
+    /// The readers that may read now, each with how stale that is at most: see [`ApplyJob::Reads`].
+    pub reads: Vec<(W, Option<Duration>)>,
     /// Clients whose command took effect inside a snapshot, so that nobody here saw its outcome.
     pub unseen: Vec<W>,
     /// For the group.

@@ -17,6 +17,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 use quorate_raft::{
@@ -43,11 +44,12 @@ pub enum Input<W> {
         /// Comes back with the outcome.
         waiter: W,
     },
-    /// Tell when the local state machine reflects everything that was acknowledged anywhere before
-    /// now (a linearizable read's precondition, thesis §6.4).
+    /// Tell when the local state machine is as new as asked for.
     Read {
         /// The group.
         group: GroupId,
+        /// How new.
+        freshness: Freshness,
         /// Comes back when the local state may be read.
         waiter: W,
     },
@@ -91,6 +93,19 @@ pub enum Input<W> {
     Node(News),
     /// The deadline has passed. (Every step looks at the clock; this one does nothing else.)
     Timeout,
+}
+
+/// How new the state must be that is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// It reflects everything that was acknowledged anywhere before the request (thesis §6.4).
+    #[default]
+    Linearizable,
+    /// It reflects everything that was acknowledged anywhere so long before the request, by the clock of this node.
+    /// Answered at once if that is known already; see `reads.rs`.
+    AtMost(Duration),
+    /// It reflects this position of the log. Waits for that, and asks nobody.
+    AtLeast(Index),
 }
 
 /// What an applier reports to its group.
@@ -332,8 +347,10 @@ pub enum ApplyJob<W> {
         /// Who waits for which of them, ascending.
         waiters: Vec<(Index, W)>,
     },
-    /// The state reflects all that these readers must see.
-    Reads(Vec<W>),
+    /// The state reflects all that these readers must see. With each of them, how stale it is at most: it reflects
+    /// everything that was acknowledged so long before the request. Nothing if that is not known, which is so only of
+    /// [`Freshness::AtLeast`].
+    Reads(Vec<(W, Option<Duration>)>),
     /// Read, write or release a snapshot, for the group.
     Snapshot(SnapshotRequest),
     /// The same for a member that heals. It may be a follower that is given another one.

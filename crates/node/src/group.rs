@@ -20,7 +20,8 @@ use quorate_raft::{
 use crate::audit::Report;
 use crate::detector::Detector;
 use crate::effects::{
-    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, HealAsk, Refused, RequestError,
+    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Freshness, HealAsk, Refused,
+    RequestError,
 };
 use crate::foreign::{Foreign, ForeignCommands};
 use crate::heal_source::{HealSource, entries_answer, is_sensible, reader_patience};
@@ -194,12 +195,18 @@ impl<W> Group<W> {
     }
 
     /// Queues a read of this node's client.
-    pub(crate) fn read(&mut self, now: Time, waiter: W, out: &mut Effects<W>) {
+    pub(crate) fn read(
+        &mut self,
+        now: Time,
+        freshness: Freshness,
+        waiter: W,
+        out: &mut Effects<W>,
+    ) {
         if self.reads.len() >= self.pending_max {
             out.failed.push((waiter, RequestError::Overloaded));
         } else {
             self.lead.asked();
-            self.reads.push(waiter, now + self.request_timeout);
+            self.reads.push(waiter, freshness, now, now + self.request_timeout);
         }
     }
 

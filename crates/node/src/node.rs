@@ -234,7 +234,7 @@ impl<W> Node<W> {
         match input {
             Input::Peer(envelope) => group.peer(now, envelope, out),
             Input::Propose { command, waiter, .. } => group.propose(now, command, waiter, out),
-            Input::Read { waiter, .. } => group.read(now, waiter, out),
+            Input::Read { freshness, waiter, .. } => group.read(now, freshness, waiter, out),
             Input::Durable { seq, .. } => {
                 group.step(now, quorate_raft::Input::Durable(seq), out);
             }

@@ -210,7 +210,7 @@ impl Host {
         for waiter in applied.unseen {
             assert_eq!(self.waiting.remove(&waiter), Some(false), "{waiter} is answered once");
         }
-        for waiter in applied.reads {
+        for (waiter, _) in applied.reads {
             self.reads += 1;
             assert_eq!(self.waiting.remove(&waiter), Some(true), "{waiter} is answered once");
         }
@@ -235,7 +235,11 @@ impl Host {
                 let waiter = self.asked;
                 if size.is_multiple_of(3) {
                     self.waiting.insert(waiter, true);
-                    self.step(Input::Read { group: GROUP, waiter });
+                    self.step(Input::Read {
+                        group: GROUP,
+                        freshness: quorate_node::Freshness::Linearizable,
+                        waiter,
+                    });
                 } else {
                     self.waiting.insert(waiter, false);
                     let command = Bytes::from(vec![0; usize::from(size % 70)]);

@@ -165,7 +165,14 @@ impl Cluster {
     }
 
     fn read(&mut self, member: usize, name: &'static str) {
-        self.input(member, Input::Read { group: GROUP, waiter: name });
+        self.input(
+            member,
+            Input::Read {
+                group: GROUP,
+                freshness: quorate_node::Freshness::Linearizable,
+                waiter: name,
+            },
+        );
     }
 
     /// Flushes every node and does what it asks for, disks being as fast as thought.
@@ -401,7 +408,14 @@ fn what_can_never_be_replicated_is_refused_at_once() {
     let command = Bytes::from(vec![0; 65]);
     cluster.input(leader, Input::Propose { group: GROUP, command, waiter: "large" });
     let elsewhere = GroupId(2);
-    cluster.input(leader, Input::Read { group: elsewhere, waiter: "lost" });
+    cluster.input(
+        leader,
+        Input::Read {
+            group: elsewhere,
+            freshness: quorate_node::Freshness::Linearizable,
+            waiter: "lost",
+        },
+    );
     cluster.settle();
     let expected = [("large", RequestError::TooLarge), ("lost", RequestError::NoSuchGroup)];
     assert_eq!(cluster.failed, expected);

@@ -243,6 +243,11 @@ catalogue! {
     ReadIdOfAnotherProcess: 17, "the ids of reads begin anew with each process",
         from "etcd #20418, #21375", by simulator;
 
+    StaleSinceTheAnswer: 17, "the staleness of a read counts from the answer of the leader and not from the question",
+        from "ours", by simulator;
+    ProofBeforeItsIndex: 17, "a read that may be stale counts on a confirmation whose index is not here yet",
+        from "ours", by simulator;
+
     // ---- Row 18: the leader's lease.
     DriftIgnored: 18, "a lease lasts as long as the promise, whatever clocks may differ",
         from "ours", by scenario("lease", 3);

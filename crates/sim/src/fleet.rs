@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::{
-    Applied, Applier, Effects, Envelope, EnvelopeBody, Fault, FaultKind, GroupConfig, Input,
-    Machine, Node, NodeConfig, Piece, RestoreError, Snapshot,
+    Applied, Applier, Effects, Envelope, EnvelopeBody, Fault, FaultKind, Freshness, GroupConfig,
+    Input, Machine, Node, NodeConfig, Piece, RestoreError, Snapshot,
 };
 use quorate_raft::{
     Body, ElectionPolicy, EntryId, GroupId, Limits, Membership, NodeId, Recovered, RoleKind, Seq,
@@ -285,7 +285,8 @@ impl Fleet {
                 let applier = host.appliers.get_mut(&group).expect("the group is there");
                 applier.run(job, &mut applied).expect("a counter never fails");
                 let outcomes = applied.outcomes.into_iter().map(|(request, ())| request);
-                let done = outcomes.chain(applied.reads).map(|request| (request, (self.now, true)));
+                let reads = applied.reads.into_iter().map(|(request, _)| request);
+                let done = outcomes.chain(reads).map(|request| (request, (self.now, true)));
                 self.ended.extend(done);
                 for feedback in applied.feedback {
                     let input = Input::Applied { group, feedback };
@@ -360,7 +361,8 @@ impl Fleet {
     /// As [`Fleet::write`].
     pub fn read(&mut self, node: NodeId, group: GroupId) -> Duration {
         self.requests += 1;
-        self.ask(node, Input::Read { group, waiter: self.requests })
+        let (freshness, waiter) = (Freshness::Linearizable, self.requests);
+        self.ask(node, Input::Read { group, freshness, waiter })
     }
 
     fn ask(&mut self, node: NodeId, input: Input<u64>) -> Duration {
@@ -503,6 +505,7 @@ fn open(
             quiet_after: layout.quiet_after,
             limits: Limits::default(),
             rejoining: None,
+            lease: None,
         };
         let remembered: Recovered = recovered.remove(&group).unwrap_or_default();
         let applied = applied.get(&group).copied().unwrap_or(EntryId::ZERO);

@@ -63,6 +63,7 @@ pub mod run;
 pub mod sabotage;
 pub mod scenario;
 pub mod settings;
+pub mod stale_reads;
 pub mod storage;
 pub mod subject;
 pub mod summary;

@@ -74,9 +74,15 @@ fn wrong(what: impl Into<String>) -> Violation {
 impl Oracle {
     /// A client asks for something.
     pub fn begin(&mut self, request: Request) -> RequestId {
+        let id = self.begin_stale(request.clone());
+        self.seen.begin(id, &request);
+        id
+    }
+
+    /// A client asks for something that may be stale, and so has no place in the order of all else.
+    pub fn begin_stale(&mut self, request: Request) -> RequestId {
         self.next += 1;
         let id = RequestId(self.next);
-        self.seen.begin(id, &request);
         self.open.insert(id, Open { request, floor: self.floor });
         id
     }
@@ -232,6 +238,22 @@ impl Oracle {
         self.floor = self.floor.max(at);
         self.tally.reads += 1;
         Ok(())
+    }
+
+    /// A client's read that may be stale was answered, and has been judged.
+    ///
+    /// # Errors
+    /// If it had ended.
+    pub fn read_stale(&mut self, id: RequestId) -> Result<(), Violation> {
+        self.end(id)?;
+        self.tally.reads += 1;
+        Ok(())
+    }
+
+    /// The furthest position that an ended request has reached.
+    #[must_use]
+    pub fn floor(&self) -> Index {
+        self.floor
     }
 
     /// A state that was read in any way.

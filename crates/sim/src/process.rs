@@ -5,6 +5,7 @@
 //! runs by itself; the [`world`](crate::world) says when each piece has its turn.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use quorate_mvcc::{Outcome, RangeResponse};
 use quorate_node::{
@@ -250,8 +251,8 @@ impl Process {
 pub struct AppliedJob {
     /// Outcomes for clients of this node, with the position of the command.
     pub outcomes: Vec<(RequestId, (EntryId, Outcome))>,
-    /// Clients that may read now.
-    pub reads: Vec<RequestId>,
+    /// Clients that may read now, and how stale that is at most.
+    pub reads: Vec<(RequestId, Option<Duration>)>,
     /// Clients whose command is hidden in a snapshot.
     pub unseen: Vec<RequestId>,
     /// Everything that was applied, whoever asked for it.

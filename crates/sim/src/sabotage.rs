@@ -19,6 +19,8 @@ pub enum Sabotage {
     ForgedAcknowledgements,
     /// Reads are answered from the local machine without asking the leader.
     LocalReads,
+    /// A read that may be stale is told that it is not.
+    StalenessHidden,
     /// The machine says that it is durable further than it is: after a crash the log has forgotten
     /// what the machine lost.
     MachineForgets,

@@ -43,6 +43,8 @@ pub struct Summary {
     pub woken: u64,
     /// See `leaders`.
     pub snapshots: u64,
+    /// Reads that might be stale, and were judged.
+    pub stale_reads: u64,
     /// Turns of leaders that held a lease.
     pub leased: u64,
     /// How often a member saw others belong to the group.
@@ -103,6 +105,7 @@ impl Summary {
         self.quiet += report.quiet;
         self.woken += report.woken;
         self.leased += report.leased;
+        self.stale_reads += report.stale_reads;
         self.snapshots += report.snapshots;
         self.memberships += report.memberships;
         self.rejoined += report.rejoined;
@@ -184,6 +187,7 @@ impl Summary {
             ("leaders", Json::Number(self.leaders)),
             ("quiet", Json::Number(self.quiet)),
             ("woken", Json::Number(self.woken)),
+            ("reads_that_may_be_stale", Json::Number(self.stale_reads)),
             ("turns_with_a_lease", Json::Number(self.leased)),
             ("snapshots", Json::Number(self.snapshots)),
             ("memberships", Json::Number(self.memberships)),

@@ -16,6 +16,7 @@ use crate::extremes::{Disks, Extremes, Hangs};
 use crate::leases::Leases;
 use crate::quiet::Quiet;
 use crate::settings::policy_of;
+use crate::stale_reads::StaleReads;
 use crate::tenure;
 use crate::watches::Watches;
 
@@ -168,6 +169,8 @@ pub struct Options {
     pub watches: Option<Watches>,
     /// Whether leaders answer reads by a lease.
     pub leader_lease: Option<Lease>,
+    /// Which reads may be stale, if any.
+    pub stale_reads: Option<StaleReads>,
     /// Who uses leases, if anybody.
     pub leases: Option<Leases>,
     /// Whether the group may fall quiet.
@@ -226,6 +229,7 @@ impl Options {
             extremes,
             watches: Watches::of_seed(seed),
             leases: Leases::of_seed(seed),
+            stale_reads: StaleReads::of_seed(seed),
             ..plain
         };
         let mut turmoil = Chance::new(seed ^ TURMOIL);
@@ -385,6 +389,7 @@ impl Options {
             extremes: Extremes::none(),
             watches: None,
             leader_lease: None,
+            stale_reads: None,
             leases: None,
             quiet: None,
         }
@@ -539,6 +544,7 @@ impl Options {
             extremes: Extremes::none(),
             watches: None,
             leader_lease: None,
+            stale_reads: None,
             leases: None,
             quiet: None,
         }

@@ -31,6 +31,7 @@ mod liveness;
 mod members;
 mod partial;
 mod place;
+mod stale_reads;
 mod upsets;
 mod watchers;
 
@@ -59,6 +60,7 @@ use crate::process::node_id;
 use crate::rider::{Cargo, Rides};
 use crate::sabotage::Sabotage;
 use crate::settings::Settings;
+use crate::stale_reads::Judging;
 use crate::storage::Storage;
 use crate::swarm::{Options, Recurring};
 use crate::trace::Trace;
@@ -221,6 +223,8 @@ pub struct Report {
     pub quiet: u64,
     /// See `quiet`.
     pub woken: u64,
+    /// Reads that might be stale, and were judged.
+    pub stale_reads: u64,
     /// Turns of leaders that held a lease then.
     pub leased: u64,
     /// How long a majority that could talk took for its first write, where all else stayed broken.
@@ -269,6 +273,7 @@ pub struct World {
     /// What rides along with the machines, if anything does.
     rides: Option<Arc<dyn Rides>>,
     watching: Watching,
+    stale_reads: Judging,
     leasing: Leasing,
     oracle: Oracle,
     invariants: Invariants,
@@ -358,6 +363,7 @@ impl World {
             rides: None,
             watching: Watching::new(seed, options.watches),
             leasing: Leasing::new(seed, options.leases),
+            stale_reads: Judging::new(seed, options.stale_reads),
             oracle: Oracle::default(),
             invariants: Invariants::new(Cluster::new(
                 Membership::of_voters(members.iter().copied()),
@@ -402,6 +408,7 @@ impl World {
                 quiet: 0,
                 woken: 0,
                 leased: 0,
+                stale_reads: 0,
                 worked_after: None,
                 gray: None,
                 watches: WatchCounts::default(),
@@ -490,6 +497,7 @@ impl World {
         self.report.watches = self.judge_watchers()?;
         self.judge_leases_together()?;
         self.report.leases = self.leasing.counts;
+        self.report.stale_reads = self.stale_reads.judged;
         self.report.entries = self.oracle.last().0;
         self.report.net = self.net.counts();
         Ok(self.report.clone())

@@ -135,6 +135,8 @@ fn healing_across_terms() -> Options {
         core_first: true,
         extremes: Extremes::none(),
         watches: None,
+        leader_lease: None,
+        stale_reads: None,
         leases: None,
     }
 }

@@ -55,6 +55,11 @@ fn reads_that_nobody_confirmed() {
     is_found(Sabotage::LocalReads, 40, &["oracle"]);
 }
 
+#[test]
+fn staleness_that_is_not_told() {
+    is_found(Sabotage::StalenessHidden, 60, &["staleness"]);
+}
+
 /// The oracle, which knows the log, stops the run. What the clients saw until then is enough for who knows
 /// nothing else; unless the state that was read in vain did not differ.
 #[test]

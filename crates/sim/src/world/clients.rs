@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_node::Input;
+use quorate_node::{Freshness, Input};
 use quorate_raft::NodeId;
 
 use super::{Event, Outcome, Phase, World};
@@ -45,7 +45,7 @@ impl World {
         if is_read && self.sabotage == Some(Sabotage::LocalReads) {
             let id = self.oracle.begin(request);
             self.workload.client_mut(client).waits_for = Some((id, node));
-            return self.answer_read(node, id);
+            return self.answer_read(node, id, None);
         }
         let id = self.ask(node, request);
         self.workload.client_mut(client).waits_for = Some((id, node));
@@ -55,11 +55,21 @@ impl World {
     pub(super) fn ask(&mut self, node: NodeId, request: Request) -> RequestId {
         let now = self.now;
         let command = request.command();
-        let id = self.oracle.begin(request.clone());
+        let freshness = match &request {
+            Request::Read { .. } => self.stale_reads.freshness(self.oracle.floor()),
+            _ => Freshness::Linearizable,
+        };
+        let id = match freshness {
+            Freshness::Linearizable => self.oracle.begin(request.clone()),
+            Freshness::AtMost(_) | Freshness::AtLeast(_) => {
+                self.oracle.begin_stale(request.clone())
+            }
+        };
+        self.begin_stale(node, id, freshness);
         self.trace.line(now, || format!("{node} is asked {id:?}: {}", brief_request(&request)));
         let input = match command {
             Some(command) => Input::Propose { group: GROUP, command: command.encode(), waiter: id },
-            None => Input::Read { group: GROUP, waiter: id },
+            None => Input::Read { group: GROUP, freshness, waiter: id },
         };
         self.asked.insert(id, (node, now));
         self.post(node, input);
@@ -73,6 +83,7 @@ impl World {
             self.rest(client);
         }
         self.chores.remove(&request);
+        self.stale_reads.open.remove(&request);
         self.asked.remove(&request);
         self.lease_expiry_ended(request);
         self.lease_command_ended(request, well);

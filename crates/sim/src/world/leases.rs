@@ -12,7 +12,7 @@ use quorate_check::changes::Changes;
 use quorate_check::lease::check_together;
 use quorate_mvcc::lease::{EXPIRY_SCAN, LeaseKeeper};
 use quorate_mvcc::{Command, Response};
-use quorate_node::Input;
+use quorate_node::{Freshness, Input};
 use quorate_raft::{Event as RaftEvent, NodeId, RoleKind, Status, Term, Time};
 
 use super::lease_clients::{LeaseClient, Question};
@@ -191,7 +191,7 @@ impl World {
     fn lease_barrier(&mut self, node: NodeId, purpose: Purpose) {
         let waiter = RequestId(BARRIERS + self.leasing.number());
         self.leasing.barriers.insert(waiter, (node, purpose));
-        self.post(node, Input::Read { group: GROUP, waiter });
+        self.post(node, Input::Read { group: GROUP, freshness: Freshness::Linearizable, waiter });
     }
 
     /// A read has ended: returns whether it was a barrier of ours, and goes on behind it.

@@ -532,17 +532,18 @@ impl World {
             }
             let key = self.oracle.request(request).and_then(Request::written).cloned();
             self.oracle.acknowledged(request, id, &outcome)?;
+            self.note_acknowledged();
             self.ended(request, true);
             if let Some(key) = key {
                 self.doubt(node, &key);
             }
         }
-        for request in job.reads {
+        for (request, staleness) in job.reads {
             if self.lease_barrier_ended(request, true)? {
                 continue;
             }
             self.trace.line(now, || format!("{node} reads for {request:?} at {applied}"));
-            self.answer_read(node, request)?;
+            self.answer_read(node, request, staleness)?;
         }
         for request in job.unseen {
             self.oracle.lost(request);
@@ -553,14 +554,26 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn answer_read(&mut self, node: NodeId, request: RequestId) -> Outcome {
+    pub(super) fn answer_read(
+        &mut self,
+        node: NodeId,
+        request: RequestId,
+        staleness: Option<Duration>,
+    ) -> Outcome {
         let process = self.places[&node].process.as_ref().expect("it answers");
         let Some(Request::Read { key }) = self.oracle.request(request) else {
             return Err(Violation::new("oracle", format!("{request:?} is no read under way")));
         };
         let response = process.read(key);
         let at = process.applied().index;
-        self.oracle.read(request, at, &response)?;
+        if let Some(asked) = self.stale_reads.open.get(&request).copied() {
+            let hidden = self.sabotage == Some(Sabotage::StalenessHidden);
+            let told = if hidden { Some(Duration::ZERO) } else { staleness };
+            self.answer_stale(node, request, asked, told, at)?;
+        } else {
+            self.oracle.read(request, at, &response)?;
+            self.note_acknowledged();
+        }
         self.ended(request, true);
         Ok(())
     }
