@@ -92,6 +92,22 @@ pub(crate) struct Get {
     /// Read what the member has, which may be old, and works without a leader.
     #[arg(long)]
     serializable: bool,
+    /// Read what is at most so old, as `500ms` or `2s`: the member answers by itself if it knows that it is.
+    #[arg(long, value_parser = parse_staleness, conflicts_with = "serializable")]
+    max_staleness: Option<u64>,
+    /// Read when the member has reached this revision, and wait until then.
+    #[arg(long, conflicts_with = "serializable")]
+    min_revision: Option<u64>,
+}
+
+/// Milliseconds of a time as `500ms` or `2s`.
+fn parse_staleness(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text} is no time such as 500ms or 2s");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').ok_or_else(wrong)?, 1_000),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
 }
 
 impl Run for Get {
@@ -117,19 +133,37 @@ impl Run for Get {
             count_only: self.count_only,
             ..RangeRequest::default()
         };
-        let response = connection
+        let (response, staleness) = connection
             .call(|clients, timeout| {
-                let message = request(message.clone(), timeout);
-                async move { clients.kv().range(message).await }
+                let mut message = request(message.clone(), timeout);
+                let metadata = message.metadata_mut();
+                if let Some(millis) = self.max_staleness {
+                    metadata.insert("quorate-max-staleness", millis.into());
+                }
+                if let Some(revision) = self.min_revision {
+                    metadata.insert("quorate-min-revision", revision.into());
+                }
+                async move {
+                    let response = clients.kv().range(message).await?;
+                    let told = response.metadata().get("quorate-staleness-ms");
+                    let told = told.and_then(|millis| millis.to_str().ok()?.parse::<u64>().ok());
+                    Ok(response.map(|answer| (answer, told)))
+                }
             })
             .await?;
         match format {
-            Format::Json => output::object(&json!({
-                "revision": response.header.unwrap_or_default().revision,
-                "count": response.count,
-                "more": response.more,
-                "kvs": response.kvs.iter().map(output::json_key_value).collect::<Vec<_>>(),
-            })),
+            Format::Json => {
+                let mut object = json!({
+                    "revision": response.header.unwrap_or_default().revision,
+                    "count": response.count,
+                    "more": response.more,
+                    "kvs": response.kvs.iter().map(output::json_key_value).collect::<Vec<_>>(),
+                });
+                if let Some(millis) = staleness {
+                    object["staleness_ms"] = millis.into();
+                }
+                output::object(&object);
+            }
             _ if self.count_only => output::line(response.count.to_string()),
             _ if self.keys_only => response.kvs.iter().for_each(|kv| output::line(&kv.key)),
             _ => output::key_values(&response.kvs, format),

@@ -50,6 +50,7 @@ pub(crate) fn config(
     host.heartbeat_interval = config.heartbeat_interval;
     host.election_timeout = config.election_timeout;
     host.election_policy = config.election_policy;
+    host.lease = config.leader_lease;
     host.space = Some(Arc::clone(space));
     host.request_timeout = config.request_timeout();
     host.limits = Limits {

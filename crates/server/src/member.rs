@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::rpc::Failure;
+use crate::rpc::freshness::Wanted;
 use crate::shutdown::Shutdown;
 
 /// What a request may be.
@@ -99,6 +100,42 @@ impl Member {
             self.handle.read_barrier().await?;
         }
         Ok(self.state())
+    }
+
+    /// A state to read from that is as new as the client wants, and how stale it is at most, if the client gave a
+    /// bound. Without a wish it is as for [`Member::state_for`].
+    pub(crate) async fn state_as(
+        &self,
+        wanted: Wanted,
+        serializable: bool,
+    ) -> Result<(State, Option<Duration>), Failure> {
+        if wanted == Wanted::default() {
+            return Ok((self.state_for(serializable).await?, None));
+        }
+        let staleness = match wanted.max_staleness {
+            Some(bound) => Some(self.handle.read_within(bound).await?),
+            None => None,
+        };
+        if let Some(revision) = wanted.min_revision {
+            self.wait_for_revision(revision).await?;
+        }
+        Ok((self.state(), staleness))
+    }
+
+    /// Waits until this member's state has reached a revision, as long as requests may take. Asks nobody.
+    async fn wait_for_revision(&self, revision: i64) -> Result<(), Failure> {
+        let mut published = self.published.subscribe();
+        let mut stop = self.stop.clone();
+        let over = tokio::time::sleep(self.limits.request_timeout);
+        tokio::pin!(over);
+        while self.published.revision() < revision {
+            tokio::select! {
+                _ = published.changed() => {}
+                () = stop.requested() => return Err(Failure::Stopped),
+                () = &mut over => return Err(Failure::Timeout),
+            }
+        }
+        Ok(())
     }
 
     /// The state that this member has.

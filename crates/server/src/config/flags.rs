@@ -100,6 +100,14 @@ pub(super) const FLAGS: &[Flag] = &[
         ),
     ),
     flag(
+        "leader-lease-drift",
+        Value,
+        Used(
+            "answer reads by a lease of the leader, trusting that no member's clock is off by more parts \
+             per million than this; the same on all members (default: no lease)",
+        ),
+    ),
+    flag(
         "quota-backend-bytes",
         Value,
         Used("size at which growing writes are refused, 0 is 2 GiB, negative is none (default 0)"),

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use quorate_host::Priority;
-use quorate_raft::ElectionPolicy;
+use quorate_raft::{ElectionPolicy, Lease};
 
 pub use self::initial::{InitialCluster, InitialMember};
 use self::typed::Typed;
@@ -70,6 +70,8 @@ pub struct Config {
     pub election_timeout: Duration,
     /// How that is to be read: as the time, or as the longest that is measured out.
     pub election_policy: ElectionPolicy,
+    /// Whether leaders answer reads by a lease, and how wrong clocks may be then.
+    pub leader_lease: Option<Lease>,
     /// The size of the store from which on growing writes are refused. `None` is no limit.
     pub quota_bytes: Option<u64>,
     /// The most operations in one transaction.
@@ -220,6 +222,14 @@ impl Config {
             Some(other) => return Err(typed.invalid("election-policy", other)),
         };
 
+        let leader_lease = match typed.get("leader-lease-drift") {
+            None => None,
+            Some(text) => match text.parse() {
+                Ok(drift_ppm) if drift_ppm < 1_000_000 => Some(Lease { drift_ppm }),
+                _ => return Err(typed.invalid("leader-lease-drift", text)),
+            },
+        };
+
         let mut warnings = typed.warnings.clone();
         let quota_bytes = match number::<i64>(&typed, "quota-backend-bytes", 0)? {
             0 => Some(QUOTA_BYTES_DEFAULT),
@@ -264,6 +274,7 @@ impl Config {
             heartbeat_interval: Duration::from_millis(heartbeat_ms),
             election_timeout: Duration::from_millis(election_ms),
             election_policy,
+            leader_lease,
             quota_bytes,
             max_txn_ops: number(&typed, "max-txn-ops", 128)?,
             max_request_bytes,

@@ -97,6 +97,16 @@ fn election_policies() {
 }
 
 #[test]
+fn leases_of_leaders_are_off_unless_a_drift_is_declared() {
+    assert_eq!(parse(&[], &[]).expect("the defaults").leader_lease, None);
+    let config = parse(&["--leader-lease-drift=500"], &[]).expect("a drift");
+    assert_eq!(config.leader_lease, Some(Lease { drift_ppm: 500 }));
+    for wrong in ["1000000", "-1", "0.1%", ""] {
+        parse(&["--leader-lease-drift", wrong], &[]).expect_err("no drift, or all of it");
+    }
+}
+
+#[test]
 fn values() {
     let config = parse(
         &[

@@ -63,6 +63,8 @@ pub(crate) enum Failure {
     LearnerServesLittle,
     /// The version of the client is not a text.
     ClientVersion,
+    /// The value of this metadata can't be read.
+    BadMetadata(&'static str),
     /// The health of a service that does not exist.
     UnknownService,
     /// The call exists in etcd and not here yet.
@@ -153,6 +155,12 @@ impl Failure {
                 (FailedPrecondition, "etcdserver: rpc not supported for learner")
             }
             Self::ClientVersion => (InvalidArgument, "etcdserver: invalid client api version"),
+            Self::BadMetadata(name) => {
+                return (
+                    InvalidArgument,
+                    format!("quorate: the value of {name} is no such number"),
+                );
+            }
             Self::UnknownService => (NotFound, "unknown service"),
             Self::Unsupported(call) => {
                 return (Unimplemented, format!("quorate: {call} is not supported yet"));

@@ -7,6 +7,7 @@ use quorate_proto::etcdserverpb as pb;
 use tonic::codegen::tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
+use super::freshness::{self, Wanted};
 use super::{Failure, convert};
 use crate::member::Member;
 use crate::quota;
@@ -21,15 +22,19 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
+        let wanted = Wanted::of(request.metadata())?;
         let request = convert::range_request(request.into_inner())?;
-        let state = self.0.state_for(request.serializable).await?;
+        let (state, staleness) = self.0.state_as(wanted, request.serializable).await?;
         let answer = if is_short(&request) {
             state.read(|state| state.range(&request))?
         } else {
             state.read_much(|state| state.range(&request))?
         };
         let header = self.0.header(answer.revision);
-        Ok(Response::new(pb::RangeResponse { header, ..convert::range_response(answer) }))
+        let answer = pb::RangeResponse { header, ..convert::range_response(answer) };
+        let mut response = Response::new(answer);
+        freshness::tell(staleness, response.metadata_mut());
+        Ok(response)
     }
 
     type RangeStreamStream = Empty<Result<pb::RangeStreamResponse, Status>>;

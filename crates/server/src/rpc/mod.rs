@@ -7,6 +7,7 @@
 mod cluster;
 mod convert;
 mod error;
+pub(crate) mod freshness;
 mod health;
 mod kv;
 mod lease;

@@ -214,6 +214,64 @@ async fn a_cluster_outlives_its_leader_and_waits_for_its_majority() {
     cluster.catch_up(other, follower).await;
 }
 
+/// A range with a word about how new it must be.
+fn get_as(key: &str, name: &'static str, value: &str) -> tonic::Request<pb::RangeRequest> {
+    let mut request = tonic::Request::new(get(key));
+    request.metadata_mut().insert(name, value.parse().expect("text"));
+    request
+}
+
+/// What an answer says of its staleness.
+fn told(response: &tonic::Response<pb::RangeResponse>) -> Option<u64> {
+    let told = response.metadata().get("quorate-staleness-ms")?;
+    Some(told.to_str().expect("text").parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn a_read_is_as_new_as_the_client_says() {
+    const BOUND: &str = "quorate-max-staleness";
+    const REVISION: &str = "quorate-min-revision";
+    let mut cluster = Cluster::start(3).await;
+    let (leader, follower) = cluster.roles().await;
+    let follower = follower.expect("there are three");
+    let mut kv = cluster.kv(follower).await;
+    let written = cluster.kv(leader).await.put(put("a", "1")).await.expect("written");
+    let revision = written.into_inner().header.expect("a header").revision;
+
+    let fresh = within(kv.range(get_as("a", BOUND, "0"))).await.expect("there is a leader");
+    assert_eq!((fresh.get_ref().kvs[0].value.as_ref(), told(&fresh)), (&b"1"[..], Some(0)));
+    let usual = kv.range(get("a")).await.expect("read");
+    assert_eq!(told(&usual), None, "who does not ask is not told");
+    let reached =
+        kv.range(get_as("a", REVISION, &revision.to_string())).await.expect("it is there");
+    assert_eq!((reached.get_ref().kvs[0].value.as_ref(), told(&reached)), (&b"1"[..], None));
+    // One that comes later is waited for.
+    let (mut waiting, next) = (kv.clone(), (revision + 1).to_string());
+    let (seen, _) = tokio::join!(
+        within(waiting.range(get_as("a", REVISION, &next))),
+        within(kv.put(put("a", "2")))
+    );
+    assert_eq!(seen.expect("it came").get_ref().kvs[0].value, "2");
+    for name in [BOUND, REVISION] {
+        let text = format!("quorate: the value of {name} is no such number");
+        assert_refused(kv.range(get_as("a", name, "soon")).await, Code::InvalidArgument, &text);
+    }
+
+    // A member that is left alone answers by what it knows, and says how old that is.
+    let before = within(kv.range(get_as("a", BOUND, "0"))).await.expect("there is a quorum");
+    assert_eq!(told(&before), Some(0));
+    for at in 0..3 {
+        if at != follower {
+            cluster.stop(at).await;
+        }
+    }
+    let hour = within(kv.range(get_as("a", BOUND, "3600000"))).await.expect("it is known");
+    assert_eq!(hour.get_ref().kvs[0].value, "2");
+    assert!(told(&hour).is_some_and(|millis| millis > 0), "{:?}", told(&hour));
+    let known = within(kv.range(get_as("a", REVISION, &next))).await.expect("it is here");
+    assert_eq!(known.get_ref().kvs[0].value, "2");
+}
+
 #[tokio::test]
 async fn a_store_at_its_quota_refuses_to_grow() {
     let cluster = Cluster::start_with(1, &["--quota-backend-bytes=100000"]).await;
