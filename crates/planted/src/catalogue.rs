@@ -252,11 +252,11 @@ catalogue! {
     DriftIgnored: 18, "a lease lasts as long as the promise, whatever clocks may differ",
         from "ours", by scenario("lease", 3);
     LeaseFromReply: 18, "a lease counts from the answer to a heartbeat and not from its sending",
-        from "ours", by scenario("lease", 3);
+        from "ours", by test("quorate-raft", "scripts", "lease");
     LeaseKeptInTransfer: 18, "a leader goes on with its lease when it has told another to campaign",
         from "TiKV #1595, openraft #1747", by scenario("lease", 3);
     PromiseForgotten: 18, "a voter that restarts votes at once, whatever it had promised",
-        from "ours", by scenario("lease", 3);
+        from "ours", by test("quorate-raft", "scripts", "lease_restart");
     PromiseToTheTerm: 18, "a voter that hears of a later term forgets what it promised",
         from "ours", by test("quorate-raft", "scripts", "lease_promise");
 
