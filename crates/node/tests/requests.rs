@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::{
-    Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, FaultKind, GroupConfig,
-    Input, Machine, Node, NodeConfig, PeerState, Piece, Priority, RequestError, RestoreError,
-    Snapshot,
+    Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, FaultKind, Freshness,
+    GroupConfig, Input, Machine, Node, NodeConfig, PeerState, Piece, Priority, RequestError,
+    RestoreError, Snapshot,
 };
 use quorate_raft::{
     EntryId, Event, GroupId, Limits, Membership, NodeId, Recovered, RoleKind, Seq, Time,
@@ -167,11 +167,7 @@ impl Cluster {
     fn read(&mut self, member: usize, name: &'static str) {
         self.input(
             member,
-            Input::Read {
-                group: GROUP,
-                freshness: quorate_node::Freshness::Linearizable,
-                waiter: name,
-            },
+            Input::Read { group: GROUP, freshness: Freshness::Linearizable, waiter: name },
         );
     }
 
@@ -195,7 +191,7 @@ impl Cluster {
                 let mut applied = Applied::default();
                 applier.run(job, &mut applied).expect("the journal never fails");
                 self.outcomes.append(&mut applied.outcomes);
-                self.reads.append(&mut applied.reads);
+                self.reads.extend(applied.reads.drain(..).map(|(name, _)| name));
                 for feedback in applied.feedback {
                     node.step(self.now, Input::Applied { group, feedback }, effects);
                 }
@@ -410,11 +406,7 @@ fn what_can_never_be_replicated_is_refused_at_once() {
     let elsewhere = GroupId(2);
     cluster.input(
         leader,
-        Input::Read {
-            group: elsewhere,
-            freshness: quorate_node::Freshness::Linearizable,
-            waiter: "lost",
-        },
+        Input::Read { group: elsewhere, freshness: Freshness::Linearizable, waiter: "lost" },
     );
     cluster.settle();
     let expected = [("large", RequestError::TooLarge), ("lost", RequestError::NoSuchGroup)];

@@ -601,6 +601,7 @@ mod tests {
             seed: 1,
             incarnation: 1,
             rejoining: None,
+            lease: None,
             limits: Limits::default(),
         };
         let base = recovered.base;
