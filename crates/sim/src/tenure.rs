@@ -22,7 +22,7 @@ use crate::trace::Trace;
 use crate::world::World;
 
 /// Tells the source of these options from that of all else.
-const TENURE: u64 = 0x74_656e_7572_65;
+const TENURE: u64 = 0x7465_6e75_7265;
 
 /// Of a thousand seeds, in how many leaders have a lease.
 const PER_MILLE: u64 = 250;
