@@ -3,6 +3,8 @@
 //!
 //! A writer writes one key after the other, each once, and waits for each as long as its patience lasts.
 //! What was acknowledged is remembered, so that a check can demand it in the end.
+//!
+//! [`beside`] has what all comparisons with etcd share: two clusters, measured by turns.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use crate::checks::client::Client;
-use crate::checks::cluster::Cluster;
-use crate::checks::crash::Written;
+use crate::checks::cluster::{Cluster, Program};
+use crate::checks::crash::{Written, leader, verify, wait_for_leader};
 
 /// Longer than any server makes somebody wait. No time limit of a client ends a pause early, and none hides
 /// one.
@@ -22,6 +24,102 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A refused writer tries again after this pause, so that it does not take the machine from those who
 /// elect a leader.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(2);
+
+/// Both programs get these, which are their defaults.
+pub(crate) const TIMING: [&str; 4] = ["--heartbeat-interval", "100", "--election-timeout", "1000"];
+
+/// One of two clusters of three that are measured by turns, and what was found there.
+#[derive(Debug)]
+pub(crate) struct Side<Found> {
+    pub(crate) cluster: Cluster,
+    pub(crate) name: &'static str,
+    /// What was acknowledged, and must be there in the end.
+    pub(crate) written: Written,
+    pub(crate) found: Found,
+}
+
+/// Lets both clusters, ours first, go through all cases by turns, as many rounds as are wanted, with the same
+/// timing, and demands in the end what was acknowledged. `one` does one case.
+///
+/// # Errors
+/// What a round says, a member that panicked, and a write that is lost.
+pub(crate) fn beside<Found: Default>(
+    rounds: u64,
+    cases: usize,
+    mut one: impl AsyncFnMut(&mut Side<Found>, u64, usize) -> io::Result<()>,
+) -> io::Result<[Side<Found>; 2]> {
+    let mut sides = [Side::start(Program::quorate()?)?, Side::start(Program::etcd())?];
+    tokio::runtime::Runtime::new()?.block_on(async {
+        for side in &sides {
+            wait_for_leader(&side.cluster).await?;
+        }
+        for round in 0..rounds.max(1) {
+            for case in 0..cases {
+                for side in &mut sides {
+                    one(side, round, case).await?;
+                }
+            }
+        }
+        for side in &sides {
+            side.demand_what_was_acknowledged().await?;
+        }
+        io::Result::Ok(())
+    })?;
+    Ok(sides)
+}
+
+impl<Found: Default> Side<Found> {
+    fn start(program: Program) -> io::Result<Self> {
+        let name = program.name();
+        let flags: Vec<&str> = TIMING.into_iter().chain(["--log-level", "info"]).collect();
+        let cluster = Cluster::start(program, 3, &flags)?;
+        Ok(Self { cluster, name, written: Written::new(), found: Found::default() })
+    }
+}
+
+impl<Found> Side<Found> {
+    /// Who leads, with nothing under way.
+    ///
+    /// # Errors
+    /// If nobody does.
+    pub(crate) async fn leader(&self) -> io::Result<usize> {
+        leader(&self.cluster).await.ok_or_else(|| io::Error::other("nobody leads"))
+    }
+
+    /// Starts a member again, and waits until it has what the others have.
+    pub(crate) async fn bring_back(&mut self, member: usize) -> io::Result<()> {
+        if !self.cluster.runs(member) {
+            self.cluster.restart(member)?;
+        }
+        wait_for_leader(&self.cluster).await?;
+        let patience = Instant::now() + PATIENCE;
+        let client = |member| Client::new(&self.cluster.endpoint(member), Duration::from_secs(2));
+        let other = client((member + 1) % self.cluster.len()).status().await;
+        let wanted = other.map_err(io::Error::other)?.raft_applied_index;
+        loop {
+            let own = client(member).status().await;
+            if own.is_ok_and(|own| own.raft_applied_index >= wanted) {
+                return Ok(());
+            }
+            if Instant::now() > patience {
+                return Err(io::Error::other("the member that came back does not catch up"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn demand_what_was_acknowledged(&self) -> io::Result<()> {
+        wait_for_leader(&self.cluster).await?;
+        self.cluster.demand_no_panic()?;
+        let revision = verify(&self.cluster, &self.written).await?;
+        println!(
+            "{}: all {} acknowledged writes are there, one hash on all members at revision {revision}",
+            self.name,
+            self.written.len()
+        );
+        Ok(())
+    }
+}
 
 /// A write that was acknowledged.
 #[derive(Clone, Copy, Debug)]

@@ -10,13 +10,10 @@ use std::time::{Duration, Instant};
 use tonic::Code;
 
 use crate::checks::client::Client;
-use crate::checks::cluster::{Cluster, Program};
-use crate::checks::crash::{Written, leader, verify, wait_for_leader};
-use crate::checks::failover::{TIMING, caught_up};
-use crate::checks::gap::{PATIENCE, Spread, Writers, ms};
+use crate::checks::gap::{self, PATIENCE, Side, Spread, Writers, ms};
 use crate::checks::options;
 
-/// What [`TIMING`] says.
+/// That of both programs, unless they are told otherwise.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// Writers work for so long before and after.
@@ -46,11 +43,9 @@ const CASES: [Case; 4] = [
     Case { name: "MoveLeader, 64 writers", way: Way::MoveLeader, writers: 64 },
 ];
 
-/// One of the two clusters, and what was found in each case.
-struct Side {
-    cluster: Cluster,
-    name: &'static str,
-    written: Written,
+/// What was found in one cluster, in each case.
+#[derive(Debug, Default)]
+struct Found {
     /// The longest time without an acknowledgement of anything.
     silence: [Spread; CASES.len()],
     /// And of one of the writers.
@@ -62,106 +57,63 @@ struct Side {
 
 /// Hands the lead of each cluster over, `HANDOVER_ROUNDS` times in each way.
 pub(crate) fn run() -> io::Result<()> {
-    let rounds = options::number("HANDOVER_ROUNDS", 10)?.max(1);
-    let mut sides = [side(Program::quorate()?)?, side(Program::etcd())?];
-    tokio::runtime::Runtime::new()?.block_on(async {
-        for side in &sides {
-            wait_for_leader(&side.cluster).await?;
-        }
-        for round in 0..rounds {
-            for case in 0..CASES.len() {
-                for side in &mut sides {
-                    side.round(round, case).await?;
-                }
-            }
-        }
-        for side in &sides {
-            wait_for_leader(&side.cluster).await?;
-            side.cluster.demand_no_panic()?;
-            let revision = verify(&side.cluster, &side.written).await?;
-            println!(
-                "{}: all {} acknowledged writes are there, one hash on all members at revision {revision}",
-                side.name,
-                side.written.len()
-            );
-        }
-        io::Result::Ok(())
-    })?;
-    let [ours, etcd] = sides;
+    let rounds = options::number("HANDOVER_ROUNDS", 10)?;
+    let [ours, etcd] = gap::beside(rounds, CASES.len(), hand_over)?;
     conclude(&ours, &etcd)
 }
 
-fn side(program: Program) -> io::Result<Side> {
-    let name = program.name();
-    let flags: Vec<&str> = TIMING.into_iter().chain(["--log-level", "info"]).collect();
-    let cluster = Cluster::start(program, 3, &flags)?;
-    let written = Written::new();
-    let (silence, wait, usual) = Default::default();
-    Ok(Side { cluster, name, written, silence, wait, usual, errors: Default::default() })
-}
+async fn hand_over(side: &mut Side<Found>, round: u64, number: usize) -> io::Result<()> {
+    let case = CASES[number];
+    let leader = side.leader().await?;
+    let cluster = &mut side.cluster;
+    let heir = (leader + 1) % cluster.len();
+    let watched = (leader + 2) % cluster.len();
+    let client = |member| Client::new(&cluster.endpoint(member), Duration::from_secs(20));
+    let (old, new) = (client(leader), client(heir));
+    let id = new.status().await.map_err(io::Error::other)?.header.unwrap_or_default().member_id;
 
-impl Side {
-    async fn round(&mut self, round: u64, number: usize) -> io::Result<()> {
-        let case = CASES[number];
-        let cluster = &mut self.cluster;
-        let leader = leader(cluster).await.ok_or_else(|| io::Error::other("nobody leads"))?;
-        let heir = (leader + 1) % cluster.len();
-        let watched = (leader + 2) % cluster.len();
-        let client = |member| Client::new(&cluster.endpoint(member), Duration::from_secs(20));
-        let (old, new) = (client(leader), client(heir));
-        let id = new.status().await.map_err(io::Error::other)?.header.unwrap_or_default().member_id;
-
-        let writers = Writers::start(
-            cluster,
-            &[watched],
-            PATIENCE,
-            case.writers,
-            &format!("{number}/{round:03}"),
+    let keys = format!("{number}/{round:03}");
+    let writers = Writers::start(cluster, &[watched], PATIENCE, case.writers, &keys);
+    let began = Instant::now();
+    writers.have_written(WRITES, began).await?;
+    tokio::time::sleep_until((began + AROUND).into()).await;
+    let asked = Instant::now();
+    let is_implemented = match case.way {
+        // To wait for the end of a process blocks, and the writers need the other threads.
+        Way::Terminate => {
+            tokio::task::block_in_place(|| cluster.terminate(leader)).map(|_| true)?
+        }
+        Way::MoveLeader => match old.move_leader(id).await {
+            Ok(()) => true,
+            Err(status) if status.code() == Code::Unimplemented => false,
+            Err(status) => return Err(io::Error::other(status)),
+        },
+    };
+    writers.have_written(WRITES, Instant::now()).await?;
+    tokio::time::sleep_until((asked + AROUND).into()).await;
+    let notes = writers.end().await?;
+    side.bring_back(leader).await?;
+    if is_implemented {
+        let (silence, wait) = (notes.gap(asked), notes.gap_of_a_writer(asked));
+        let (usual, errors) = (notes.usual_wait(asked), notes.errors_since(asked));
+        println!(
+            "{} round {round}, {}: {} ms, a writer {} ms (before {} ms), {errors} errors",
+            side.name,
+            case.name,
+            ms(silence),
+            ms(wait),
+            ms(usual)
         );
-        let began = Instant::now();
-        writers.have_written(WRITES, began).await?;
-        tokio::time::sleep_until((began + AROUND).into()).await;
-        let asked = Instant::now();
-        let is_implemented = match case.way {
-            // To wait for the end of a process blocks, and the writers need the other threads.
-            Way::Terminate => {
-                tokio::task::block_in_place(|| cluster.terminate(leader)).map(|_| true)?
-            }
-            Way::MoveLeader => match old.move_leader(id).await {
-                Ok(()) => true,
-                Err(status) if status.code() == Code::Unimplemented => false,
-                Err(status) => return Err(io::Error::other(status)),
-            },
-        };
-        writers.have_written(WRITES, Instant::now()).await?;
-        tokio::time::sleep_until((asked + AROUND).into()).await;
-        let notes = writers.end().await?;
-        if case.way == Way::Terminate {
-            cluster.restart(leader)?;
-        }
-        caught_up(cluster, leader).await?;
-        if is_implemented {
-            let (silence, wait) = (notes.gap(asked), notes.gap_of_a_writer(asked));
-            let (usual, errors) = (notes.usual_wait(asked), notes.errors_since(asked));
-            println!(
-                "{} round {round}, {}: {} ms, a writer {} ms (before {} ms), {errors} errors",
-                self.name,
-                case.name,
-                ms(silence),
-                ms(wait),
-                ms(usual)
-            );
-            self.silence[number].add(silence);
-            self.wait[number].add(wait);
-            self.usual[number].add(usual);
-            self.errors[number] += errors;
-        }
-        self.written.extend(notes.written);
-        Ok(())
+        side.found.silence[number].add(silence);
+        side.found.wait[number].add(wait);
+        side.found.usual[number].add(usual);
+        side.found.errors[number] += errors;
     }
+    side.written.extend(notes.written);
+    Ok(())
 }
 
-fn conclude(ours: &Side, etcd: &Side) -> io::Result<()> {
+fn conclude(ours: &Side<Found>, etcd: &Side<Found>) -> io::Result<()> {
     let mut wrong = Vec::new();
     println!(
         "\nThe longest time without an acknowledgement of anything; that of one of the writers; and how long \
@@ -171,7 +123,7 @@ fn conclude(ours: &Side, etcd: &Side) -> io::Result<()> {
     );
     for (number, case) in CASES.iter().enumerate() {
         for side in [ours, etcd] {
-            let (silence, wait) = (&side.silence[number], &side.wait[number]);
+            let (silence, wait) = (&side.found.silence[number], &side.found.wait[number]);
             if silence.is_empty() {
                 println!("| {} | {} | not implemented |", case.name, side.name);
                 continue;
@@ -185,11 +137,11 @@ fn conclude(ours: &Side, etcd: &Side) -> io::Result<()> {
                 ms(silence.most()),
                 ms(wait.median()),
                 ms(wait.most()),
-                ms(side.usual[number].median()),
-                side.errors[number],
+                ms(side.found.usual[number].median()),
+                side.found.errors[number],
             );
         }
-        let longest = ours.silence[number].most();
+        let longest = ours.found.silence[number].most();
         if case.writers == 1 && longest > HEARTBEAT {
             wrong.push(format!(
                 "{}: {} ms, and a heartbeat is {HEARTBEAT:?}",
@@ -198,7 +150,7 @@ fn conclude(ours: &Side, etcd: &Side) -> io::Result<()> {
             ));
         }
     }
-    let (own, theirs) = (&ours.silence[0], &etcd.silence[0]);
+    let (own, theirs) = (&ours.found.silence[0], &etcd.found.silence[0]);
     println!(
         "handover: one writer, median {} ms and longest {} ms; etcd {} ms and {} ms",
         ms(own.median()),
