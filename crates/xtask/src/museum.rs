@@ -15,7 +15,9 @@ pub(crate) mod report;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{fs, io};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::{fs, io, thread};
 
 use quorate_planted::{Bug, Exhibit, Finder};
 
@@ -55,20 +57,20 @@ pub(crate) fn run() -> io::Result<()> {
         return Err(io::Error::other("there is no such bug"));
     }
     let builds = Builds::make(&bugs)?;
+    let look = |bug: &Exhibit| match bug.finder {
+        Finder::Test { package, program, name } => builds.test(bug, package, program, name),
+        Finder::Scenario { name, members } => builds.scenario(bug, name, members),
+        Finder::Graphs { members } => builds.graphs(bug, members),
+        Finder::Simulator => {
+            let known = found.get(bug.name).copied().filter(|_| options.quick);
+            builds.simulate(bug, known.unwrap_or(options.from), options.seeds_max)
+        }
+    };
     let mut verdicts = Vec::new();
-    for bug in bugs {
-        let verdict = match bug.finder {
-            Finder::Test { package, program, name } => builds.test(&bug, package, program, name)?,
-            Finder::Scenario { name, members } => builds.scenario(&bug, name, members)?,
-            Finder::Graphs { members } => builds.graphs(&bug, members)?,
-            Finder::Simulator => {
-                let known = found.get(bug.name).copied().filter(|_| options.quick);
-                builds.simulate(&bug, known.unwrap_or(options.from), options.seeds_max)?
-            }
-        };
+    on_all_cores(&bugs, look, |verdict: Verdict| {
         println!("{}", report::line(&verdict));
         verdicts.push(verdict);
-    }
+    })?;
     let silent = silent(&builds, &verdicts, &options);
     if let Ok(seeds) = silent {
         println!("no bug, no alarm: {seeds} of the same seeds pass without one");
@@ -88,6 +90,51 @@ pub(crate) fn run() -> io::Result<()> {
     if wrong.is_empty() { Ok(()) } else { Err(io::Error::other(wrong.join("; "))) }
 }
 
+/// Does something with each of these, as many at once as there are cores: what is done is a process with one thread.
+/// Hears the outcomes in order, up to the first error.
+///
+/// # Errors
+/// The first that there is, in order. Nothing new is begun then.
+fn on_all_cores<T: Sync, R: Send>(
+    all: &[T],
+    what: impl Fn(&T) -> io::Result<R> + Sync,
+    mut hear: impl FnMut(R),
+) -> io::Result<()> {
+    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (sender, outcomes) = mpsc::channel();
+    let work = |sender: mpsc::Sender<(usize, io::Result<R>)>| {
+        while !is_over.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = all.get(number) else { return };
+            // Nobody hears what comes behind an error.
+            let _ = sender.send((number, what(one)));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let (work, sender) = (&work, sender.clone());
+            scope.spawn(move || work(sender));
+        }
+        drop(sender);
+        let mut early = BTreeMap::new();
+        let mut heard = 0;
+        for (number, outcome) in outcomes {
+            early.insert(number, outcome);
+            while let Some(outcome) = early.remove(&heard) {
+                heard += 1;
+                match outcome {
+                    Ok(result) => hear(result),
+                    Err(error) => {
+                        is_over.store(true, Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
 /// The verdicts that seeds of the swarm led to.
 fn of_the_swarm(verdicts: &[Verdict]) -> impl Iterator<Item = &Verdict> {
     verdicts.iter().filter(|verdict| verdict.bug.finder == Finder::Simulator)
@@ -99,9 +146,8 @@ fn silent(builds: &Builds, verdicts: &[Verdict], options: &Options) -> io::Resul
     if options.quick {
         let seeds: BTreeSet<u64> =
             of_the_swarm(verdicts).filter_map(|verdict| verdict.seed).collect();
-        for seed in &seeds {
-            builds.pass(*seed, 1)?;
-        }
+        let seeds: Vec<u64> = seeds.into_iter().collect();
+        on_all_cores(&seeds, |seed| builds.pass(*seed, 1), |()| {})?;
         return Ok(seeds.len() as u64);
     }
     let most = of_the_swarm(verdicts).filter_map(|verdict| verdict.seeds).max();
@@ -139,6 +185,25 @@ fn write_found(found: &BTreeMap<String, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_is_done_and_heard_in_order() {
+        let numbers: Vec<u64> = (0..50).collect();
+        let mut heard = Vec::new();
+        let slow_at_first = |number: &u64| {
+            thread::sleep(std::time::Duration::from_micros(50 * (50 - number)));
+            Ok(*number)
+        };
+        on_all_cores(&numbers, slow_at_first, |number| heard.push(number)).unwrap();
+        assert_eq!(heard, numbers);
+        heard.clear();
+        let fails = |number: &u64| match number {
+            0..20 => Ok(*number),
+            _ => Err(io::Error::other(format!("{number} fails"))),
+        };
+        let error = on_all_cores(&numbers, fails, |number| heard.push(number)).unwrap_err();
+        assert_eq!((error.to_string().as_str(), heard.len()), ("20 fails", 20));
+    }
 
     #[test]
     fn what_was_found_is_read_as_it_was_written() {
