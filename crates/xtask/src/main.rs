@@ -87,6 +87,11 @@ const CHORES: &[Chore] = &[
         run: checks::handover::run,
     },
     Chore {
+        name: "members",
+        help: "grow and shrink a real cluster under load while its members are killed, and time the pauses",
+        run: checks::members::run,
+    },
+    Chore {
         name: "misuse",
         help: "wrong flags, bad requests and garbage on every port, and an orderly end",
         run: checks::misuse::run,

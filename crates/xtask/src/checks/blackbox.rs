@@ -23,16 +23,16 @@
 //! turns, half a minute each at most. `BLACKBOX_SEED` says what, and when. `BLACKBOX_NETWORK=loopback`
 //! does without a capsule. `--json FILE` writes what was done and found there.
 
-mod control;
-mod evidence;
+pub(crate) mod control;
+pub(crate) mod evidence;
 mod fault;
-mod judge;
+pub(crate) mod judge;
 mod leases;
-mod recorder;
+pub(crate) mod recorder;
 mod report;
 mod stage;
-mod traffic;
-mod watchers;
+pub(crate) mod traffic;
+pub(crate) mod watchers;
 mod wire;
 
 use std::path::PathBuf;
@@ -41,6 +41,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{env, io};
 
+use crate::checks::client::Roster;
 use crate::checks::cluster::Program;
 use crate::checks::crash::{clients, leader, wait_for_leader};
 use crate::checks::dice::Dice;
@@ -52,7 +53,7 @@ use stage::Stage;
 
 /// How many clients write and read, watch, and hold leases.
 const WRITERS: u64 = 6;
-const WATCHERS: u64 = 5;
+pub(crate) const WATCHERS: u64 = 5;
 const TENANTS: u64 = 5;
 
 /// How long a client waits for an answer.
@@ -160,17 +161,23 @@ async fn storm(
     wait_for_leader(&stage.cluster).await?;
     let recorder = Arc::new(Recorder::new());
     let members = || clients(&stage.cluster, PATIENCE);
+    let roster = Roster::new(members());
     let mut busy = Vec::new();
     for number in 0..WRITERS {
-        busy.push(tokio::spawn(traffic::run(number, members(), recorder.clone(), dice.split())));
+        busy.push(tokio::spawn(traffic::run(
+            number,
+            roster.clone(),
+            recorder.clone(),
+            dice.split(),
+        )));
     }
     for number in 0..TENANTS {
         busy.push(tokio::spawn(leases::run(number, members(), recorder.clone(), dice.split())));
     }
-    busy.push(tokio::spawn(traffic::compact(members(), recorder.clone(), dice.split())));
+    busy.push(tokio::spawn(traffic::compact(roster.clone(), recorder.clone(), dice.split())));
     let watching: Vec<_> = (0..WATCHERS)
         .map(|number| {
-            tokio::spawn(watchers::run(number, members(), recorder.clone(), dice.split()))
+            tokio::spawn(watchers::run(number, roster.clone(), recorder.clone(), dice.split()))
         })
         .collect();
     let end = Instant::now() + length;

@@ -1,5 +1,6 @@
 //! The few calls that the checks make, over the public wire.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +13,9 @@ use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest, HashKvResponse,
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
-    Member, MemberListRequest, MoveLeaderRequest, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse, WatchCreateRequest,
-    WatchRequest, WatchResponse,
+    Member, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
+    MoveLeaderRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest,
+    StatusResponse, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, WatchResponse,
 };
 use tokio_stream::StreamExt as _;
 use tonic::transport::{Channel, Endpoint};
@@ -168,6 +169,28 @@ impl Client {
         Ok(within(self.timeout, cluster.member_list(request)).await?.members)
     }
 
+    /// Adds a member that others will reach at a URL, and returns its id.
+    pub(crate) async fn member_add(&self, peer_url: &str, is_learner: bool) -> Result<u64, Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        let message = MemberAddRequest { peer_ur_ls: vec![peer_url.to_owned()], is_learner };
+        let answer = within(self.timeout, cluster.member_add(self.request(message))).await?;
+        Ok(answer.member.unwrap_or_default().id)
+    }
+
+    /// Makes a learner a voter.
+    pub(crate) async fn member_promote(&self, id: u64) -> Result<(), Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        let request = self.request(MemberPromoteRequest { id });
+        within(self.timeout, cluster.member_promote(request)).await.map(drop)
+    }
+
+    /// Removes a member.
+    pub(crate) async fn member_remove(&self, id: u64) -> Result<(), Status> {
+        let mut cluster = ClusterClient::new(self.channel.clone());
+        let request = self.request(MemberRemoveRequest { id });
+        within(self.timeout, cluster.member_remove(request)).await.map(drop)
+    }
+
     /// Makes a member the leader. Only the present leader can be asked for it.
     pub(crate) async fn move_leader(&self, target_id: u64) -> Result<(), Status> {
         let mut maintenance = MaintenanceClient::new(self.channel.clone());
@@ -186,6 +209,31 @@ impl Client {
     pub(crate) async fn hash_kv(&self, revision: i64) -> Result<HashKvResponse, Status> {
         let mut maintenance = MaintenanceClient::new(self.channel.clone());
         within(self.timeout, maintenance.hash_kv(self.request(HashKvRequest { revision }))).await
+    }
+}
+
+/// The members that several clients know, who may come and go meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Roster(Arc<Mutex<Vec<Client>>>);
+
+impl Roster {
+    /// Of these, of which there is at least one.
+    pub(crate) fn new(members: Vec<Client>) -> Self {
+        let roster = Self(Arc::default());
+        roster.set(members);
+        roster
+    }
+
+    /// From now on there are these, of which there is at least one.
+    pub(crate) fn set(&self, members: Vec<Client>) {
+        assert!(!members.is_empty(), "a client has somebody to ask");
+        *self.0.lock().expect("nobody panics with it") = members;
+    }
+
+    /// One of them, the next one each turn.
+    pub(crate) fn pick(&self, turn: u64) -> Client {
+        let members = self.0.lock().expect("nobody panics with it");
+        members[(turn % members.len() as u64) as usize].clone()
     }
 }
 

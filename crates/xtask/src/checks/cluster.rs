@@ -123,8 +123,8 @@ pub(crate) struct Member {
     relay: Option<Relay>,
     process: Option<Child>,
     stopped: bool,
-    /// Whether its data were removed once.
-    wiped: bool,
+    /// Whether the cluster was there before it: it is a new member, or its data were removed once.
+    joins: bool,
 }
 
 /// Some members that know each other.
@@ -134,6 +134,8 @@ pub(crate) struct Cluster {
     folder: PathBuf,
     members: Vec<Member>,
     flags: Vec<String>,
+    /// How many members were named.
+    named: usize,
 }
 
 impl Cluster {
@@ -167,7 +169,8 @@ impl Cluster {
         let mut ports = listeners.iter().map(|l| l.local_addr().map(|address| address.port()));
         let mut port = || ports.next().expect("there are three for each member");
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut cluster = Self { program, folder, members: Vec::new(), flags };
+        let named = homes.len();
+        let mut cluster = Self { program, folder, members: Vec::new(), flags, named };
         for (number, home) in (1..).zip(homes) {
             let name = format!("m{number}");
             let peer_port = port()?;
@@ -183,7 +186,7 @@ impl Cluster {
                 relay: None,
                 process: None,
                 stopped: false,
-                wiped: false,
+                joins: false,
             });
         }
         drop(listeners);
@@ -243,6 +246,57 @@ impl Cluster {
         fs::read(path).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
+    /// Names one more member, which lives like most and has to be added to the cluster before it is started.
+    /// Returns its number.
+    ///
+    /// # Errors
+    /// If there are no ports.
+    pub(crate) fn name_another(&mut self) -> io::Result<usize> {
+        let ports = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+        let [client, peer] = [ports[0].local_addr()?.port(), ports[1].local_addr()?.port()];
+        self.named += 1;
+        let name = format!("m{}", self.named);
+        let folder = self.folder.join(&name);
+        self.members.push(Member {
+            name,
+            host: None,
+            address: "127.0.0.1".to_owned(),
+            data: folder.join("data"),
+            folder,
+            client_port: client,
+            peer_port: peer,
+            listen_port: peer,
+            relay: None,
+            process: None,
+            stopped: false,
+            joins: true,
+        });
+        Ok(self.len() - 1)
+    }
+
+    /// Forgets a member that was removed from the cluster, once its process has ended by itself. Those that were
+    /// named after it have other numbers then.
+    ///
+    /// # Errors
+    /// A process that does not end, or panicked, with its log.
+    pub(crate) fn see_off(&mut self, member: usize) -> io::Result<()> {
+        let patience = Instant::now() + Duration::from_secs(60);
+        while !self.has_ended(member)? {
+            if Instant::now() > patience {
+                let log = self.log(member);
+                return Err(io::Error::other(format!("a removed member goes on:\n{log}")));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let log = self.log(member);
+        self.end(member)?;
+        self.members.remove(member);
+        match tells_of_a_panic(&log) {
+            true => Err(io::Error::other(format!("a removed member panicked:\n{log}"))),
+            false => Ok(()),
+        }
+    }
+
     /// Starts a member that is not running.
     pub(crate) fn restart(&mut self, number: usize) -> io::Result<()> {
         let initial: Vec<String> = self
@@ -255,7 +309,7 @@ impl Cluster {
         fs::create_dir_all(&member.folder)?;
         let log = File::options().create(true).append(true).open(member.folder.join("stderr"))?;
         // A member that has data does not look at it.
-        let state = if member.wiped { "existing" } else { "new" };
+        let state = if member.joins { "existing" } else { "new" };
         let at = |port| format!("http://{}:{port}", member.address);
         let (client, peer, listen) =
             (at(member.client_port), at(member.peer_port), at(member.listen_port));
@@ -343,7 +397,7 @@ impl Cluster {
     /// Removes the data of a member that does not run, which is told so when it is started again.
     pub(crate) fn wipe(&mut self, member: usize) -> io::Result<()> {
         assert!(self.members[member].process.is_none(), "a member that runs keeps its data");
-        self.members[member].wiped = true;
+        self.members[member].joins = true;
         fs::remove_dir_all(self.data(member))
     }
 

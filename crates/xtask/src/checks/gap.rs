@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::checks::client::Client;
 use crate::checks::cluster::{Cluster, Program};
 use crate::checks::crash::{Written, leader, verify, wait_for_leader};
+use crate::checks::stall::Stalls;
 
 /// Longer than any server makes somebody wait. No time limit of a client ends a pause early, and none hides
 /// one.
@@ -35,6 +36,8 @@ pub(crate) struct Side<Found> {
     pub(crate) name: &'static str,
     /// What was acknowledged, and must be there in the end.
     pub(crate) written: Written,
+    /// How the machine itself does, meanwhile.
+    pub(crate) stalls: Arc<Stalls>,
     pub(crate) found: Found,
 }
 
@@ -48,7 +51,9 @@ pub(crate) fn beside<Found: Default>(
     cases: usize,
     mut one: impl AsyncFnMut(&mut Side<Found>, u64, usize) -> io::Result<()>,
 ) -> io::Result<[Side<Found>; 2]> {
-    let mut sides = [Side::start(Program::quorate()?)?, Side::start(Program::etcd())?];
+    let stalls = Arc::new(Stalls::watch()?);
+    let start = |program| Side::start(program, stalls.clone());
+    let mut sides = [start(Program::quorate()?)?, start(Program::etcd())?];
     tokio::runtime::Runtime::new()?.block_on(async {
         for side in &sides {
             wait_for_leader(&side.cluster).await?;
@@ -69,11 +74,12 @@ pub(crate) fn beside<Found: Default>(
 }
 
 impl<Found: Default> Side<Found> {
-    fn start(program: Program) -> io::Result<Self> {
+    fn start(program: Program, stalls: Arc<Stalls>) -> io::Result<Self> {
         let name = program.name();
         let flags: Vec<&str> = TIMING.into_iter().chain(["--log-level", "info"]).collect();
         let cluster = Cluster::start(program, 3, &flags)?;
-        Ok(Self { cluster, name, written: Written::new(), found: Found::default() })
+        let (written, found) = (Written::new(), Found::default());
+        Ok(Self { cluster, name, written, stalls, found })
     }
 }
 
@@ -252,14 +258,16 @@ async fn write(
 impl Notes {
     /// The longest time without an acknowledgement of anything, from the last one before `event` on.
     pub(crate) fn gap(&self, event: Instant) -> Duration {
-        longest(self.acks.iter(), event)
+        let (began, ended) = longest(self.acks.iter(), event);
+        ended - began
     }
 
-    /// The longest time that any writer was without an acknowledgement, from its last one before `event` on.
-    pub(crate) fn gap_of_a_writer(&self, event: Instant) -> Duration {
+    /// From when to when any writer was longest without an acknowledgement, from its last one before `event` on.
+    pub(crate) fn gap_of_a_writer(&self, event: Instant) -> (Instant, Instant) {
         let writers = 1 + self.acks.iter().map(|ack| ack.writer).max().unwrap_or_default();
         let of = |writer| longest(self.acks.iter().filter(move |ack| ack.writer == writer), event);
-        (0..writers).map(of).max().unwrap_or_default()
+        let gaps = (0..writers).map(of);
+        gaps.max_by_key(|(began, ended)| *ended - *began).unwrap_or((event, event))
     }
 
     /// How long the slowest write took before `event`.
@@ -275,13 +283,13 @@ impl Notes {
 }
 
 /// The longest time between two of these, which ascend, of which the second came after `event`.
-fn longest<'a>(acks: impl Iterator<Item = &'a Ack>, event: Instant) -> Duration {
-    let (mut before, mut longest) = (None, Duration::ZERO);
+fn longest<'a>(acks: impl Iterator<Item = &'a Ack>, event: Instant) -> (Instant, Instant) {
+    let (mut before, mut longest) = (event, (event, event));
     for ack in acks {
-        if ack.at > event {
-            longest = longest.max(ack.at - before.unwrap_or(event));
+        if ack.at > event && ack.at - before > longest.1 - longest.0 {
+            longest = (before, ack.at);
         }
-        before = Some(ack.at);
+        before = ack.at;
     }
     longest
 }
@@ -356,7 +364,7 @@ mod tests {
         let (two, start) = notes(&[(0, 0), (1, 10), (1, 40), (0, 45), (1, 50)]);
         let event = start + Duration::from_millis(5);
         assert_eq!(two.gap(event), Duration::from_millis(30));
-        assert_eq!(two.gap_of_a_writer(event), Duration::from_millis(45));
+        assert_eq!(two.gap_of_a_writer(event), (start, start + Duration::from_millis(45)));
         assert_eq!(two.usual_wait(event), Duration::ZERO, "each was acknowledged as it began");
     }
 

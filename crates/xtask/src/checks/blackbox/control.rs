@@ -190,11 +190,15 @@ fn silence_a_watcher(evidence: &mut Evidence) -> Option<()> {
     (dropped > 0).then_some(())
 }
 
-/// Tells the judge all lies. How many it noticed, and what it did not, or what there was nothing to tell
-/// of.
-pub(super) fn lie(evidence: &Evidence) -> (usize, Vec<String>) {
-    let mut failed = Vec::new();
+/// Tells the judge all lies that a property has to notice of which something was seen. How many were noticed,
+/// and what was not, or what there was nothing to tell of.
+pub(crate) fn lie(evidence: &Evidence, was_seen: impl Fn(&str) -> bool) -> (usize, Vec<String>) {
+    let (mut told, mut failed) = (0, Vec::new());
     for Lie { what, noticed_by, tell, ask } in LIES {
+        if !was_seen(noticed_by) {
+            continue;
+        }
+        told += 1;
         let mut false_evidence = evidence.clone();
         if tell(&mut false_evidence).is_none() {
             failed.push(format!("control: nothing was seen to falsify so that {what}"));
@@ -202,5 +206,5 @@ pub(super) fn lie(evidence: &Evidence) -> (usize, Vec<String>) {
             failed.push(format!("control: {noticed_by} does not notice that {what}"));
         }
     }
-    (LIES.len() - failed.len(), failed)
+    (told - failed.len(), failed)
 }

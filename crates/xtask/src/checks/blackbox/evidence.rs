@@ -19,9 +19,9 @@ const BUDGET: u64 = 200_000_000;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(super) struct Evidence {
+pub(crate) struct Evidence {
     /// What clients asked for and were told.
-    pub(super) history: Vec<Operation>,
+    pub(crate) history: Vec<Operation>,
     /// What came to each watcher, in the order in which it watched.
     pub(super) watches: Vec<Watched>,
     pub(super) leases: Vec<LeaseHistory>,
@@ -40,7 +40,7 @@ pub(super) struct Evidence {
 
 /// What is left of the history after compaction.
 #[derive(Clone, Debug)]
-pub(super) struct Remains {
+pub(crate) struct Remains {
     /// The oldest revision that is left.
     pub(super) from: i64,
     /// The keys at that revision.
@@ -51,7 +51,7 @@ pub(super) struct Remains {
 
 impl Evidence {
     /// What is wrong, of everything; and how many answers could not be held against the changes.
-    pub(super) fn judge(&self) -> (Vec<Violation>, u64) {
+    pub(crate) fn judge(&self) -> (Vec<Violation>, u64) {
         let (mut violations, not_judged) = match self.replay() {
             Ok(skipped) => (Vec::new(), skipped),
             Err(violation) => (vec![violation], 0),

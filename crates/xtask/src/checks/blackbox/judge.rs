@@ -37,7 +37,7 @@ const HEALING: Duration = Duration::from_secs(180);
 const UNHEALED: [&str; 3] = ["store-lost", "store.lost", "wal.lost"];
 
 /// Waits until every member serves, is whole, and has the hash that the others have.
-pub(super) async fn wait_until_whole(cluster: &mut Cluster) -> io::Result<()> {
+pub(crate) async fn wait_until_whole(cluster: &mut Cluster) -> io::Result<()> {
     let end = Instant::now() + HEALING;
     loop {
         cluster.demand_alive()?;
@@ -65,15 +65,15 @@ fn unhealed(cluster: &Cluster) -> Option<PathBuf> {
     data.flat_map(|data| UNHEALED.map(|name| data.join(name))).find(|path| path.exists())
 }
 
-/// Judges everything, and is judged itself; all members run. Watchers were to see this revision, and
-/// until that moment somebody looked at the leases.
-pub(super) async fn judge(
+/// All that was recorded, and what the members, who all run, have of it. Watchers were to see this revision.
+///
+/// # Errors
+/// Members that do not answer or differ, and changes of which nobody was told.
+pub(crate) async fn evidence(
     cluster: &Cluster,
     recorder: &Recorder,
     last: i64,
-    looked_until: u64,
-    report: &mut Report,
-) -> io::Result<()> {
+) -> io::Result<Evidence> {
     let members = clients(cluster, Duration::from_secs(30));
     let (revision, oldest) = same_hashes(&members).await?;
     let remains = remains(&members[0], oldest, revision).await?;
@@ -87,7 +87,7 @@ pub(super) async fn judge(
         return Err(io::Error::other(what));
     }
     changes.compacted(oldest);
-    let evidence = Evidence {
+    Ok(Evidence {
         history: recorder.history(),
         watches: recorder.watches(),
         leases: recorder.leases(),
@@ -100,7 +100,19 @@ pub(super) async fn judge(
         remains,
         compacted: recorder.compacted(),
         last,
-    };
+    })
+}
+
+/// Judges everything, and is judged itself; all members run. Watchers were to see this revision, and
+/// until that moment somebody looked at the leases.
+pub(super) async fn judge(
+    cluster: &Cluster,
+    recorder: &Recorder,
+    last: i64,
+    looked_until: u64,
+    report: &mut Report,
+) -> io::Result<()> {
+    let evidence = evidence(cluster, recorder, last).await?;
     let (violations, not_judged) = evidence.judge();
     report.violations.extend(violations.iter().map(ToString::to_string));
     report.not_judged += not_judged;
@@ -123,7 +135,7 @@ pub(super) async fn judge(
     report.leases += evidence.leases.len();
     report.leases_due += evidence.leases_due(looked_until);
     if violations.is_empty() {
-        let (noticed, failed) = control::lie(&evidence);
+        let (noticed, failed) = control::lie(&evidence, |_| true);
         report.lies_noticed += noticed;
         report.violations.extend(failed);
     }

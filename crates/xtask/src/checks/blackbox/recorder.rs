@@ -13,10 +13,10 @@ use crate::checks::blackbox::wire;
 use crate::checks::client::Client;
 
 /// See the module.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     start: Instant,
     /// Whether the clients are to end.
-    pub(super) over: AtomicBool,
+    pub(crate) over: AtomicBool,
     /// Numbers that are given once.
     next: AtomicU64,
     history: Mutex<Vec<Operation>>,
@@ -41,7 +41,7 @@ fn last_of(changes: &[Event]) -> i64 {
 }
 
 impl Recorder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
             over: AtomicBool::new(false),
@@ -57,36 +57,36 @@ impl Recorder {
     }
 
     /// The clock, in nanoseconds.
-    pub(super) fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).expect("a check ends within centuries")
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
     /// A number that nobody else gets.
-    pub(super) fn unique(&self) -> u64 {
+    pub(crate) fn unique(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Since a moment there may have been no leader, or another one.
-    pub(super) fn unsettled_since(&self, from: u64) {
+    pub(crate) fn unsettled_since(&self, from: u64) {
         held(&self.unsettled).push((from, self.now()));
     }
 
     /// Watchers may end once they have seen this revision, and have to when the time is over.
-    pub(super) fn end_watches(&self, last: i64, patience: Duration) {
+    pub(crate) fn end_watches(&self, last: i64, patience: Duration) {
         self.last.set((last, Instant::now() + patience)).expect("watches end once");
     }
 
     /// Whether a watcher that has seen all up to a revision may end.
-    pub(super) fn has_seen_enough(&self, revision: i64) -> bool {
+    pub(crate) fn has_seen_enough(&self, revision: i64) -> bool {
         self.last.get().is_some_and(|(last, end)| revision >= *last || Instant::now() > *end)
     }
 
     /// Asks, and notes what came of it. `None` if that is not known, or nothing.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         who: u64,
         client: &Client,
@@ -114,11 +114,11 @@ impl Recorder {
         response
     }
 
-    pub(super) fn note(&self, operation: Operation) {
+    pub(crate) fn note(&self, operation: Operation) {
         held(&self.history).push(operation);
     }
 
-    pub(super) fn note_watch(&self, watched: Watched) {
+    pub(crate) fn note_watch(&self, watched: Watched) {
         let told = watched.watch.responses.len();
         assert_eq!(watched.compacted.len(), told, "each response was heard");
         held(&self.watches).push(watched);
@@ -126,7 +126,7 @@ impl Recorder {
 
     /// Somebody who watches everything was told of these, together. What is news, and leaves nothing out, is
     /// kept.
-    pub(super) fn told(&self, events: &[Event]) {
+    pub(crate) fn told(&self, events: &[Event]) {
         let mut changes = held(&self.changes);
         let before = last_of(&changes);
         for event in events.iter().filter(|event| event.kv.mod_revision > before) {
@@ -138,36 +138,36 @@ impl Recorder {
     }
 
     /// The revision up to which all changes are known, whatever is compacted.
-    pub(super) fn known(&self) -> i64 {
+    pub(crate) fn known(&self) -> i64 {
         last_of(&held(&self.changes))
     }
 
     /// The latest revision that anybody has wanted to compact until now; 0 if there was none.
-    pub(super) fn compacted(&self) -> i64 {
+    pub(crate) fn compacted(&self) -> i64 {
         self.compacted.load(Ordering::SeqCst)
     }
 
-    pub(super) fn note_lease(&self, lease: LeaseHistory) {
+    pub(crate) fn note_lease(&self, lease: LeaseHistory) {
         held(&self.leases).push(lease);
     }
 
-    pub(super) fn history(&self) -> Vec<Operation> {
+    pub(crate) fn history(&self) -> Vec<Operation> {
         held(&self.history).clone()
     }
 
-    pub(super) fn watches(&self) -> Vec<Watched> {
+    pub(crate) fn watches(&self) -> Vec<Watched> {
         held(&self.watches).clone()
     }
 
-    pub(super) fn changes(&self) -> Vec<Event> {
+    pub(crate) fn changes(&self) -> Vec<Event> {
         held(&self.changes).clone()
     }
 
-    pub(super) fn leases(&self) -> Vec<LeaseHistory> {
+    pub(crate) fn leases(&self) -> Vec<LeaseHistory> {
         held(&self.leases).clone()
     }
 
-    pub(super) fn unsettled(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn unsettled(&self) -> Vec<(u64, u64)> {
         held(&self.unsettled).clone()
     }
 }

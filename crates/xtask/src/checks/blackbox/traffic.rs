@@ -12,7 +12,7 @@ use quorate_mvcc::{
 };
 
 use crate::checks::blackbox::recorder::Recorder;
-use crate::checks::client::Client;
+use crate::checks::client::{Client, Roster};
 use crate::checks::dice::Dice;
 
 /// So few keys that clients meet on them.
@@ -32,7 +32,7 @@ const BETWEEN: u64 = 1_500;
 const PREFIX: &str = "k/";
 
 /// Puts a key that nobody else does, when all others are done. Returns the revision.
-pub(super) async fn write_last(members: &[Client], recorder: &Recorder) -> io::Result<i64> {
+pub(crate) async fn write_last(members: &[Client], recorder: &Recorder) -> io::Result<i64> {
     for client in members.iter().cycle().take(LAST_TRIES) {
         let put = PutRequest { key: Bytes::from_static(b"last"), ..PutRequest::default() };
         if let Some(Response::Put(put)) = recorder.ask(LAST, client, Request::Put(put)).await {
@@ -45,20 +45,20 @@ pub(super) async fn write_last(members: &[Client], recorder: &Recorder) -> io::R
 
 /// Compacts the history now and then until it is over: up to some revision, of which somebody was told, so
 /// that what is gone is known. One that is compacted already has to be refused.
-pub(super) async fn compact(members: Vec<Client>, recorder: Arc<Recorder>, mut dice: Dice) {
+pub(crate) async fn compact(members: Roster, recorder: Arc<Recorder>, mut dice: Dice) {
     while !recorder.is_over() {
         tokio::time::sleep(Duration::from_millis(dice.roll(BETWEEN))).await;
-        let client = &members[dice.roll(members.len() as u64) as usize];
+        let client = members.pick(dice.roll(u64::MAX));
         let revision = recorder.known() - dice.roll(LEFT) as i64;
         if revision > 0 {
-            recorder.ask(COMPACTOR, client, Request::Compact { revision }).await;
+            recorder.ask(COMPACTOR, &client, Request::Compact { revision }).await;
         }
     }
 }
 
 /// Asks until it is over, another member after each failure.
-pub(super) async fn run(who: u64, members: Vec<Client>, recorder: Arc<Recorder>, mut dice: Dice) {
-    let mut at = who as usize;
+pub(crate) async fn run(who: u64, members: Roster, recorder: Arc<Recorder>, mut dice: Dice) {
+    let mut at = who;
     // The revision of each key as this client saw it last.
     let mut seen = [0; KEYS as usize];
     while !recorder.is_over() {
@@ -93,7 +93,7 @@ pub(super) async fn run(who: u64, members: Vec<Client>, recorder: Arc<Recorder>,
                 Request::Range(RangeRequest { serializable: true, ..range })
             }
         };
-        match recorder.ask(who, &members[at % members.len()], request).await {
+        match recorder.ask(who, &members.pick(at), request).await {
             Some(Response::Range(range)) if range.kvs.len() == 1 && range.kvs[0].key == key => {
                 seen[number as usize] = range.kvs[0].mod_revision;
             }

@@ -13,7 +13,7 @@ use quorate_proto::etcdserverpb as pb;
 
 use crate::checks::blackbox::recorder::Recorder;
 use crate::checks::blackbox::wire;
-use crate::checks::client::Client;
+use crate::checks::client::{Client, Roster};
 use crate::checks::dice::Dice;
 
 /// So many look on all the time. The others are absent now and then, and so come upon compactions.
@@ -25,7 +25,7 @@ const ABSENT: u64 = 4_000;
 
 /// A watch, and whose it was.
 #[derive(Clone, Debug)]
-pub(super) struct Watched {
+pub(crate) struct Watched {
     pub(super) watcher: u64,
     pub(super) watch: Watch,
     /// The latest revision that anybody had wanted to compact when each response came.
@@ -36,21 +36,16 @@ pub(super) struct Watched {
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Watches until it has seen the last revision, or its time is over.
-pub(super) async fn run(
-    watcher: u64,
-    members: Vec<Client>,
-    recorder: Arc<Recorder>,
-    mut dice: Dice,
-) {
+pub(crate) async fn run(watcher: u64, members: Roster, recorder: Arc<Recorder>, mut dice: Dice) {
     let mut next = 1;
-    for turn in watcher as usize.. {
+    for turn in watcher.. {
         if recorder.has_seen_enough(next - 1) {
             return;
         }
         // One of them asks for less, so that what it must not get is seen too.
         let no_delete = watcher == 1;
         let request = WatchCreateRequest { no_delete, ..everything(next) };
-        let client = &members[turn % members.len()];
+        let client = members.pick(turn);
         let leaves = Instant::now() + Duration::from_millis(dice.roll(PRESENT));
         let has_left = || watcher >= STEADY && Instant::now() > leaves;
         let is_enough = |last: i64| has_left() || recorder.has_seen_enough(last.max(next - 1));
@@ -61,7 +56,7 @@ pub(super) async fn run(
                 recorder.told(&response.events);
             }
         };
-        let watch = watch(client, request, is_enough, hear).await;
+        let watch = watch(&client, request, is_enough, hear).await;
         next = next_of(&watch.request, &watch.responses);
         recorder.note_watch(Watched { watcher, watch, compacted });
         let absent = if has_left() && !recorder.is_over() { dice.roll(ABSENT) } else { 0 };
