@@ -86,7 +86,9 @@ impl Packet {
                         forward.commands.iter().map(|(_, command)| 16 + command.len()).sum()
                     }
                     EnvelopeBody::Beat { .. } => 0,
-                    EnvelopeBody::Refused(refused) => refused.numbers.len() * 8,
+                    EnvelopeBody::Refused(refused) | EnvelopeBody::Returned(refused) => {
+                        refused.numbers.len() * 8
+                    }
                     EnvelopeBody::HealAsk { ask, .. } => match ask {
                         HealAsk::Entries { .. } => 0,
                         HealAsk::Snapshot { cursor, .. } => cursor.len(),
@@ -126,6 +128,7 @@ mod tag {
     pub(super) const HEAL_ANSWER: u8 = 7;
     pub(super) const VIEW: u8 = 8;
     pub(super) const BEAT: u8 = 9;
+    pub(super) const RETURNED: u8 = 10;
 
     pub(super) const ACTIVE: u8 = 1;
     pub(super) const SUSPECT: u8 = 2;
@@ -238,7 +241,7 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
             }
             envelope(group, EnvelopeBody::Forward(Forward { term, incarnation, commands }))
         }
-        tag::REFUSED => {
+        kind @ (tag::REFUSED | tag::RETURNED) => {
             let group = input.group()?;
             let term = input.term()?;
             let incarnation = input.u64()?;
@@ -247,7 +250,12 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
             for _ in 0..count {
                 numbers.push(input.u64()?);
             }
-            envelope(group, EnvelopeBody::Refused(Refused { term, incarnation, numbers }))
+            let named = Refused { term, incarnation, numbers };
+            let body = match kind {
+                tag::RETURNED => EnvelopeBody::Returned(named),
+                _ => EnvelopeBody::Refused(named),
+            };
+            envelope(group, body)
         }
         tag::HEAL_ASK => {
             let group = input.group()?;
@@ -296,8 +304,10 @@ fn put_packet(out: &mut BytesMut, packet: &Packet) {
                     put_bytes(out, command);
                 }
             }
-            EnvelopeBody::Refused(Refused { term, incarnation, numbers }) => {
-                out.put_u8(tag::REFUSED);
+            body @ (EnvelopeBody::Refused(named) | EnvelopeBody::Returned(named)) => {
+                let Refused { term, incarnation, numbers } = named;
+                let is_return = matches!(body, EnvelopeBody::Returned(_));
+                out.put_u8(if is_return { tag::RETURNED } else { tag::REFUSED });
                 out.put_u64_le(group.0);
                 out.put_u64_le(term.0);
                 out.put_u64_le(*incarnation);

@@ -158,6 +158,9 @@ pub enum EnvelopeBody {
     Forward(Forward),
     /// The answer to commands of a [`Forward`] that were *not* proposed and never will be.
     Refused(Refused),
+    /// Commands of a [`Forward`] that come back: who led the term does not lead it any more, and never proposed
+    /// them. They are named as a refusal names them.
+    Returned(Refused),
     /// A question of a member whose storage is damaged (see `heal.rs`).
     HealAsk {
         /// The asking process.
@@ -253,8 +256,8 @@ pub struct Forward {
 }
 
 /// "I lead this term, hold too much already, did not propose these, and won't." The only refusal
-/// there is: a member that does not lead stays silent, since it can't know what it did before a
-/// restart; see `waiters.rs` for how such commands end.
+/// there is: a member that does not lead stays silent about all but what it holds, since it can't know what it did
+/// before a restart; see `waiters.rs` for how such commands end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The term of the [`Forward`].

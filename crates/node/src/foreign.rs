@@ -1,6 +1,7 @@
 //! Commands of other nodes' clients, from the moment a leader takes them until it proposes them.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_raft::Term;
@@ -41,20 +42,16 @@ impl ForeignCommands {
         Ok(())
     }
 
-    /// Forgets those that were taken in another term.
-    pub(crate) fn retain_term(&mut self, term: Term) {
-        let bytes = &mut self.bytes;
-        self.queue.retain(|foreign| {
-            if foreign.term != term {
-                *bytes -= foreign.command.len();
-            }
-            foreign.term == term
-        });
-    }
-
-    /// Forgets them all.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+    /// Takes out those that were taken in another term than one that this node leads, all if it leads none.
+    pub(crate) fn take_stale(&mut self, led: Option<Term>) -> Vec<Foreign> {
+        if self.queue.iter().all(|foreign| Some(foreign.term) == led) {
+            return Vec::new();
+        }
+        let queue = self.take().into_iter();
+        let (kept, stale): (Vec<_>, Vec<_>) = queue.partition(|foreign| Some(foreign.term) == led);
+        self.bytes = kept.iter().map(|foreign| foreign.command.len()).sum();
+        self.queue = kept.into();
+        stale
     }
 
     /// Takes them all, in order.
@@ -87,12 +84,12 @@ mod tests {
         };
         assert!(push(&mut commands, 1, 6) && push(&mut commands, 2, 4));
         assert!(!push(&mut commands, 2, 1), "eleven bytes are too many");
-        commands.retain_term(Term(2));
-        assert!(push(&mut commands, 2, 6), "the first was forgotten");
+        assert_eq!(commands.take_stale(Some(Term(2))).len(), 1);
+        assert!(push(&mut commands, 2, 6), "the first is gone");
         assert!(push(&mut commands, 2, 0) && !push(&mut commands, 2, 0), "three are enough");
         assert_eq!(commands.take().len(), 3);
         assert!(push(&mut commands, 3, 10));
-        commands.clear();
+        assert_eq!(commands.take_stale(None).len(), 1);
         assert!(commands.is_empty() && push(&mut commands, 3, 10));
     }
 }

@@ -5,7 +5,7 @@
 //! next one. All of it is bounded in count, in bytes and in time.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -239,6 +239,13 @@ impl<W> Group<W> {
             }
             // This member was whole before the answer came.
             EnvelopeBody::HealAnswer(_) => {}
+            EnvelopeBody::Returned(Refused { term, incarnation, numbers }) => {
+                if incarnation == self.incarnation {
+                    let all = planted!(ReturnedBringsAll).then(|| self.waiters.numbers());
+                    let numbers = all.unwrap_or(numbers);
+                    numbers.into_iter().for_each(|number| self.waiters.returned(term, number));
+                }
+            }
             EnvelopeBody::Refused(refused) => {
                 if refused.incarnation == self.incarnation {
                     let Refused { term, numbers, .. } = refused;
@@ -543,16 +550,32 @@ impl<W> Group<W> {
     /// Gives queued commands to the leader, this node or another.
     fn propose_queued(&mut self, now: Time, out: &mut Effects<W>) {
         let term = self.raft.term();
+        let leads = self.raft.leader() == Some(self.node);
+        self.give_back(leads.then_some(term), out);
         match self.raft.leader() {
             Some(leader) if leader == self.node => self.propose_here(now, term, out),
             Some(leader) => {
-                self.foreign.clear();
                 // The leader may have lost them, if it was cut off; it knows which it has seen.
                 let mut commands = self.waiters.take_queued(term, now, now + self.election_timeout);
                 commands.extend(self.report.take().map(|report| numbered(&report)));
                 self.forward(leader, term, commands, out);
             }
-            None => self.foreign.clear(),
+            None => {}
+        }
+    }
+
+    /// Gives back to their nodes the commands that were held here until the lead was lost: nobody else may propose
+    /// them in their term, and this node does not lead it again. They go to the next leader with what has waited for
+    /// one, and not only when an entry of its has shown that they are in no log.
+    fn give_back(&mut self, led: Option<Term>, out: &mut Effects<W>) {
+        let stale = self.foreign.take_stale(led);
+        let mut of = BTreeMap::<_, Vec<u64>>::new();
+        for Foreign { term, id, .. } in stale.into_iter().filter(|f| f.id.number < proposal::OWN) {
+            of.entry((id.origin, term, id.incarnation)).or_default().push(id.number);
+        }
+        for ((to, term, incarnation), numbers) in of {
+            let body = EnvelopeBody::Returned(Refused { term, incarnation, numbers });
+            out.send.push(Envelope { group: self.id, from: self.node, to, body });
         }
     }
 
@@ -579,8 +602,6 @@ impl<W> Group<W> {
     }
 
     fn propose_here(&mut self, now: Time, term: Term, out: &mut Effects<W>) {
-        // Those taken in a term before have no leader any more: their own nodes will see to them.
-        self.foreign.retain_term(term);
         let nothing_waits =
             !self.waiters.has_queued() && self.foreign.is_empty() && self.report.is_none();
         if nothing_waits || self.raft.transferring().is_some() {

@@ -91,6 +91,7 @@ impl HealingGroup {
             EnvelopeBody::Raft(_)
             | EnvelopeBody::Forward(_)
             | EnvelopeBody::Refused(_)
+            | EnvelopeBody::Returned(_)
             | EnvelopeBody::Beat { .. } => {}
         }
     }

@@ -8,6 +8,9 @@
 //!   has seen every entry before that one, so the command is in none of them and can't come after:
 //!   whatever happened to it, it never takes effect. It is queued again, for the leader of now. A
 //!   client sees a pause and no error, and nothing is done twice.
+//! - Whoever led that term gives it back: it held it, as one does while the lead is handed over, and lost the lead
+//!   before it proposed it. Nobody else may propose it in that term, so it never takes effect either, and is queued for
+//!   the leader of a later one.
 //! - A snapshot takes this node past entries that it never saw. The command may be among them:
 //!   nobody can tell, and the client is told so.
 //! - The leader refuses it, or its time is up.
@@ -32,6 +35,8 @@ struct Waiting<W> {
     command: Bytes,
     /// To the leader of which term it was given, if it was; and when it is given to it once more.
     sent: Option<(Term, Time)>,
+    /// The last term whose leader gave it back.
+    returned: Term,
 }
 
 /// All commands on their way, by number. Numbers ascend, and so do the deadlines.
@@ -81,7 +86,8 @@ impl<W> Waiters<W> {
         self.next += 1;
         self.bytes += command.len();
         self.queued.insert(number);
-        self.waiting.insert(number, Waiting { waiter, deadline, command, sent: None });
+        self.waiting
+            .insert(number, Waiting { waiter, deadline, command, sent: None, returned: Term(0) });
     }
 
     /// The next moment at which [`Waiters::expire`] has something to do.
@@ -106,13 +112,15 @@ impl<W> Waiters<W> {
             self.queued.extend(due.map(|(&number, _)| number));
             self.resend = again;
         }
-        if self.queued.is_empty() {
-            return Vec::new();
-        }
-        self.resend = self.resend.min(again);
         let mut taken = Vec::with_capacity(self.queued.len());
         for number in core::mem::take(&mut self.queued) {
             let waiting = self.waiting.get_mut(&number).expect("what is queued is waiting");
+            if term <= waiting.returned {
+                // This node has yet to hear of the leader after that one.
+                self.queued.insert(number);
+                continue;
+            }
+            self.resend = self.resend.min(again);
             waiting.sent = Some((term, again));
             taken.push((number, waiting.command.clone()));
         }
@@ -133,6 +141,21 @@ impl<W> Waiters<W> {
                 self.queued.insert(number);
             }
         }
+    }
+
+    /// The node that led `term` gives a command back, which it never proposed.
+    pub(crate) fn returned(&mut self, term: Term, number: u64) {
+        let Some(waiting) = self.waiting.get_mut(&number) else { return };
+        if waiting.sent.is_some_and(|(sent, _)| sent == term) {
+            waiting.sent = None;
+            waiting.returned = term;
+            self.queued.insert(number);
+        }
+    }
+
+    /// The numbers of all commands on their way.
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        self.waiting.keys().copied().collect()
     }
 
     /// A snapshot hides entries from this node: ends everything that was sent.
@@ -244,6 +267,23 @@ mod tests {
         waiters.take_queued(Term(2), Time(1), AGAIN);
         assert_eq!(waiters.refused(Term(1), 1), None, "it was sent to another leader since");
         assert_eq!(waiters.refused(Term(2), 1), Some(1));
+    }
+
+    #[test]
+    fn what_comes_back_goes_to_the_next_leader_at_once_and_to_no_other() {
+        let mut waiters = with_commands(3);
+        waiters.take_queued(Term(1), Time(0), AGAIN);
+        waiters.returned(Term(1), 1);
+        waiters.returned(Term(1), 9);
+        waiters.returned(Term(2), 3);
+        assert!(waiters.has_queued());
+        let again = waiters.take_queued(Term(1), Time(1), AGAIN);
+        assert_eq!(numbers(&again), [0u64; 0], "it would be silent, and the command lost for long");
+        assert_eq!(numbers(&waiters.take_queued(Term(2), Time(2), Time(2_000))), [1]);
+        waiters.returned(Term(1), 1);
+        assert!(!waiters.has_queued(), "said again, of what another leader has");
+        waiters.term_committed(Term(2));
+        assert_eq!(numbers(&waiters.take_queued(Term(2), Time(3), Time(2_000))), [2, 3]);
     }
 
     #[test]

@@ -423,6 +423,8 @@ catalogue! {
         from "Redpanda #3039", by simulator;
     RetriedWhileUnknown: 31, "a command is given to the next leader while it may still commit",
         from "Redis-Raft, Jepsen 2020", by simulator;
+    ReturnedBringsAll: 31, "a command that a leader gives back brings with it all that the leader was given",
+        from "ours", by simulator;
 
     // ---- Rows 33 and 34: waiting, and room.
     WaiterDropped: 33, "nobody answers a client whose command the next leader commits",

@@ -181,6 +181,11 @@ fn envelope_body() -> impl Strategy<Value = EnvelopeBody> {
                 EnvelopeBody::Refused(Refused { term, incarnation, numbers })
             }
         ),
+        1 => (term(), any::<u64>(), vec(any::<u64>(), 0..5)).prop_map(
+            |(term, incarnation, numbers)| {
+                EnvelopeBody::Returned(Refused { term, incarnation, numbers })
+            }
+        ),
         1 => (any::<u64>(), heal_ask())
             .prop_map(|(incarnation, ask)| EnvelopeBody::HealAsk { incarnation, ask }),
         1 => (any::<u64>(), heal()).prop_map(|(incarnation, body)| {

@@ -253,3 +253,38 @@ fn a_request_without_a_leader_goes_on_with_the_next_one() {
     assert_eq!((cluster.outcomes.len(), &cluster.reads[..]), (1, &["read"][..]));
     assert_eq!(cluster.failed, []);
 }
+
+/// A leader that hands over takes no more, and holds what it is given. When the lead is lost it gives that back, and the
+/// next leader has it before anything of its term is committed: nobody waits for that first.
+#[test]
+fn what_is_given_to_a_leader_that_hands_over_comes_back() {
+    let (mut cluster, old) = Cluster::with_leader();
+    let (heir, watched) = ((old + 1) % 3, (old + 2) % 3);
+    let committed = |cluster: &Cluster| {
+        cluster.members[watched].node.status(GROUP).expect("the group is there").raft.commit
+    };
+    let before = committed(&cluster);
+    // The heir does not campaign before its disk has its vote.
+    cluster.hung.insert(heir);
+    let to = Some(NodeId(heir as u64 + 1));
+    cluster.input(old, Input::Transfer { group: GROUP, to });
+    cluster.propose(watched, "held");
+    cluster.propose(watched, "held too");
+    cluster.settle();
+    assert_eq!((leader(&cluster), cluster.outcomes.len()), (Some(old), 0));
+    cluster.hung.clear();
+    let mut given = Vec::new();
+    for _ in 0..100 {
+        cluster.work();
+        let Some(envelope) = cluster.network.pop_front() else { continue };
+        let to = envelope.to.0 as usize - 1;
+        if let EnvelopeBody::Forward(forward) = &envelope.body {
+            given.push((to, forward.commands.len(), committed(&cluster)));
+        }
+        cluster.input(to, Input::Peer(envelope.clone()));
+        cluster.input(to, Input::Peer(envelope));
+    }
+    assert_eq!(given, [(heir, 2, before)]);
+    assert_eq!((leader(&cluster), cluster.failed.len()), (Some(heir), 0));
+    assert_eq!(cluster.outcomes, [("held", 1), ("held too", 2)]);
+}
