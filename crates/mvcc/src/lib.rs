@@ -47,6 +47,7 @@ pub mod key;
 pub mod lease;
 mod machine;
 pub mod mem;
+mod members;
 mod range;
 pub mod read;
 pub mod refound;

@@ -15,6 +15,7 @@ use crate::command::{Command, CommandError};
 use crate::engine::Table;
 use crate::error::{Error, ReadError};
 use crate::instalment::Instalments;
+use crate::members;
 use crate::response::{Outcome, Response};
 use crate::snapshot::{Restore, StoreSnapshot, given_up};
 use crate::store::{Batch, State, Store, fault};
@@ -75,6 +76,8 @@ impl Machine for Store {
         );
         self.applied = entry;
         self.engine.put(Table::Meta, State::MEMBERSHIP, membership).map_err(fault)?;
+        let gone = members::forget_others(&mut *self.engine, membership).map_err(fault)?;
+        self.state.sums.add(gone);
         self.membership = Some(membership.clone());
         Ok(())
     }
@@ -155,6 +158,11 @@ impl Store {
         term: u64,
         command: &Command,
     ) -> Result<Result<Response, Error>, Fault> {
+        if let Command::Member(member) = command
+            && !members::is_one(self.membership.as_ref(), member.id)
+        {
+            return Ok(Ok(Response::Member));
+        }
         let mut changes = Changes::default();
         let unwritten = Some(self.state).filter(|state| *state != self.committed);
         let mut instalments = Instalments::new(before, unwritten, self.instalment_bytes);

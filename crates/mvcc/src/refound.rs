@@ -35,10 +35,10 @@ use quorate_node::{Fault, Machine};
 use quorate_planted::planted;
 use quorate_raft::EntryId;
 
-use crate::engine::{Engine, EngineError, Table};
-use crate::fingerprint::{self, Sums};
+use crate::engine::EngineError;
+use crate::members;
 use crate::revision::COUNT_MAX;
-use crate::store::{State, Store, fault};
+use crate::store::{Store, fault};
 
 /// How far the revision moves unless somebody says otherwise (the number that etcd's documentation gives for
 /// `--bump-revision`).
@@ -114,7 +114,7 @@ impl Store {
             return Err(RefoundError::Bump { revision: before, bump: how.bump });
         };
         self.set_membership(how.entry, &how.membership).map_err(RefoundError::Fault)?;
-        let gone = forget_members(&mut *self.engine)?;
+        let gone = members::forget(&mut *self.engine, |_| true)?;
         if !planted!(RefoundedSumsStale) {
             self.state.sums.add(gone);
         }
@@ -129,17 +129,4 @@ impl Store {
         self.flush().map_err(RefoundError::Fault)?;
         Ok(self.state.revision)
     }
-}
-
-/// Removes what members told about themselves, and tells what that changes in the fingerprint.
-fn forget_members(engine: &mut dyn Engine) -> Result<Sums, EngineError> {
-    let mut gone = Sums::ZERO;
-    for member in State::members(engine)? {
-        let row = State::member_row(member.id);
-        if let Some(record) = engine.get(Table::Meta, &row)? {
-            gone.go(fingerprint::member(&row, &record));
-            engine.delete(Table::Meta, &row)?;
-        }
-    }
-    Ok(gone)
 }

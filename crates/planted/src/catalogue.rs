@@ -186,6 +186,9 @@ catalogue! {
     OldDiskCounts: 11, "what a member acknowledged with the disk before counts for the one that was given a vote",
         from "ours, a disk is a part of the name", by test("quorate-raft", "scripts", "change_new_disk_late");
 
+    RemovedMemberKept: 10, "what a member told about itself outlives it, and nobody ever removes it",
+        from "ours, rows that were left", by test("quorate-mvcc", "goldenscript", "members_leave");
+
     // ---- Row 11: a disk that was lost.
     LossForgotten: 11, "a member that lost its disk is a voter at once",
         from "etcd #3453", by simulator;

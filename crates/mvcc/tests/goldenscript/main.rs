@@ -16,7 +16,7 @@ use quorate_mvcc::mem::{MemEngine, all_rows};
 use quorate_mvcc::watch::{WatchCreateRequest, WatchLimits, WatchRing, WatchStream};
 use quorate_mvcc::{Command, MemberAttributes, Refounding, RequestOp, Response, Store, TxnRequest};
 use quorate_node::{Machine, Piece};
-use quorate_raft::EntryId;
+use quorate_raft::{EntryId, Membership, NodeId};
 
 type Answer = Result<String, Box<dyn StdError>>;
 
@@ -55,6 +55,14 @@ impl Runner {
             Err(error) => Err(format!("{error:?}, at revision {}", outcome.revision).into()),
             Ok(response) => Ok(print::response(&response, outcome.revision)),
         }
+    }
+
+    /// The members of the cluster are these from now on.
+    fn change(&mut self, now: &Membership) -> Answer {
+        let entry = EntryId::new(self.term, self.store.applied().index.0 + 1);
+        self.store.set_membership(entry, &now.encode().into())?;
+        self.store.commit(entry)?;
+        Ok(String::new())
     }
 
     /// What a server does with a transaction.
@@ -217,6 +225,15 @@ impl goldenscript::Runner for Runner {
                 self.apply(&Command::Member(MemberAttributes { id, name, client_urls }))?
             }
             "members" => state.members()?.iter().map(|member| format!("{member:?}\n")).collect(),
+            "change" => {
+                let leaving = args.maybe_number("leaving")?.map(|id| NodeId(id as u64));
+                let voters: Result<Vec<u64>, _> = args.rest().iter().map(|id| id.parse()).collect();
+                let voters = voters?.into_iter().map(NodeId);
+                let outgoing = leaving.into_iter().collect();
+                let now = Membership { outgoing, ..Membership::of_voters(voters) };
+                self.change(&now)?
+            }
+            "fingerprint" => format!("{:?}\n", self.store.fingerprint()),
             "hash" => {
                 let hash = state.hash_kv(args.number("rev")?)?;
                 let (up_to, compacted) = (hash.hash_revision, hash.compact_revision);
