@@ -16,6 +16,8 @@ use crate::group::{Group, GroupConfig};
 use crate::healing::HealingGroup;
 use crate::lead::Priority;
 use crate::neighbours::{Neighbours, Turn};
+use crate::reconcile::{Step, Waiting};
+use crate::replace::{Replacement, Replacer};
 use crate::status::GroupStatus;
 
 /// What a node is.
@@ -415,6 +417,31 @@ impl<W> Node<W> {
             Slot::Running(group) => group.membership(),
             Slot::Healing(group) => group.membership(),
         })
+    }
+
+    /// What is to be done next so that a group has the desired members, as this node sees it, which knows that only if it
+    /// leads: see [`crate::reconcile`]. What is to be changed is asked for with [`Input::Change`].
+    #[must_use]
+    pub fn toward(&self, group: GroupId, desired: &Membership) -> Option<Step> {
+        self.groups.get(&group).map(|seat| match &seat.slot {
+            Slot::Running(group) => group.toward(desired, &self.detector),
+            Slot::Healing(_) => Step::Wait(Waiting::Leader(None)),
+        })
+    }
+
+    /// Which voter of a group has failed for so long that it is to make way for which spare now, if this node leads: see
+    /// [`crate::replace`]. To be asked every second or more often, and carried out with [`Input::Change`].
+    pub fn replacement(
+        &self,
+        group: GroupId,
+        now: Time,
+        replacer: &mut Replacer,
+        is_spare: impl Fn(NodeId) -> bool,
+    ) -> Option<Replacement> {
+        match &self.groups.get(&group)?.slot {
+            Slot::Running(group) => group.replacement(now, replacer, is_spare, &self.detector),
+            Slot::Healing(_) => None,
+        }
     }
 
     /// What the other nodes look like from here, as of the last call of [`Node::step`] or

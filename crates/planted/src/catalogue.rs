@@ -188,6 +188,14 @@ catalogue! {
 
     RemovedMemberKept: 10, "what a member told about itself outlives it, and nobody ever removes it",
         from "ours, rows that were left", by test("quorate-mvcc", "goldenscript", "members_leave");
+    ReconcileLosesQuorum: 9, "of the way to the desired members a step is taken after which too few voters are there",
+        from "ours, from etcd's check of a reconfiguration", by test("quorate-node", "lib", "steps_lead_to_the_goal_and_never_lose_the_quorum");
+    ReconcileSkipsLearners: 9, "new members are to vote at once, are refused for ever, and the desired members never come to be",
+        from "ours, from thesis 4.2.1", by simulator;
+    SuspectReplaced: 9, "a voter that was late for long makes way for a spare, though it is there",
+        from "ours, from the detector", by test("quorate-node", "lib", "who_is_suspected_or_leaves_is_not_replaced");
+    ReplacedWithoutPause: 9, "of two voters that failed the second is replaced as soon as the first",
+        from "ours, from the detector", by test("quorate-node", "lib", "one_at_a_time_with_a_pause_between");
 
     // ---- Row 11: a disk that was lost.
     LossForgotten: 11, "a member that lost its disk is a voter at once",

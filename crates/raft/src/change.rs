@@ -87,7 +87,7 @@ impl Leader {
 
     /// Whether a learner has nearly all there is: what it lacks fits into one append. It has to have what made it
     /// one, as that is what no disk of it had before.
-    fn has_caught_up(&self, core: &Core, id: NodeId) -> bool {
+    pub(crate) fn has_caught_up(&self, core: &Core, id: NodeId) -> bool {
         if planted!(PromotedUncaught) {
             return core.membership().contains(id);
         }

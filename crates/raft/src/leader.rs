@@ -788,7 +788,8 @@ impl Leader {
     }
 
     /// The followers and learners as they stand.
-    pub(crate) fn peer_status(&self) -> Vec<PeerStatus> {
+    pub(crate) fn peer_status(&self, core: &Core) -> Vec<PeerStatus> {
+        let membership = core.membership();
         let status = |(id, peer): (&NodeId, &Peer)| {
             let (progress, inflight) = match &peer.progress {
                 Progress::Probe { .. } => (ProgressKind::Probe, None),
@@ -803,6 +804,8 @@ impl Leader {
                 inflight_bytes: inflight.map_or(0, Inflight::bytes),
                 active: self.is_active(peer),
                 rejoining: peer.rejoining.is_some(),
+                counts: !membership.is_voter(*id) || membership.counts(*id, peer.rejoining),
+                caught_up: self.has_caught_up(core, *id),
             }
         };
         self.peers.iter().map(status).collect()

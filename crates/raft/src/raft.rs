@@ -156,7 +156,9 @@ impl Raft {
             Role::Follower(_) => (RoleKind::Follower, None, Vec::new()),
             Role::PreCandidate(_) => (RoleKind::PreCandidate, None, Vec::new()),
             Role::Candidate(_) => (RoleKind::Candidate, None, Vec::new()),
-            Role::Leader(leader) => (RoleKind::Leader, leader.transferring(), leader.peer_status()),
+            Role::Leader(leader) => {
+                (RoleKind::Leader, leader.transferring(), leader.peer_status(core))
+            }
         };
         Status {
             id: core.id,

@@ -75,6 +75,11 @@ pub struct PeerStatus {
     pub active: bool,
     /// Whether it said last that it lost its disk: its acknowledgements do not count yet.
     pub rejoining: bool,
+    /// Whether its word counts, or would if it had a vote: that of a voter with another disk than it was given its vote
+    /// with does not.
+    pub counts: bool,
+    /// Whether it is a learner that may become a voter: see [`crate::ChangeError::NotCaughtUp`].
+    pub caught_up: bool,
 }
 
 /// How a follower is brought up to date.

@@ -1,0 +1,222 @@
+//! From the members that a group has to those that it is to have, one step after the other.
+//!
+//! ```text
+//!   has {1 2 3}, is to have {1 4 5}
+//!      │ Change   4 and 5 come, as learners: they get the data, and nothing hangs on them
+//!      │ Wait     until both have caught up
+//!      │ Change   4 and 5 in the place of 2 and 3, in one joint step
+//!      ▼ Done
+//! ```
+//!
+//! What is to be done next follows from who belongs to the group, from what its leader knows of them, and from the
+//! goal. Nothing is remembered. So whoever asks may crash between any two steps, and under the next leader the same
+//! call goes on where it stood.
+//!
+//! **No step loses the quorum.** A step is taken only if of the voters before it and of those after it more than
+//! half are there, as far as the leader can tell; else it is refused, and the refusal says who is missing. If that is to
+//! be so in the end, it is refused before anything is done, and not when new members have been fetched in vain. What the
+//! leader believes may be wrong, and then a step is refused that could be taken, or a group waits for a member that
+//! has just died: Raft's majorities, before and after, hold whatever is believed here.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::fmt;
+
+use bytes::Bytes;
+use quorate_planted::planted;
+use quorate_raft::{Membership, NodeId, PeerStatus, Status, quorum};
+
+use crate::detector::Detector;
+
+/// What a leader knows of another member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it is there, as far as anybody can tell, and would count as a voter.
+    pub is_there: bool,
+    /// Whether it is a learner that may become a voter: it has nearly all of the log, and is there.
+    pub is_level: bool,
+}
+
+impl Standing {
+    /// The leader's own.
+    pub const OWN: Self = Self { is_there: true, is_level: true };
+
+    /// That of a member of whom the leader's algorithm and its detector say this.
+    #[must_use]
+    pub fn of(peer: &PeerStatus, detector: &Detector) -> Self {
+        let is_there = peer.active && peer.counts && detector.is_good(peer.id);
+        Self { is_there, is_level: is_there && peer.caught_up }
+    }
+}
+
+/// The same of all members, as a leader says how it stands.
+pub(crate) fn standing<'a>(
+    leader: &'a Status,
+    detector: &'a Detector,
+) -> impl Fn(NodeId) -> Standing + 'a {
+    move |id| match leader.peers.iter().find(|peer| peer.id == id) {
+        Some(peer) => Standing::of(peer, detector),
+        None if id == leader.id => Standing::OWN,
+        None => Standing::default(),
+    }
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: these are the members that there are to be.
+    Done,
+    /// These are to be the members next.
+    Change(Membership),
+    /// Something has to happen first, and will if the members it needs are there.
+    Wait(Waiting),
+    /// It can't be done as things stand.
+    Refuse(Refusal),
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Another member leads, perhaps this one, and knows more.
+    Leader(Option<NodeId>),
+    /// The change before is not over.
+    Change,
+    /// These learners are to be voters, and have not caught up, or are not there.
+    Learners(BTreeSet<NodeId>),
+}
+
+/// Why it can't be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There can be no such membership: nobody would vote, somebody would be a voter and a learner, or too much
+    /// would be known of somebody.
+    Impossible,
+    /// There would be more than [`Membership::MEMBERS_MAX`], at the end or on the way, where those who leave and those who
+    /// come are members at the same time.
+    TooMany,
+    /// Too few voters would be there to decide anything.
+    LosesQuorum {
+        /// The voters, present and future, that are not there.
+        missing: BTreeSet<NodeId>,
+    },
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leader(Some(leader)) => write!(f, "{leader} leads"),
+            Self::Leader(None) => f.write_str("nobody leads"),
+            Self::Change => f.write_str("another change of members is under way"),
+            Self::Learners(who) => write!(f, "not caught up yet: {}", Ids(who)),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Impossible => f.write_str("there can be no such membership"),
+            Self::TooMany => f.write_str("there would be too many members"),
+            Self::LosesQuorum { missing } => {
+                write!(
+                    f,
+                    "too few voters would be there to decide anything; missing: {}",
+                    Ids(missing)
+                )
+            }
+        }
+    }
+}
+
+struct Ids<'a>(&'a BTreeSet<NodeId>);
+
+impl fmt::Display for Ids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, id) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(f, "{separator}{id}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The next step from these members to the desired ones. `is_settled` says that the last change is committed;
+/// `standing` tells what the leader knows of each member, itself among them ([`Standing::OWN`]).
+///
+/// Of what is known [`about`](Membership::about) a desired member, what the desired membership says counts, and where
+/// it says nothing, what is known now. Its outgoing voters and its disks mean nothing.
+pub fn step(
+    now: &Membership,
+    is_settled: bool,
+    desired: &Membership,
+    standing: impl Fn(NodeId) -> Standing,
+) -> Step {
+    let goal = goal(now, desired);
+    if !goal.is_possible() {
+        return Step::Refuse(Refusal::Impossible);
+    }
+    if now.is_joint() || !is_settled {
+        return Step::Wait(Waiting::Change);
+    }
+    if is_reached(now, &goal) {
+        return Step::Done;
+    }
+    let prepared = prepared(now, &goal);
+    let is_too_large = |it: &Membership| it.members().len() > Membership::MEMBERS_MAX;
+    if is_too_large(&goal) || is_too_large(&prepared) {
+        return Step::Refuse(Refusal::TooMany);
+    }
+    let is_there = |id| standing(id).is_there || planted!(ReconcileLosesQuorum);
+    // Whoever is not a voter yet does not become one before it is there.
+    let will_be_there = |id| !now.voters.contains(&id) || is_there(id);
+    if !quorum::has_quorum(now, is_there) || !quorum::has_quorum(&goal, will_be_there) {
+        let voters = now.voters.union(&goal.voters).copied();
+        let missing = voters.filter(|id| !will_be_there(*id)).collect();
+        return Step::Refuse(Refusal::LosesQuorum { missing });
+    }
+    let new_voters = goal.voters.difference(&now.voters).copied();
+    let behind: BTreeSet<NodeId> = new_voters
+        .filter(|id| !now.learners.contains(id) || !standing(*id).is_level)
+        .filter(|_| !planted!(ReconcileSkipsLearners))
+        .collect();
+    if behind.is_empty() {
+        Step::Change(goal)
+    } else if !is_reached(now, &prepared) {
+        Step::Change(prepared)
+    } else {
+        Step::Wait(Waiting::Learners(behind))
+    }
+}
+
+/// The membership at the end, with all that is known of its members.
+fn goal(now: &Membership, desired: &Membership) -> Membership {
+    let about =
+        known(now, desired, |id| desired.voters.contains(&id) || desired.learners.contains(&id));
+    Membership { outgoing: BTreeSet::new(), disks: BTreeMap::new(), about, ..desired.clone() }
+}
+
+/// The membership before the voters change: all who are to be members are there, as learners if they have no vote, and
+/// learners who are not to be members have left.
+fn prepared(now: &Membership, goal: &Membership) -> Membership {
+    let learners = goal.members().into_iter().filter(|id| !now.voters.contains(id)).collect();
+    let mut prepared = Membership { learners, about: BTreeMap::new(), ..now.clone() };
+    prepared.about = known(now, goal, |id| prepared.contains(id));
+    prepared
+}
+
+/// What is known of these members, now or from now on.
+fn known(
+    now: &Membership,
+    goal: &Membership,
+    is_member: impl Fn(NodeId) -> bool,
+) -> BTreeMap<NodeId, Bytes> {
+    let all = now.about.iter().chain(&goal.about);
+    all.filter(|(id, _)| is_member(**id)).map(|(id, about)| (*id, about.clone())).collect()
+}
+
+/// Whether the members are these, and the same is known of them.
+fn is_reached(now: &Membership, wanted: &Membership) -> bool {
+    *now == Membership { disks: now.disks.clone(), ..wanted.clone() }
+}
+
+#[cfg(test)]
+mod tests;
