@@ -10,7 +10,7 @@ use std::time::Duration;
 use quorate_mvcc::{Outcome, RangeResponse};
 use quorate_node::{
     Applied, Applier, ApplyJob, Begin, Effects, Fault, Feedback, GroupConfig, Input, Node,
-    NodeConfig, Report,
+    NodeConfig, Replacement, Replacer, Report, Step,
 };
 use quorate_raft::{
     EntryId, GroupId, Membership, NodeId, Persist, Record, Seq, SnapshotRequest, Time,
@@ -46,6 +46,8 @@ pub struct Process {
     installing: bool,
     /// Whether it fetches what its storage lacks, and takes no part yet.
     healing: bool,
+    /// Watches for voters that have failed, if the member is to.
+    replacer: Option<Replacer>,
 }
 
 impl Process {
@@ -83,7 +85,28 @@ impl Process {
             jobs: VecDeque::new(),
             installing: false,
             healing,
+            replacer: None,
         })
+    }
+
+    /// Replaces, while it leads, voters that have failed for so long.
+    #[must_use]
+    pub fn replacing(mut self, after: Option<Duration>) -> Self {
+        self.replacer = after.map(Replacer::new);
+        self
+    }
+
+    /// Which voter makes way for which learner now, if this member leads and one does.
+    pub fn replacement(&mut self, now: Time) -> Option<Replacement> {
+        let replacer = self.replacer.as_mut()?;
+        let found = self.node.replacement(GROUP, now, replacer, |_| true)?;
+        replacer.replaced(now);
+        Some(found)
+    }
+
+    /// What is to be done next so that these are the members.
+    pub fn toward(&self, desired: &Membership) -> Step {
+        self.node.toward(GROUP, desired).expect("the group is there")
     }
 
     /// Puts something into the inbox of the node.

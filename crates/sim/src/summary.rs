@@ -49,6 +49,8 @@ pub struct Summary {
     pub leased: u64,
     /// How often a member saw others belong to the group.
     pub memberships: u64,
+    /// How often a leader asked for a learner in the place of a voter that had failed.
+    pub replaced: u64,
     /// See `leaders`.
     pub rejoined: u64,
     /// Members whose storage was damaged, and how many of them healed.
@@ -108,6 +110,7 @@ impl Summary {
         self.stale_reads += report.stale_reads;
         self.snapshots += report.snapshots;
         self.memberships += report.memberships;
+        self.replaced += report.replaced;
         self.rejoined += report.rejoined;
         self.damaged += report.damaged;
         self.healed += report.healed;
@@ -191,6 +194,7 @@ impl Summary {
             ("turns_with_a_lease", Json::Number(self.leased)),
             ("snapshots", Json::Number(self.snapshots)),
             ("memberships", Json::Number(self.memberships)),
+            ("replaced", Json::Number(self.replaced)),
             ("rejoined", Json::Number(self.rejoined)),
             ("damaged", Json::Number(self.damaged)),
             ("healed", Json::Number(self.healed)),

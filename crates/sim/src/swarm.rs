@@ -157,6 +157,11 @@ pub struct Options {
     pub compact_every: Option<Duration>,
     /// The mean time between two requests to change who belongs to the group, if there are any.
     pub churn_every: Option<Duration>,
+    /// Whether whoever asks for other members has a goal and pursues it step by step, and does not ask for what may be
+    /// refused.
+    pub reconciles: bool,
+    /// How long a voter has to look failed until it makes way for a learner, if it does.
+    pub replace_after: Option<Duration>,
     /// Whether some members are wanted more than others as the leader. The last phase then demands that one of
     /// those leads.
     pub priorities: bool,
@@ -265,8 +270,14 @@ impl Options {
         }
         let disk_faults =
             DiskFaults { strays: None, rot: None, over_limit: None, ..self.extremes.disk_faults };
+        let churn_every = Some(self.election_timeout * *chance.pick(&[1, 3, 10]));
+        let reconciles = chance.per_mille(400);
+        let replaces = chance.per_mille(400);
+        let replace_after = self.election_timeout * *chance.pick(&[1, 2, 5]);
         Self {
-            churn_every: Some(self.election_timeout * *chance.pick(&[1, 3, 10])),
+            churn_every,
+            reconciles,
+            replace_after: replaces.then_some(replace_after),
             wipes: None,
             damage: None,
             upsets_per_mille: 0,
@@ -287,7 +298,7 @@ impl Options {
     fn beyond(self, over_limit: OverLimit) -> Self {
         let disk_faults = DiskFaults { over_limit: Some(over_limit), ..self.extremes.disk_faults };
         let extremes = Extremes { partial: None, disk_faults, ..self.extremes };
-        Self { core_first: false, churn_every: None, extremes, ..self }
+        Self { core_first: false, churn_every: None, replace_after: None, extremes, ..self }
     }
 
     /// A small cluster in which nobody leads for long: elections follow one another within a few
@@ -384,6 +395,8 @@ impl Options {
             damage: None,
             upsets_per_mille: 0,
             churn_every: None,
+            reconciles: false,
+            replace_after: None,
             priorities: false,
             core_first: false,
             extremes: Extremes::none(),
@@ -525,6 +538,8 @@ impl Options {
             transfer_every: sometimes(chance, (50, 3_000)),
             compact_every: sometimes(chance, (20, 1_000)),
             churn_every: None,
+            reconciles: false,
+            replace_after: None,
             priorities: false,
             core_first: chance.per_mille(500),
             wipes: {

@@ -117,6 +117,7 @@ enum Event {
     Transfer,
     Compact,
     Churn,
+    Reconcile,
     PhaseEnds,
     Look,
 }
@@ -204,6 +205,8 @@ pub struct Report {
     pub snapshots: u64,
     /// Other members than before, as a member saw them, with each of them.
     pub memberships: u64,
+    /// How often a leader asked for a learner in the place of a voter that had failed.
+    pub replaced: u64,
     /// Reads of members that may not know of a write that was just answered.
     pub doubts: u64,
     /// Disks lost, and members that were voters again after that.
@@ -258,6 +261,8 @@ pub struct World {
     rot: Chance,
     /// Decides who comes and goes.
     churn: Chance,
+    /// The members that are pursued, if any are.
+    desired: Option<Membership>,
     /// How many disks were lost.
     disks: u64,
     /// Decides which election policy a member is started with, where they differ.
@@ -398,6 +403,7 @@ impl World {
                 crashes: 0,
                 snapshots: 0,
                 memberships: 0,
+                replaced: 0,
                 doubts: 0,
                 wipes: 0,
                 rejoined: 0,
@@ -423,6 +429,7 @@ impl World {
             extreme,
             rot: Chance::new(seed ^ ROT),
             churn: Chance::new(seed ^ churn::CHURN),
+            desired: None,
             disks: 0,
             policies: Chance::new(seed ^ POLICIES),
             favours: seed ^ FAVOURS,
@@ -632,6 +639,7 @@ impl World {
             Event::Transfer => self.transfer(),
             Event::Compact => self.compact(),
             Event::Churn => self.churn()?,
+            Event::Reconcile => self.reconcile(),
             Event::PhaseEnds => self.phase_ends()?,
             Event::Look => return self.look(),
         }

@@ -131,6 +131,8 @@ fn healing_across_terms() -> Options {
         transfer_every: Some(nanos(2_035_413_292)),
         compact_every: None,
         churn_every: None,
+        reconciles: false,
+        replace_after: None,
         priorities: false,
         core_first: true,
         extremes: Extremes::none(),

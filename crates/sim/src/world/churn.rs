@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_node::Input;
+use quorate_node::{Input, Step};
 use quorate_raft::{Membership, NodeId, Payload, RoleKind};
 
 use super::{Outcome, Phase, World};
@@ -20,6 +20,9 @@ impl World {
         if let Some(every) = self.options.churn_every {
             let after = self.churn.long_tailed(every);
             self.schedule(after, super::Event::Churn);
+        }
+        if self.options.reconciles || self.options.replace_after.is_some() {
+            self.schedule(self.options.heartbeat, super::Event::Reconcile);
         }
     }
 
@@ -39,7 +42,11 @@ impl World {
         self.renew_somebody(every)?;
         for leader in self.leaders() {
             let wanted = self.other_members(leader);
-            self.ask_for(leader, wanted);
+            if self.options.reconciles {
+                self.desired = wanted.is_possible().then_some(wanted);
+            } else {
+                self.ask_for(leader, wanted);
+            }
         }
         let after = self.churn.long_tailed(every);
         self.schedule(after, super::Event::Churn);
@@ -60,6 +67,39 @@ impl World {
         let process = self.places[&node].processes;
         self.schedule(down, super::Event::Restart { node, process });
         Ok(())
+    }
+
+    /// Every leader takes its next step toward the desired members, and looks whether a voter has failed for long.
+    pub(super) fn reconcile(&mut self) {
+        if self.phase != Phase::Faulty {
+            return;
+        }
+        for leader in self.leaders() {
+            if let Some(desired) = self.desired.clone() {
+                self.step_toward(leader, &desired);
+            }
+            let now = self.now;
+            let place = self.place(leader);
+            let local = place.clock.read(now);
+            let process = place.process.as_mut().expect("it leads");
+            if place.paused.is_none()
+                && let Some(found) = process.replacement(local)
+            {
+                self.report.replaced += 1;
+                self.trace
+                    .line(now, || format!("{leader} replaces {} by {}", found.failed, found.spare));
+                self.ask_for(leader, found.members);
+            }
+        }
+        self.schedule(self.options.heartbeat, super::Event::Reconcile);
+    }
+
+    /// Asks a leader for the next step toward these members, if one can be taken now.
+    fn step_toward(&mut self, leader: NodeId, desired: &Membership) {
+        let process = self.places[&leader].process.as_ref().expect("it leads");
+        if let Step::Change(next) = process.toward(desired) {
+            self.ask_for(leader, next);
+        }
     }
 
     /// Whether a membership that counts, or may come to, has this member.
@@ -116,20 +156,9 @@ impl World {
         if self.options.churn_every.is_none() || self.phase != Phase::Whole {
             return;
         }
+        let all = Membership::of_voters(self.ids());
         for leader in self.leaders() {
-            let process = self.places[&leader].process.as_ref().expect("it leads");
-            let (all, now) = (Membership::of_voters(self.ids()), process.membership());
-            if is_all(now, &all) {
-                continue;
-            }
-            let next = if now.members() == all.members() {
-                all
-            } else {
-                let learners =
-                    all.voters.iter().filter(|id| !now.voters.contains(id)).copied().collect();
-                Membership { learners, outgoing: [].into(), ..now.clone() }
-            };
-            self.ask_for(leader, next);
+            self.step_toward(leader, &all);
         }
     }
 

@@ -55,6 +55,7 @@ impl World {
         config.pending_max = settings.pending_max;
         config.leader_priority = self.priority_of(id);
         let (sabotage, now) = (self.sabotage, self.now);
+        let replace_after = self.options.replace_after;
         let machine_options = MachineOptions {
             piece_bytes_max: self.options.snapshot_piece_bytes_max,
             ring_bytes: self.options.watches.map(|watches| watches.ring_bytes),
@@ -86,6 +87,7 @@ impl World {
             local,
         )
         .map_err(|fault| Violation::new("recovery", format!("{id} can't start: {fault}")))?;
+        let process = process.replacing(replace_after);
         let applied = process.durable();
         place.process = Some(Box::new(process));
         place.processes += 1;
