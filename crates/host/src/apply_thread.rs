@@ -97,7 +97,9 @@ impl<O: Send + 'static> ApplyThread<O> {
                     drop(permit);
                     let _ = reply.send(Ok(outcome));
                 }
-                Waiter::Read(..) | Waiter::Change(_) => unreachable!("it has no command"),
+                Waiter::Read(..) | Waiter::Change(_) | Waiter::Nobody => {
+                    unreachable!("it has no command")
+                }
             }
         }
         for (waiter, staleness) in reads.drain(..) {
@@ -106,7 +108,9 @@ impl<O: Send + 'static> ApplyThread<O> {
                     drop(permit);
                     let _ = reply.send(Ok(staleness));
                 }
-                Waiter::Outcome(..) | Waiter::Change(_) => unreachable!("it is no read"),
+                Waiter::Outcome(..) | Waiter::Change(_) | Waiter::Nobody => {
+                    unreachable!("it is no read")
+                }
             }
         }
         for waiter in unseen.drain(..) {

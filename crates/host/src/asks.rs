@@ -102,9 +102,9 @@ impl Asks {
         send: &mut impl FnMut(NodeId, Packet),
     ) {
         self.number += 1;
-        let Question { payload, reply, permit, .. } = question;
+        let Question { of, payload, reply, permit, .. } = question;
         self.sent.insert(self.number, Sent { to, deadline, reply, _permit: permit });
-        send(to, Packet::Ask { number: self.number, payload });
+        send(to, Packet::Ask { number: self.number, of, payload });
     }
 
     /// A member answered. Answers that nobody waits for, or from somebody else, are nothing.
@@ -148,6 +148,7 @@ impl Asks {
 mod tests {
     use super::*;
     use crate::permits::Permits;
+    use crate::wire::Of;
 
     const US: NodeId = NodeId(1);
     const PEER: NodeId = NodeId(2);
@@ -176,7 +177,8 @@ mod tests {
         fn ask(&mut self, now: u64, to: Option<NodeId>) -> Receiver {
             let (reply, receiver) = oneshot::channel();
             let permit = Permits::new(1, 1).take(0).unwrap();
-            let question = Question { to, payload: Bytes::new(), reply, permit };
+            let of = Of::Application;
+            let question = Question { to, of, payload: Bytes::new(), reply, permit };
             let Self { asks, leader, peers, connected, sent } = self;
             let reach = Reach { id: US, leader: *leader, peers, connected };
             asks.ask(Time(now), question, reach, &mut record(sent));

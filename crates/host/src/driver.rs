@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_node::{
-    ApplyJob, Effects, Feedback, Incarnation, Input, News, Node, PeerChange, PeerState, View,
+    ApplyJob, Effects, Feedback, Incarnation, Input, News, Node, PeerChange, PeerState, Step, View,
 };
 use quorate_raft::{Event, GroupId, Index, Membership, NodeId, RoleKind, Time};
 use tokio::sync::watch;
 
+use crate::ask::Reply;
 use crate::asks::{Asks, Reach};
 use crate::changes::Changes;
 use crate::clock::Clock;
@@ -23,6 +25,7 @@ use crate::fatal::Fatal;
 use crate::handle::{Shared, Signal, Waiter};
 use crate::inbox::Inbox;
 use crate::peer::{self, Directory};
+use crate::reconcile::{self, Rests};
 use crate::report::Reporter;
 use crate::status::HostStatus;
 use crate::transfers::{self, Transfers};
@@ -68,6 +71,9 @@ pub(crate) struct Driver<O> {
     pub(crate) asks: Asks,
     pub(crate) transfers: Transfers,
     pub(crate) changes: Changes,
+    pub(crate) rests: Rests,
+    /// How often a leader speaks, and how long a caller waits that asks again.
+    pub(crate) heartbeat_interval: Duration,
     pub(crate) peers: BTreeSet<NodeId>,
     /// The peers to whom there is a connection.
     pub(crate) connected: BTreeSet<NodeId>,
@@ -116,6 +122,7 @@ impl<O: Send + 'static> Driver<O> {
         self.asks.expire(now);
         self.transfers.expire(now);
         self.changes.expire(now);
+        self.rests.expire(now);
         self.publish(outbox);
         self.send(outbox);
         self.scratch = scratch;
@@ -138,6 +145,7 @@ impl<O: Send + 'static> Driver<O> {
             .min(self.asks.deadline())
             .min(self.transfers.deadline())
             .min(self.changes.deadline())
+            .min(self.rests.deadline())
     }
 
     fn take_in(
@@ -208,6 +216,8 @@ impl<O: Send + 'static> Driver<O> {
             }
             Signal::Answer { from, number, answer } => self.asks.answered(from, number, answer),
             Signal::Node(news) => self.hear_of(now, news, effects, outbox),
+            Signal::Step(asked, reply) => self.step_toward(now, asked, reply, effects),
+            Signal::Rest(reply) => self.rests.push(now + self.heartbeat_interval, reply),
             Signal::Leave => {
                 self.leaves = true;
                 let farewell = self.farewell();
@@ -241,6 +251,27 @@ impl<O: Send + 'static> Driver<O> {
             News::Met { .. } | News::Told { .. } => {}
         }
         self.node.step(now, Input::Node(news), effects);
+    }
+
+    /// Takes the next step toward other members, if there is one to take now, and says which.
+    fn step_toward(
+        &mut self,
+        now: Time,
+        asked: Bytes,
+        reply: Reply,
+        effects: &mut Effects<Waiter<O>>,
+    ) {
+        // What is no question of this program is none.
+        let Some((desired, takes_it)) = reconcile::asked(asked) else { return };
+        let group = self.group;
+        let step = self.node.toward(group, &desired).expect("the group was added at the start");
+        if let Step::Change(next) = &step
+            && takes_it
+        {
+            let (membership, waiter) = (next.clone(), Waiter::Nobody);
+            self.node.step(now, Input::Change { group, membership, waiter }, effects);
+        }
+        reply.send(reconcile::encode(&step));
     }
 
     /// "This process ends."
@@ -453,6 +484,7 @@ impl<O> Shared<O> {
                 self.metrics.reads_failed.add(1);
                 let _ = reply.send(Err(error));
             }
+            Waiter::Nobody => {}
             Waiter::Change(reply) => {
                 let _ = reply.send(Err(MembersError::NotReady));
             }

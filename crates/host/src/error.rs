@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use quorate_node::Fault;
+use quorate_node::{Fault, Refusal};
 use quorate_raft::{ChangeError, EntryId, NodeId};
 
 /// Why a command has no outcome, or a read may not go on.
@@ -111,6 +111,26 @@ impl fmt::Display for MembersError {
 }
 
 impl std::error::Error for MembersError {}
+
+/// Why the members of a group are not those that were wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReconcileError {
+    /// It can't be done as things stand. What was done until then stays, and the same call goes on with it.
+    Refused(Refusal),
+    /// The host stops.
+    Stopped,
+}
+
+impl fmt::Display for ReconcileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => fmt::Display::fmt(why, f),
+            Self::Stopped => f.write_str("the host stops"),
+        }
+    }
+}
+
+impl std::error::Error for ReconcileError {}
 
 /// Why another member did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_node::{Envelope, Freshness, News};
+use quorate_node::{Envelope, Freshness, News, Refusal, Step};
 use quorate_raft::{GroupId, Index, Membership, NodeId, Seq};
 use tokio::sync::{oneshot, watch};
 
@@ -18,12 +18,14 @@ use crate::ask::{AskHandler, Reply};
 use crate::changes;
 use crate::clock::Clock;
 use crate::config::Limits;
-use crate::error::{AskError, MembersError, RequestError, TransferError};
+use crate::error::{AskError, MembersError, ReconcileError, RequestError, TransferError};
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::permits::{Permit, Permits};
+use crate::reconcile;
 use crate::status::HostStatus;
 use crate::turn::Seat;
+use crate::wire::Of;
 
 /// Everything that can wake the raft thread.
 #[derive(Debug)]
@@ -58,6 +60,10 @@ pub(crate) enum Signal<O> {
     Change(Membership, changes::Reply),
     /// A question to another member.
     Ask(Question),
+    /// A wish for the next step toward other members, as [`reconcile::ask`] makes it.
+    Step(Bytes, Reply),
+    /// A caller that asks again in a moment.
+    Rest(oneshot::Sender<()>),
     /// The process is about to end.
     Leave,
 }
@@ -71,6 +77,8 @@ pub(crate) enum Waiter<O> {
     Read(oneshot::Sender<Result<Option<Duration>, RequestError>>, Permit),
     /// For the end of a change of members.
     Change(changes::Reply),
+    /// Nobody: whoever asked looks again.
+    Nobody,
 }
 
 /// A question of a caller on this member.
@@ -78,6 +86,8 @@ pub(crate) enum Waiter<O> {
 pub(crate) struct Question {
     /// To whom; `None` means whoever leads.
     pub(crate) to: Option<NodeId>,
+    /// For whom on that member.
+    pub(crate) of: Of,
     /// What is asked.
     pub(crate) payload: Bytes,
     /// Where the answer goes.
@@ -305,6 +315,64 @@ impl<O: Send + 'static> Handle<O> {
         receiver.await.unwrap_or(Err(MembersError::Stopped))
     }
 
+    /// Sees that these become the members of the group, step by step, and returns when they are and that is committed.
+    /// Called on any member: the steps are the leader's, whoever that is at the moment, and a change of leaders costs
+    /// nothing but time. `desired` is complete, as for [`Handle::change_members`], but who of its voters is no member yet is
+    /// a learner first, and what it does not say [`about`](Membership::about) a member stays as it is.
+    ///
+    /// New members have to be started for this to end. Whoever does not want to wait so long drops the call; what was
+    /// begun then goes its way, and the same call goes on later.
+    ///
+    /// # Errors
+    /// See [`ReconcileError`].
+    pub async fn reconcile(&self, desired: &Membership) -> Result<(), ReconcileError> {
+        let mut refusals = 0;
+        loop {
+            match self.step_toward(desired, true).await {
+                Ok(Step::Done) => return Ok(()),
+                Ok(Step::Refuse(why)) => {
+                    refusals += 1;
+                    if refusals >= reconcile::REFUSALS || why == Refusal::Impossible {
+                        return Err(ReconcileError::Refused(why));
+                    }
+                }
+                Ok(Step::Change(_) | Step::Wait(_)) => refusals = 0,
+                Err(AskError::Stopped) => return Err(ReconcileError::Stopped),
+                // Nobody leads, or another one does by now.
+                Err(_) => {}
+            }
+            let (sender, receiver) = oneshot::channel();
+            let pushed = self.shared.inbox.push_client(Signal::Rest(sender));
+            pushed.map_err(|_| ReconcileError::Stopped)?;
+            receiver.await.map_err(|_| ReconcileError::Stopped)?;
+        }
+    }
+
+    /// What the leader has to do next so that these become the members; it has begun with it if `takes_it`. See
+    /// [`Handle::reconcile`], which asks again and again. A refusal may be that of a leader that is too new to have
+    /// heard from everybody.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn step_toward(
+        &self,
+        desired: &Membership,
+        takes_it: bool,
+    ) -> Result<Step, AskError> {
+        let mut desired = Membership { outgoing: [].into(), disks: [].into(), ..desired.clone() };
+        let mut about = std::mem::take(&mut desired.about);
+        about.retain(|id, _| desired.contains(*id));
+        desired.about = about;
+        if !desired.is_possible() {
+            return Ok(Step::Refuse(Refusal::Impossible));
+        }
+        let payload = reconcile::ask(&desired, takes_it);
+        let leads = self.status.borrow().is_leader();
+        let to = if leads { Some(self.shared.id) } else { None };
+        let answer = self.ask_somebody(to, Of::Host, payload).await?;
+        reconcile::decode(answer).ok_or(AskError::Unanswered)
+    }
+
     /// Lets the application on the leader's member answer. Waits for a leader if there is none. The
     /// asked member may have lost leadership when it answers: an application that cares says so in
     /// its answer.
@@ -313,7 +381,8 @@ impl<O: Send + 'static> Handle<O> {
     /// See [`AskError`].
     pub async fn ask_leader(&self, payload: Bytes) -> Result<Bytes, AskError> {
         let leads = self.status.borrow().is_leader();
-        self.ask_somebody(if leads { Some(self.shared.id) } else { None }, payload).await
+        let to = if leads { Some(self.shared.id) } else { None };
+        self.ask_somebody(to, Of::Application, payload).await
     }
 
     /// Lets the application on this member answer.
@@ -321,30 +390,42 @@ impl<O: Send + 'static> Handle<O> {
     /// # Errors
     /// See [`AskError`].
     pub async fn ask(&self, member: NodeId, payload: Bytes) -> Result<Bytes, AskError> {
-        self.ask_somebody(Some(member), payload).await
+        self.ask_somebody(Some(member), Of::Application, payload).await
     }
 
-    async fn ask_somebody(&self, to: Option<NodeId>, payload: Bytes) -> Result<Bytes, AskError> {
+    async fn ask_somebody(
+        &self,
+        to: Option<NodeId>,
+        of: Of,
+        payload: Bytes,
+    ) -> Result<Bytes, AskError> {
         let shared = &self.shared;
         if payload.len() > shared.limits.ask_bytes {
             return Err(AskError::Overloaded);
         }
         let permit = shared.asks.take(payload.len()).ok_or(AskError::Overloaded)?;
         if to == Some(shared.id) {
-            return self.ask_here(payload).await;
+            return self.ask_here(of, payload).await;
         }
         let (reply, receiver) = oneshot::channel();
-        let question = Question { to, payload: payload.clone(), reply, permit };
+        let question = Question { to, of, payload: payload.clone(), reply, permit };
         shared.inbox.push_client(Signal::Ask(question)).map_err(|_| AskError::Stopped)?;
         match receiver.await.unwrap_or(Err(AskError::Stopped))? {
             Asked::Answer(answer) => Ok(answer),
-            Asked::Here => self.ask_here(payload).await,
+            Asked::Here => self.ask_here(of, payload).await,
         }
     }
 
-    async fn ask_here(&self, payload: Bytes) -> Result<Bytes, AskError> {
+    async fn ask_here(&self, of: Of, payload: Bytes) -> Result<Bytes, AskError> {
         let (sender, receiver) = oneshot::channel();
-        self.shared.answer(self.shared.id, payload, Reply::here(sender));
+        let reply = Reply::here(sender);
+        match of {
+            Of::Application => self.shared.answer(self.shared.id, payload, reply),
+            Of::Host => {
+                let pushed = self.shared.inbox.push_client(Signal::Step(payload, reply));
+                pushed.map_err(|_| AskError::Stopped)?;
+            }
+        }
         receiver.await.unwrap_or(Err(AskError::Unanswered))
     }
 

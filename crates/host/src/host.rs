@@ -28,6 +28,7 @@ use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::open::{Owner, Start, open_log};
 use crate::peer::{Dialing, Directory, Incoming, Listening};
+use crate::reconcile::Rests;
 use crate::report::Reporter;
 use crate::scrub::Pace;
 use crate::space::{PatientDisk, Space};
@@ -204,6 +205,8 @@ impl<O: Send + 'static> Host<O> {
             asks: Asks::new(config.request_timeout),
             transfers: Transfers::new(config.request_timeout),
             changes: Changes::new(config.request_timeout),
+            rests: Rests::default(),
+            heartbeat_interval: config.heartbeat_interval,
             peers: BTreeSet::new(),
             connected: BTreeSet::new(),
             machine_durable: applied.index,

@@ -143,7 +143,7 @@
 //!
 //! Nothing that matters for safety: a host moves bytes and time. No async runtime: the threads block,
 //! and handles can be awaited from any. No encryption: see [`Transport`] for where it goes. No
-//! logging: see [`HostEvent`]. No change of members yet.
+//! logging: see [`HostEvent`].
 
 #[cfg(museum)]
 compile_error!("a build with planted bugs serves nobody: see crates/planted");
@@ -167,6 +167,7 @@ mod metrics;
 mod open;
 mod peer;
 mod permits;
+mod reconcile;
 mod repair;
 mod replica;
 mod report;
@@ -184,7 +185,9 @@ pub use ask::{AskHandler, Reply};
 pub use card::{is_address, is_name};
 pub use clock::{Clock, wall_clock};
 pub use config::{HostConfig, HostEvent, Limits};
-pub use error::{AskError, MembersError, PeerError, RequestError, StartError, TransferError};
+pub use error::{
+    AskError, MembersError, PeerError, ReconcileError, RequestError, StartError, TransferError,
+};
 pub use fatal::Fatality;
 pub use handle::Handle;
 pub use host::Host;
@@ -192,6 +195,7 @@ pub use inquiry::{Found, inquire};
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use quorate_node::{About, PeerChange, PeerHealth, PeerState, Priority};
 pub use quorate_node::{Fault, FaultKind, Kept, Machine, State};
+pub use quorate_node::{Refusal, Replacement, Replacer, Standing, Step, Waiting};
 pub use quorate_raft::{ChangeError, DiskId, Membership, NodeId, RoleKind};
 pub use quorate_wal::create_directory;
 pub use repair::{IdleLog, Repair, Stretch, Verdict};

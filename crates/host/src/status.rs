@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use quorate_node::{About, Detector, PeerHealth, PeerState};
+use quorate_node::{About, Detector, PeerHealth, PeerState, Standing, Step, Waiting, reconcile};
 use quorate_raft::{EntryId, GroupId, Index, Membership, NodeId, RoleKind, Status, Term};
 
 /// A member's view of its group and of its peers.
@@ -62,6 +62,27 @@ impl HostStatus {
         self.membership.is_joint() || self.commit < self.membership_since
     }
 
+    /// What this member knows of one of the group, itself perhaps, when members change; nothing unless it leads.
+    #[must_use]
+    pub fn standing(&self, id: NodeId) -> Standing {
+        match self.peers.iter().find(|peer| peer.id == id) {
+            Some(peer) => peer.standing,
+            None if id == self.id && self.is_leader() => Standing::OWN,
+            None => Standing::default(),
+        }
+    }
+
+    /// What is to be done next so that these become the members, as this member sees it: see
+    /// [`quorate_node::reconcile`].
+    #[must_use]
+    pub fn toward(&self, desired: &Membership) -> Step {
+        if !self.is_leader() {
+            return Step::Wait(Waiting::Leader(self.leader));
+        }
+        let standing = |id| self.standing(id);
+        reconcile::step(&self.membership, !self.is_changing(), desired, standing)
+    }
+
     /// A member that has not looked around yet.
     pub(crate) fn new(
         id: NodeId,
@@ -95,6 +116,7 @@ impl HostStatus {
                     connected: false,
                     matched: None,
                     active: None,
+                    standing: Standing::default(),
                     health: PeerHealth::unknown(id),
                 })
                 .collect(),
@@ -118,6 +140,7 @@ impl HostStatus {
                 connected: connected.contains(&id),
                 matched: progress.map(|peer| peer.matched),
                 active: progress.map(|peer| peer.active),
+                standing: progress.map_or(Standing::default(), |it| Standing::of(it, detector)),
                 health: detector.peer(id).unwrap_or(PeerHealth::unknown(id)),
             }
         };
@@ -169,6 +192,8 @@ pub struct PeerStatus {
     /// Whether a leader heard from it within the last one to two election timeouts; known to a
     /// leader only.
     pub active: Option<bool>,
+    /// What it can be relied on for when members change; nothing unless this member leads.
+    pub standing: Standing,
     /// Whether it seems to be there, since when, and what it says about itself. The times are those of
     /// [`crate::Handle::clock`].
     pub health: PeerHealth,

@@ -52,10 +52,12 @@ pub(crate) const HEADER_BYTES: usize = 8;
 pub(crate) enum Packet {
     /// Of one group to the same group there.
     Envelope(Envelope),
-    /// A question for the application there.
+    /// A question for somebody there.
     Ask {
         /// Counts up within the asking process.
         number: u64,
+        /// For whom.
+        of: Of,
         /// The question.
         payload: Bytes,
     },
@@ -68,6 +70,15 @@ pub(crate) enum Packet {
     },
     /// How the speaker sees another member, or that it ends itself.
     View(View),
+}
+
+/// Whom a question is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// The application.
+    Application,
+    /// The host itself: see `reconcile.rs`.
+    Host,
 }
 
 impl Packet {
@@ -129,6 +140,7 @@ mod tag {
     pub(super) const VIEW: u8 = 8;
     pub(super) const BEAT: u8 = 9;
     pub(super) const RETURNED: u8 = 10;
+    pub(super) const ASK_HOST: u8 = 11;
 
     pub(super) const ACTIVE: u8 = 1;
     pub(super) const SUSPECT: u8 = 2;
@@ -219,7 +231,8 @@ pub(crate) fn missing_bytes(arrived: &[u8]) -> Result<Option<usize>, Malformed> 
 pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Malformed> {
     let mut input = Parser { rest: body };
     let envelope = |group, body| Packet::Envelope(Envelope { group, from, to, body });
-    let packet = match input.u8()? {
+    let kind = input.u8()?;
+    let packet = match kind {
         tag::RAFT => {
             let group = input.group()?;
             let term = input.term()?;
@@ -268,7 +281,11 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
             envelope(group, EnvelopeBody::HealAnswer(answer))
         }
         tag::BEAT => envelope(Envelope::NO_GROUP, EnvelopeBody::Beat { incarnation: input.u64()? }),
-        tag::ASK => Packet::Ask { number: input.u64()?, payload: input.bytes()? },
+        tag::ASK | tag::ASK_HOST => Packet::Ask {
+            number: input.u64()?,
+            of: if kind == tag::ASK { Of::Application } else { Of::Host },
+            payload: input.bytes()?,
+        },
         tag::ANSWER => Packet::Answer { number: input.u64()?, answer: input.optional_bytes()? },
         tag::VIEW => Packet::View(input.view()?),
         _ => return Err(Malformed("a frame is of an unknown kind")),
@@ -333,8 +350,11 @@ fn put_packet(out: &mut BytesMut, packet: &Packet) {
                 put_heal(out, body);
             }
         },
-        Packet::Ask { number, payload } => {
-            out.put_u8(tag::ASK);
+        Packet::Ask { number, of, payload } => {
+            out.put_u8(match of {
+                Of::Application => tag::ASK,
+                Of::Host => tag::ASK_HOST,
+            });
             out.put_u64_le(*number);
             put_bytes(out, payload);
         }

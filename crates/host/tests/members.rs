@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Cluster, run, wait_until};
-use quorate_host::{ChangeError, DiskId, MembersError, Membership, NodeId, Tcp};
+use quorate_host::{
+    ChangeError, DiskId, MembersError, Membership, NodeId, ReconcileError, Refusal, Step, Tcp,
+};
 
 fn id(index: usize) -> NodeId {
     NodeId(index as u64 + 1)
@@ -160,6 +162,69 @@ fn what_would_lose_the_quorum_is_refused() {
     let wanted = (*follower.status().membership).clone();
     let why = run(follower.change_members(wanted)).expect_err("it does not lead");
     assert!(matches!(why, MembersError::Refused(ChangeError::NotLeader(_))), "{why}");
+    cluster.assert_healthy();
+}
+
+/// The members that are wanted, with the addresses of those that are new.
+fn desired(cluster: &Cluster, voters: &[usize], new: &[usize]) -> Membership {
+    let about = new.iter().map(|at| (id(*at), cluster.members[*at].address.clone().into()));
+    Membership { about: about.collect(), ..Membership::of_voters(voters.iter().copied().map(id)) }
+}
+
+/// Asked of a follower, once and for all: two members, one of them dead, make way for two new ones. In the middle of it
+/// the leader changes.
+#[test]
+fn one_call_brings_the_desired_members_about() {
+    let mut cluster = Cluster::prepare(5);
+    for index in 0..3 {
+        let mut config = cluster.config(index);
+        config.peers.retain(|peer, _| *peer <= id(2));
+        cluster.start_with(index, config).unwrap();
+    }
+    cluster.propose(0, "a");
+    let leader = cluster.leader();
+    let (dead, asked) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.kill(dead);
+    let wanted = desired(&cluster, &[asked, 3, 4], &[3, 4]);
+    let handle = cluster.handle(asked);
+    let call = {
+        let wanted = wanted.clone();
+        thread::spawn(move || run(handle.reconcile(&wanted)))
+    };
+    join(&mut cluster, 3, 2, 7);
+    let handle = cluster.handle(asked);
+    wait_until("both are learners", || handle.status().membership.learners.len() == 2);
+    run(cluster.handle(leader).transfer_leadership(Some(id(asked)))).expect("it hands over");
+    join(&mut cluster, 4, 2, 8);
+    assert_eq!(call.join().expect("no panic"), Ok(()));
+    assert_eq!(handle.status().membership.members(), wanted.members());
+    cluster.propose(4, "for good");
+    assert_eq!(run(cluster.handle(4).reconcile(&wanted)), Ok(()), "once more");
+    cluster.assert_healthy();
+}
+
+#[test]
+fn a_call_that_would_lose_the_quorum_says_who_is_missing() {
+    let mut cluster = Cluster::start(3);
+    cluster.propose(0, "a");
+    let leader = cluster.leader();
+    let (dead, asked) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.kill(dead);
+    let wanted = desired(&cluster, &[leader, dead], &[]);
+    let missing = [id(dead)].into();
+    let why = ReconcileError::Refused(Refusal::LosesQuorum { missing });
+    wait_until("it is missed", || {
+        run(cluster.handle(asked).step_toward(&wanted, false))
+            .is_ok_and(|step| matches!(step, Step::Refuse(_)))
+    });
+    assert_eq!(run(cluster.handle(asked).reconcile(&wanted)), Err(why));
+    let nobody = Membership::default();
+    let why = ReconcileError::Refused(Refusal::Impossible);
+    assert_eq!(run(cluster.handle(asked).reconcile(&nobody)), Err(why));
+    let handle = cluster.handle(leader);
+    assert_eq!(handle.status().membership.members().len(), 3, "nothing was done");
+    let wanted = desired(&cluster, &[leader, asked], &[]);
+    assert_eq!(run(cluster.handle(asked).reconcile(&wanted)), Ok(()));
     cluster.assert_healthy();
 }
 

@@ -24,7 +24,7 @@ use crate::metrics::PeerMetrics;
 use crate::peer::{self, Directory, Peer};
 use crate::report::Reporter;
 use crate::transport::{Connection, Transport};
-use crate::wire::{self, Packet};
+use crate::wire::{self, Of, Packet};
 
 /// Connections that have not said yet who they are. More are closed at once.
 const STRANGERS_MAX: usize = 64;
@@ -321,7 +321,9 @@ impl<O: Send + 'static> Incoming<O> {
         while let Some(body) = wire::split_frame(arrived)? {
             let packet = wire::decode(body, peer, self.identity.id)?;
             match packet {
-                Packet::Ask { number, payload } => self.answer((peer, known), number, payload),
+                Packet::Ask { number, of, payload } => {
+                    self.answer((peer, known), number, of, payload);
+                }
                 Packet::Answer { number, answer } => {
                     let answer = answer.filter(|a| a.len() <= self.shared.limits.ask_bytes);
                     *cost += answer.as_ref().map_or(0, Bytes::len);
@@ -342,9 +344,9 @@ impl<O: Send + 'static> Incoming<O> {
         Ok(())
     }
 
-    /// Lets the application answer a peer's question. Questions are bounded in size, and those under
+    /// Lets the application, or the raft thread, answer a peer's question. Questions are bounded in size, and those under
     /// way by permits, as those of our own callers are; beyond, the answer is that there is none.
-    fn answer(&self, (peer, known): (NodeId, &Arc<Peer>), number: u64, payload: Bytes) {
+    fn answer(&self, (peer, known): (NodeId, &Arc<Peer>), number: u64, of: Of, payload: Bytes) {
         let known = Arc::clone(known);
         let answer_bytes_max = self.shared.limits.ask_bytes;
         let fits = payload.len() <= answer_bytes_max;
@@ -358,7 +360,10 @@ impl<O: Send + 'static> Incoming<O> {
         });
         let reply = Reply::peer(PeerReply { send });
         if admitted {
-            self.shared.answer(peer, payload, reply);
+            match of {
+                Of::Application => self.shared.answer(peer, payload, reply),
+                Of::Host => self.shared.inbox.push_own([Signal::Step(payload, reply)]),
+            }
         }
     }
 }

@@ -211,7 +211,10 @@ fn packet() -> impl Strategy<Value = Packet> {
         8 => (any::<u64>(), envelope_body()).prop_map(|(group, body)| {
             Packet::Envelope(Envelope { group: GroupId(group), from: FROM, to: TO, body })
         }),
-        1 => (any::<u64>(), blob()).prop_map(|(number, payload)| Packet::Ask { number, payload }),
+        1 => (any::<u64>(), blob()).prop_map(|(number, payload)| {
+            let of = if number % 2 == 0 { Of::Application } else { Of::Host };
+            Packet::Ask { number, of, payload }
+        }),
         1 => (any::<u64>(), option::of(blob()))
             .prop_map(|(number, answer)| Packet::Answer { number, answer }),
         1 => view().prop_map(Packet::View),
@@ -362,7 +365,8 @@ fn an_unbelievable_length_is_refused_before_anything_is_reserved() {
 
 #[test]
 fn an_unbelievable_count_is_refused_before_anything_is_reserved() {
-    let mut body = framed(&[Packet::Ask { number: 1, payload: Bytes::new() }]).split_off(8);
+    let mut body =
+        framed(&[Packet::Ask { number: 1, of: Of::Host, payload: Bytes::new() }]).split_off(8);
     let end = body.len();
     body[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(decode(body.freeze(), FROM, TO), Err(SHORT));
@@ -373,7 +377,7 @@ fn a_message_too_large_for_a_frame_is_not_written() {
     let mut out = framed(&[heartbeat()]);
     let before = out.clone();
     let payload = Bytes::from(vec![0; FRAME_BYTES_MAX]);
-    assert_eq!(encode(&Packet::Ask { number: 1, payload }, &mut out), Err(Oversize));
+    assert_eq!(encode(&Packet::Ask { number: 1, of: Of::Host, payload }, &mut out), Err(Oversize));
     assert_eq!(out, before);
 }
 

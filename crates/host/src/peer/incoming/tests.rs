@@ -295,7 +295,11 @@ fn the_largest_question_and_answer_are_taken_and_larger_ones_are_not() {
     let mut bytes = BytesMut::new();
     for (number, length) in [(1, largest + 1), (2, largest)] {
         let payload = Bytes::from(vec![0; length]);
-        wire::encode(&Packet::Ask { number, payload: payload.clone() }, &mut bytes).unwrap();
+        wire::encode(
+            &Packet::Ask { number, of: Of::Application, payload: payload.clone() },
+            &mut bytes,
+        )
+        .unwrap();
         wire::encode(&Packet::Answer { number, answer: Some(payload) }, &mut bytes).unwrap();
     }
     socket.write_all(&bytes).unwrap();

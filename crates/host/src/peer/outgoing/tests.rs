@@ -10,13 +10,14 @@ use bytes::Bytes;
 use super::*;
 use crate::config::HostEvent;
 use crate::transport::{Stream, Tcp};
+use crate::wire::Of;
 
 const US: Identity = Identity { cluster_id: 5, id: NodeId(1), incarnation: 10 };
 const PEER: Identity = Identity { cluster_id: 5, id: NodeId(2), incarnation: 20 };
 const LONG: Duration = Duration::from_secs(60);
 
 fn packet(number: u64, bytes: usize) -> Packet {
-    Packet::Ask { number, payload: Bytes::from(vec![7; bytes]) }
+    Packet::Ask { number, of: Of::Application, payload: Bytes::from(vec![7; bytes]) }
 }
 
 fn packets(count: u64) -> Vec<Packet> {
