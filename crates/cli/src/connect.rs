@@ -12,6 +12,7 @@ use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
+use quorate_proto::quoratepb::membership_client::MembershipClient;
 use tonic::body::Body;
 use tonic::client::GrpcService as _;
 use tonic::transport::{Channel, Endpoint};
@@ -200,6 +201,10 @@ impl Clients {
 
     pub(crate) fn cluster(self) -> ClusterClient<Channel> {
         ClusterClient::new(self.0)
+    }
+
+    pub(crate) fn membership(self) -> MembershipClient<Channel> {
+        MembershipClient::new(self.0)
     }
 
     pub(crate) fn maintenance(self) -> MaintenanceClient<Channel> {

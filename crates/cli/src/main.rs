@@ -12,6 +12,7 @@ mod kv;
 mod lease;
 mod member;
 mod output;
+mod reconcile;
 mod recover;
 mod repair;
 mod txn;

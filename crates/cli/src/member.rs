@@ -7,10 +7,12 @@ use quorate_proto::etcdserverpb::{
     MemberRemoveRequest, MemberUpdateRequest,
 };
 use serde_json::json;
+use tonic::metadata::MetadataValue;
 
 use crate::Run;
 use crate::connect::{Connection, Error, request};
 use crate::output::{self, Format};
+use crate::reconcile::Reconcile;
 
 /// How often to look whether a member has come so far.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -32,6 +34,9 @@ enum Action {
         /// Leave it a learner, without a vote, until it is promoted.
         #[arg(long)]
         learner: bool,
+        /// Leave it a learner, until it takes the place of a voter that has failed (`--replace-failed-after`).
+        #[arg(long)]
+        spare: bool,
     },
     /// Remove a member, for ever: its id is never given to another one.
     Remove {
@@ -65,13 +70,18 @@ enum Action {
         #[arg(long)]
         dry_run: bool,
     },
+    /// See that these are the members, all of them: who is new comes, and who is not named leaves.
+    ///
+    /// New voters are learners until all of them have caught up, and then take their places in one step. No step is taken
+    /// that would lose the quorum. May be interrupted, and repeated until it is done.
+    Reconcile(Reconcile),
 }
 
 impl Run for Member {
     async fn run(self, connection: &Connection, format: Format) -> Result<(), Error> {
         match self.action {
-            Action::Add { peer_urls, learner } => {
-                let added = add(connection, &peer_urls, learner, None).await?;
+            Action::Add { peer_urls, learner, spare } => {
+                let added = add(connection, &peer_urls, learner || spare, spare, None).await?;
                 told(format, "added", &added);
             }
             Action::Remove { member } => {
@@ -102,6 +112,7 @@ impl Run for Member {
                 connection.call(call).await?;
                 told(format, "promoted", &member);
             }
+            Action::Reconcile(reconcile) => reconcile.run(connection).await?,
             Action::Replace { old, peer_urls, dry_run } => {
                 replace(connection, &old, &peer_urls, dry_run).await?;
             }
@@ -117,7 +128,7 @@ fn told(format: Format, what: &str, member: &Listed) {
     }
 }
 
-async fn list(connection: &Connection) -> Result<Vec<Listed>, Error> {
+pub(crate) async fn list(connection: &Connection) -> Result<Vec<Listed>, Error> {
     let message = MemberListRequest { linearizable: true };
     let call = |c: crate::connect::Clients, t| async move {
         c.cluster().member_list(request(message, t)).await
@@ -129,6 +140,7 @@ async fn add(
     connection: &Connection,
     peer_urls: &[String],
     is_learner: bool,
+    is_spare: bool,
     replaces: Option<u64>,
 ) -> Result<Listed, Error> {
     let message = MemberAddRequest { peer_ur_ls: peer_urls.to_vec(), is_learner };
@@ -136,6 +148,9 @@ async fn add(
         let mut request = request(message.clone(), t);
         if let Some(old) = replaces.and_then(|old| format!("{old:x}").parse().ok()) {
             request.metadata_mut().insert("quorate-replaces", old);
+        }
+        if is_spare {
+            request.metadata_mut().insert("quorate-spare", MetadataValue::from_static("yes"));
         }
         async move { c.cluster().member_add(request).await }
     };
@@ -161,7 +176,7 @@ fn find(members: &[Listed], wanted: &str) -> Result<Listed, Error> {
 }
 
 /// How a member is called.
-fn name(member: &Listed) -> String {
+pub(crate) fn name(member: &Listed) -> String {
     match member.name.as_str() {
         "" => format!("{:x}", member.id),
         name => format!("{:x} ({name})", member.id),
@@ -221,7 +236,7 @@ async fn replace(
     let new = match before {
         Some(new) if new.is_learner => new.clone(),
         Some(new) => return Err(Error::Input(format!("{} is a voter already", name(new)))),
-        None => add(connection, peer_urls, false, Some(old.id)).await?,
+        None => add(connection, peer_urls, false, false, Some(old.id)).await?,
     };
     let others: Vec<String> = members
         .iter()

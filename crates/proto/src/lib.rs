@@ -18,6 +18,7 @@
 //! | [`authpb`] | users, roles and permissions |
 //! | [`etcdserverpb`] | the services KV, Watch, Lease, Cluster, Maintenance and Auth |
 //! | [`v3lockpb`], [`v3electionpb`] | Lock and Election, recipes over keys and leases |
+//! | [`quoratepb`] | what Quorate offers beyond etcd |
 //! | [`grpc::health::v1`] | the health service that probes and load balancers know |
 //!
 //! A service `Kv` gives a client in `kv_client`, and in `kv_server` a trait to implement together
@@ -86,13 +87,14 @@ mod generated {
     pub mod authpb;
     pub mod etcdserverpb;
     pub mod mvccpb;
+    pub mod quoratepb;
     pub mod v3electionpb;
     pub mod v3lockpb;
     #[path = "grpc.health.v1.rs"]
     pub mod grpc_health_v1;
 }
 
-pub use generated::{authpb, etcdserverpb, mvccpb, v3electionpb, v3lockpb};
+pub use generated::{authpb, etcdserverpb, mvccpb, quoratepb, v3electionpb, v3lockpb};
 
 /// The packages below `grpc`, which gRPC itself defines.
 pub mod grpc {

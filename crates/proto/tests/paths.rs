@@ -17,6 +17,7 @@ use quorate_proto::etcdserverpb::{
     lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
 use quorate_proto::grpc::health::v1::health_client::HealthClient;
+use quorate_proto::quoratepb::membership_client::MembershipClient;
 use quorate_proto::v3electionpb::election_client::ElectionClient;
 use quorate_proto::v3lockpb::lock_client::LockClient;
 
@@ -103,6 +104,11 @@ fn cluster() {
         "etcdserverpb.Cluster",
         &["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList", "MemberPromote"],
     );
+}
+
+#[test]
+fn membership() {
+    check(&paths!(MembershipClient: reconcile), "quoratepb.Membership", &["Reconcile"]);
 }
 
 #[test]

@@ -50,6 +50,7 @@ mod metrics;
 mod published;
 mod quota;
 mod rebuild;
+mod reconcile;
 pub mod recover;
 pub mod repair;
 mod rpc;

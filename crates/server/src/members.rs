@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_host::{
-    AskError, ChangeError, HostStatus, MembersError, Membership, NodeId, wall_clock,
+    AskError, ChangeError, HostStatus, MembersError, Membership, NodeId, PeerState, Replacement,
+    Replacer, Step, wall_clock,
 };
 use quorate_mvcc::MemberAttributes;
 use quorate_proto::etcdserverpb as pb;
@@ -18,7 +20,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::{InitialMember, Url};
 use crate::identity::Identity;
+use crate::log::Line;
 use crate::member::{Member, State};
+use crate::reconcile::urls_of;
 use crate::rpc::Failure;
 use crate::sha1::sha1_prefix;
 
@@ -32,6 +36,9 @@ const LOOK_AT_LEARNERS: Duration = Duration::from_millis(200);
 /// may follow, which then leaves in the same step.
 const WANTS_VOTE: &str = "\n\nvote ";
 
+/// Stands behind the URLs of a learner that waits for a voter to fail.
+const IS_SPARE: &str = "\n\nspare";
+
 /// What is to become of a learner when it has caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Later {
@@ -41,6 +48,9 @@ pub(crate) enum Later {
     Votes,
     /// It becomes a voter in the place of this one.
     Replaces(u64),
+    /// It may take the place of a voter that has failed. Not every learner may: one that serves reads on another
+    /// continent should not vote because somebody pulled a plug here.
+    Spare,
 }
 
 /// What a membership says about a member.
@@ -50,6 +60,7 @@ pub(crate) fn about(peer_urls: &[String], later: Later) -> Bytes {
         Later::Stays => urls.into(),
         Later::Votes => format!("{urls}{WANTS_VOTE}").into(),
         Later::Replaces(old) => format!("{urls}{WANTS_VOTE}{old:x}").into(),
+        Later::Spare => format!("{urls}{IS_SPARE}").into(),
     }
 }
 
@@ -62,6 +73,7 @@ pub(crate) fn peer_urls(about: &[u8]) -> Vec<String> {
 fn later(about: &[u8]) -> Later {
     let text = str::from_utf8(about).unwrap_or_default();
     match text.split_once(WANTS_VOTE) {
+        None if text.ends_with(IS_SPARE) => Later::Spare,
         None => Later::Stays,
         Some((_, old)) => u64::from_str_radix(old, 16).map_or(Later::Votes, Later::Replaces),
     }
@@ -129,7 +141,7 @@ impl Wish {
             Self::Update { id, peer_urls: urls } => {
                 is_known(*id)?;
                 is_free(*id, urls)?;
-                let later = now.about.get(&NodeId(*id)).map_or(Later::Stays, |about| later(about));
+                let later = later_of(now, NodeId(*id));
                 wanted.about.insert(NodeId(*id), about(urls, later));
             }
             Self::Promote { id } => {
@@ -342,9 +354,14 @@ fn refusal(why: ChangeError) -> Option<Failure> {
     }
 }
 
-/// Makes voters of those who are to be some, and notes who belongs to the cluster beside the data. Ends with the
-/// server.
-pub(crate) async fn follow(member: Arc<Member>, data_dir: std::path::PathBuf) {
+/// Makes voters of those who are to be some, and of a spare if one has failed for so long, if that is wished; and notes
+/// who belongs to the cluster beside the data. Ends with the server.
+pub(crate) async fn follow(
+    member: Arc<Member>,
+    data_dir: std::path::PathBuf,
+    replace_after: Option<Duration>,
+) {
+    let mut replacer = replace_after.map(Replacer::new);
     let mut stop = member.stop.clone();
     let mut status = member.handle.subscribe();
     let mut noted = None;
@@ -360,6 +377,8 @@ pub(crate) async fn follow(member: Arc<Member>, data_dir: std::path::PathBuf) {
         if let Some(wanted) = with_one_more_voter(&now) {
             // Whether it worked is seen the next time.
             let _ = member.handle.change_members(wanted).await;
+        } else if let Some(replacer) = &mut replacer {
+            replace_failed(&member, replacer, &now).await;
         }
         tokio::select! {
             () = sleep(LOOK_AT_LEARNERS) => {}
@@ -375,14 +394,10 @@ fn with_one_more_voter(status: &HostStatus) -> Option<Membership> {
         return None;
     }
     let now = &status.membership;
-    let is_ready = |id: &NodeId| {
-        let peer = status.peers.iter().find(|peer| peer.id == *id);
-        peer.is_some_and(|peer| {
-            peer.active == Some(true) && Some(status.membership_since) <= peer.matched
-        })
-    };
-    let later = |id: &NodeId| now.about.get(id).map_or(Later::Stays, |about| later(about));
-    let next = *now.learners.iter().find(|id| later(id) != Later::Stays && is_ready(id))?;
+    let later = |id: &NodeId| later_of(now, *id);
+    let waits = |id: &NodeId| matches!(later(id), Later::Votes | Later::Replaces(_));
+    let is_ready = |id: &NodeId| status.standing(*id).is_level;
+    let next = *now.learners.iter().find(|id| waits(id) && is_ready(id))?;
     let mut wanted = Membership::clone(now);
     wanted.learners.remove(&next);
     wanted.voters.insert(next);
@@ -390,7 +405,53 @@ fn with_one_more_voter(status: &HostStatus) -> Option<Membership> {
         wanted.voters.remove(&NodeId(old));
     }
     forget_wish(&mut wanted, next);
-    Some(wanted)
+    match status.toward(&wanted) {
+        Step::Change(next) => Some(next),
+        Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
+    }
+}
+
+/// Puts a spare in the place of a voter that has failed for long, if this member leads. The two change roles, and the one
+/// that failed is a spare from then on.
+async fn replace_failed(member: &Member, replacer: &mut Replacer, status: &HostStatus) {
+    if !status.is_leader() {
+        return replacer.pauses();
+    }
+    let (now, clock) = (&status.membership, member.handle.clock());
+    let state = |id| {
+        let peer = status.peers.iter().find(|peer| peer.id == id);
+        peer.map_or(PeerState::Idle, |peer| peer.health.state)
+    };
+    let is_spare = |id| later_of(now, id) == Later::Spare;
+    let standing = |id| status.standing(id);
+    let is_settled = !status.is_changing();
+    let found = replacer.look(clock.now(), now, is_settled, state, is_spare, standing);
+    let Some(Replacement { failed, spare, members: mut wanted }) = found else { return };
+    for (id, later) in [(failed, Later::Spare), (spare, Later::Stays)] {
+        wanted.about.insert(id, about(&urls_of(id, now, &member.identity), later));
+    }
+    let log = |line: Line| {
+        drop(
+            line.with("peer-id", format!("{:x}", failed.0)).with("spare", format!("{:x}", spare.0)),
+        );
+    };
+    match member.handle.change_members(wanted).await {
+        Ok(()) => {
+            replacer.replaced(clock.now());
+            member.metrics.members_replaced.fetch_add(1, Ordering::Relaxed);
+            log(member.log.warn("a voter that had failed for long made way for a spare"));
+        }
+        // It is tried again, for as long as it is to be done.
+        Err(error) => log(member
+            .log
+            .debug("a voter that has failed is not replaced yet")
+            .with("error", error)),
+    }
+}
+
+/// What is to become of a member.
+fn later_of(members: &Membership, id: NodeId) -> Later {
+    members.about.get(&id).map_or(Later::Stays, |about| later(about))
 }
 
 /// Writes down where the members are, for the next start of this one.
@@ -500,7 +561,7 @@ mod tests {
 
     #[test]
     fn the_address_ends_where_the_wish_begins() {
-        for later in [Later::Stays, Later::Votes, Later::Replaces(0xabc)] {
+        for later in [Later::Stays, Later::Votes, Later::Replaces(0xabc), Later::Spare] {
             let told = about(&urls(&["http://a:1", "http://a:2"]), later);
             assert_eq!(peer_urls(&told), urls(&["http://a:1", "http://a:2"]));
             assert_eq!(super::later(&told), later);

@@ -50,6 +50,8 @@ pub(crate) struct Metrics {
     sent_bytes: AtomicU64,
     /// Elections that this member saw the outcome of.
     pub(crate) leader_changes: AtomicU64,
+    /// Voters that this member replaced by spares, as they had failed.
+    pub(crate) members_replaced: AtomicU64,
     /// Leases that ran out and were revoked by this member.
     leases_expired: AtomicU64,
     /// Watchers that are open on this member.
@@ -71,6 +73,7 @@ impl Metrics {
             calls: METHODS.iter().map(|_| Call::default()).collect(),
             sent_bytes: AtomicU64::new(0),
             leader_changes: AtomicU64::new(0),
+            members_replaced: AtomicU64::new(0),
             leases_expired: AtomicU64::new(0),
             watchers: AtomicU64::new(0),
             watch_streams: AtomicU64::new(0),

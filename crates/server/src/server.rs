@@ -214,7 +214,11 @@ impl Server {
             runtime: Some(runtime),
         };
         server.spawn(leases.clone().run(member.clone()));
-        server.spawn(members::follow(member.clone(), config.data_dir.clone()));
+        server.spawn(members::follow(
+            member.clone(),
+            config.data_dir.clone(),
+            config.replace_failed_after,
+        ));
         server.spawn(watch_space(member));
         server.serve_clients(config, listeners.client, leases, rebuild, ready_sender)?;
         Ok(server)

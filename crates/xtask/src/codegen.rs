@@ -129,6 +129,7 @@ mod tests {
                 "etcdserverpb.rs",
                 "grpc.health.v1.rs",
                 "mvccpb.rs",
+                "quoratepb.rs",
                 "v3electionpb.rs",
                 "v3lockpb.rs"
             ]

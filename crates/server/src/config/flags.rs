@@ -125,6 +125,14 @@ pub(super) const FLAGS: &[Flag] = &[
              fit and has been for ten election timeouts (default 1)",
         ),
     ),
+    flag(
+        "replace-failed-after",
+        Value,
+        Used(
+            "how long a voter must have failed until a spare takes its place, if this member leads; see \
+             'member add --spare' (default 0, never)",
+        ),
+    ),
     flag("max-txn-ops", Value, Used("operations in a transaction (default 128)")),
     flag("max-request-bytes", Value, Used("bytes of a request (default 1572864)")),
     flag(

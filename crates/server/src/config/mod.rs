@@ -64,6 +64,8 @@ pub struct Config {
     pub zone: String,
     /// How much this member is wanted as the leader.
     pub leader_priority: Priority,
+    /// How long a voter has to look failed until a spare takes its place. `None` is for ever.
+    pub replace_failed_after: Option<Duration>,
     /// The time between two heartbeats of a leader.
     pub heartbeat_interval: Duration,
     /// The time without a leader before an election.
@@ -229,6 +231,14 @@ impl Config {
                 _ => return Err(typed.invalid("leader-lease-drift", text)),
             },
         };
+        let replace_failed_after = duration(&typed, "replace-failed-after", Duration::ZERO)?;
+        if !replace_failed_after.is_zero()
+            && replace_failed_after < 2 * Duration::from_millis(election_ms)
+        {
+            return Err(Stop::Refused(format!(
+                "--replace-failed-after={replace_failed_after:?} is less than two election timeouts"
+            )));
+        }
 
         let mut warnings = typed.warnings.clone();
         let quota_bytes = match number::<i64>(&typed, "quota-backend-bytes", 0)? {
@@ -271,6 +281,7 @@ impl Config {
             initial_token: typed.get("initial-cluster-token").unwrap_or("etcd-cluster").to_owned(),
             zone,
             leader_priority,
+            replace_failed_after: Some(replace_failed_after).filter(|after| !after.is_zero()),
             heartbeat_interval: Duration::from_millis(heartbeat_ms),
             election_timeout: Duration::from_millis(election_ms),
             election_policy,

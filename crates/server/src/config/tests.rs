@@ -26,6 +26,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.initial_token, "etcd-cluster");
     assert_eq!(config.zone, "");
     assert_eq!(config.leader_priority.get(), 1);
+    assert_eq!(config.replace_failed_after, None);
     assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(config.election_timeout, Duration::from_millis(1000));
     assert_eq!(config.election_policy, ElectionPolicy::Adaptive);
@@ -120,6 +121,7 @@ fn values() {
             "--log-level=warn",
             "--zone=eu-west-1/b",
             "--leader-priority=0",
+            "--replace-failed-after=10m",
         ],
         &[("HOME", "/root")],
     )
@@ -131,6 +133,7 @@ fn values() {
     assert_eq!(config.log_level, Level::Warn);
     assert_eq!(config.zone, "eu-west-1/b");
     assert_eq!(config.leader_priority.get(), 0);
+    assert_eq!(config.replace_failed_after, Some(Duration::from_secs(600)));
 }
 
 #[test]
@@ -207,6 +210,11 @@ fn exit_code_1_for_what_can_not_be_meant() {
             "--zone=\"a b\" is not a word of at most 64 letters, digits and any of .-_:/+",
         ),
         (&["--leader-priority=1001"], &[], "--leader-priority=1001 is more than 1000"),
+        (
+            &["--replace-failed-after=1s"],
+            &[],
+            "--replace-failed-after=1s is less than two election timeouts",
+        ),
         (&["--", "--name"], &[], "\"--name\" is not a valid flag"),
         (
             &["--name=a"],

@@ -38,6 +38,7 @@ fn of_the_member(page: &mut Page, metrics: &Metrics, member: &Member) {
     let id = format!("{:x}", member.identity.member_id);
     page.labelled("etcd_server_id", "gauge", [("server_id", id.as_str())], 1);
     page.labelled("quorate_build_info", "gauge", [("version", version::QUORATE)], 1);
+    page.one("quorate_members_replaced_total", "counter", load(&metrics.members_replaced));
     page.one("quorate_raft_term", "gauge", status.term.0);
     page.one("quorate_raft_log_last_index", "gauge", status.last.0);
     page.one("quorate_raft_applied_durable_index", "gauge", status.applied_durable.0);

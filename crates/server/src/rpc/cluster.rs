@@ -15,6 +15,9 @@ use crate::members::{self, Later, Wish};
 /// caught up.
 const REPLACES: &str = "quorate-replaces";
 
+/// The same, with any value: the new member is a spare.
+const SPARE: &str = "quorate-spare";
+
 /// The service.
 #[derive(Debug)]
 pub(crate) struct Cluster(pub(crate) Arc<Member>);
@@ -39,9 +42,11 @@ impl pb::cluster_server::Cluster for Cluster {
             let old = old.to_str().ok().and_then(|old| u64::from_str_radix(old, 16).ok());
             old.map(Later::Replaces).ok_or(Failure::MemberNotFound)
         });
+        let is_spare = request.metadata().contains_key(SPARE);
         let pb::MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
         let later = match replaces {
             Some(replaces) => replaces?,
+            None if is_spare => Later::Spare,
             None if is_learner => Later::Stays,
             None => Later::Votes,
         };
@@ -89,7 +94,7 @@ impl Cluster {
 }
 
 /// The URLs in order, if others can reach a member there, and the membership can hold them.
-fn check_urls(urls: &[String]) -> Result<Vec<String>, Failure> {
+pub(crate) fn check_urls(urls: &[String]) -> Result<Vec<String>, Failure> {
     let parsed: Result<Vec<Url>, String> = urls.iter().map(|url| Url::parse(url)).collect();
     let mut urls = parsed.map_err(|_| Failure::BadPeerUrls)?;
     urls.sort();

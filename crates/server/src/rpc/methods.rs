@@ -51,10 +51,11 @@ pub(crate) const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 pub(crate) const AUTH: &str = "etcdserverpb.Auth";
 pub(crate) const LOCK: &str = "v3lockpb.Lock";
 pub(crate) const ELECTION: &str = "v3electionpb.Election";
+pub(crate) const MEMBERSHIP: &str = "quoratepb.Membership";
 pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
 
 /// All calls.
-pub(crate) const METHODS: [Method; 51] = [
+pub(crate) const METHODS: [Method; 52] = [
     unary(KV, "Range"),
     stream(KV, "RangeStream", Kind::ServerStream),
     unary(KV, "Put"),
@@ -104,6 +105,7 @@ pub(crate) const METHODS: [Method; 51] = [
     unary(ELECTION, "Leader"),
     stream(ELECTION, "Observe", Kind::ServerStream),
     unary(ELECTION, "Resign"),
+    unary(MEMBERSHIP, "Reconcile"),
     unary(HEALTH, "Check"),
     stream(HEALTH, "Watch", Kind::ServerStream),
 ];

@@ -12,6 +12,7 @@ mod health;
 mod kv;
 mod lease;
 mod maintenance;
+mod membership;
 mod methods;
 mod stream;
 mod watch;
@@ -25,10 +26,12 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::grpc::health::v1 as healthpb;
+use quorate_proto::quoratepb;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service};
 use tonic::{Code, Status};
 
+pub(crate) use self::cluster::check_urls;
 pub(crate) use self::error::Failure;
 pub(crate) use self::methods::METHODS;
 use self::methods::{Kind, Method, Paths};
@@ -49,6 +52,7 @@ pub(crate) struct Services {
     lease: pb::lease_server::LeaseServer<lease::Lease>,
     cluster: pb::cluster_server::ClusterServer<cluster::Cluster>,
     maintenance: pb::maintenance_server::MaintenanceServer<maintenance::Maintenance>,
+    membership: quoratepb::membership_server::MembershipServer<membership::Membership>,
     health: healthpb::health_server::HealthServer<health::Health>,
 }
 
@@ -71,6 +75,10 @@ impl Services {
             maintenance: pb::maintenance_server::MaintenanceServer::new(maintenance::Maintenance(
                 member.clone(),
             ))
+            .max_decoding_message_size(limit),
+            membership: quoratepb::membership_server::MembershipServer::new(
+                membership::Membership(member.clone()),
+            )
             .max_decoding_message_size(limit),
             health: healthpb::health_server::HealthServer::new(health::Health(member.clone()))
                 .max_decoding_message_size(limit),
@@ -138,6 +146,7 @@ impl Services {
             methods::LEASE => self.lease.clone().call(request),
             methods::CLUSTER => self.cluster.clone().call(request),
             methods::MAINTENANCE => self.maintenance.clone().call(request),
+            methods::MEMBERSHIP => self.membership.clone().call(request),
             methods::HEALTH => self.health.clone().call(request),
             _ => refuse(Failure::Unsupported(method.name)),
         }

@@ -1,5 +1,6 @@
 //! A cluster to test, on ports that the kernel chose.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
@@ -18,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Cluster {
     members: Vec<Member>,
     flags: Vec<String>,
-    /// Of a member that was prepared.
-    listeners: Option<Listeners>,
+    /// Of members that were prepared.
+    listeners: BTreeMap<usize, Listeners>,
 }
 
 struct Member {
@@ -56,7 +57,7 @@ impl Cluster {
             server: None,
         });
         let flags = flags.iter().map(ToString::to_string).collect();
-        let mut cluster = Self { members: members.collect(), flags, listeners: None };
+        let mut cluster = Self { members: members.collect(), flags, listeners: BTreeMap::new() };
         for (at, (client, peer)) in sockets.into_iter().enumerate() {
             let listeners = Listeners { client: vec![client], peer: vec![peer] };
             let server = Server::start_on(&cluster.config(at), listeners, log.clone());
@@ -98,15 +99,16 @@ impl Cluster {
             peer: peer.local_addr().expect("bound"),
             server: None,
         });
-        self.listeners = Some(Listeners { client: vec![client], peer: vec![peer] });
-        self.members.len() - 1
+        let at = self.members.len() - 1;
+        self.listeners.insert(at, Listeners { client: vec![client], peer: vec![peer] });
+        at
     }
 
     pub(crate) fn peer_url(&self, at: usize) -> String {
         format!("http://{}", self.members[at].peer)
     }
 
-    /// Starts the member that was prepared last as one that joins, until it serves clients.
+    /// Starts a member that was prepared as one that joins, until it serves clients.
     pub(crate) async fn join(&mut self, at: usize) {
         self.try_join(at).expect("it joins");
         let server = self.members[at].server.as_ref().expect("just started");
@@ -115,7 +117,7 @@ impl Cluster {
 
     /// The same, or says why that can't be; without waiting for it.
     pub(crate) fn try_join(&mut self, at: usize) -> Result<(), String> {
-        let listeners = self.listeners.take().expect("it was prepared");
+        let listeners = self.listeners.remove(&at).expect("it was prepared");
         self.flags.push("--initial-cluster-state=existing".to_owned());
         let config = self.config(at);
         self.flags.pop();

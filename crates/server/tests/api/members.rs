@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_proto::etcdserverpb as pb;
+use quorate_proto::{etcdserverpb as pb, quoratepb as pb2};
 use tokio::time::sleep;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -222,4 +222,148 @@ async fn a_dead_member_is_replaced_in_one_step() {
     request.metadata_mut().insert("quorate-replaces", format!("{old:x}").parse().expect("hex"));
     let again = within(members(&cluster, leader).await.member_add(request)).await;
     assert_refused(again, Code::NotFound, "etcdserver: member not found");
+}
+
+async fn reconcile(
+    cluster: &Cluster,
+    through: usize,
+    wanted: &[(usize, pb2::Role)],
+    dry_run: bool,
+) -> pb2::ReconcileResponse {
+    let member = |(at, role): &(usize, pb2::Role)| pb2::DesiredMember {
+        peer_urls: vec![cluster.peer_url(*at)],
+        role: (*role).into(),
+    };
+    let request = pb2::ReconcileRequest { members: wanted.iter().map(member).collect(), dry_run };
+    let mut client = pb2::membership_client::MembershipClient::new(cluster.channel(through).await);
+    within(async {
+        loop {
+            match client.reconcile(request.clone()).await {
+                Ok(answer) => return answer.into_inner(),
+                // Nobody leads at the moment.
+                Err(status) if status.code() == Code::Unavailable => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(status) => panic!("{status}"),
+            }
+        }
+    })
+    .await
+}
+
+/// What `quorate member reconcile` asks for, of members in turn: a dead voter makes way, one more votes, another one only
+/// learns.
+#[tokio::test]
+async fn the_desired_members_come_to_be_whoever_is_asked() {
+    use pb2::{Role, Step};
+    let mut cluster = Cluster::start(3).await;
+    let (leader, _) = cluster.roles().await;
+    let (dead, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let same: Vec<_> = (0..3).map(|at| (at, Role::Voter)).collect();
+    assert_eq!(reconcile(&cluster, other, &same, false).await.step(), Step::Done, "founders");
+    let gone = cluster.member_id(dead);
+    cluster.stop(dead).await;
+    let (third, learner) = (cluster.prepare(), cluster.prepare());
+    let wanted = [
+        (leader, Role::Voter),
+        (other, Role::Voter),
+        (third, Role::Voter),
+        (learner, Role::Learner),
+    ];
+    let told = reconcile(&cluster, other, &wanted, true).await;
+    assert_eq!((told.step(), told.members.len()), (Step::Change, 5), "both come");
+    assert_eq!(list(&cluster, leader).await.len(), 3, "it was only told");
+    // Whoever stays behind with the dead one would be one of two.
+    let few = [(leader, Role::Voter), (dead, Role::Voter)];
+    within(async {
+        loop {
+            let told = reconcile(&cluster, other, &few, true).await;
+            if told.step() == Step::Refuse {
+                return assert!(told.reason.ends_with(&format!("missing: {gone:x}")), "{told:?}");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let mut asked = [leader, other].into_iter().cycle();
+    let began = reconcile(&cluster, other, &wanted, false).await;
+    assert_eq!(began.step(), Step::Change);
+    let waits = "not caught up yet: ";
+    within(async {
+        while !reconcile(&cluster, leader, &wanted, true).await.reason.starts_with(waits) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    cluster.join(third).await;
+    cluster.join(learner).await;
+    within(async {
+        let mut next = async || {
+            let through = asked.next().expect("it goes on for ever");
+            reconcile(&cluster, through, &wanted, false).await.step()
+        };
+        while next().await != Step::Done {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let listed = list(&cluster, third).await;
+    let learns = |at| {
+        let id = cluster.member_id(at);
+        listed.iter().find(|member| member.id == id).map(|member| member.is_learner)
+    };
+    assert_eq!([leader, other, third, learner].map(learns), [false, false, false, true].map(Some));
+    assert!(listed.len() == 4 && listed.iter().all(|member| member.id != gone));
+}
+
+/// A voter that stays away makes way for the spare, and not for the other learner; when it is back it is the spare.
+#[tokio::test]
+async fn a_spare_takes_the_place_of_a_voter_that_has_failed() {
+    let flags = ["--heartbeat-interval=20", "--election-timeout=200", "--replace-failed-after=1s"];
+    let mut cluster = Cluster::start_with(3, &flags).await;
+    let (leader, _) = cluster.roles().await;
+    let (learner, spare) = (cluster.prepare(), cluster.prepare());
+    let mut client = members(&cluster, leader).await;
+    let request = add(&cluster.peer_url(learner), true);
+    within(client.member_add(request)).await.expect("added");
+    cluster.join(learner).await;
+    let mut request = tonic::Request::new(add(&cluster.peer_url(spare), true));
+    request.metadata_mut().insert("quorate-spare", "yes".parse().expect("a word"));
+    within(client.member_add(request)).await.expect("added");
+    cluster.join(spare).await;
+    let failed = (leader + 1) % 3;
+    let (failed_id, spare_id) = (cluster.member_id(failed), cluster.member_id(spare));
+    cluster.abandon(failed).await;
+    let through = (leader + 2) % 3;
+    let votes = |listed: &[pb::Member], id: u64| {
+        listed.iter().any(|member| member.id == id && !member.is_learner)
+    };
+    let listed = within(async {
+        loop {
+            let listed = list(&cluster, through).await;
+            if votes(&listed, spare_id) {
+                return listed;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(listed.iter().filter(|member| member.is_learner).count(), 2, "none has left");
+    assert!(!votes(&listed, failed_id) && !votes(&listed, cluster.member_id(learner)));
+    // With the spare, two of three are enough; the one that was replaced is back, and takes the place of the next one.
+    cluster.restart(failed).await;
+    within(async {
+        while !cluster.status(failed).await.is_learner {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    cluster.abandon(through).await;
+    within(async {
+        while cluster.status(failed).await.is_learner {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    within(cluster.kv(failed).await.put(put("a", "1"))).await.expect("a voter serves all");
 }
