@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Members that apply the same log hold the same state. [`audit`] is how they make sure. Which of the
-//! other nodes seem to be there is told by the [`detector`].
+//! other nodes seem to be there is told by the [`detector`]. How a group gets from the members that it has to those that it is to
+//! have is told by [`reconcile`](mod@reconcile), and when a spare takes the place of a voter that has failed, by [`replace`](mod@replace).
 //!
 //! # What a user writes
 //! A [`Machine`]: [`machine`] says what it has to keep to. Or a [`State`], from which [`Kept`] makes a machine. Most want

@@ -440,7 +440,10 @@ impl<W> Node<W> {
     ) -> Option<Replacement> {
         match &self.groups.get(&group)?.slot {
             Slot::Running(group) => group.replacement(now, replacer, is_spare, &self.detector),
-            Slot::Healing(_) => None,
+            Slot::Healing(_) => {
+                replacer.pauses();
+                None
+            }
         }
     }
 

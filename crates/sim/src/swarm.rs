@@ -268,21 +268,32 @@ impl Options {
         if self.members == 1 || !chance.per_mille(CHURN_PER_MILLE) {
             return self;
         }
-        let disk_faults =
-            DiskFaults { strays: None, rot: None, over_limit: None, ..self.extremes.disk_faults };
         let churn_every = Some(self.election_timeout * *chance.pick(&[1, 3, 10]));
         let reconciles = chance.per_mille(400);
-        let replaces = chance.per_mille(400);
-        let replace_after = self.election_timeout * *chance.pick(&[1, 2, 5]);
+        let options = Self { churn_every, reconciles, ..self };
+        let options = if chance.per_mille(400) { options.replacing(chance) } else { options };
+        let disk_faults = DiskFaults {
+            strays: None,
+            rot: None,
+            over_limit: None,
+            ..options.extremes.disk_faults
+        };
         Self {
-            churn_every,
-            reconciles,
-            replace_after: replaces.then_some(replace_after),
             wipes: None,
             damage: None,
             upsets_per_mille: 0,
             core_first: false,
-            extremes: Extremes { partial: None, disk_faults, ..self.extremes },
+            extremes: Extremes { partial: None, disk_faults, ..options.extremes },
+            ..options
+        }
+    }
+
+    /// With learners that take the places of voters that fail; some do, for long enough, and are not removed meanwhile.
+    fn replacing(self, chance: &mut Chance) -> Self {
+        Self {
+            churn_every: Some(self.election_timeout * 10),
+            replace_after: Some(self.heartbeat * *chance.pick(&[1, 3, 10])),
+            crashes: Some(Recurring::draw(chance, (300, 2_000), (500, 5_000))),
             ..self
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_node::{Input, Step};
+use quorate_node::{Input, Replacement, Step};
 use quorate_raft::{Membership, NodeId, Payload, RoleKind};
 
 use super::{Outcome, Phase, World};
@@ -69,26 +69,26 @@ impl World {
         Ok(())
     }
 
-    /// Every leader takes its next step toward the desired members, and looks whether a voter has failed for long.
+    /// Every leader looks whether a voter has failed for long, and takes its next step toward the desired members.
     pub(super) fn reconcile(&mut self) {
         if self.phase != Phase::Faulty {
             return;
         }
-        for leader in self.leaders() {
-            if let Some(desired) = self.desired.clone() {
-                self.step_toward(leader, &desired);
-            }
-            let now = self.now;
-            let place = self.place(leader);
+        let now = self.now;
+        for id in self.ids() {
+            let place = self.place(id);
             let local = place.clock.read(now);
-            let process = place.process.as_mut().expect("it leads");
-            if place.paused.is_none()
-                && let Some(found) = process.replacement(local)
-            {
+            let process = place.process.as_mut().filter(|_| place.paused.is_none());
+            if let Some(found) = process.and_then(|process| process.replacement(local)) {
+                let Replacement { failed, spare, members } = found;
                 self.report.replaced += 1;
-                self.trace
-                    .line(now, || format!("{leader} replaces {} by {}", found.failed, found.spare));
-                self.ask_for(leader, found.members);
+                self.trace.line(now, || format!("{id} replaces {failed} by {spare}"));
+                self.ask_for(id, members);
+            }
+        }
+        if let Some(desired) = self.desired.clone() {
+            for leader in self.leaders() {
+                self.step_toward(leader, &desired);
             }
         }
         self.schedule(self.options.heartbeat, super::Event::Reconcile);
@@ -135,6 +135,14 @@ impl World {
         let process = self.places[&leader].process.as_ref().expect("it leads");
         let now = process.membership().clone();
         let mut wanted = Membership::default();
+        if self.options.replace_after.is_some() {
+            // Most vote, so that voters fail, and the others are there to take their places.
+            for id in self.ids() {
+                let votes = now.contains(id) && self.churn.per_mille(700);
+                if votes { &mut wanted.voters } else { &mut wanted.learners }.insert(id);
+            }
+            return wanted;
+        }
         for id in self.ids() {
             let has_vote = now.is_voter(id);
             match self.churn.below(10) {
