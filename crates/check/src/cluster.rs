@@ -318,7 +318,9 @@ pub fn leadership(message: &Message) -> Option<Term> {
         | Body::ReadIndex(_)
         | Body::ReadIndexReply(_)
         | Body::Rejoin(_)
-        | Body::RejoinReply(_) => None,
+        | Body::RejoinReply(_)
+        | Body::Tail(_)
+        | Body::AskTail(_) => None,
     }
 }
 

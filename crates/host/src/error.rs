@@ -20,6 +20,8 @@ pub enum RequestError {
     Overloaded,
     /// The command is larger than may be replicated, and was never proposed.
     TooLarge,
+    /// This member is a witness: it has no state to read, and takes no commands.
+    Witness,
     /// The host stops. A command may still take effect.
     Stopped,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for RequestError {
             Self::Unknown => "a snapshot hides whether the command took effect",
             Self::Overloaded => "too many requests wait",
             Self::TooLarge => "the command is too large",
+            Self::Witness => "this member is a witness",
             Self::Stopped => "the host stops",
         })
     }
@@ -48,6 +51,7 @@ impl From<quorate_node::RequestError> for RequestError {
             Node::Unknown => Self::Unknown,
             Node::Overloaded => Self::Overloaded,
             Node::TooLarge => Self::TooLarge,
+            Node::Witness => Self::Witness,
             Node::NoSuchGroup => unreachable!("the host names the one group that it added"),
         }
     }

@@ -344,6 +344,7 @@ fn new_node<W>(
         limits: limits.raft,
         rejoining: config.rejoining,
         lease: config.lease,
+        witness: false,
     };
     let now = clock.now();
     match begin {

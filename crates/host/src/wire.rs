@@ -28,10 +28,10 @@ use quorate_node::{
     View, proposal,
 };
 use quorate_raft::{
-    Append, AppendReply, Body, DiskId, Entry, EntryId, Found, GroupId, Heartbeat, HeartbeatReply,
-    Index, Lost, Membership, Message, NodeId, Pace, Payload, ReadId, ReadIndex, ReadIndexReply,
-    Rejoin, RejoinReply, RequestVote, SnapshotChunk, SnapshotMeta, SnapshotReply, Term, VoteReply,
-    Word,
+    Append, AppendReply, AskTail, Body, DiskId, Entry, EntryId, Found, GroupId, Heartbeat,
+    HeartbeatReply, Index, Lost, Membership, Message, NodeId, Pace, Payload, ReadId, ReadIndex,
+    ReadIndexReply, Rejoin, RejoinReply, RequestVote, SnapshotChunk, SnapshotMeta, SnapshotReply,
+    Tail, Term, VoteReply, Word,
 };
 
 /// The largest body of a frame, in bytes. A larger length is not believed, a larger message not
@@ -89,7 +89,9 @@ impl Packet {
             + match self {
                 Self::Envelope(envelope) => match &envelope.body {
                     EnvelopeBody::Raft(message) => match &message.body {
-                        Body::Append(append) => append.entries.iter().map(Entry::cost).sum(),
+                        Body::Append(Append { entries, .. }) | Body::Tail(Tail { entries, .. }) => {
+                            entries.iter().map(Entry::cost).sum()
+                        }
                         Body::Snapshot(chunk) => chunk_cost(chunk),
                         _ => 0,
                     },
@@ -173,6 +175,8 @@ mod tag {
     /// The same as without a lease, and a promise after it.
     pub(super) const LEASE_HEARTBEAT: u8 = 16;
     pub(super) const LEASE_HEARTBEAT_REPLY: u8 = 17;
+    pub(super) const TAIL: u8 = 18;
+    pub(super) const ASK_TAIL: u8 = 19;
 
     pub(super) const ACCEPTED: u8 = 1;
     pub(super) const REJECTED: u8 = 2;
@@ -449,6 +453,16 @@ fn put_raft_body(out: &mut BytesMut, body: &Body) {
             out.put_u64_le(*round);
             out.put_u64_le(last.0);
         }
+        Body::Tail(Tail { previous, entries, last }) => {
+            out.put_u8(tag::TAIL);
+            put_entry_id(out, *last);
+            put_entry_id(out, *previous);
+            put_entries(out, *previous, entries);
+        }
+        Body::AskTail(AskTail { after }) => {
+            out.put_u8(tag::ASK_TAIL);
+            put_entry_id(out, *after);
+        }
     }
 }
 
@@ -477,9 +491,13 @@ fn put_append(out: &mut BytesMut, append: &Append) {
     out.put_u8(tag::APPEND);
     put_entry_id(out, append.previous);
     out.put_u64_le(append.commit.0);
-    put_count(out, append.entries.len());
-    let mut previous = append.previous;
-    for Entry { id, payload } in &append.entries {
+    put_entries(out, append.previous, &append.entries);
+}
+
+/// Entries that follow this one.
+fn put_entries(out: &mut BytesMut, mut previous: EntryId, entries: &[Entry]) {
+    put_count(out, entries.len());
+    for Entry { id, payload } in entries {
         assert!(
             id.index == previous.index.next() && id.term >= previous.term,
             "entry {id} follows {previous} in an append"
@@ -747,6 +765,11 @@ impl Parser {
             tag::REJOIN_REPLY => {
                 Body::RejoinReply(RejoinReply { round: self.u64()?, last: self.index()? })
             }
+            tag::TAIL => {
+                let (last, previous) = (self.entry_id()?, self.entry_id()?);
+                Body::Tail(Tail { previous, entries: self.entries(previous)?, last })
+            }
+            tag::ASK_TAIL => Body::AskTail(AskTail { after: self.entry_id()? }),
             _ => return Err(Malformed("a message is of an unknown kind")),
         })
     }
@@ -771,6 +794,11 @@ impl Parser {
     fn append(&mut self) -> Result<Append, Malformed> {
         let previous = self.entry_id()?;
         let commit = self.index()?;
+        Ok(Append { previous, entries: self.entries(previous)?, commit })
+    }
+
+    /// Entries that follow this one.
+    fn entries(&mut self, previous: EntryId) -> Result<Vec<Entry>, Malformed> {
         let count = self.count(8 + 1)?;
         let mut entries = Vec::with_capacity(count);
         let mut last = previous;
@@ -784,7 +812,7 @@ impl Parser {
             last = EntryId { term, index };
             entries.push(Entry { id: last, payload: self.payload()? });
         }
-        Ok(Append { previous, entries, commit })
+        Ok(entries)
     }
 
     fn payload(&mut self) -> Result<Payload, Malformed> {

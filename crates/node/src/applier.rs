@@ -188,6 +188,7 @@ impl<O: Send + 'static> Applier<O> {
             self.unflushed_bytes += entry.cost();
             match content_of(entry) {
                 Content::Nothing => {}
+                Content::Command(_) if !self.machine.keeps_state() => {}
                 Content::Command(command) => {
                     let outcome = self.machine.apply(entry.id, &command)?;
                     out.outcomes.extend(waiter.map(|waiter| (waiter, outcome)));
@@ -305,6 +306,19 @@ impl<O: Send + 'static> Applier<O> {
         last: Option<EntryId>,
         cursor: Bytes,
     ) -> Result<SnapshotChunk, Fault> {
+        let (Reader::Follower(member) | Reader::Healing(member)) = to;
+        if self.membership.is_witness(member) {
+            // It wants to know where it is, and no more.
+            let (last, membership) = (self.machine.applied(), self.membership.clone());
+            let meta = SnapshotMeta { last, membership };
+            return Ok(SnapshotChunk {
+                meta,
+                cursor: Bytes::new(),
+                data: Bytes::new(),
+                next: None,
+            });
+        }
+        assert!(self.machine.keeps_state(), "nobody is sent what a witness has");
         let kept = self.snapshots.get(&to).is_some_and(|it| Some(it.snapshot.last()) == last);
         let cursor = if kept { cursor } else { Bytes::new() };
         if !kept {

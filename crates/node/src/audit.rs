@@ -151,7 +151,7 @@ impl Audit {
                     ),
                 ));
             }
-            (None, _) if has_all(membership, heard) => {
+            (None, _) if states.len() > 1 && has_all(membership, heard) => {
                 let states: Vec<String> =
                     heard.iter().map(|(voter, state)| format!("{voter}: {state}")).collect();
                 return Err(Fault::new(
@@ -173,9 +173,11 @@ impl Audit {
     }
 }
 
-/// Whether every voter has reported.
+/// Whether every voter has reported that has a state.
 fn has_all(membership: &Membership, heard: &BTreeMap<NodeId, Fingerprint>) -> bool {
-    membership.members().iter().all(|id| !membership.is_voter(*id) || heard.contains_key(id))
+    let mut voters = membership.members();
+    voters.retain(|id| membership.is_voter(*id) && !membership.is_witness(*id));
+    voters.iter().all(|id| heard.contains_key(id))
 }
 
 #[cfg(test)]
@@ -209,6 +211,25 @@ mod tests {
         assert_eq!(verdict(8, &[(1, 7), (2, 7)], 5), Ok(false), "two of five decide nothing");
         assert_eq!(verdict(8, &[(1, 7), (1, 7), (1, 7)], 3), Ok(false), "one voice is one voice");
         assert_eq!(verdict(8, &[(4, 7), (5, 7), (1, 7)], 3), Ok(false), "strangers have none");
+    }
+
+    #[test]
+    fn a_witness_is_not_waited_for_and_makes_no_majority() {
+        let mut membership = Membership::of_voters([1, 2, 3].map(NodeId));
+        membership.witnesses = [NodeId(3)].into();
+        let mut audit = Audit::new(100);
+        audit.note(report(7));
+        let mut hear = |at, from, state| {
+            audit.hear(Index(at), NodeId(from), report(state), &membership).map_err(|it| it.kind)
+        };
+        assert_eq!(hear(101, 1, 7), Ok(false));
+        assert_eq!(hear(102, 2, 8), Err(FaultKind::Undecided));
+        // Who alone has a state agrees with itself.
+        let mut membership = Membership::of_voters([1, 2].map(NodeId));
+        membership.witnesses = [NodeId(2)].into();
+        let mut audit = Audit::new(100);
+        audit.note(report(7));
+        assert_eq!(audit.hear(Index(101), NodeId(1), report(7), &membership), Ok(false));
     }
 
     #[test]

@@ -395,4 +395,6 @@ pub enum RequestError {
     TooLarge,
     /// There is no such group here.
     NoSuchGroup,
+    /// This member is a witness: it has no state to read, and takes no commands.
+    Witness,
 }

@@ -59,6 +59,9 @@ pub struct GroupConfig {
     pub rejoining: Option<quorate_raft::DiskId>,
     /// Whether a leader answers reads by a lease: see [`quorate_raft::Config::lease`].
     pub lease: Option<quorate_raft::Lease>,
+    /// Whether this member is a witness; see [`quorate_raft::Config::witness`]. Its machine is a
+    /// [`Witness`](crate::Witness), and it takes no requests ([`RequestError::Witness`]).
+    pub witness: bool,
 }
 
 /// What the commands of one [`Forward`] may cost together, in bytes; a larger one travels alone. A
@@ -80,6 +83,8 @@ pub(crate) struct Group<W> {
     /// Commands are proposed in pieces of about so many bytes, which fill an append.
     piece_bytes: usize,
     raft: Raft,
+    /// Whether this member keeps no state, and takes no requests.
+    is_witness: bool,
     /// Commands of this node's clients.
     waiters: Waiters<W>,
     /// Commands of other nodes' clients, not yet proposed.
@@ -127,6 +132,7 @@ impl<W> Group<W> {
             incarnation: node.incarnation,
             rejoining: config.rejoining,
             lease: config.lease,
+            witness: config.witness,
         };
         Self {
             id: config.group,
@@ -139,6 +145,7 @@ impl<W> Group<W> {
             pending_max: node.pending_max,
             pending_bytes_max: node.pending_bytes_max,
             piece_bytes: config.limits.append_bytes_max,
+            is_witness: raft_config.witness,
             raft: Raft::new(raft_config, recovered, applied, now),
             waiters: Waiters::new(),
             foreign: ForeignCommands::default(),
@@ -180,7 +187,9 @@ impl<W> Group<W> {
 
     /// Queues a command of this node's client.
     pub(crate) fn propose(&mut self, now: Time, command: Bytes, waiter: W, out: &mut Effects<W>) {
-        if command.len() > self.command_bytes_max {
+        if self.is_witness {
+            out.failed.push((waiter, RequestError::Witness));
+        } else if command.len() > self.command_bytes_max {
             out.failed.push((waiter, RequestError::TooLarge));
         } else if self.waiters.len() >= self.pending_max
             || self.waiters.bytes() + command.len() > self.pending_bytes_max
@@ -204,7 +213,9 @@ impl<W> Group<W> {
         waiter: W,
         out: &mut Effects<W>,
     ) {
-        if self.reads.len() >= self.pending_max {
+        if self.is_witness {
+            out.failed.push((waiter, RequestError::Witness));
+        } else if self.reads.len() >= self.pending_max {
             out.failed.push((waiter, RequestError::Overloaded));
         } else {
             self.lead.asked();
@@ -281,6 +292,8 @@ impl<W> Group<W> {
                 let reason = "it asks for entries that can't be";
                 out.events.push((self.id, Event::Malformed { from, reason }));
             }
+            // There is nothing to send.
+            HealAsk::Snapshot { .. } if self.is_witness => {}
             HealAsk::Snapshot { last, cursor } => {
                 let until = now + reader_patience(self.election_timeout);
                 self.heal_source.read(self.id, from, incarnation, (last, cursor), until, out);
@@ -439,10 +452,11 @@ impl<W> Group<W> {
         status: &'a Status,
         detector: &'a Detector,
     ) -> impl Iterator<Item = &'a PeerStatus> + Clone {
-        let voters = &self.raft.membership().voters;
+        let members = self.raft.membership();
         status.peers.iter().filter(move |peer| {
             let is_there = peer.active && detector.is_good(peer.id) || planted!(LeadToGray);
-            is_there && !peer.rejoining && voters.contains(&peer.id)
+            let may_lead = members.voters.contains(&peer.id) && !members.is_witness(peer.id);
+            is_there && !peer.rejoining && may_lead
         })
     }
 
@@ -489,9 +503,11 @@ impl<W> Group<W> {
 
     /// Whether this member leads, and a voter has a higher priority, be it fit or not.
     fn belongs_to_another(&self, detector: &Detector) -> bool {
-        let voters = &self.raft.membership().voters;
+        let members = self.raft.membership();
+        let mut others =
+            members.voters.iter().filter(|id| **id != self.node && !members.is_witness(**id));
         self.raft.leader() == Some(self.node)
-            && voters.iter().any(|id| *id != self.node && detector.priority(*id) > self.lead.own())
+            && others.any(|id| detector.priority(*id) > self.lead.own())
     }
 
     /// Begins a change of members, if this member leads and may.

@@ -307,7 +307,7 @@ impl Healer {
             return Some(pull.from);
         }
         self.snapshot_needed()?;
-        let mut others = self.others();
+        let mut others = self.sources();
         if others.iter().all(|id| self.barren.contains(id)) {
             self.barren.clear();
         }
@@ -504,8 +504,8 @@ impl Healer {
         if let Some(pull) = self.pull.take() {
             self.barren.push(pull.from);
         }
-        let is_any_left =
-            planted!(BarrenAskedAtOnce) || self.others().iter().any(|id| !self.barren.contains(id));
+        let is_any_left = planted!(BarrenAskedAtOnce)
+            || self.sources().iter().any(|id| !self.barren.contains(id));
         self.ask_at = if is_any_left { now } else { now + self.config.patience };
     }
 
@@ -578,6 +578,12 @@ impl Healer {
         let all = self.memberships.iter().flat_map(|(_, membership)| membership.members());
         let others: BTreeSet<NodeId> = all.filter(|id| *id != self.config.id).collect();
         others.into_iter().collect()
+    }
+
+    /// Those of them that may have a snapshot.
+    fn sources(&self) -> Vec<NodeId> {
+        let members = self.membership();
+        self.others().into_iter().filter(|id| !members.is_witness(*id)).collect()
     }
 
     fn send<W>(&self, to: NodeId, ask: HealAsk, out: &mut Effects<W>) {

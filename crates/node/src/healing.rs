@@ -81,7 +81,7 @@ impl HealingGroup {
                 }
             }
             EnvelopeBody::HealAsk { incarnation, ask: HealAsk::Snapshot { last, cursor } } => {
-                if self.healer.machine().index.0 > 0 {
+                if self.healer.machine().index.0 > 0 && !self.config.witness {
                     let until = now + reader_patience(self.config.election_timeout);
                     self.source.read(group, from, incarnation, (last, cursor), until, out);
                 }
@@ -192,6 +192,7 @@ mod tests {
             quiet_after: None,
             rejoining: rejoining.then_some(quorate_raft::DiskId(1)),
             lease: None,
+            witness: false,
             limits: Limits::default(),
         };
         let own = Lost { first: Index(1), last: EntryId::new(1, 1) };

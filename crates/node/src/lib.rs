@@ -74,6 +74,7 @@
 //!     limits: Limits::default(),
 //!     rejoining: None,
 //!     lease: None,
+//!     witness: false,
 //! };
 //! node.add_group(config, Recovered::default(), EntryId::ZERO, Time(0));
 //! let machine = Kept::<Length>::open(None, Box::new(Nowhere))?;
@@ -131,6 +132,7 @@ mod session;
 pub mod state;
 pub mod status;
 mod waiters;
+pub mod witness;
 
 pub use applier::{Applied, Applier, UNFLUSHED_BYTES_MAX, membership_of};
 pub use audit::{AUDIT_INTERVAL, Report};
@@ -148,3 +150,4 @@ pub use reconcile::{Refusal, Standing, Step, Waiting};
 pub use replace::{Replacement, Replacer};
 pub use state::{Keep, Kept, State};
 pub use status::{GroupStatus, Healing};
+pub use witness::Witness;

@@ -37,6 +37,12 @@ pub trait Machine: Send {
     /// the data, so that no command is ever applied twice to the same state.
     fn durable(&self) -> EntryId;
 
+    /// Whether there is a state at all. The machine of a witness has none ([`Witness`](crate::Witness)): it is told
+    /// of members and positions, never of a command, and nobody is given a snapshot of it.
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
     /// Applies one command. Called in log order, each entry once.
     ///
     /// # Errors

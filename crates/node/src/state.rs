@@ -100,7 +100,7 @@ impl<S: State> Kept<S> {
     }
 }
 
-fn image(applied: EntryId, members: &[u8], state: &impl State) -> Vec<u8> {
+pub(crate) fn image(applied: EntryId, members: &[u8], state: &impl State) -> Vec<u8> {
     let state = state.snapshot();
     let length = HEADER_BYTES + members.len() + state.len() + CHECKSUM_BYTES;
     let mut image = Vec::with_capacity(length);
@@ -116,13 +116,13 @@ fn image(applied: EntryId, members: &[u8], state: &impl State) -> Vec<u8> {
 
 /// What an image says.
 #[derive(Default)]
-struct Image<S> {
-    applied: EntryId,
-    membership: Option<Bytes>,
-    state: S,
+pub(crate) struct Image<S> {
+    pub(crate) applied: EntryId,
+    pub(crate) membership: Option<Bytes>,
+    pub(crate) state: S,
 }
 
-fn decode<S: State>(image: &[u8]) -> Result<Image<S>, Fault> {
+pub(crate) fn decode<S: State>(image: &[u8]) -> Result<Image<S>, Fault> {
     let damaged = || Fault::new(FaultKind::Damaged, "an image of the state is damaged");
     let (mut image, sum) = image.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(damaged)?;
     if checksum(image) != u64::from_be_bytes(*sum) || image.len() < HEADER_BYTES {

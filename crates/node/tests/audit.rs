@@ -105,6 +105,7 @@ impl Cluster {
                 limits: Limits::default(),
                 rejoining: None,
                 lease: None,
+                witness: false,
             };
             node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
             let wrong_at = wrong_at.iter().find(|(of, _)| *of == id.0).map(|(_, at)| *at);

@@ -142,6 +142,7 @@ impl Host {
             limits,
             rejoining: None,
             lease: None,
+            witness: false,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
         let mut host = Self {

@@ -127,6 +127,7 @@ impl Cluster {
                     limits,
                     rejoining: None,
                     lease: None,
+                    witness: false,
                 };
                 node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
                 let applier = Applier::new(Box::new(Journal::default()), membership.clone());

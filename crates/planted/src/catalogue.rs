@@ -500,6 +500,16 @@ catalogue! {
         from "CockroachDB #9315, TiKV #16429", by test("quorate-sim", "groups", "groups_whose_leader_is_gone");
     QuietForEver: 33, "a group that is quiet does not notice that its leader is gone",
         from "TiKV #16429", by test("quorate-raft", "scripts", "quiet_leader_is_lost");
+
+    // ---- Witnesses.
+    WitnessCampaigns: 3, "a witness, which has no state, asks to be elected",
+        from "ours", by simulator;
+    TailOverNewer: 3, "a candidate takes over a witness' log though its own is the newer one",
+        from "ours", by test("quorate-raft", "scripts", "witness_older_log");
+    TailInHeardTerm: 5, "a follower replaces entries of which the leader of its term knows that it has them",
+        from "ours", by test("quorate-raft", "scripts", "witness_heard_term");
+    TailWithheld: 33, "a witness does not give what it has, and nobody can be elected",
+        from "ours", by simulator;
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Leader {
         if !is_over && !planted!(ChangesOverlap) {
             return Err(ChangeError::InProgress);
         }
-        if wanted.is_joint() || !wanted.is_possible() {
+        if wanted.is_joint() || !wanted.is_possible() || !now.keeps_witnesses(wanted) {
             return Err(ChangeError::Impossible);
         }
         if wanted.members().len() > Membership::MEMBERS_MAX {

@@ -46,6 +46,9 @@ pub struct Config {
     /// set. A member that had it must not be started without it, or with a shorter election timeout, before its last
     /// process is gone for as long as that one's election timeout.
     pub lease: Option<Lease>,
+    /// Whether this member is a witness: it votes and carries the end of the log, keeps no state and never leads (see
+    /// `witness.rs`). The memberships of its group say the same of it ([`Membership::witnesses`]).
+    pub witness: bool,
     /// How much may be under way.
     pub limits: Limits,
 }
@@ -181,6 +184,7 @@ mod tests {
             seed: 1,
             rejoining: None,
             lease: None,
+            witness: false,
             limits: Limits::default(),
         }
     }

@@ -66,6 +66,11 @@ pub(crate) struct Core {
     pub(crate) lease: Option<Lease>,
     /// Until when it elects nobody.
     pub(crate) promise: Promise,
+    /// Whether this process entered the present term, and not one before it: so it knows all that it has
+    /// heard in it.
+    pub(crate) is_term_known: bool,
+    /// Whether this member is a witness.
+    pub(crate) witness: bool,
     /// A snapshot that this member receives.
     pub(crate) incoming: Option<Box<Incoming>>,
     /// Whom the host would not have lead.
@@ -137,6 +142,8 @@ impl Core {
             round_heard: None,
             lease: config.lease,
             promise,
+            is_term_known: false,
+            witness: config.witness,
             incoming: None,
             unfit: Vec::new(),
             effects: Effects::default(),
@@ -187,8 +194,11 @@ impl Core {
     /// Whether this member may ask to be elected: if it has a vote; or had one, and is not known to have lost it,
     /// since the entry that takes it is not known to be committed. It may be the only one that has that
     /// entry, or one of too few, and those who keep their votes can't do without it then: their logs are behind
-    /// its own (thesis §4.2.2).
+    /// its own (thesis §4.2.2). A witness never may.
     pub(crate) fn may_campaign(&self) -> bool {
+        if self.is_witness() && !planted!(WitnessCampaigns) {
+            return false;
+        }
         self.membership().is_voter(self.id)
             || !self.is_membership_committed()
                 && self.memberships.at(self.commit).is_voter(self.id)
@@ -249,6 +259,7 @@ impl Core {
         // What was to be said in an older term helps nobody any more.
         self.held.clear();
         self.round_heard = None;
+        self.is_term_known = true;
         self.election.term_begins();
         self.set_hard_state(HardState { term, vote });
     }
@@ -377,10 +388,21 @@ impl Core {
 
     /// Appends entries from the leader of the present term, replacing what conflicts.
     pub(crate) fn append_received(&mut self, entries: Vec<Entry>) {
+        let dropped_to = self.log.replace_from(self.term(), &entries, self.last_seq.next());
+        self.appended(entries, dropped_to);
+    }
+
+    /// Appends entries of a log that a leader of this term wrote, replacing what conflicts (see `witness.rs`).
+    pub(crate) fn append_adopted(&mut self, leader_term: Term, entries: Vec<Entry>) {
+        let dropped_to = self.log.adopt(leader_term, &entries, self.last_seq.next());
+        self.appended(entries, dropped_to);
+    }
+
+    /// Does what follows from entries that came in place of those up to `dropped_to`.
+    fn appended(&mut self, entries: Vec<Entry>, dropped_to: Option<Index>) {
         let first = entries.first().expect("there is an entry to append").id.index;
         assert!(self.commit < first, "committed entries are never replaced: {first}");
-        let seq = self.last_seq.next();
-        if let Some(last) = self.log.replace_from(self.term(), &entries, seq) {
+        if let Some(last) = dropped_to {
             self.effects.events.push(Event::Truncated { from: first, last });
             if first <= self.memberships.since() && !planted!(MembershipKeptWhenDropped) {
                 self.memberships.truncate(first);

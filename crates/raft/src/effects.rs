@@ -247,7 +247,8 @@ pub enum ChangeError {
     NotReady,
     /// The change before is not over.
     InProgress,
-    /// There can't be such a membership ([`Membership::is_possible`]), or some of it is outgoing already.
+    /// There can't be such a membership ([`Membership::is_possible`]), or some of it is outgoing already, or a
+    /// member would become a witness or cease to be one ([`Membership::keeps_witnesses`]).
     Impossible,
     /// There would be more than [`Membership::MEMBERS_MAX`].
     TooMany,

@@ -24,6 +24,7 @@ use crate::role::Next;
 use crate::snapshot::Outgoing;
 use crate::status::{PeerStatus, ProgressKind};
 use crate::types::{DiskId, EntryId, Index, LogSpan, NodeId, Time};
+use crate::witness;
 
 /// A member that leads.
 #[derive(Debug)]
@@ -210,7 +211,9 @@ impl Leader {
     /// nobody is asked. Returns whether it begins to hand over.
     fn check_disk(&mut self, core: &mut Core) -> bool {
         let durable = core.log.durable();
-        let voters = self.peers.iter().filter(|(id, _)| core.membership().is_voter(**id));
+        let may_lead =
+            |id: &NodeId| core.membership().is_voter(*id) && !core.membership().is_witness(*id);
+        let voters = self.peers.iter().filter(|(id, _)| may_lead(id));
         let able = voters.filter(|(_, peer)| {
             (self.is_active(peer) || planted!(TransferToSilent)) && peer.rejoining.is_none()
         });
@@ -265,7 +268,10 @@ impl Leader {
 
     /// Of the other voters that are there and fit, the one that has most of the log.
     pub(crate) fn most_up_to_date(&self, core: &Core) -> Option<NodeId> {
-        let voters = self.peers().filter(|(id, _)| core.membership().voters.contains(id));
+        let may_lead = |id: &NodeId| {
+            core.membership().voters.contains(id) && !core.membership().is_witness(*id)
+        };
+        let voters = self.peers().filter(|(id, _)| may_lead(id));
         let able = voters.filter(|(_, peer)| self.is_able(peer));
         let fit = able.filter(|(id, _)| !core.unfit.contains(id));
         fit.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| id)
@@ -378,7 +384,7 @@ impl Leader {
                 // It has the snapshot, and what comes next was compacted meanwhile.
                 *outgoing = Outgoing::default();
                 core.effects.snapshots.push(SnapshotRequest::Release { to: from });
-                core.read_snapshot(from, None, Bytes::new());
+                begin_snapshot(core, from, outgoing);
             }
             // An answer to an append from before the snapshot.
             Progress::Snapshot(_) => {}
@@ -452,9 +458,10 @@ impl Leader {
                 peer.progress = Progress::probe(peer.matched.next());
             }
             None => {
-                peer.progress = Progress::Snapshot(Outgoing::default());
+                let mut outgoing = Outgoing::default();
                 core.report(Event::SnapshotStarted { to: from });
-                core.read_snapshot(from, None, Bytes::new());
+                begin_snapshot(core, from, &mut outgoing);
+                peer.progress = Progress::Snapshot(outgoing);
             }
         }
         replicate_to(core, from, peer);
@@ -719,6 +726,10 @@ impl Leader {
         if is_late && !planted!(SnapshotTurnsBack) {
             return;
         }
+        if core.membership().is_witness(from) {
+            // Its snapshot is one piece. It has not taken it, and will have it again.
+            return;
+        }
         outgoing.seek(cursor.clone());
         core.read_snapshot(from, Some(last), cursor);
     }
@@ -733,6 +744,9 @@ impl Leader {
         }
         if !core.membership().voters.contains(&to) {
             return core.report(aborted("it has no vote"));
+        }
+        if core.membership().is_witness(to) {
+            return core.report(aborted("it is a witness"));
         }
         let is_rejoining = self.peers.get(&to).is_some_and(|peer| peer.rejoining.is_some());
         if is_rejoining && !planted!(TransferToRejoining) {
@@ -809,6 +823,17 @@ impl Leader {
             }
         };
         self.peers.iter().map(status).collect()
+    }
+}
+
+/// Has the first piece of a snapshot read and sent. A witness wants none of the state: only where the log begins.
+fn begin_snapshot(core: &mut Core, to: NodeId, outgoing: &mut Outgoing) {
+    if !core.membership().is_witness(to) {
+        return core.read_snapshot(to, None, Bytes::new());
+    }
+    let chunk = witness::snapshot(core);
+    if let Some(chunk) = outgoing.take(Box::new(chunk)) {
+        core.send(to, Body::Snapshot(Box::new(chunk.clone())));
     }
 }
 

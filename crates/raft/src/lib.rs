@@ -28,7 +28,7 @@
 //! `replication.rs`); reads
 //! without a log entry (`read.rs`), and where clocks are trusted without a round (`lease.rs`); snapshots for those too far behind (`snapshot.rs`); leadership that
 //! moves on request (`leader.rs`); timeouts that follow from what was measured (`timer.rs`, `pulse.rs`); and
-//! the return of a voter that lost its disk (`rejoin.rs`).
+//! the return of a voter that lost its disk (`rejoin.rs`), and voters that keep no state (`witness.rs`).
 //!
 //! Citations are of Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm
 //! (Extended Version)", 2014, as *Raft*, and of Ongaro's dissertation of the same year as *thesis*.
@@ -61,6 +61,7 @@
 //!         seed: 7,
 //!         rejoining: None,
 //!         lease: None,
+//!         witness: false,
 //!         limits: Limits::default(),
 //!     },
 //!     Recovered::default(),
@@ -119,6 +120,7 @@ mod status;
 mod timer;
 pub mod types;
 mod validate;
+mod witness;
 
 pub use config::{Config, ConfigError, Limits};
 pub use effects::*;

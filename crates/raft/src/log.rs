@@ -230,6 +230,22 @@ impl Log {
         dropped.then_some(old_last)
     }
 
+    /// As [`Log::replace_from`], but with what somebody else has of the log of the leader of `leader_term`, which may
+    /// be an earlier one than wrote here last.
+    ///
+    /// What is in flight speaks of the log as it was, and is not told apart from this by its leader's term.
+    /// This write comes after all of them, so what they would have said is known when it is durable.
+    pub(crate) fn adopt(
+        &mut self,
+        leader_term: Term,
+        entries: &[Entry],
+        seq: Seq,
+    ) -> Option<Index> {
+        self.in_flight.clear();
+        self.leader_term = Term(0);
+        self.replace_from(leader_term, entries, seq)
+    }
+
     /// Drops the entries up to and including this position, which becomes the base. The machine
     /// holds them durably; after the installation of a snapshot their own write may still be under
     /// way.

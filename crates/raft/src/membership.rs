@@ -26,6 +26,10 @@ pub struct Membership {
     /// Members that receive the log and have no vote, or none once the change is over: a voter that becomes a
     /// learner is in `outgoing` as well until then.
     pub learners: BTreeSet<NodeId>,
+    /// Those of all these who keep no state, only the end of the log, and never lead (see `witness.rs`). At least
+    /// one voter is none of them, and so it is of the outgoing voters. A member is a witness from when it
+    /// joins until it has left, or never.
+    pub witnesses: BTreeSet<NodeId>,
     /// The disks with which voters were given their vote, of those who came with a new one: with another disk the
     /// member is another one (see `rejoin.rs`). Written by leaders; in a wish for a change it means nothing.
     pub disks: BTreeMap<NodeId, DiskId>,
@@ -67,6 +71,19 @@ impl Membership {
         self.is_voter(id) || self.learners.contains(&id)
     }
 
+    /// Whether this member keeps no state and never leads.
+    #[must_use]
+    pub fn is_witness(&self, id: NodeId) -> bool {
+        self.witnesses.contains(&id)
+    }
+
+    /// Whether who belongs to both memberships is a witness in both or in neither.
+    #[must_use]
+    pub fn keeps_witnesses(&self, other: &Self) -> bool {
+        let both = self.witnesses.symmetric_difference(&other.witnesses);
+        both.into_iter().all(|id| !self.contains(*id) || !other.contains(*id))
+    }
+
     /// All members, ascending, each once.
     #[must_use]
     pub fn members(&self) -> BTreeSet<NodeId> {
@@ -84,13 +101,17 @@ impl Membership {
     pub fn encoded_bytes(&self) -> usize {
         let ids = self.voters.len() + self.outgoing.len() + self.learners.len();
         let about: usize = self.about.values().map(|about| 10 + about.len()).sum();
-        10 + 8 * ids + 16 * self.disks.len() + about
+        let witnesses = match self.witnesses.len() {
+            0 => 0,
+            count => 2 + 8 * count,
+        };
+        10 + 8 * ids + 16 * self.disks.len() + about + witnesses
     }
 
     /// The one way in which a membership is written, wherever that is: five counts, of two bytes each; the ids of
     /// the voters, the outgoing voters and the learners, ascending; by ascending id, the ids of voters with a disk
     /// and that disk; and likewise for whom there is something to know the id, a length of two bytes, and
-    /// that. All numbers are little-endian.
+    /// that. Where there are witnesses, their count and their ids follow. All numbers are little-endian.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let two = |count: usize| u16::try_from(count).expect("members are few").to_le_bytes();
@@ -112,6 +133,10 @@ impl Membership {
             bytes.extend_from_slice(&two(about.len()));
             bytes.extend_from_slice(about);
         }
+        if !self.witnesses.is_empty() {
+            bytes.extend_from_slice(&two(self.witnesses.len()));
+            self.witnesses.iter().for_each(|id| bytes.extend_from_slice(&id.0.to_le_bytes()));
+        }
         bytes
     }
 
@@ -120,24 +145,33 @@ impl Membership {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes };
         let [voters, outgoing, learners, disks, about] = [(); 5].map(|()| reader.two());
-        let membership = Self {
+        let mut membership = Self {
             voters: reader.ids(voters?)?,
             outgoing: reader.ids(outgoing?)?,
             learners: reader.ids(learners?)?,
             disks: reader.disks(disks?)?,
             about: reader.about(about?)?,
+            witnesses: BTreeSet::new(),
         };
+        if !reader.bytes.is_empty() {
+            // No membership is written in two ways: none are no bytes.
+            let count = reader.two().filter(|count| *count > 0)?;
+            membership.witnesses = reader.ids(count)?;
+        }
         (reader.bytes.is_empty() && membership.is_possible()).then_some(membership)
     }
 
-    /// Whether there can be such a membership: there is a voter, none of them is a learner, all are not too many,
-    /// and not too much is known of them, and of nobody else.
+    /// Whether there can be such a membership: there is a voter, none of them is a learner, not all of them are
+    /// witnesses, all are not too many, and not too much is known of them, and of nobody else.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         !self.voters.is_empty()
             && self.voters.is_disjoint(&self.learners)
             && self.members().len() <= 2 * Self::MEMBERS_MAX
             && self.disks.keys().all(|id| self.is_voter(*id))
+            && self.witnesses.iter().all(|id| self.contains(*id))
+            && !self.voters.is_subset(&self.witnesses)
+            && (self.outgoing.is_empty() || !self.outgoing.is_subset(&self.witnesses))
             && self
                 .about
                 .iter()
@@ -157,6 +191,8 @@ impl Membership {
         }
         let outgoing = self.disks.iter().filter(|(id, _)| wanted.outgoing.contains(id));
         wanted.disks.extend(outgoing);
+        let leaving = self.witnesses.intersection(&wanted.outgoing);
+        wanted.witnesses.extend(leaving);
         wanted
     }
 
@@ -164,7 +200,9 @@ impl Membership {
     pub(crate) fn settled(&self) -> Self {
         let mut settled = Self { outgoing: BTreeSet::new(), ..self.clone() };
         settled.disks.retain(|id, _| settled.voters.contains(id));
-        settled.about.retain(|id, _| settled.voters.contains(id) || settled.learners.contains(id));
+        let stays = |id: &NodeId| settled.voters.contains(id) || settled.learners.contains(id);
+        settled.about.retain(|id, _| stays(id));
+        settled.witnesses.retain(stays);
         settled
     }
 }
@@ -241,6 +279,11 @@ impl Memberships {
         Self { told: alloc::vec![(at, membership)] }
     }
 
+    /// Since which position on it is known which of them counted.
+    pub(crate) fn begin(&self) -> Index {
+        self.told.first().expect("the log begins with one").0
+    }
+
     /// The last one: the one that counts.
     pub(crate) fn latest(&self) -> &Membership {
         &self.told.last().expect("the log begins with one").1
@@ -315,11 +358,17 @@ mod tests {
             learners: ids(&[2]),
             disks: [(NodeId(3), DiskId(7)), (NodeId(9), DiskId(u64::MAX))].into(),
             about: [(NodeId(3), "there".into()), (NodeId(9), "here".into())].into(),
+            witnesses: BTreeSet::new(),
         };
+        let plain = joint.encode();
+        assert_eq!(Membership::decode(&plain), Some(joint.clone()));
+        assert_eq!(Membership::decode(&[&plain[..], &[0; 2]].concat()), None, "none are no bytes");
+        let joint = Membership { witnesses: ids(&[2, 9]), ..joint };
         let bytes = joint.encode();
+        assert_eq!(bytes[..plain.len()], plain, "what has no witnesses is written as ever");
         assert_eq!(bytes.len(), joint.encoded_bytes());
         assert_eq!(Membership::decode(&bytes), Some(joint.clone()));
-        for length in 0..bytes.len() {
+        for length in (0..bytes.len()).filter(|length| *length != plain.len()) {
             assert_eq!(Membership::decode(&bytes[..length]), None, "{length} bytes");
         }
         assert_eq!(Membership::decode(&[&bytes[..], &[0; 8]].concat()), None, "one id too many");
@@ -339,6 +388,12 @@ mod tests {
         let no_voter =
             |it: &mut Membership| assert_eq!(it.disks.insert(NodeId(5), DiskId(1)), None);
         assert_eq!(wrong(no_voter), None, "a disk of who has no vote");
+        let stranger = |it: &mut Membership| assert!(it.witnesses.insert(NodeId(5)));
+        assert_eq!(wrong(stranger), None, "a witness that is no member");
+        let all_voters = |it: &mut Membership| it.witnesses = [NodeId(1), NodeId(9)].into();
+        assert_eq!(wrong(all_voters), None, "nobody can lead");
+        let all_outgoing = |it: &mut Membership| it.witnesses = it.outgoing.clone();
+        assert_eq!(wrong(all_outgoing), None, "nobody could lead");
         let long = |it: &mut Membership| drop(it.about.insert(NodeId(1), vec![0; 1025].into()));
         assert_eq!(wrong(long), None, "too much");
     }
@@ -369,6 +424,18 @@ mod tests {
         let joint = membership.toward(of(&[1]));
         assert!(joint.counts(NodeId(2), Some(DiskId(7))), "until it has left");
         assert!(!joint.settled().counts(NodeId(2), Some(DiskId(7))));
+    }
+
+    #[test]
+    fn a_witness_is_one_until_it_has_left() {
+        let before = Membership { witnesses: [NodeId(3)].into(), ..of(&[1, 2, 3]) };
+        let joint = before.toward(of(&[1, 2, 4]));
+        assert!(joint.is_witness(NodeId(3)) && joint.is_possible());
+        assert_eq!(joint.settled(), of(&[1, 2, 4]));
+        assert!(before.keeps_witnesses(&of(&[1, 2, 4])), "it leaves");
+        assert!(!before.keeps_witnesses(&of(&[1, 2, 3])), "it would have to have a state");
+        assert!(!of(&[1, 2, 3]).keeps_witnesses(&before), "it may lead");
+        assert!(of(&[1, 2]).keeps_witnesses(&before), "it joins");
     }
 
     #[test]

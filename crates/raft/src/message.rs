@@ -108,6 +108,11 @@ pub enum Body {
     Rejoin(Rejoin),
     /// An answer to [`Body::Rejoin`].
     RejoinReply(RejoinReply),
+    /// Entries that a candidate lacks, from a witness that does not vote for it for that reason (see
+    /// `witness.rs`). Taken whatever the terms.
+    Tail(Tail),
+    /// A candidate asks a witness for more of them. Answered whatever the terms.
+    AskTail(AskTail),
 }
 
 /// A request for a vote, real or preliminary.
@@ -290,4 +295,22 @@ pub struct RejoinReply {
     pub round: u64,
     /// The last position of the log, durable or not.
     pub last: Index,
+}
+
+/// Entries of a witness' log, for a candidate whose log is behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The entry that the first of `entries` follows.
+    pub previous: EntryId,
+    /// Consecutive entries, the first at `previous.index + 1`; terms never descend.
+    pub entries: Vec<Entry>,
+    /// The last entry of the witness' log: the last of `entries`, or a later one.
+    pub last: EntryId,
+}
+
+/// A candidate asks for entries of a witness' log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskTail {
+    /// The last entry of its own log, or an earlier one where the two logs may agree.
+    pub after: EntryId,
 }

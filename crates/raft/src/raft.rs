@@ -18,8 +18,8 @@ use crate::effects::{ChangeError, Effects, Event, Input, ProposeError, Recovered
 use crate::follower::{self, Follower};
 use crate::membership::Membership;
 use crate::message::{
-    Append, AppendReply, Body, Heartbeat, HeartbeatReply, Message, ReadIndex, ReadIndexReply,
-    RequestVote, SnapshotChunk, SnapshotReply, VoteReply,
+    Append, AppendReply, AskTail, Body, Heartbeat, HeartbeatReply, Message, ReadIndex,
+    ReadIndexReply, RequestVote, SnapshotChunk, SnapshotReply, VoteReply,
 };
 use crate::quorum::{self, Tally};
 use crate::role::{
@@ -245,7 +245,7 @@ impl Raft {
     // ---- Transitions -----------------------------------------------------------------------
 
     /// Changes roles until nothing more should happen: who is a quorum alone goes through several.
-    fn perform(&mut self, mut next: Next) {
+    pub(crate) fn perform(&mut self, mut next: Next) {
         while next != Next::Stay {
             match &mut self.role {
                 Role::Follower(follower) => follower.retire(&mut self.core),
@@ -288,6 +288,12 @@ impl Raft {
             }
             Body::RejoinReply(reply) => {
                 self.core.on_rejoin_reply(from, term, reply, rejoining.is_some());
+                return Next::Stay;
+            }
+            // These are about what was in a log, whatever the terms.
+            Body::Tail(tail) => return self.on_tail(from, term, tail),
+            Body::AskTail(AskTail { after }) => {
+                self.offer_tail(from, after);
                 return Next::Stay;
             }
             _ => {}
@@ -346,7 +352,7 @@ impl Raft {
 
     /// Whether this member is loyal to a leader, or leads itself, and does not help to elect
     /// another. A leader is bound as long as it leads: it gives up by itself.
-    fn is_loyal(&self) -> bool {
+    pub(crate) fn is_loyal(&self) -> bool {
         match &self.role {
             Role::Leader(_) => true,
             Role::Follower(follower) => follower.is_loyal(&self.core),
@@ -384,7 +390,9 @@ impl Raft {
             | Body::ReadIndexReply(_)
             | Body::TimeoutNow
             | Body::Rejoin(_)
-            | Body::RejoinReply(_) => return,
+            | Body::RejoinReply(_)
+            | Body::Tail(_)
+            | Body::AskTail(_) => return,
         };
         self.core.send(from, reply);
     }
@@ -414,7 +422,7 @@ impl Raft {
             Body::ReadIndex(request) => self.on_read_index(from, request),
             Body::ReadIndexReply(reply) => self.on_read_index_reply(reply),
             Body::TimeoutNow => self.on_timeout_now(from),
-            Body::Rejoin(_) | Body::RejoinReply(_) => {
+            Body::Rejoin(_) | Body::RejoinReply(_) | Body::Tail(_) | Body::AskTail(_) => {
                 unreachable!("it is answered before the terms are compared")
             }
         }
@@ -437,6 +445,9 @@ impl Raft {
         }
         let reply = Body::PreVoteReply(VoteReply { granted, incarnation: request.incarnation });
         self.core.send_in_term(from, answer_term, reply);
+        if !granted {
+            self.offer_tail(from, request.last);
+        }
         Next::Stay
     }
 
@@ -465,6 +476,9 @@ impl Raft {
         }
         let reply = VoteReply { granted, incarnation: request.incarnation };
         self.core.send(from, Body::VoteReply(reply));
+        if !granted {
+            self.offer_tail(from, request.last);
+        }
         Next::Stay
     }
 
@@ -576,7 +590,7 @@ impl Raft {
     fn on_timeout_now(&mut self, from: NodeId) -> Next {
         // What it promised, it promised to the leader that asks, or to one that was over when that was elected.
         let is_led = self.leader() == Some(from);
-        let has_vote = self.core.membership().is_voter(self.core.id);
+        let has_vote = self.core.membership().is_voter(self.core.id) && !self.core.is_witness();
         if is_led && has_vote && !self.core.is_rejoining() {
             return Next::Campaign { transfer: true };
         }

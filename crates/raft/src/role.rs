@@ -103,6 +103,7 @@ pub(crate) fn become_leader(core: &mut Core) -> Role {
     let term = core.term();
     assert_eq!(core.vote(), Some(core.id), "a leader voted for itself");
     assert!(core.is_term_durable(), "{} would lead {term} and might forget it", core.id);
+    assert!(!core.is_witness(), "{} keeps no state, and would lead {term}", core.id);
     core.report(Event::BecameLeader { term });
     let leader = Leader::new(core);
 

@@ -7,7 +7,7 @@
 
 use crate::core::Core;
 use crate::membership::Membership;
-use crate::message::{Append, AppendReply, Body, Heartbeat, Message, Payload, SnapshotChunk};
+use crate::message::{AppendReply, Body, Entry, Heartbeat, Message, Payload, SnapshotChunk};
 use crate::message::{SnapshotReply, VoteReply};
 use crate::types::{EntryId, Index, Term};
 
@@ -29,7 +29,19 @@ pub(crate) fn message(core: &Core, message: &Message) -> Result<(), &'static str
             entry_id(request.last)?;
             before(request.last.term, message.term)
         }
-        Body::Append(append) => self::append(append, message.term),
+        Body::Append(append) => {
+            index(append.commit)?;
+            entries(append.previous, &append.entries, message.term).map(drop)
+        }
+        Body::Tail(tail) => {
+            entry_id(tail.last)?;
+            let last = entries(tail.previous, &tail.entries, message.term)?;
+            if tail.last.term > message.term || last > tail.last || last.index > tail.last.index {
+                return Err("a log does not end where it is said to");
+            }
+            Ok(())
+        }
+        Body::AskTail(ask) => entry_id(ask.after),
         Body::Snapshot(chunk) => snapshot(chunk, message.term),
         Body::Heartbeat(Heartbeat { commit, .. }) => index(*commit),
         Body::AppendReply(AppendReply::Accepted { durable })
@@ -85,11 +97,11 @@ fn before(earlier: Term, later: Term) -> Result<(), &'static str> {
     if earlier < later { Ok(()) } else { Err("a log reaches into the term asked for") }
 }
 
-fn append(append: &Append, term: Term) -> Result<(), &'static str> {
-    entry_id(append.previous)?;
-    index(append.commit)?;
-    let mut last = append.previous;
-    for entry in &append.entries {
+/// Entries that follow `previous`, of terms up to this one. Returns the last.
+fn entries(previous: EntryId, entries: &[Entry], term: Term) -> Result<EntryId, &'static str> {
+    entry_id(previous)?;
+    let mut last = previous;
+    for entry in entries {
         entry_id(entry.id)?;
         if entry.id.index != last.index.next() || entry.id.term < last.term {
             return Err("entries do not follow one another");
@@ -99,7 +111,7 @@ fn append(append: &Append, term: Term) -> Result<(), &'static str> {
         }
         last = entry.id;
     }
-    if last.term > term { Err("an entry is from a later term") } else { Ok(()) }
+    if last.term > term { Err("an entry is from a later term") } else { Ok(last) }
 }
 
 fn snapshot(chunk: &SnapshotChunk, term: Term) -> Result<(), &'static str> {

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate_raft::{
-    Append, AppendReply, Body, Config, DiskId, Effects, ElectionPolicy, Entry, EntryId, Event,
-    GroupId, Heartbeat, HeartbeatReply, Index, Input, Lease, Limits, Membership, Message, NodeId,
-    Pace, Payload, Raft, ReadId, ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply,
+    Append, AppendReply, AskTail, Body, Config, DiskId, Effects, ElectionPolicy, Entry, EntryId,
+    Event, GroupId, Heartbeat, HeartbeatReply, Index, Input, Lease, Limits, Membership, Message,
+    NodeId, Pace, Payload, Raft, ReadId, ReadIndex, ReadIndexReply, Recovered, Rejoin, RejoinReply,
     RequestVote, RoleKind, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotReply,
-    SnapshotRequest, Status, Term, Time, VoteReply,
+    SnapshotRequest, Status, Tail, Term, Time, VoteReply,
 };
 
 /// Numbers that decide what happens in one step. Fewer and smaller ones are simpler, which is how a
@@ -37,12 +37,13 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        Self::with(false)
+        Self::with(false, false)
     }
 
-    fn with(rejoining: bool) -> Self {
+    fn with(rejoining: bool, witness: bool) -> Self {
         let mut membership = Membership::of_voters([1, 2, 3].map(NodeId));
         membership.learners = [NodeId(4)].into();
+        membership.witnesses = [NodeId(if witness { 1 } else { 3 })].into();
         let config = Config {
             id: NodeId(1),
             group: GroupId(1),
@@ -55,6 +56,7 @@ impl Host {
             seed: 1,
             rejoining: rejoining.then_some(DiskId(1)),
             lease: Some(Lease { drift_ppm: 1_000 }),
+            witness,
             limits: Limits {
                 append_bytes_max: 100,
                 inflight_messages_max: 3,
@@ -120,7 +122,9 @@ impl Host {
                 self.step(Input::Timeout);
             }
             1 => {
-                self.now = self.now.max(self.raft.deadline());
+                if self.raft.deadline() != Time::NEVER {
+                    self.now = self.now.max(self.raft.deadline());
+                }
                 self.step(Input::Timeout);
             }
             2 => {
@@ -255,7 +259,7 @@ fn message(status: &Status, choices: Choices) -> Message {
     let kind = match status.role {
         RoleKind::PreCandidate if kind < 128 => 1,
         RoleKind::Candidate if kind < 128 => 3,
-        _ => kind % 17,
+        _ => kind % 19,
     };
     let body = match kind {
         0 => Body::PreVote(request),
@@ -305,6 +309,13 @@ fn message(status: &Status, choices: Choices) -> Message {
         14 => Body::Rejoin(Rejoin { round: near(1, a) }),
         // The first rounds of the only incarnation.
         15 => Body::RejoinReply(RejoinReply { round: 1 + u64::from(a % 3), last: index(b) }),
+        16 => {
+            let (previous, entries) = (id(a, b), entries());
+            let end = entries.last().map_or(previous, |entry| entry.id);
+            let more = Index(end.index.0.saturating_add(u64::from(d % 3)));
+            Body::Tail(Tail { previous, entries, last: EntryId { index: more, ..end } })
+        }
+        17 => Body::AskTail(AskTail { after: id(a, b) }),
         _ => Body::TimeoutNow,
     };
     // Its own term is where most can happen, and the one after.
@@ -330,9 +341,10 @@ proptest! {
     #[test]
     fn no_message_makes_a_member_panic(
         rejoining in any::<bool>(),
+        witness in any::<bool>(),
         actions in vec(any::<Choices>(), 1..120),
     ) {
-        let mut host = Host::with(rejoining);
+        let mut host = Host::with(rejoining, witness);
         for choices in actions {
             host.act(choices);
         }

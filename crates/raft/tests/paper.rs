@@ -70,6 +70,7 @@ impl Subject {
             seed,
             rejoining: None,
             lease: None,
+            witness: false,
             limits: Limits { retained_bytes_max: 0, ..Limits::default() },
         };
         Self { member: Member::new(config, Time(0)), now: Time(0) }

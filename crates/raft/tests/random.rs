@@ -33,7 +33,8 @@ fn clusters_keep_their_promises_under_random_faults() {
         }
         Err(_) => 0..200,
     };
-    let (mut committed, mut crashes, mut snapshots, mut reads, mut changes) = (0, 0, 0, 0, 0);
+    let (mut committed, mut crashes, mut snapshots, mut reads, mut changes, mut tails) =
+        (0, 0, 0, 0, 0, 0);
     for seed in seeds {
         match catch_unwind(AssertUnwindSafe(|| run(seed))) {
             Ok(world) => {
@@ -42,6 +43,7 @@ fn clusters_keep_their_promises_under_random_faults() {
                 snapshots += world.snapshots;
                 reads += world.reads_answered;
                 changes += world.changes;
+                tails += world.tails;
             }
             Err(panic) => {
                 println!("seed {seed}: {:?}", World::new(seed).weather);
@@ -50,10 +52,11 @@ fn clusters_keep_their_promises_under_random_faults() {
         }
     }
     println!(
-        "{committed} entries, {crashes} crashes, {snapshots} snapshots, {reads} reads, {changes} changes"
+        "{committed} entries, {crashes} crashes, {snapshots} snapshots, {reads} reads, {changes} changes, \
+         {tails} tails"
     );
     assert!(
-        committed > 0 && reads > 0 && changes > 0,
+        committed > 0 && reads > 0 && changes > 0 && tails > 0,
         "the weather was so bad that nothing was tested"
     );
 }

@@ -88,6 +88,8 @@ impl Script {
         match name {
             // cluster nodes=N [learners=N] [spare=N] [policy=fixed|backoff|adaptive] [quiet_after=MS] [lease=PPM]
             // [limits …]: new members n1, n2, …; who is spare belongs to no group.
+            // cluster nodes=N [learners=N] [spare=N] [witnesses=IDS] [policy=fixed|backoff|adaptive] [quiet_after=MS] [limits …]: new members n1,
+            // n2, …; who is spare belongs to no group.
             "cluster" => self.cluster(arguments),
             // disk NODE terms=1-1-2 [term=N]: restarts it with such a log.
             "disk" => self.disk(arguments),
@@ -284,14 +286,13 @@ impl Script {
                 self.step(id, Input::Unfit(members));
                 Ok(())
             }
-            // change NODE voters=1-2-3 [learners=4-5]
+            // change NODE voters=1-2-3 [learners=4-5] [witnesses=5]
             "change" => {
                 let id = self.node(arguments)?;
                 let (voters, learners) = (ids(arguments, "voters")?, ids(arguments, "learners")?);
-                self.step(
-                    id,
-                    Input::Change(Membership { voters, learners, ..Membership::default() }),
-                );
+                let witnesses = ids(arguments, "witnesses")?;
+                let wanted = Membership { voters, learners, witnesses, ..Membership::default() };
+                self.step(id, Input::Change(wanted));
                 Ok(())
             }
             // compact NODE: its machine is durable up to what it applied.
@@ -435,6 +436,9 @@ impl Script {
         };
         let mut membership = Membership::of_voters((1..=nodes).map(NodeId));
         membership.learners = (nodes + 1..=nodes + learners).map(NodeId).collect();
+        let witnesses = ids(arguments, "witnesses")?;
+        let members = membership.members();
+        membership.witnesses = witnesses.intersection(&members).copied().collect();
         for id in (1..=nodes + learners + spare).map(NodeId) {
             let config = Config {
                 id,
@@ -448,6 +452,7 @@ impl Script {
                 seed: id.0,
                 rejoining: None,
                 lease,
+                witness: witnesses.contains(&id),
                 limits,
             };
             let mut member = Member::new(config, self.now);
@@ -528,6 +533,17 @@ impl Script {
                 Body::VoteReply(quorate_raft::VoteReply { granted: false, incarnation: 0 })
             }
             "timeout-now" => Body::TimeoutNow,
+            "tail" => {
+                let previous = entry_id(arguments.take_key("previous").ok_or("previous=?")?)?;
+                let last = entry_id(arguments.take_key("last").ok_or("last=?")?)?;
+                let mut entries = Vec::new();
+                while let Some(text) = arguments.next_pos() {
+                    let (id, command) = text.split_once('.').unwrap_or((text, "forged"));
+                    let payload = Payload::Command(Bytes::copy_from_slice(command.as_bytes()));
+                    entries.push(Entry { id: entry_id(id)?, payload });
+                }
+                Body::Tail(quorate_raft::Tail { previous, entries, last })
+            }
             kind => return Err(format!("there is no kind {kind}").into()),
         };
         let disk = arguments.take_key("disk").map(str::parse).transpose()?;
@@ -794,6 +810,10 @@ fn body(body: &Body) -> String {
             None => format!("ReadIndexReply read {} no", reply.id.counter),
         },
         Body::TimeoutNow => "TimeoutNow".to_owned(),
+        Body::Tail(tail) => {
+            format!("Tail {} +[{}] of {}", tail.previous, entries(&tail.entries), tail.last)
+        }
+        Body::AskTail(ask) => format!("AskTail {}", ask.after),
     }
 }
 
@@ -832,11 +852,13 @@ fn entry(entry: &Entry) -> String {
 }
 
 /// `{1 2 3}`; `{1 2 3 → 1 2 4}` on the way to another one; learners after a bar; `4/d1` if it was given its
-/// vote with that disk.
+/// vote with that disk; `3w` for a witness.
 fn membership(membership: &Membership) -> String {
-    let Membership { voters, outgoing, learners, disks, about: _ } = membership;
+    let Membership { voters, outgoing, learners, witnesses, disks, about: _ } = membership;
     let name = |id: &NodeId| {
-        disks.get(id).map_or_else(|| id.0.to_string(), |disk| format!("{}/{disk}", id.0))
+        let mark = if witnesses.contains(id) { "w" } else { "" };
+        let disk = disks.get(id).map_or_else(String::new, |disk| format!("/{disk}"));
+        format!("{}{mark}{disk}", id.0)
     };
     let ids = |ids: &BTreeSet<NodeId>| ids.iter().map(name).collect::<Vec<_>>().join(" ");
     let before = if outgoing.is_empty() { String::new() } else { ids(outgoing) + " → " };

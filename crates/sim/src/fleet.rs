@@ -506,6 +506,7 @@ fn open(
             limits: Limits::default(),
             rejoining: None,
             lease: None,
+            witness: false,
         };
         let remembered: Recovered = recovered.remove(&group).unwrap_or_default();
         let applied = applied.get(&group).copied().unwrap_or(EntryId::ZERO);

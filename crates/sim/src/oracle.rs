@@ -279,7 +279,8 @@ impl Oracle {
             RequestError::NoLeader
             | RequestError::Overloaded
             | RequestError::TooLarge
-            | RequestError::NoSuchGroup => true,
+            | RequestError::NoSuchGroup
+            | RequestError::Witness => true,
             RequestError::Timeout | RequestError::Unknown => false,
         };
         if never {

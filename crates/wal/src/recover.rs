@@ -602,6 +602,7 @@ mod tests {
             incarnation: 1,
             rejoining: None,
             lease: None,
+            witness: false,
             limits: Limits::default(),
         };
         let base = recovered.base;

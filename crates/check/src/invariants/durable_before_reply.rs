@@ -52,7 +52,9 @@ fn check(message: &Message, sender: &Member) -> Result<(), String> {
         | Body::ReadIndexReply(_)
         | Body::TimeoutNow
         | Body::Rejoin(_)
-        | Body::RejoinReply(_) => term(message.term, sender),
+        | Body::RejoinReply(_)
+        | Body::Tail(_)
+        | Body::AskTail(_) => term(message.term, sender),
     }
 }
 

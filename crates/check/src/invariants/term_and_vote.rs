@@ -98,7 +98,9 @@ impl Invariant for TermAndVote {
                     | Body::ReadIndexReply(_)
                     | Body::TimeoutNow
                     | Body::Rejoin(_)
-                    | Body::RejoinReply(_) => {}
+                    | Body::RejoinReply(_)
+                    | Body::Tail(_)
+                    | Body::AskTail(_) => {}
                 }
                 let spoken = self.spoken.entry(from).or_default();
                 if term < *spoken {

@@ -79,7 +79,8 @@ fn membership() -> impl Strategy<Value = Membership> {
             learners.retain(|id| !voters.contains(id));
             let disks = outgoing.first().map(|id| (*id, DiskId(voter))).into_iter().collect();
             let about = [(NodeId(voter), about)].into();
-            Membership { voters, outgoing, learners, disks, about }
+            let witnesses = learners.clone();
+            Membership { voters, outgoing, learners, witnesses, disks, about }
         },
     )
 }
@@ -138,6 +139,10 @@ fn raft_body() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|round| Body::Rejoin(Rejoin { round })),
         (any::<u64>(), index())
             .prop_map(|(round, last)| Body::RejoinReply(RejoinReply { round, last })),
+        (append(), entry_id()).prop_map(|(Append { previous, entries, .. }, last)| {
+            Body::Tail(Tail { previous, entries, last })
+        }),
+        entry_id().prop_map(|after| Body::AskTail(AskTail { after })),
     ]
 }
 
@@ -433,6 +438,7 @@ impl Receiver {
             limits: Limits::default(),
             rejoining: None,
             lease: None,
+            witness: false,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
         Self { node, effects: Effects::default(), now: Time(0) }

@@ -43,6 +43,8 @@ pub(crate) struct Weather {
     /// it at first.
     pub(crate) churn: u64,
     pub(crate) spare: u64,
+    /// Who keeps no state.
+    pub(crate) witness: Option<NodeId>,
 }
 
 pub(crate) struct World {
@@ -68,13 +70,19 @@ pub(crate) struct World {
     pub(crate) crashes: u64,
     pub(crate) snapshots: u64,
     pub(crate) changes: u64,
+    pub(crate) tails: u64,
+}
+
+/// The witness, if it belongs to them.
+fn witnesses(members: &Membership, witness: Option<NodeId>) -> BTreeSet<NodeId> {
+    witness.filter(|id| members.contains(*id)).into_iter().collect()
 }
 
 impl World {
     /// A world whose weather, size and limits the seed decides, with faults to come.
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let weather = Weather {
+        let mut weather = Weather {
             nodes: 1 + random.below(5),
             learners: u64::from(random.chance(20)),
             loss: random.below(4) * random.below(10),
@@ -86,7 +94,14 @@ impl World {
             compact: random.below(20),
             churn: [0, 5, 30][random.below(3) as usize],
             spare: random.below(4),
+            witness: None,
         };
+        // Of one voter or two, a witness is of no use; but it may join them, if there is somebody to do so.
+        let all = weather.nodes + weather.learners + weather.spare;
+        let first = if weather.nodes < 3 { weather.nodes } else { 0 };
+        if first < all && random.chance(50) {
+            weather.witness = Some(NodeId(1 + first + random.below(all - first)));
+        }
         let limits = Limits {
             append_bytes_max: [40, 200, 1 << 20][random.below(3) as usize],
             inflight_messages_max: [1, 4, 256][random.below(3) as usize],
@@ -114,6 +129,7 @@ impl World {
             compact: 0,
             churn: 0,
             spare: 0,
+            witness: None,
         };
         Self::with(seed, Random(seed), weather, Limits::default())
     }
@@ -123,6 +139,7 @@ impl World {
         let learners = (weather.nodes + 1..=weather.nodes + weather.learners).map(NodeId);
         let mut membership = Membership::of_voters(voters);
         membership.learners = learners.collect();
+        membership.witnesses = witnesses(&membership, weather.witness);
         let policy = match seed % 3 {
             0 => ElectionPolicy::Fixed,
             1 => ElectionPolicy::Backoff,
@@ -144,6 +161,7 @@ impl World {
                     seed: seed * 100 + id.0,
                     rejoining: None,
                     lease: None,
+                    witness: weather.witness == Some(id),
                     limits,
                 };
                 let mut member = Member::new(config, Time(0));
@@ -171,6 +189,7 @@ impl World {
             crashes: 0,
             snapshots: 0,
             changes: 0,
+            tails: 0,
         };
         for id in world.ids() {
             world.wake_later(id);
@@ -241,7 +260,8 @@ impl World {
                         self.snapshots += 1;
                         let applied = &self.members[&node].machine.applied;
                         assert_eq!(applied.len() as u64, last.index.0);
-                        assert_eq!(applied[..], self.committed[..applied.len()]);
+                        let is_witness = self.weather.witness == Some(node);
+                        assert!(is_witness || applied[..] == self.committed[..applied.len()]);
                     }
                     let is_installed = matches!(input, Input::SnapshotInstalled { .. });
                     self.step(node, input);
@@ -325,7 +345,8 @@ impl World {
                 _ => {}
             }
         }
-        let wanted = Membership { voters, learners, ..Membership::default() };
+        let mut wanted = Membership { voters, learners, ..Membership::default() };
+        wanted.witnesses = witnesses(&wanted, self.weather.witness);
         self.step(leader, Input::Change(wanted));
     }
 
@@ -429,11 +450,15 @@ impl World {
 
     fn check(&mut self, id: NodeId, effects: &Effects) {
         for message in &effects.send {
+            self.tails += u64::from(matches!(message.body, Body::Tail(_)));
             self.check_message(message);
         }
         for event in &effects.events {
             match event {
                 Event::BecameLeader { term } => self.check_leader(id, *term),
+                Event::BecamePreCandidate { .. } | Event::BecameCandidate { .. } => {
+                    assert!(self.weather.witness != Some(id), "a witness campaigns");
+                }
                 Event::Malformed { from, reason } => {
                     panic!("{id} finds a message of {from} malformed: {reason}")
                 }

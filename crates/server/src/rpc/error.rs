@@ -206,6 +206,8 @@ impl From<RequestError> for Failure {
             RequestError::Unknown => Self::LeaderChanged,
             RequestError::Overloaded => Self::TooManyRequests,
             RequestError::TooLarge => Self::RequestTooLarge,
+            // No server starts one.
+            RequestError::Witness => Self::Stopped,
             RequestError::Stopped => Self::Stopped,
         }
     }

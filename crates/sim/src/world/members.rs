@@ -49,6 +49,7 @@ impl World {
             limits: settings.limits,
             rejoining: self.places[&id].rejoining,
             lease: settings.leader_lease,
+            witness: false,
         };
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
         config.request_timeout = settings.request_timeout;
