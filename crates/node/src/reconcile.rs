@@ -87,8 +87,8 @@ pub enum Waiting {
 /// Why it can't be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There can be no such membership: nobody would vote, somebody would be a voter and a learner, or too much
-    /// would be known of somebody.
+    /// There can be no such membership: nobody would vote, or witnesses alone, somebody would be a voter and a
+    /// learner, a member would become a witness, or too much would be known of somebody.
     Impossible,
     /// There would be more than [`Membership::MEMBERS_MAX`], at the end or on the way, where those who leave and those who
     /// come are members at the same time.
@@ -151,7 +151,7 @@ pub fn step(
     standing: impl Fn(NodeId) -> Standing,
 ) -> Step {
     let goal = goal(now, desired);
-    if !goal.is_possible() {
+    if !goal.is_possible() || !now.keeps_witnesses(&goal) {
         return Step::Refuse(Refusal::Impossible);
     }
     if now.is_joint() || !is_settled {
@@ -168,7 +168,9 @@ pub fn step(
     let is_there = |id| standing(id).is_there || planted!(ReconcileLosesQuorum);
     // Whoever is not a voter yet does not become one before it is there.
     let will_be_there = |id| !now.voters.contains(&id) || is_there(id);
-    if !quorum::has_quorum(now, is_there) || !quorum::has_quorum(&goal, will_be_there) {
+    let can_lead = goal.voters.iter().any(|id| !goal.is_witness(*id) && will_be_there(*id));
+    let is_quorum = quorum::has_quorum(now, is_there) && quorum::has_quorum(&goal, will_be_there);
+    if !can_lead || !is_quorum {
         let voters = now.voters.union(&goal.voters).copied();
         let missing = voters.filter(|id| !will_be_there(*id)).collect();
         return Step::Refuse(Refusal::LosesQuorum { missing });
@@ -189,9 +191,14 @@ pub fn step(
 
 /// The membership at the end, with all that is known of its members.
 fn goal(now: &Membership, desired: &Membership) -> Membership {
-    let about =
-        known(now, desired, |id| desired.voters.contains(&id) || desired.learners.contains(&id));
-    Membership { outgoing: BTreeSet::new(), disks: BTreeMap::new(), about, ..desired.clone() }
+    let is_member = |id| desired.voters.contains(&id) || desired.learners.contains(&id);
+    Membership {
+        outgoing: BTreeSet::new(),
+        disks: BTreeMap::new(),
+        about: known(now, desired, is_member),
+        witnesses: witnesses(now, desired, is_member),
+        ..desired.clone()
+    }
 }
 
 /// The membership before the voters change: all who are to be members are there, as learners if they have no vote, and
@@ -200,7 +207,17 @@ fn prepared(now: &Membership, goal: &Membership) -> Membership {
     let learners = goal.members().into_iter().filter(|id| !now.voters.contains(id)).collect();
     let mut prepared = Membership { learners, about: BTreeMap::new(), ..now.clone() };
     prepared.about = known(now, goal, |id| prepared.contains(id));
+    prepared.witnesses = witnesses(now, goal, |id| prepared.contains(id));
     prepared
+}
+
+/// Who of these members is a witness: whoever is one stays one, without being named again.
+fn witnesses(
+    now: &Membership,
+    goal: &Membership,
+    is_member: impl Fn(NodeId) -> bool,
+) -> BTreeSet<NodeId> {
+    now.witnesses.union(&goal.witnesses).copied().filter(|id| is_member(*id)).collect()
 }
 
 /// What is known of these members, now or from now on.

@@ -11,6 +11,7 @@
 //!   itself counts. A good word of anybody ends it. Who says that it ends, as for an upgrade, has not failed.
 //! - The step is one of [`reconcile`](crate::reconcile), so it is not taken if it would lose the quorum, and the spare has
 //!   caught up.
+//! - A witness takes the place of a witness, and nobody else's.
 //! - One at a time, and after each a pause that is as long as the while.
 
 use alloc::collections::BTreeMap;
@@ -91,8 +92,9 @@ impl Replacer {
         }
         let due = self.failed_for.iter().filter(|(_, so_far)| **so_far >= self.after);
         let (&failed, _) = due.max_by_key(|(_, so_far)| **so_far)?;
+        let is_alike = |id| members.is_witness(id) == members.is_witness(failed);
         let mut spares = members.learners.iter().copied().filter(|id| is_spare(*id));
-        let spare = spares.find(|id| standing(*id).is_level)?;
+        let spare = spares.find(|id| is_alike(*id) && standing(*id).is_level)?;
         let mut wanted = members.clone();
         wanted.voters.remove(&failed);
         wanted.voters.insert(spare);
@@ -177,6 +179,17 @@ mod tests {
         assert_eq!(scene.passes(1), Some((2, 5)), "a spare that has caught up");
         scene.is(5, PeerState::Suspect);
         assert_eq!(scene.passes(60), None, "the third learner is no spare");
+    }
+
+    #[test]
+    fn a_witness_takes_the_place_of_a_witness() {
+        let mut scene = Scene::new();
+        scene.members.witnesses = [3, 4].map(NodeId).into();
+        scene.is(2, PeerState::Failed);
+        assert_eq!(scene.passes(20), Some((2, 5)));
+        scene.is(2, PeerState::Active);
+        scene.is(3, PeerState::Failed);
+        assert_eq!(scene.passes(20), Some((3, 4)));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use quorate_mvcc::{
     KeyRange, Lease, LeaseChange, Outcome, RangeRequest, RangeResponse, RevisionEvents, Store,
 };
 use quorate_node::{
-    Fault, Fingerprint, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
+    Fault, Fingerprint, Keep, Machine, Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError,
+    Witness,
 };
 use quorate_raft::EntryId;
 
@@ -30,22 +31,43 @@ pub struct SharedEngine {
     rows: Arc<Mutex<MemEngine>>,
     /// What a machine that rides along has made durable. All of it survives.
     saved: Arc<Mutex<Option<Saved>>>,
+    /// What the machine of a witness has made durable. It has no rows.
+    image: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Default for SharedEngine {
     /// An empty engine, durable only when it is told to be.
     fn default() -> Self {
         let rows = Arc::new(Mutex::new(MemEngine::lazy(u32::MAX)));
-        Self { rows, saved: Arc::default() }
+        Self { rows, saved: Arc::default(), image: Arc::default() }
     }
 }
 
 impl SharedEngine {
     /// Loses what a crash loses. Whoever still holds the engine of before keeps what is lost.
     pub fn crash(&mut self) {
-        let (left, saved) = (self.lock().crash(), self.saved());
+        let (left, saved, image) = (self.lock().crash(), self.saved(), self.image());
         self.rows = Arc::new(Mutex::new(left));
         self.saved = Arc::new(Mutex::new(saved));
+        self.image = Arc::new(Mutex::new(image));
+    }
+
+    fn image(&self) -> Option<Vec<u8>> {
+        self.image.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The machine of a witness.
+    pub(crate) fn witness(&self) -> Result<Witness<Traced>, Fault> {
+        Witness::open(self.image().as_deref(), Box::new(self.clone()))
+    }
+
+    /// How far the machine on it is durable, whichever that is, and the members that it keeps.
+    pub(crate) fn kept(&self) -> (EntryId, Option<Bytes>) {
+        if self.image().is_some() {
+            let machine = self.witness().expect("what a witness kept can be read");
+            return (machine.durable(), machine.membership());
+        }
+        (self.durable(), quorate_mvcc::membership(self).expect("an engine in memory can be read"))
     }
 
     fn lock(&self) -> MutexGuard<'_, MemEngine> {
@@ -61,6 +83,13 @@ impl SharedEngine {
     /// Takes the place of what was saved before.
     pub(crate) fn save(&self, saved: Saved) {
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+    }
+}
+
+impl Keep for SharedEngine {
+    fn keep(&mut self, image: &[u8]) -> Result<(), Fault> {
+        *self.image.lock().unwrap_or_else(PoisonError::into_inner) = Some(image.into());
+        Ok(())
     }
 }
 

@@ -61,7 +61,9 @@ impl Process {
         now: Time,
     ) -> Result<Self, Fault> {
         let (mut machine, reading) = engine::open(engine, options)?;
-        if let Some(rides) = rides {
+        if group.witness {
+            machine = Box::new(engine.witness()?);
+        } else if let Some(rides) = rides {
             machine = rider::mount(machine, rides, engine, options.piece_bytes_max)?;
         }
         let membership = group.membership.clone();

@@ -41,6 +41,8 @@ pub struct Summary {
     pub quiet: u64,
     /// See `quiet`.
     pub woken: u64,
+    /// Messages in which a witness gave a candidate what that lacks.
+    pub tails: u64,
     /// See `leaders`.
     pub snapshots: u64,
     /// Reads that might be stale, and were judged.
@@ -108,6 +110,7 @@ impl Summary {
         self.woken += report.woken;
         self.leased += report.leased;
         self.stale_reads += report.stale_reads;
+        self.tails += report.tails;
         self.snapshots += report.snapshots;
         self.memberships += report.memberships;
         self.replaced += report.replaced;
@@ -192,6 +195,7 @@ impl Summary {
             ("woken", Json::Number(self.woken)),
             ("reads_that_may_be_stale", Json::Number(self.stale_reads)),
             ("turns_with_a_lease", Json::Number(self.leased)),
+            ("tails", Json::Number(self.tails)),
             ("snapshots", Json::Number(self.snapshots)),
             ("memberships", Json::Number(self.memberships)),
             ("replaced", Json::Number(self.replaced)),

@@ -8,12 +8,13 @@
 use core::fmt;
 use std::time::Duration;
 
-use quorate_raft::{ElectionPolicy, Lease};
+use quorate_raft::{ElectionPolicy, Lease, NodeId};
 
 use crate::chance::Chance;
 use crate::disk_faults::{DiskFaults, OverLimit, Scrub};
 use crate::extremes::{Disks, Extremes, Hangs};
 use crate::leases::Leases;
+use crate::process::node_id;
 use crate::quiet::Quiet;
 use crate::settings::policy_of;
 use crate::stale_reads::StaleReads;
@@ -165,6 +166,8 @@ pub struct Options {
     /// Whether some members are wanted more than others as the leader. The last phase then demands that one of
     /// those leads.
     pub priorities: bool,
+    /// The member that keeps no state, if one does.
+    pub witness: Option<NodeId>,
     /// Whether the liveness phase first demands progress of a bare majority, while all others stay
     /// down or cut off.
     pub core_first: bool,
@@ -205,6 +208,12 @@ const PRIORITIES: u64 = 0x7072_696f_7273;
 
 /// Of a thousand seeds that may have them, how many have favourites.
 const PRIORITIES_PER_MILLE: u64 = 300;
+
+/// The same for a witness.
+const WITNESS: u64 = 0x77_6974_6e65_7373;
+
+/// Of a thousand seeds that may have one, how many have a witness.
+const WITNESS_PER_MILLE: u64 = 250;
 
 /// Of a thousand seeds, how many are a turmoil.
 const TURMOIL_PER_MILLE: u64 = 150;
@@ -250,8 +259,19 @@ impl Options {
             Some(over_limit) => options.beyond(over_limit),
             None => options
                 .in_churn(&mut Chance::new(seed ^ CHURN))
-                .with_favourites(&mut Chance::new(seed ^ PRIORITIES)),
+                .with_favourites(&mut Chance::new(seed ^ PRIORITIES))
+                .with_witness(&mut Chance::new(seed ^ WITNESS)),
         }
+    }
+
+    /// Perhaps with a witness, in a cluster where it is of use. Then a majority is not cut off from all others for
+    /// good, as it may need what a witness does not have.
+    fn with_witness(self, chance: &mut Chance) -> Self {
+        if self.members < 3 || !chance.per_mille(WITNESS_PER_MILLE) {
+            return self;
+        }
+        let witness = Some(node_id(chance.below(self.members)));
+        Self { witness, extremes: Extremes { partial: None, ..self.extremes }, ..self }
     }
 
     /// Perhaps with members that are wanted more than others as the leader; not where members come and go, or
@@ -409,6 +429,7 @@ impl Options {
             reconciles: false,
             replace_after: None,
             priorities: false,
+            witness: None,
             core_first: false,
             extremes: Extremes::none(),
             watches: None,
@@ -552,6 +573,7 @@ impl Options {
             reconciles: false,
             replace_after: None,
             priorities: false,
+            witness: None,
             core_first: chance.per_mille(500),
             wipes: {
                 // Drawn last, from a source of its own: all else in a seed is what it was before.

@@ -13,7 +13,8 @@
 //! that, any majority whose members can talk, whatever the other links and members do.
 //!
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
-//! ask for), `clients.rs` (requests), `churn.rs` (who comes and goes), `watchers.rs` (who looks on), `leases.rs` and `lease_clients.rs`
+//! ask for), `clients.rs` (requests), `churn.rs` (who comes and goes), `witness.rs`
+//! (who keeps no state), `watchers.rs` (who looks on), `leases.rs` and `lease_clients.rs`
 //! (what ends by a clock), `faults.rs`, `extremes.rs`, `damage.rs` and `disks.rs` (the first phase),
 //! `liveness.rs` and `partial.rs` (the second).
 
@@ -34,6 +35,7 @@ mod place;
 mod stale_reads;
 mod upsets;
 mod watchers;
+mod witness;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -45,7 +47,7 @@ use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
 use quorate_check::state_hash::StateHashes;
 use quorate_node::{Envelope, Fingerprint, Healed};
-use quorate_raft::{Index, Membership, NodeId};
+use quorate_raft::{Index, NodeId};
 use quorate_wal::WalOptions;
 
 use crate::chance::Chance;
@@ -203,6 +205,8 @@ pub struct Report {
     pub crashes: u64,
     /// Snapshots installed.
     pub snapshots: u64,
+    /// Messages in which a witness gave a candidate what that lacks.
+    pub tails: u64,
     /// Other members than before, as a member saw them, with each of them.
     pub memberships: u64,
     /// How often a leader asked for a learner in the place of a voter that had failed.
@@ -371,7 +375,7 @@ impl World {
             stale_reads: Judging::new(seed, options.stale_reads),
             oracle: Oracle::default(),
             invariants: Invariants::new(Cluster::new(
-                Membership::of_voters(members.iter().copied()),
+                witness::all_voters(&options, members.iter().copied()),
                 [],
             )),
             states: StateHashes::default(),
@@ -402,6 +406,7 @@ impl World {
                 entries: 0,
                 crashes: 0,
                 snapshots: 0,
+                tails: 0,
                 memberships: 0,
                 replaced: 0,
                 doubts: 0,

@@ -134,6 +134,7 @@ fn healing_across_terms() -> Options {
         reconciles: false,
         replace_after: None,
         priorities: false,
+        witness: None,
         core_first: true,
         extremes: Extremes::none(),
         watches: None,

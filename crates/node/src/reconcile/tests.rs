@@ -111,6 +111,28 @@ fn what_can_be_no_membership_is_refused() {
     assert_eq!(next(&now, &of(&[1], &more), &[1, 2, 3], &[]), too_many, "on the way");
 }
 
+#[test]
+fn a_witness_is_one_from_when_it_comes_and_stays_one() {
+    let with = |it: Membership, who: &[u64]| Membership { witnesses: ids(who), ..it };
+    let now = of(&[1, 2], &[]);
+    let desired = with(of(&[1, 2, 3], &[]), &[3]);
+    let learning = with(of(&[1, 2], &[3]), &[3]);
+    assert_eq!(next(&now, &desired, &[1, 2], &[]), Step::Change(learning.clone()));
+    assert_eq!(next(&learning, &desired, &[1, 2, 3], &[]), Step::Change(desired.clone()));
+    let unsaid = of(&[1, 2, 3], &[]);
+    assert_eq!(next(&desired, &unsaid, &[1, 2, 3], &[]), Step::Done, "it need not be named again");
+    let replaced = with(of(&[1, 2, 4], &[3]), &[4]);
+    let both = with(of(&[1, 2, 3], &[4]), &[3, 4]);
+    assert_eq!(next(&desired, &replaced, &[1, 2, 3], &[]), Step::Change(both));
+    let impossible = Step::Refuse(Refusal::Impossible);
+    assert_eq!(next(&unsaid, &desired, &[1, 2, 3], &[]), impossible, "it keeps a state now");
+    assert_eq!(next(&desired, &of(&[3], &[]), &[1, 2, 3], &[]), impossible, "nobody could lead");
+    let lost = Step::Refuse(Refusal::LosesQuorum { missing: ids(&[1]) });
+    let led = with(of(&[1, 3, 4], &[]), &[3, 4]);
+    let both = with(of(&[1, 2, 3, 4], &[]), &[3, 4]);
+    assert_eq!(next(&both, &led, &[2, 3, 4], &[]), lost, "only witnesses would be there");
+}
+
 /// A member's disk is asked for nothing, so a change of it alone is none.
 #[test]
 fn disks_are_the_leaders_business() {

@@ -28,10 +28,9 @@ impl World {
 
     /// Who belongs to the group as of what a member's machine holds on its disk.
     pub(super) fn membership_of(&self, id: NodeId) -> Membership {
-        let kept = quorate_mvcc::membership(&self.places[&id].storage.engine);
-        let kept = kept.expect("an engine in memory can be read");
+        let (_, kept) = self.places[&id].storage.engine.kept();
         let kept = kept.map(|kept| Membership::decode(&kept).expect("a membership was kept"));
-        kept.unwrap_or_else(|| Membership::of_voters(self.ids()))
+        kept.unwrap_or_else(|| self.all_voters())
     }
 
     /// Whoever leads, as far as they know, is asked for other members.
@@ -141,6 +140,7 @@ impl World {
                 let votes = now.contains(id) && self.churn.per_mille(700);
                 if votes { &mut wanted.voters } else { &mut wanted.learners }.insert(id);
             }
+            wanted.witnesses = self.witnesses_of(&wanted);
             return wanted;
         }
         for id in self.ids() {
@@ -156,6 +156,7 @@ impl World {
                 wanted.about.insert(id, format!("{id} of {leader}").into());
             }
         }
+        wanted.witnesses = self.witnesses_of(&wanted);
         wanted
     }
 
@@ -164,7 +165,7 @@ impl World {
         if self.options.churn_every.is_none() || self.phase != Phase::Whole {
             return;
         }
-        let all = Membership::of_voters(self.ids());
+        let all = self.all_voters();
         for leader in self.leaders() {
             self.step_toward(leader, &all);
         }
@@ -172,7 +173,7 @@ impl World {
 
     /// Whether all are voters again, where members came and went, and all of them know it.
     pub(super) fn all_belong(&self) -> bool {
-        let all = Membership::of_voters(self.ids());
+        let all = self.all_voters();
         self.phase != Phase::Whole
             || self.options.churn_every.is_none()
             || self.places.values().all(|place| {

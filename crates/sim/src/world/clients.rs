@@ -114,6 +114,11 @@ impl World {
         if self.phase == Phase::Faulty || self.places[&node].process.is_none() {
             return;
         }
+        if self.is_witness(node) {
+            // It takes no requests. That it makes progress shows in that of the others.
+            self.proven.insert(node);
+            return;
+        }
         let request = self.workload.write();
         let id = self.ask(node, request);
         self.proofs.insert(id, node);

@@ -9,7 +9,6 @@
 //! wrong, the observer knows better.
 
 use quorate_check::cluster::{self, Fact};
-use quorate_mvcc::engine::Engine as _;
 use quorate_node::can_heal;
 use quorate_raft::{EntryId, Index, NodeId, Remembered};
 
@@ -107,7 +106,10 @@ impl World {
     pub(super) fn can_lose_disk(&self, node: NodeId) -> bool {
         let others = self.places.iter().filter(|(id, _)| **id != node);
         let sound = others.filter(|(_, place)| place.is_sound()).count();
-        sound > self.places.len() / 2 && self.is_survivable(Some(node))
+        let left = self.ids().into_iter().filter(|id| *id != node && self.places[id].is_sound());
+        sound > self.places.len() / 2
+            && self.can_be_had_from(&left.collect())
+            && self.is_survivable(Some(node))
     }
 
     /// Whether everybody who lacks something can get it from another, once this member has lost
@@ -130,7 +132,8 @@ impl World {
                         .look()
                         .unwrap_or_else(|_| Remembered::Forgotten(Default::default())),
                 };
-                Holder { id: *id, state: place.storage.engine.durable(), log }
+                let is_witness = self.is_witness(*id);
+                Holder { id: *id, state: place.storage.engine.kept().0, is_witness, log }
             })
             .collect();
         // What was never committed may be gone for good, once all others say that they never had it. One that
@@ -153,7 +156,7 @@ impl World {
                 Remembered::Whole(_) | Remembered::Forgotten(_) => true,
             };
             let is_reached =
-                begins <= needy.state.index || others().any(|other| begins <= other.state.index);
+                begins <= needy.state.index || others().any(|other| begins <= other.state().index);
             let has_copies = lost
                 .iter()
                 .filter(|id| !can_be_given_up(**id))
@@ -166,7 +169,10 @@ impl World {
 /// What a member has of the log and of the state.
 struct Holder {
     id: NodeId,
+    /// How far its machine is.
     state: EntryId,
+    /// Whether nothing is in that.
+    is_witness: bool,
     log: Remembered,
 }
 
@@ -187,9 +193,14 @@ impl Holder {
         }
     }
 
+    /// How much of the state it can give to others.
+    fn state(&self) -> EntryId {
+        if self.is_witness { EntryId::ZERO } else { self.state }
+    }
+
     /// Whether it has a committed entry, or its effect.
     fn has(&self, id: EntryId) -> bool {
-        id.index <= self.state.index
+        id.index <= self.state().index
             || match &self.log {
                 Remembered::Whole(log) => cluster::at(log, id.index).is_some_and(|e| e.id == id),
                 Remembered::Damaged(log) => log.entries.iter().any(|entry| entry.id == id),

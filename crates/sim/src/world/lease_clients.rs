@@ -100,7 +100,7 @@ impl World {
 
     fn any_running(&mut self) -> Option<NodeId> {
         let running: Vec<NodeId> =
-            self.ids().into_iter().filter(|id| self.places[id].process.is_some()).collect();
+            self.has_state().filter(|id| self.places[id].process.is_some()).collect();
         (!running.is_empty()).then(|| *self.leasing.chance.pick(&running))
     }
 

@@ -32,6 +32,11 @@ impl World {
                 self.core.remove(&out);
             }
             self.swap_lacking();
+            if !self.can_be_had_from(&self.core) {
+                // The witness no longer has what the others of them lack, and they wait for who is out.
+                self.core = ids.iter().copied().collect();
+                self.phase = Phase::Whole;
+            }
             let core = self.core.clone();
             self.net.isolate_all_but(&core);
         }
@@ -174,7 +179,8 @@ impl World {
         let all = ids.iter().filter_map(|id| Some((*id, status(id)?)));
         let leaders = all.filter(|(_, status)| status.role == RoleKind::Leader);
         let leader = leaders.max_by_key(|(_, status)| status.term).map(|(id, _)| id);
-        let most = ids.iter().map(|id| self.priority_of(*id)).max();
+        let able = ids.iter().filter(|id| !self.is_witness(**id));
+        let most = able.map(|id| self.priority_of(*id)).max();
         !self.options.priorities || leader.is_some_and(|id| Some(self.priority_of(id)) == most)
     }
 
@@ -209,7 +215,7 @@ impl World {
     /// All machines hold the state of the model, to the last key and the last lease.
     pub(super) fn compare_states(&mut self) -> Outcome {
         let at = self.oracle.last();
-        for (id, place) in self.places.iter() {
+        for (id, place) in self.places.iter().filter(|(id, _)| !self.is_witness(**id)) {
             let process = place.process.as_ref().expect("all run");
             for key in self.oracle.model().keys() {
                 self.oracle.state(key, at, &process.read(key)).map_err(|violation| {

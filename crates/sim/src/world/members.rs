@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use quorate_check::Violation;
 use quorate_check::cluster::{self, Fact};
-use quorate_mvcc::engine::Engine as _;
 use quorate_node::{
     About, ApplyJob, Begin, Effects, Envelope, EnvelopeBody, Feedback, GroupConfig, Healed,
     Incarnation, Input, News, NodeConfig, Priority,
@@ -49,7 +48,7 @@ impl World {
             limits: settings.limits,
             rejoining: self.places[&id].rejoining,
             lease: settings.leader_lease,
-            witness: false,
+            witness: self.is_witness(id),
         };
         let mut config = NodeConfig::new(id, self.chance.number(), self.chance.number());
         config.request_timeout = settings.request_timeout;
@@ -63,7 +62,7 @@ impl World {
             differs: self.sabotage == Some(Sabotage::StateDiffers) && id == node_id(0),
         };
         let place = self.place(id);
-        let machine = place.storage.engine.durable();
+        let (machine, _) = place.storage.engine.kept();
         let opened = place.storage.open();
         self.note_failure(id);
         let remembered = match opened {
@@ -94,6 +93,7 @@ impl World {
         place.processes += 1;
         place.started = now;
         place.machine_durable = applied;
+        place.began_durable = applied;
         place.waits_for_room = false;
         self.begin_scrubbing(id);
         self.leases_start(id);
@@ -277,6 +277,7 @@ impl World {
         }
         if !is_healing {
             self.check_status(node, &status)?;
+            self.check_tail(node)?;
         }
         self.report.leased += u64::from(status.leased);
         self.lease_turn(node, &status);
@@ -346,6 +347,7 @@ impl World {
                 _ => {}
             }
             self.lease_event(event);
+            self.check_role(node, event)?;
             self.invariants.observe(Fact::Happened { node, event })?;
         }
         for (_, Persist { record, .. }) in &effects.persist {
@@ -394,6 +396,7 @@ impl World {
 
     pub(super) fn send(&mut self, mut envelope: Envelope) -> Outcome {
         if let EnvelopeBody::Raft(message) = &envelope.body {
+            self.report.tails += u64::from(matches!(message.body, Body::Tail(_)));
             self.invariants.observe(Fact::Sent { message })?;
         }
         self.forge(&mut envelope);

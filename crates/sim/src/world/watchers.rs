@@ -123,7 +123,7 @@ impl World {
 
     fn connect_watcher(&mut self, client: usize) {
         let running: Vec<NodeId> =
-            self.ids().into_iter().filter(|id| self.places[id].process.is_some()).collect();
+            self.has_state().filter(|id| self.places[id].process.is_some()).collect();
         if running.is_empty() {
             return;
         }
