@@ -1,6 +1,6 @@
 //! What a host is told when it starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
@@ -31,6 +31,10 @@ pub struct HostConfig {
     /// The other voters, each with the addresses (`host:port`, perhaps with a scheme in front) to try in turn. An entry for this
     /// member itself is ignored.
     pub peers: BTreeMap<NodeId, Vec<String>>,
+    /// Who of the first members is a witness, and this member itself if it is one: a voter that keeps no state and
+    /// never leads (see [`Witness`](quorate_node::Witness)). Equal on all of them. At least one of the voters is
+    /// none.
+    pub witnesses: BTreeSet<NodeId>,
     /// Where other members connect to. Bound by the caller, who thereby knows the ports.
     pub listeners: Vec<TcpListener>,
     /// There is a log: [`HostConfig::on_begun`] was called by an earlier start. Should nothing be found of
@@ -116,6 +120,30 @@ pub struct Limits {
     pub raft: quorate_raft::Limits,
 }
 
+impl Limits {
+    /// What a witness keeps of the end of the log, in bytes, with [`Limits::of_witness`].
+    pub const WITNESS_TAIL_BYTES: usize = 16 << 20;
+
+    /// Those of a witness, whose process is to stay small: it takes no requests, sends little, and what it keeps
+    /// of the log is its tail. All that a leader may have on the way to it fits besides.
+    #[must_use]
+    pub fn of_witness() -> Self {
+        const MIB: usize = 1 << 20;
+        Self {
+            peer_queue_bytes: 4 * MIB,
+            inbound_bytes: 8 * MIB,
+            asks_bytes: MIB,
+            unflushed_bytes: 2 * MIB,
+            raft: quorate_raft::Limits {
+                retained_bytes_min: Self::WITNESS_TAIL_BYTES,
+                retained_bytes_max: Self::WITNESS_TAIL_BYTES,
+                ..quorate_raft::Limits::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -151,6 +179,7 @@ impl HostConfig {
             cluster_id: 0,
             data_dir: data_dir.into(),
             peers: BTreeMap::new(),
+            witnesses: BTreeSet::new(),
             listeners,
             has_begun: false,
             on_begun: Box::new(|| Ok(())),
@@ -181,7 +210,13 @@ impl HostConfig {
         let about = |addresses: &Vec<String>| Bytes::from(addresses.join("\n"));
         first.about = self.peers.iter().map(|(id, addresses)| (*id, about(addresses))).collect();
         first.about.retain(|_, about| about.len() <= Membership::ABOUT_BYTES_MAX);
+        first.witnesses = self.witnesses.intersection(&first.voters).copied().collect();
         first
+    }
+
+    /// Whether this member is a witness.
+    pub(crate) fn is_witness(&self) -> bool {
+        self.witnesses.contains(&self.id)
     }
 
     /// The configuration, if it makes sense.
@@ -202,6 +237,9 @@ impl HostConfig {
         }
         if self.lease.is_some_and(|lease| lease.drift_ppm >= 1_000_000) {
             return refuse("clocks that drift by the whole time allow no lease".into());
+        }
+        if self.peers.keys().chain([&self.id]).all(|id| self.witnesses.contains(id)) {
+            return refuse("a group of witnesses alone has no state, and nobody to lead it".into());
         }
         crate::card::check(&self.about).map_err(StartError::Config)?;
         if self.rejoining.is_some() && self.peers.is_empty() {

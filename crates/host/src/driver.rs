@@ -189,8 +189,9 @@ impl<O: Send + 'static> Driver<O> {
             }
             Signal::Transfer(to, reply) => {
                 let leader = self.status.borrow().leader;
-                let voters = &self.membership.voters;
-                let verdict = transfers::check(self.id, leader, voters, to);
+                let Membership { voters, witnesses, .. } = &*self.membership;
+                let able = voters.difference(witnesses).copied().collect();
+                let verdict = transfers::check(self.id, leader, &able, to);
                 match verdict {
                     Ok(()) => {
                         self.node.step(now, Input::Transfer { group, to }, effects);

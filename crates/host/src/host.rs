@@ -76,6 +76,10 @@ impl<O: Send + 'static> Host<O> {
         let first = config.first_membership();
         let mut config = config.check()?;
         let listeners = std::mem::take(&mut config.listeners);
+        if machine.keeps_state() == config.is_witness() {
+            let reason = "a witness has the machine of one, and no other member has";
+            return Err(StartError::Config(reason.into()));
+        }
         let membership = membership_of(&*machine, &first).map_err(StartError::Machine)?;
         let applied = machine.applied();
         let Start { log, begin, damage } = open(&config, &membership, applied)?;
@@ -344,7 +348,7 @@ fn new_node<W>(
         limits: limits.raft,
         rejoining: config.rejoining,
         lease: config.lease,
-        witness: false,
+        witness: config.is_witness(),
     };
     let now = clock.now();
     match begin {

@@ -194,7 +194,7 @@ pub use host::Host;
 pub use inquiry::{Found, inquire};
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use quorate_node::{About, PeerChange, PeerHealth, PeerState, Priority};
-pub use quorate_node::{Fault, FaultKind, Kept, Machine, State};
+pub use quorate_node::{Fault, FaultKind, Kept, Machine, State, Witness};
 pub use quorate_node::{Refusal, Replacement, Replacer, Standing, Step, Waiting};
 pub use quorate_raft::{ChangeError, DiskId, Membership, NodeId, RoleKind};
 pub use quorate_wal::create_directory;

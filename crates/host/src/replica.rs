@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_node::{
     Fault, FaultKind, Fingerprint, Keep, Kept, Machine, Piece, RestoreError, Scrubbed, Snapshot,
-    State,
+    State, Witness,
 };
 use quorate_raft::EntryId;
 
@@ -56,6 +56,21 @@ impl<S: State> Replica<Kept<S>> {
         let file = StateFile { directory: config.data_dir.clone() };
         let image = file.read().map_err(StartError::Machine)?;
         let machine = Kept::open(image.as_deref(), Box::new(file)).map_err(StartError::Machine)?;
+        Self::start(config, machine)
+    }
+}
+
+impl<O: Send + 'static> Replica<Witness<O>> {
+    /// Starts a witness, which keeps where it is in the file `state` of its data directory. It is one of
+    /// [`HostConfig::witnesses`], and best has [`Limits::of_witness`](crate::Limits::of_witness).
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    pub fn witness(config: HostConfig) -> Result<Self, StartError> {
+        let file = StateFile { directory: config.data_dir.clone() };
+        let image = file.read().map_err(StartError::Machine)?;
+        let machine =
+            Witness::open(image.as_deref(), Box::new(file)).map_err(StartError::Machine)?;
         Self::start(config, machine)
     }
 }
@@ -214,6 +229,10 @@ impl<M: Machine> Machine for Shared<M> {
 
     fn durable(&self) -> EntryId {
         self.lock().durable()
+    }
+
+    fn keeps_state(&self) -> bool {
+        self.lock().keeps_state()
     }
 
     fn apply(&mut self, entry: EntryId, command: &Bytes) -> Result<M::Outcome, Fault> {
