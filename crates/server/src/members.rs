@@ -137,6 +137,7 @@ impl Wish {
                 is_known(*id)?;
                 wanted.voters.remove(&NodeId(*id));
                 wanted.learners.remove(&NodeId(*id));
+                wanted.witnesses.remove(&NodeId(*id));
             }
             Self::Update { id, peer_urls: urls } => {
                 is_known(*id)?;

@@ -47,7 +47,7 @@ use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
 use quorate_check::state_hash::StateHashes;
 use quorate_node::{Envelope, Fingerprint, Healed};
-use quorate_raft::{Index, NodeId};
+use quorate_raft::{Index, Membership, NodeId};
 use quorate_wal::WalOptions;
 
 use crate::chance::Chance;
