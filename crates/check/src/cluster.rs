@@ -156,7 +156,7 @@ impl Cluster {
         let told = logs.filter(|log| at(log, entry.index).is_some_and(|held| held.id == entry));
         let told = told.flat_map(|log| &log.entries).filter(|entry| known < entry.id.index);
         let told = told.filter_map(|entry| match &entry.payload {
-            Payload::Membership(membership) => Some((entry.id.index, membership)),
+            Payload::Membership(membership) => Some((entry.id.index, &**membership)),
             Payload::Noop | Payload::Command(_) => None,
         });
         let told: Vec<(Index, &Membership)> = told.collect();
@@ -248,7 +248,7 @@ impl Cluster {
                 let term = member.issued.hard_state.term.max(entry.id.term);
                 if entry.id.index.0 == self.committed.len() as u64 + 1 {
                     if let Payload::Membership(membership) = &entry.payload {
-                        self.memberships.push((entry.id.index, membership.clone()));
+                        self.memberships.push((entry.id.index, Membership::clone(membership)));
                     }
                     self.committed.push(Committed { entry: entry.clone(), term });
                 }

@@ -825,7 +825,7 @@ impl Parser {
                 }
                 Ok(Payload::Command(command))
             }
-            tag::MEMBERSHIP => Ok(Payload::Membership(self.membership()?)),
+            tag::MEMBERSHIP => Ok(Payload::Membership(self.membership()?.into())),
             _ => Err(Malformed("an entry is of an unknown kind")),
         }
     }

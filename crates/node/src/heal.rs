@@ -203,7 +203,7 @@ impl Healer {
     fn learn_memberships(&mut self) {
         let told = self.salvage.entries.iter().filter_map(|entry| match &entry.payload {
             Payload::Membership(membership) if self.machine.index < entry.id.index => {
-                Some((entry.id.index, membership.clone()))
+                Some((entry.id.index, Membership::clone(membership)))
             }
             Payload::Membership(_) | Payload::Command(_) | Payload::Noop => None,
         });

@@ -102,7 +102,7 @@ impl Leader {
 
     /// Appends a membership, which counts at once, and sends it on.
     fn append_membership(&mut self, core: &mut Core, membership: Membership) -> Index {
-        let payload = Payload::Membership(membership);
+        let payload = Payload::Membership(membership.into());
         self.count_uncommitted(payload.cost());
         let next = core.log.last().index.next();
         let before = core.membership().clone();

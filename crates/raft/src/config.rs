@@ -56,7 +56,7 @@ pub struct Config {
 /// How much may be under way. Together they bound what a member puts on the wire and, while its state
 /// machine keeps up with what is committed, its memory. How far a machine may be behind is not bounded
 /// here: its entries stay in the log until they are applied and durable in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Limits {
     /// The entries in one message cost at most so many bytes (a larger entry travels alone).
     pub append_bytes_max: usize,

@@ -220,7 +220,7 @@ impl Core {
         for entry in appended {
             if let Payload::Membership(membership) = &entry.payload {
                 self.memberships.push(entry.id.index, membership.clone());
-                let membership = membership.clone();
+                let membership = Membership::clone(membership);
                 self.report(Event::MembershipChanged { at: entry.id.index, membership });
                 self.rejoin_other_members();
             }

@@ -9,6 +9,7 @@
 //! one entry only.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use crate::types::{DiskId, Index, NodeId};
 
 /// The members of a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Membership {
     /// The voters.
     pub voters: BTreeSet<NodeId>,
@@ -270,13 +271,13 @@ impl Reader<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Memberships {
     /// Ascending. The first one is the one that the log begins with.
-    told: Vec<(Index, Membership)>,
+    told: Vec<(Index, Arc<Membership>)>,
 }
 
 impl Memberships {
     /// The one that counts at this position.
-    pub(crate) fn new(at: Index, membership: Membership) -> Self {
-        Self { told: alloc::vec![(at, membership)] }
+    pub(crate) fn new(at: Index, membership: impl Into<Arc<Membership>>) -> Self {
+        Self { told: alloc::vec![(at, membership.into())] }
     }
 
     /// Since which position on it is known which of them counted.
@@ -301,9 +302,9 @@ impl Memberships {
     }
 
     /// An entry tells of another one.
-    pub(crate) fn push(&mut self, index: Index, membership: Membership) {
+    pub(crate) fn push(&mut self, index: Index, membership: impl Into<Arc<Membership>>) {
         assert!(self.since() < index, "a membership at {index} after one at {}", self.since());
-        self.told.push((index, membership));
+        self.told.push((index, membership.into()));
     }
 
     /// All entries from this position on are dropped.

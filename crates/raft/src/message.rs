@@ -5,6 +5,7 @@
 //! they answer.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -30,8 +31,9 @@ pub enum Payload {
     Noop,
     /// A command for the state machine, opaque to Raft.
     Command(Bytes),
-    /// The members of the group from here on (see [`crate::membership`]).
-    Membership(Membership),
+    /// The members of the group from here on (see [`crate::membership`]). Shared: an entry of any other kind
+    /// is a third of a membership, and most are.
+    Membership(Arc<Membership>),
 }
 
 impl Payload {

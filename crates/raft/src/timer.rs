@@ -76,7 +76,7 @@ use crate::rng::Rng;
 use crate::types::Time;
 
 /// How long a member waits before it campaigns, and is loyal before. See the table at the head of `timer.rs`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ElectionPolicy {
     /// From one to two election timeouts, always (Raft §5.2; etcd).
     Fixed,

@@ -244,7 +244,7 @@ fn damaged(data_dir: &Path, identity: &Identity, damage: &[String]) -> String {
 /// The last membership that this member knows of.
 fn last_members(look: &mut Look, log: &Repair, identity: &Identity) -> Result<Members, String> {
     let in_log = log.kept.iter().rev().find_map(|entry| match &entry.payload {
-        Payload::Membership(membership) => Some((entry.id, membership.clone())),
+        Payload::Membership(membership) => Some((entry.id, Membership::clone(membership))),
         Payload::Command(_) | Payload::Noop => None,
     });
     if let Some((entry, membership)) = in_log {

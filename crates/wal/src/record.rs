@@ -425,7 +425,7 @@ impl<'a> Fields<'a> {
                     (2, length) => {
                         let membership = Membership::decode(self.take(length as usize)?);
                         let nonsense = || Flaw::new("a membership", "bytes that are none");
-                        Payload::Membership(membership.ok_or_else(nonsense)?)
+                        Payload::Membership(membership.ok_or_else(nonsense)?.into())
                     }
                     (tag, length) => {
                         let found = format!("tag {tag}, length {length}");

@@ -42,7 +42,7 @@ fn a_membership_comes_back_as_it_was_written() {
         about: [(NodeId(2), Bytes::from_static(b"here"))].into(),
         ..Membership::of_voters([1, 2, 3].map(NodeId))
     };
-    let payload = Payload::Membership(membership.clone());
+    let payload = Payload::Membership(membership.clone().into());
     let entries = vec![Entry { id: EntryId::new(2, 1), payload }];
     write(&mut wal, &[(GroupId(7), Record::Append(entries.clone()))]).unwrap();
     drop(wal);

@@ -121,7 +121,8 @@ mod tests {
         let set = |ids: &[NodeId]| ids.iter().copied().collect::<BTreeSet<_>>();
         let joint =
             Membership { voters: set(&[A, D]), outgoing: set(&[A, B, C]), ..Membership::default() };
-        let begin = Entry { id: EntryId::new(1, 1), payload: Payload::Membership(joint.clone()) };
+        let begin =
+            Entry { id: EntryId::new(1, 1), payload: Payload::Membership(joint.clone().into()) };
         let write = |stage: &mut Stage<_>, node, entry: &Entry| {
             stage.fine(Fact::Recorded { node, record: &Record::Append([entry.clone()].into()) });
             stage.sync(node);
@@ -133,7 +134,7 @@ mod tests {
         stage.fine(Fact::Committed { node: A, entry: &begin });
         // From the second membership on the first set is not asked any more.
         let end = Membership { outgoing: BTreeSet::new(), ..joint };
-        let end = Entry { id: EntryId::new(1, 2), payload: Payload::Membership(end) };
+        let end = Entry { id: EntryId::new(1, 2), payload: Payload::Membership(end.into()) };
         write(&mut stage, A, &end);
         write(&mut stage, B, &end);
         stage.fires(Fact::Committed { node: A, entry: &end });

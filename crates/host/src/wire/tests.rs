@@ -89,7 +89,7 @@ fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         Just(Payload::Noop),
         blob().prop_map(Payload::Command),
-        membership().prop_map(Payload::Membership),
+        membership().prop_map(|membership| Payload::Membership(membership.into())),
     ]
 }
 

@@ -350,7 +350,7 @@ fn what_a_lone_voter_lost_is_never_given_up() {
     members.learners = OTHERS.map(NodeId).into();
     let told = |log: &[(u64, bool)]| {
         let mut log = salvage(3, (0, 0), log);
-        log.entries[0].payload = Payload::Membership(members.clone());
+        log.entries[0].payload = Payload::Membership(members.clone().into());
         log
     };
     let mut patient = Patient::of(3, told(&[(1, true), (2, false)]), (0, 0));

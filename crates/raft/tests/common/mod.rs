@@ -90,7 +90,7 @@ impl Machine {
     /// The last membership that it applied.
     pub(crate) fn membership(&self) -> Option<&Membership> {
         self.applied.iter().rev().find_map(|entry| match &entry.payload {
-            Payload::Membership(membership) => Some(membership),
+            Payload::Membership(membership) => Some(&**membership),
             Payload::Noop | Payload::Command(_) => None,
         })
     }
@@ -181,7 +181,7 @@ fn decode(mut bytes: &[u8]) -> Option<Vec<Entry>> {
         let payload = match kind {
             0 => Payload::Noop,
             1 => Payload::Command(Bytes::copy_from_slice(payload)),
-            _ => Payload::Membership(Membership::decode(payload)?),
+            _ => Payload::Membership(Membership::decode(payload)?.into()),
         };
         entries.push(Entry { id, payload });
         bytes = rest;

@@ -284,7 +284,7 @@ fn the_last_membership_counts_and_others_are_forgotten() {
     let learners = [NodeId(72)].into();
     let membership = Membership { learners, ..voters };
     let id = EntryId::new(3, 11);
-    let changed = Entry { id, payload: Payload::Membership(membership) };
+    let changed = Entry { id, payload: Payload::Membership(membership.into()) };
     let noop = Entry { id: EntryId::new(3, 12), payload: Payload::Noop };
     let more = vec![told(9, 70), told(10, 71), changed, noop];
     let directory = survivor_of("m0=http://127.0.0.1:1,m1=http://127.0.0.1:2", more);

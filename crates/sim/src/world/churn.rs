@@ -109,7 +109,7 @@ impl World {
         let told = cluster.members.values().flat_map(|member| &member.issued.entries);
         let told = told.filter(|entry| known < entry.id.index.0).filter_map(|entry| {
             match &entry.payload {
-                Payload::Membership(membership) => Some(membership),
+                Payload::Membership(membership) => Some(&**membership),
                 Payload::Noop | Payload::Command(_) => None,
             }
         });
