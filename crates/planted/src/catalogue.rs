@@ -510,6 +510,14 @@ catalogue! {
         from "ours", by test("quorate-raft", "scripts", "witness_heard_term");
     TailWithheld: 33, "a witness does not give what it has, and nobody can be elected",
         from "ours", by simulator;
+
+    // ---- Groups that sleep.
+    SleepForgetsVote: 3, "a member that slept has forgotten its vote",
+        from "ours", by test("quorate-raft", "asleep", "whoever_sleeps");
+    SleepForgetsCommit: 33, "a member that slept has forgotten what is committed",
+        from "ours", by test("quorate-raft", "asleep", "whoever_sleeps");
+    SleepForgetsRound: 1, "a leader that slept counts its heartbeats anew, and answers to old ones confirm reads",
+        from "ours", by test("quorate-raft", "asleep", "whoever_sleeps");
 }
 
 #[cfg(test)]

@@ -53,6 +53,19 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// What the members of many groups on one node have in common; see [`Config`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Settings {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) limits: Limits,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) election_timeout: Duration,
+    pub(crate) election_policy: ElectionPolicy,
+    pub(crate) quiet_after: Option<Duration>,
+    pub(crate) lease: Option<Lease>,
+}
+
 /// How much may be under way. Together they bound what a member puts on the wire and, while its state
 /// machine keeps up with what is committed, its memory. How far a machine may be behind is not bounded
 /// here: its entries stay in the log until they are applied and durable in it.

@@ -11,6 +11,8 @@
 //! The one answer that needs more than the term, an accepted append, is not queued at all: a
 //! follower says how far its log is durable whenever that moves (see `follower.rs`).
 
+pub(crate) mod asleep;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -230,7 +232,15 @@ impl Core {
     /// Nothing happens for a while: gives back the memory that is kept for what may come.
     pub(crate) fn rest(&mut self) {
         self.held.shrink_to_fit();
+        self.memberships.compact(self.commit);
+        self.compact_at_rest();
         self.log.rest();
+    }
+
+    /// Nobody is behind, and so nobody needs what the machine holds durably: forgets it. Who comes or loses its disk while
+    /// the group is quiet gets a snapshot.
+    pub(crate) fn compact_at_rest(&mut self) {
+        self.compact_to(self.compactable.max(self.log.base().index), 0);
     }
 
     /// When a leader speaks next, unless it has something to say before. Those of many groups speak together.
@@ -424,8 +434,14 @@ impl Core {
     /// Forgets entries that the machine holds durably, up to this position, but for the last ones:
     /// whoever is a little behind, after a restart or when leadership moves, needs no snapshot then.
     pub(crate) fn compact_log(&mut self, through: Index) {
+        self.compact_to(
+            through,
+            self.limits.retained_bytes_min.min(self.limits.retained_bytes_max),
+        );
+    }
+
+    fn compact_to(&mut self, through: Index, kept: usize) {
         assert!(through <= self.compactable, "{through} is not in the machine durably");
-        let kept = self.limits.retained_bytes_min.min(self.limits.retained_bytes_max);
         let through = self.log.cut(through, kept);
         if self.log.base().index < through {
             let base = self.log.compact(through);

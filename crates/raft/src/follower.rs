@@ -90,20 +90,20 @@ fn is_next_piece(core: &Core, chunk: &SnapshotChunk) -> bool {
 #[derive(Debug)]
 pub(crate) struct Follower {
     /// The leader of the present term, if known. Once known it stays for the term.
-    leader: Option<NodeId>,
+    pub(crate) leader: Option<NodeId>,
     /// When the leader was heard last.
     pub(crate) heard: Option<Time>,
     /// The last position at which the log is known to equal that of the present term's leader. What
     /// is committed does from the start (Leader Completeness, Raft §5.4.3).
-    matched: Index,
+    pub(crate) matched: Index,
     /// The last position acknowledged to the leader.
-    acknowledged: Index,
+    pub(crate) acknowledged: Index,
     /// Whether this leader has had any answer to an append.
-    has_answered: bool,
+    pub(crate) has_answered: bool,
     /// Whether it agreed with the leader to be quiet (see `quiet.rs`).
     pub(crate) is_quiet: bool,
     /// Reads that the leader was asked about.
-    reads: ForwardedReads,
+    pub(crate) reads: ForwardedReads,
 }
 
 impl Follower {

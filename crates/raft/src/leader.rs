@@ -30,18 +30,18 @@ use crate::witness;
 #[derive(Debug)]
 pub(crate) struct Leader {
     /// All other members, followers and learners.
-    peers: Few<Peer>,
+    pub(crate) peers: Few<Peer>,
     pub(crate) reads: Reads,
     /// Its lease.
-    tenure: Tenure,
+    pub(crate) tenure: Tenure,
     /// How quick the group is.
     pub(crate) pulse: Pulse,
     /// Whether an entry of this term is committed, and with it all of the terms before: until then
     /// the commit index may be older than what was acknowledged to clients.
-    is_commit_known: bool,
+    pub(crate) is_commit_known: bool,
     /// What the entries in `(commit, last]` cost, in bytes.
-    uncommitted_bytes: usize,
-    transfer: Option<Transfer>,
+    pub(crate) uncommitted_bytes: usize,
+    pub(crate) transfer: Option<Transfer>,
     pub(crate) heartbeat_at: Time,
     /// When to check that a quorum confirmed this leader since `heard_since`.
     pub(crate) quorum_check_at: Time,
@@ -49,27 +49,34 @@ pub(crate) struct Leader {
     /// The beginning of the interval before that one: who was heard since then is active. Whoever
     /// was not heard in this term yet counts as heard when it began.
     pub(crate) active_since: Time,
-    began: Time,
+    pub(crate) began: Time,
     /// How the disks stood at the last check.
-    disk_check: DiskCheck,
+    pub(crate) disk_check: DiskCheck,
     /// How far it is from being quiet.
     pub(crate) idleness: Idleness,
 }
 
 /// How this member's disk stood against the others': see [`Leader::check_disk`].
 #[derive(Clone, Copy, Debug)]
-struct DiskCheck {
+pub(crate) struct DiskCheck {
     /// What was committed.
-    commit: Index,
+    pub(crate) commit: Index,
     /// What was durable here.
-    durable: Index,
+    pub(crate) durable: Index,
     /// The most that any voter who could lead instead had durably.
-    ahead: Index,
+    pub(crate) ahead: Index,
+}
+
+impl DiskCheck {
+    /// As long as nobody has more than this member.
+    pub(crate) fn nobody_ahead(core: &Core) -> Self {
+        Self { commit: core.commit, durable: core.log.durable(), ahead: Index(0) }
+    }
 }
 
 /// Leadership on its way to another member (thesis §3.10).
 #[derive(Clone, Copy, Debug)]
-struct Transfer {
+pub(crate) struct Transfer {
     to: NodeId,
     give_up_at: Time,
     /// Whether the member was told to campaign, since the last heartbeat.
@@ -101,11 +108,7 @@ impl Leader {
             heard_since: core.now,
             active_since: core.now,
             began: core.now,
-            disk_check: DiskCheck {
-                commit: core.commit,
-                durable: core.log.durable(),
-                ahead: Index(0),
-            },
+            disk_check: DiskCheck::nobody_ahead(core),
             idleness: Idleness::new(core.now),
         };
         leader.replicate(core);

@@ -61,7 +61,7 @@ use crate::quorum;
 use crate::types::{NodeId, Time};
 
 /// That leaders answer reads by a lease, and what that trusts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lease {
     /// How far the clock of any member may be off, in parts per million: over any span it advances by
     /// between `1 - drift` and `1 + drift` times the time that passes. Below a million. Quartz keeps to 100, and
@@ -89,7 +89,7 @@ impl Lease {
 }
 
 /// What a member promised: until then it elects nobody. Outlives roles and terms.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Promise {
     until: Time,
 }
@@ -178,6 +178,17 @@ impl Tenure {
             && quorum::has_quorum(membership, |id| {
                 id == us || self.held.get(&id).is_some_and(|until| now < *until)
             })
+    }
+
+    /// Whether there may be one in this term.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.lease.is_some()
+    }
+
+    /// Forgets what was promised, as its leader falls quiet: it is over soon, and to forget it is never wrong.
+    pub(crate) fn begin_anew(&mut self) {
+        self.sent = VecDeque::new();
+        self.held = BTreeMap::new();
     }
 
     /// This leader lets another be elected. There is no way back in this term.

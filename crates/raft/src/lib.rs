@@ -90,6 +90,7 @@
 
 extern crate alloc;
 
+mod asleep;
 mod candidate;
 mod change;
 mod commit;
@@ -122,6 +123,7 @@ pub mod types;
 mod validate;
 mod witness;
 
+pub use asleep::{Asleep, Commons};
 pub use config::{Config, ConfigError, Limits};
 pub use effects::*;
 pub use lease::Lease;

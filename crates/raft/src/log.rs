@@ -22,6 +22,7 @@
 //!   ascend as well; only those of the present `leader_term` say something about the present
 //!   entries.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -41,6 +42,21 @@ pub(crate) struct Log {
     leader_term: Term,
     durable: Index,
     in_flight: VecDeque<(Seq, LogMark)>,
+}
+
+/// A log of which all is durable, in little memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogAsleep {
+    base: EntryId,
+    entries: Box<[Entry]>,
+    leader_term: Term,
+}
+
+impl LogAsleep {
+    /// The last entry, or the one before the first.
+    pub(crate) fn last(&self) -> EntryId {
+        self.entries.last().map_or(self.base, |entry| entry.id)
+    }
 }
 
 impl Log {
@@ -69,6 +85,23 @@ impl Log {
     pub(crate) fn rest(&mut self) {
         self.entries.shrink_to_fit();
         self.in_flight.shrink_to_fit();
+    }
+
+    /// What a log remembers of which all is durable; nothing if it is not, or holds more entries than those of a
+    /// group that is to take little memory.
+    pub(crate) fn asleep(&self, entries_max: usize) -> Option<LogAsleep> {
+        let is_done = self.durable == self.last().index && self.in_flight.is_empty();
+        (is_done && self.entries.len() <= entries_max).then(|| LogAsleep {
+            base: self.base,
+            entries: self.entries.iter().cloned().collect(),
+            leader_term: self.leader_term,
+        })
+    }
+
+    /// The log that remembers this.
+    pub(crate) fn woken(asleep: LogAsleep) -> Self {
+        let leader_term = asleep.leader_term;
+        Self { leader_term, ..Self::recovered(asleep.base, asleep.entries.into_vec()) }
     }
 
     /// The entry before the first one held.

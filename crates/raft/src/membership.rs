@@ -290,6 +290,11 @@ impl Memberships {
         &self.told.last().expect("the log begins with one").1
     }
 
+    /// The same.
+    pub(crate) fn shared(&self) -> &Arc<Membership> {
+        &self.told.last().expect("the log begins with one").1
+    }
+
     /// Since which position it counts.
     pub(crate) fn since(&self) -> Index {
         self.told.last().expect("the log begins with one").0

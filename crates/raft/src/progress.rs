@@ -85,6 +85,43 @@ impl Peer {
             progress: Progress::probe(next),
         }
     }
+
+    /// A follower that has the whole log up to `last`, and nothing is on the way to it or from it.
+    pub(crate) fn in_step(last: Index, heard: Time) -> Self {
+        let mut peer = Self {
+            matched: last,
+            counted: last,
+            commit_sent: last,
+            progress: Progress::Replicate(Inflight::new(last.next())),
+            ..Self::new(last.next())
+        };
+        peer.settle(heard);
+        peer
+    }
+
+    /// Whether it is that follower, but for what [`Peer::settle`] sets.
+    pub(crate) fn is_in_step(&self, last: Index) -> bool {
+        (self.matched, self.counted, self.commit_sent) == (last, last, last)
+            && self.counts_from == (Index(0), 0)
+            && (self.rejoining, self.matched_on) == (None, None)
+            && matches!(&self.progress, Progress::Replicate(way)
+                if way.messages() == 0 && way.next == last.next())
+    }
+
+    /// Nothing was said for long. What is about messages on their way begins anew, and it counts as heard at this
+    /// moment, but has confirmed nothing: to forget that it did is never wrong.
+    pub(crate) fn settle(&mut self, heard: Time) {
+        self.may_begin_again = true;
+        self.may_probe = true;
+        self.appends_max = usize::MAX;
+        self.round = 0;
+        self.quiet_round = 0;
+        self.heard = Some(heard);
+        self.confirmed = None;
+        if let Progress::Replicate(way) = &mut self.progress {
+            way.moved = true;
+        }
+    }
 }
 
 /// How a follower is brought up to date.

@@ -39,6 +39,8 @@
 //! - *A leader that was cut off* is woken when its node does not hear those of a quorum, asks for their answers, and
 //!   gives up when there are none, an election timeout later.
 //!
+//! - *Nobody needs the log*, as nobody is behind. Whoever falls quiet forgets what its machine holds durably.
+//!
 //! The heartbeats of groups that are not quiet leave in step: whoever may fall quiet shares a node, and its timer goes
 //! off at the multiples of the interval and not an interval after the last. A node with many groups then wakes up
 //! once for all of them, and what it has to say to another one is one write.
@@ -48,10 +50,13 @@ use quorate_planted::planted;
 use crate::core::Core;
 use crate::effects::Input;
 use crate::follower::{Follower, is_heartbeat_new};
-use crate::leader::Leader;
+use crate::leader::{DiskCheck, Leader};
+use crate::lease::Tenure;
 use crate::message::{Body, Heartbeat};
 use crate::progress::{Peer, Progress};
+use crate::pulse::Pulse;
 use crate::raft::Raft;
+use crate::read::Reads;
 use crate::role::Role;
 use crate::types::{EntryId, NodeId, Time};
 
@@ -95,12 +100,13 @@ impl Leader {
         if self.peers().all(|(_, peer)| agree(peer)) && self.has_nothing_to_do(core) {
             self.idleness.is_quiet = true;
             self.pulse.rest();
+            self.tenure.begin_anew();
             core.rest();
         }
     }
 
     /// Whether everybody has everything, knows what is committed once it is told, and nothing is under way.
-    fn has_nothing_to_do(&self, core: &Core) -> bool {
+    pub(crate) fn has_nothing_to_do(&self, core: &Core) -> bool {
         let last = core.log.last().index;
         let is_settled = core.is_membership_committed()
             && !core.membership().is_joint()
@@ -135,8 +141,34 @@ impl Leader {
         self.quorum_check_at = core.now + core.election.minimum();
         self.heard_since = core.now;
         self.active_since = core.now;
+        self.disk_check = DiskCheck::nobody_ahead(core);
+        // What it measured is of another time.
+        self.pulse = Pulse::default();
         // They were there when it fell quiet, and count as heard as at the beginning of a term.
-        self.peers_mut().values_mut().for_each(|peer| peer.heard = Some(core.now));
+        self.peers_mut().values_mut().for_each(|peer| peer.settle(core.now));
+    }
+
+    /// A quiet leader whose followers have all of its log, after so many rounds of a term that began then, and that
+    /// may have a lease in it.
+    pub(crate) fn woken(core: &Core, round: u64, began: Time, may_lease: bool) -> Self {
+        let last = core.log.last().index;
+        let others = core.membership().members().into_iter().filter(|id| *id != core.id);
+        Self {
+            peers: others.map(|id| (id, Peer::in_step(last, core.now))).collect(),
+            reads: Reads::after_round(round),
+            tenure: Tenure::new(core.lease.filter(|_| may_lease), core.election.floor()),
+            pulse: Pulse::default(),
+            is_commit_known: true,
+            uncommitted_bytes: 0,
+            transfer: None,
+            heartbeat_at: core.now,
+            quorum_check_at: core.now,
+            heard_since: core.now,
+            active_since: core.now,
+            began,
+            disk_check: DiskCheck::nobody_ahead(core),
+            idleness: Idleness { is_quiet: true, ..Idleness::new(core.now) },
+        }
     }
 }
 

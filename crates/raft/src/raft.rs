@@ -652,6 +652,9 @@ impl Raft {
                 self.core.compact_log(self.core.compactable);
             }
         }
+        if self.is_quiet() {
+            self.core.compact_at_rest();
+        }
         Next::Stay
     }
 

@@ -49,6 +49,11 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
+    /// No reads, after so many rounds.
+    pub(crate) fn after_round(round: u64) -> Self {
+        Self { round, ..Self::default() }
+    }
+
     /// Lets a read wait, if there is room.
     pub(crate) fn add(&mut self, read: PendingRead, pending_max: usize) -> bool {
         if self.count >= pending_max {
@@ -128,6 +133,11 @@ pub(crate) struct ForwardedReads {
 }
 
 impl ForwardedReads {
+    /// Whether no read waits for an answer.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
     /// Remembers a read that is sent to the leader, if there is room.
     pub(crate) fn add(&mut self, id: ReadId, now: Time, pending_max: usize) -> bool {
         if self.sent.len() >= pending_max {

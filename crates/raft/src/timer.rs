@@ -66,6 +66,8 @@
 //! loyalty goes ([`ElectionTimer::floor`]), so they bind nobody for longer than its loyalty where all are configured
 //! alike.
 
+pub(crate) mod asleep;
+
 use core::time::Duration;
 
 use quorate_planted::planted;
@@ -189,6 +191,11 @@ impl ElectionTimer {
     /// The configured election timeout `T`.
     pub(crate) fn minimum(&self) -> Duration {
         self.minimum
+    }
+
+    /// How long the configuration says that it waits.
+    pub(crate) fn policy(&self) -> ElectionPolicy {
+        self.policy
     }
 
     /// How long a voter is loyal to a leader after its last word: as long as it would wait for it itself, at

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub(crate) mod sleeper;
 pub(crate) mod world;
 
 use std::collections::VecDeque;
@@ -13,6 +14,7 @@ use quorate_raft::{
     Raft, Record, Recovered, Seq, SnapshotChunk, SnapshotMeta, SnapshotPiece, SnapshotRequest,
     Time,
 };
+use sleeper::Sleeper;
 
 /// Plays a record onto what is remembered, and checks that the record keeps its promises.
 pub(crate) fn replay(memory: &mut Recovered, record: &Record) {
@@ -211,6 +213,8 @@ pub(crate) struct Member {
     pub(crate) starts: u64,
     /// How often its disk was lost.
     pub(crate) disks: u64,
+    /// One that sleeps beside it, if it may be quiet; `None` while it is down.
+    pub(crate) sleeper: Option<Sleeper>,
 }
 
 impl Member {
@@ -227,6 +231,7 @@ impl Member {
             frozen: Vec::new(),
             starts: 0,
             disks: 0,
+            sleeper: None,
         };
         member.start(now);
         member
@@ -243,12 +248,14 @@ impl Member {
         if let Some(membership) = machine.membership() {
             config.membership = membership.clone();
         }
-        self.raft = Some(Raft::new(config, self.disk.clone(), machine.position(), now));
+        let begin = |config| Raft::new(config, self.disk.clone(), machine.position(), now);
+        self.sleeper = config.quiet_after.map(|_| Sleeper::new(begin(config.clone())));
+        self.raft = Some(begin(config));
     }
 
     /// Forgets everything that is not durable, except the first `survive` of the unsynced writes.
     pub(crate) fn crash(&mut self, survive: usize) {
-        self.raft = None;
+        (self.raft, self.sleeper) = (None, None);
         for persist in self.unsynced.drain(..).take(survive) {
             replay(&mut self.disk, &persist.record);
         }
@@ -277,7 +284,11 @@ impl Member {
     pub(crate) fn step(&mut self, now: Time, input: Input) -> Effects {
         let mut effects = Effects::default();
         let raft = self.raft.as_mut().expect("a member that is down takes no step");
+        let told = input.clone();
         raft.step(now, input, &mut effects);
+        if let Some(sleeper) = &mut self.sleeper {
+            sleeper.step(now, told, raft, &effects);
+        }
         for persist in &effects.persist {
             replay(&mut self.written, &persist.record);
             self.unsynced.push_back(persist.clone());
@@ -294,6 +305,9 @@ impl Member {
             let applied = entry.id.index;
             let mut more = Effects::default();
             raft.step(now, Input::Applied(applied), &mut more);
+            if let Some(sleeper) = &mut self.sleeper {
+                sleeper.step(now, Input::Applied(applied), raft, &more);
+            }
             assert!(more.is_empty(), "nothing follows from an application: {more:?}");
         }
         if effects.events.iter().any(|event| matches!(event, Event::Rejoined { .. })) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_raft::{
     AppendReply, Body, Config, Effects, ElectionPolicy, Entry, EntryId, Event, GroupId, Index,
-    Input, Limits, Membership, Message, NodeId, ReadId, RoleKind, Seq, SnapshotReply, Term, Time,
-    VoteReply, quorum,
+    Input, Lease, Limits, Membership, Message, NodeId, ReadId, RoleKind, Seq, SnapshotReply, Term,
+    Time, VoteReply, quorum,
 };
 
 use super::{Member, Random, contains, last};
@@ -71,6 +71,8 @@ pub(crate) struct World {
     pub(crate) snapshots: u64,
     pub(crate) changes: u64,
     pub(crate) tails: u64,
+    /// How often somebody slept, as a follower and as a leader.
+    pub(crate) naps: (u64, u64),
 }
 
 /// The witness, if it belongs to them.
@@ -81,6 +83,45 @@ fn witnesses(members: &Membership, witness: Option<NodeId>) -> BTreeSet<NodeId> 
 impl World {
     /// A world whose weather, size and limits the seed decides, with faults to come.
     pub(crate) fn new(seed: u64) -> Self {
+        Self::in_weather(seed, None)
+    }
+
+    /// The same, in which groups fall quiet, and clients rest for long enough. Beside each member is one that sleeps.
+    pub(crate) fn sleepy(seed: u64) -> Self {
+        Self::in_weather(seed, Some(Duration::from_millis(20)))
+    }
+
+    /// Three members in fair weather whose group falls quiet.
+    pub(crate) fn sleepy_and_fair(nodes: u64) -> Self {
+        let mut world = Self::fair(nodes, 7);
+        let now = world.now;
+        for member in world.members.values_mut() {
+            member.crash(0);
+            member.config.quiet_after = Some(Duration::from_millis(20));
+            member.start(now);
+        }
+        world.ids().into_iter().for_each(|id| world.wake_later(id));
+        world
+    }
+
+    /// Whoever leads takes a command.
+    pub(crate) fn propose(&mut self) {
+        let leads =
+            |id: &NodeId| self.members[id].raft.as_ref().unwrap().status().role == RoleKind::Leader;
+        let leader = self.ids().into_iter().find(leads).expect("somebody leads");
+        let command = self.command();
+        self.step(leader, Input::Propose(vec![command]));
+    }
+
+    /// A machine makes itself durable, and the log is told.
+    pub(crate) fn make_machine_durable(&mut self, id: NodeId) {
+        let member = self.members.get_mut(&id).unwrap();
+        member.machine.sync();
+        let durable = member.machine.position().index;
+        self.step(id, Input::Compact(durable));
+    }
+
+    fn in_weather(seed: u64, quiet_after: Option<Duration>) -> Self {
         let mut random = Random(seed);
         let mut weather = Weather {
             nodes: 1 + random.below(5),
@@ -109,7 +150,7 @@ impl World {
             retained_bytes_min: 100,
             ..Limits::default()
         };
-        let mut world = Self::with(seed, random, weather, limits);
+        let mut world = Self::with(seed, random, weather, limits, quiet_after);
         world.at(10 * MS, Happening::Client);
         world.at(100 * MS, Happening::Fault);
         world
@@ -131,10 +172,16 @@ impl World {
             spare: 0,
             witness: None,
         };
-        Self::with(seed, Random(seed), weather, Limits::default())
+        Self::with(seed, Random(seed), weather, Limits::default(), None)
     }
 
-    fn with(seed: u64, mut random: Random, weather: Weather, limits: Limits) -> Self {
+    fn with(
+        seed: u64,
+        mut random: Random,
+        weather: Weather,
+        limits: Limits,
+        quiet_after: Option<Duration>,
+    ) -> Self {
         let voters: Vec<NodeId> = (1..=weather.nodes).map(NodeId).collect();
         let learners = (weather.nodes + 1..=weather.nodes + weather.learners).map(NodeId);
         let mut membership = Membership::of_voters(voters);
@@ -156,11 +203,11 @@ impl World {
                     heartbeat_interval: Duration::from_millis(20),
                     election_timeout: Duration::from_millis(100),
                     election_policy: policy,
-                    quiet_after: None,
+                    quiet_after,
                     incarnation: 1,
                     seed: seed * 100 + id.0,
                     rejoining: None,
-                    lease: None,
+                    lease: quiet_after.filter(|_| seed % 2 == 0).map(|_| Lease { drift_ppm: 0 }),
                     witness: weather.witness == Some(id),
                     limits,
                 };
@@ -190,6 +237,7 @@ impl World {
             snapshots: 0,
             changes: 0,
             tails: 0,
+            naps: (0, 0),
         };
         for id in world.ids() {
             world.wake_later(id);
@@ -301,6 +349,9 @@ impl World {
             let delay = (1 + self.random.below(20)) * MS;
             self.at(delay, Happening::Client);
         }
+        if self.rests() {
+            return;
+        }
         for id in self.ids() {
             if !self.members[&id].is_up() {
                 continue;
@@ -327,6 +378,25 @@ impl World {
             if is_leader && self.random.chance(1) {
                 let to = NodeId(1 + self.random.below(self.weather.nodes + 1));
                 self.step(id, Input::Transfer(to));
+            }
+        }
+    }
+
+    /// Whether clients leave the groups alone.
+    fn rests(&self) -> bool {
+        let may_be_quiet = self.members.values().any(|member| member.config.quiet_after.is_some());
+        may_be_quiet && self.now.0 % (500 * MS) < 300 * MS
+    }
+
+    /// Tells quiet members that others are not there, as their nodes would; or without any reason.
+    fn doubt(&mut self) {
+        let all_up = self.members.values().all(Member::is_up);
+        for id in self.ids() {
+            let is_quiet =
+                self.members[&id].raft.as_ref().is_some_and(quorate_raft::Raft::is_quiet);
+            if is_quiet && (!all_up || self.random.chance(20)) {
+                let doubted = !all_up || self.random.chance(50);
+                self.step(id, Input::Wake { doubted });
             }
         }
     }
@@ -362,6 +432,7 @@ impl World {
         }
         let delay = (1 + self.random.below(300)) * MS;
         self.at(delay, Happening::Fault);
+        self.doubt();
         for id in self.ids() {
             if self.random.chance(self.weather.crash) && self.members[&id].is_up() {
                 self.crash(id);
@@ -396,7 +467,12 @@ impl World {
         let now = self.now;
         let member = self.members.get_mut(&id).unwrap();
         let membership = member.raft.as_ref().unwrap().membership().clone();
+        let naps = |member: &Member| member.sleeper.as_ref().map_or((0, 0), |sleeper| sleeper.naps);
+        let before = naps(member);
         let effects = member.step(now, input);
+        let after = naps(member);
+        self.naps.0 += after.0 - before.0;
+        self.naps.1 += after.1 - before.1;
         self.changes += effects.changes.iter().filter(|change| change.is_ok()).count() as u64;
         self.check_commit(id, &membership);
         self.after(id, effects);
