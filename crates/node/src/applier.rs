@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -71,14 +72,14 @@ enum Reader {
 struct Frozen {
     snapshot: Box<dyn Snapshot>,
     /// The members as of it.
-    membership: Membership,
+    membership: Arc<Membership>,
 }
 
 /// A state machine and the snapshots read from it.
 pub struct Applier<O: Send + 'static> {
     machine: Box<dyn Machine<Outcome = O>>,
     /// The members as of what the machine applied.
-    membership: Membership,
+    membership: Arc<Membership>,
     /// The snapshots that others are being given.
     snapshots: BTreeMap<Reader, Frozen>,
     /// What the entries cost that were applied since the machine was last asked to flush.
@@ -92,12 +93,16 @@ pub struct Applier<O: Send + 'static> {
 }
 
 impl<O: Send + 'static> Applier<O> {
-    /// Drives `machine`, which belongs to a group of these members: see [`membership_of`].
+    /// Drives `machine`, which belongs to a group of these members: see [`membership_of`]. Who has many groups of the
+    /// same members may share them.
     #[must_use]
-    pub fn new(machine: Box<dyn Machine<Outcome = O>>, membership: Membership) -> Self {
+    pub fn new(
+        machine: Box<dyn Machine<Outcome = O>>,
+        membership: impl Into<Arc<Membership>>,
+    ) -> Self {
         Self {
             machine,
-            membership,
+            membership: membership.into(),
             snapshots: BTreeMap::new(),
             unflushed_bytes: 0,
             unflushed_bytes_max: UNFLUSHED_BYTES_MAX,
@@ -195,7 +200,7 @@ impl<O: Send + 'static> Applier<O> {
                 }
                 Content::Membership(membership) => {
                     self.machine.set_membership(entry.id, &membership.encode().into())?;
-                    self.membership = membership.clone();
+                    self.membership = Arc::clone(membership);
                 }
                 Content::Report(from, report) => {
                     let at = entry.id.index;
@@ -273,7 +278,7 @@ impl<O: Send + 'static> Applier<O> {
                             "the machine is at {} after the snapshot of {last}",
                             self.machine.durable()
                         );
-                        self.membership = membership;
+                        self.membership = membership.into();
                         self.refusal = None;
                         self.audit.forget_own();
                         out.feedback.push(Feedback::SnapshotInstalled { last });
@@ -325,7 +330,7 @@ impl<O: Send + 'static> Applier<O> {
             let snapshot = self.machine.snapshot()?;
             let (last, applied) = (snapshot.last(), self.machine.applied());
             assert!(last == applied, "a snapshot ends with {last} where {applied} is applied");
-            let membership = self.membership.clone();
+            let membership = Arc::clone(&self.membership);
             self.snapshots.insert(to, Frozen { snapshot, membership });
         }
         let Frozen { snapshot, membership } =
@@ -342,7 +347,8 @@ impl<O: Send + 'static> Applier<O> {
             Err(SnapshotError::Cursor) => first(snapshot)?,
             Err(SnapshotError::Fault(fault)) => return Err(fault),
         };
-        let meta = SnapshotMeta { last: snapshot.last(), membership: membership.clone() };
+        let meta =
+            SnapshotMeta { last: snapshot.last(), membership: Membership::clone(membership) };
         Ok(SnapshotChunk { meta, cursor, data: read.data, next: read.next })
     }
 }
@@ -366,7 +372,7 @@ enum Content<'a> {
     /// A command for the machine.
     Command(Bytes),
     /// Who belongs to the group.
-    Membership(&'a Membership),
+    Membership(&'a Arc<Membership>),
     /// What a member says about its state.
     Report(NodeId, Report),
     /// Nothing, or bytes that make no sense; they do nothing, on every member alike.

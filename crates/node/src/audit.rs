@@ -25,6 +25,7 @@
 //!
 //! [`Machine::fingerprint`]: crate::Machine::fingerprint
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -80,6 +81,12 @@ impl Report {
 #[derive(Debug)]
 pub(crate) struct Audit {
     interval: u64,
+    /// `None` as long as that is nothing, which it is in most of thousands of groups.
+    notes: Option<Box<Notes>>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
     /// Its own states, oldest first.
     own: VecDeque<Report>,
     /// What voters reported, by place.
@@ -90,8 +97,7 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(crate) fn new(interval: u64) -> Self {
-        let (own, heard, disputed) = Default::default();
-        Self { interval, own, heard, disputed }
+        Self { interval, notes: None }
     }
 
     /// Whether members look at their state after this entry.
@@ -101,15 +107,18 @@ impl Audit {
 
     /// Notes the own state at a place.
     pub(crate) fn note(&mut self, report: Report) {
-        if self.own.len() == PLACES {
-            self.own.pop_front();
+        let own = &mut self.notes.get_or_insert_default().own;
+        if own.len() == PLACES {
+            own.pop_front();
         }
-        self.own.push_back(report);
+        own.push_back(report);
     }
 
     /// The state was replaced: the notes are of another one.
     pub(crate) fn forget_own(&mut self) {
-        self.own.clear();
+        if let Some(notes) = &mut self.notes {
+            notes.own.clear();
+        }
     }
 
     /// Takes a report that was committed as entry `at`. Says whether it is the first that contradicts
@@ -128,18 +137,19 @@ impl Audit {
         if !self.is_place(index) || index >= at || !membership.is_voter(from) {
             return Ok(false);
         }
+        let notes = self.notes.get_or_insert_default();
         // A member that came to the place twice, before and after a restart, is believed once.
-        self.heard.entry(index).or_default().entry(from).or_insert(fingerprint);
-        if self.heard.len() > PLACES {
-            self.heard.pop_first();
+        notes.heard.entry(index).or_default().entry(from).or_insert(fingerprint);
+        if notes.heard.len() > PLACES {
+            notes.heard.pop_first();
         }
-        let Some(heard) = self.heard.get(&index) else { return Ok(false) };
+        let Some(heard) = notes.heard.get(&index) else { return Ok(false) };
         let states: BTreeSet<Fingerprint> = heard.values().copied().collect();
         let agreed = states
             .iter()
             .copied()
             .find(|state| has_quorum(membership, |voter| heard.get(&voter) == Some(state)));
-        let own = self.own.iter().find(|own| own.index == index).map(|own| own.fingerprint);
+        let own = notes.own.iter().find(|own| own.index == index).map(|own| own.fingerprint);
         match (agreed, own) {
             (Some(agreed), Some(own)) if agreed != own && !planted!(DivergedGoesOn) => {
                 return Err(Fault::new(
@@ -165,9 +175,9 @@ impl Audit {
             }
             _ => {}
         }
-        let is_news = states.len() > 1 && self.disputed.insert(index);
-        if self.disputed.len() > PLACES {
-            self.disputed.pop_first();
+        let is_news = states.len() > 1 && notes.disputed.insert(index);
+        if notes.disputed.len() > PLACES {
+            notes.disputed.pop_first();
         }
         Ok(is_news)
     }
@@ -253,7 +263,7 @@ mod tests {
                 assert_eq!(audit.hear(Index(150), from, report, &membership), Ok(false));
             }
         }
-        assert!(audit.heard.is_empty());
+        assert!(audit.notes.unwrap().heard.is_empty());
         for length in 0..40 {
             let bytes = alloc::vec![0; length];
             assert_eq!(Report::decode(&bytes).is_some(), length == Report::BYTES, "{length}");
@@ -274,6 +284,7 @@ mod tests {
                 assert!(audit.hear(at, NodeId(from), report, &membership).is_ok());
             }
         }
-        assert_eq!([audit.own.len(), audit.heard.len(), audit.disputed.len()], [PLACES; 3]);
+        let notes = audit.notes.unwrap();
+        assert_eq!([notes.own.len(), notes.heard.len(), notes.disputed.len()], [PLACES; 3]);
     }
 }

@@ -28,6 +28,7 @@ use quorate_raft::{
 
 use crate::audit::Report;
 use crate::detector::{News, PeerChange};
+use crate::node::ROOM_KEPT;
 
 /// What happened.
 #[derive(Debug)]
@@ -309,7 +310,7 @@ impl<W> Default for Effects<W> {
 }
 
 impl<W> Effects<W> {
-    /// Empties every list and keeps its memory.
+    /// Empties every list and keeps its memory, but for that of a burst.
     ///
     /// # Panics
     /// If a waiter would be forgotten.
@@ -323,6 +324,10 @@ impl<W> Effects<W> {
         persist.clear();
         events.clear();
         peers.clear();
+        send.shrink_to(ROOM_KEPT);
+        persist.shrink_to(ROOM_KEPT);
+        events.shrink_to(ROOM_KEPT);
+        failed.shrink_to(ROOM_KEPT);
     }
 
     /// Whether there is nothing to do.

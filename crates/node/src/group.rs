@@ -71,43 +71,43 @@ const FORWARD_BYTES_MAX: usize = 1 << 20;
 /// One group.
 #[derive(Debug)]
 pub(crate) struct Group<W> {
-    id: GroupId,
-    node: NodeId,
-    incarnation: u64,
-    heartbeat_interval: Duration,
-    election_timeout: Duration,
-    request_timeout: Duration,
-    command_bytes_max: usize,
-    pending_max: usize,
-    pending_bytes_max: usize,
+    pub(crate) id: GroupId,
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) election_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) command_bytes_max: usize,
+    pub(crate) pending_max: usize,
+    pub(crate) pending_bytes_max: usize,
     /// Commands are proposed in pieces of about so many bytes, which fill an append.
-    piece_bytes: usize,
-    raft: Raft,
+    pub(crate) piece_bytes: usize,
+    pub(crate) raft: Raft,
     /// Whether this member keeps no state, and takes no requests.
-    is_witness: bool,
+    pub(crate) is_witness: bool,
     /// Commands of this node's clients.
-    waiters: Waiters<W>,
+    pub(crate) waiters: Waiters<W>,
     /// Commands of other nodes' clients, not yet proposed.
-    foreign: ForeignCommands,
+    pub(crate) foreign: ForeignCommands,
     /// What was taken from other nodes.
-    sessions: Sessions,
+    pub(crate) sessions: Sessions,
     /// Reads of this node's clients.
-    reads: Reads<W>,
+    pub(crate) reads: Reads<W>,
     /// Members that heal and read a snapshot here.
-    heal_source: HealSource,
+    pub(crate) heal_source: HealSource,
     /// What this voter has to say about its state, until there is a leader to say it to. Only the newest
     /// is worth saying.
-    report: Option<Box<Report>>,
+    pub(crate) report: Option<Box<Report>>,
     /// The last entry given to the applier, or that its machine had from the start.
-    given: EntryId,
+    pub(crate) given: EntryId,
     /// Whether the lead belongs to another member.
-    lead: Lead,
+    pub(crate) lead: Lead,
     /// When a leader looks at that again.
-    look_at: Time,
+    pub(crate) look_at: Time,
     /// What was committed when it looked before the last time, and the last time.
-    commits: (Index, Index),
+    pub(crate) commits: (Index, Index),
     /// Whom the algorithm was told not to hand over to unasked.
-    unfit: Vec<NodeId>,
+    pub(crate) unfit: Vec<NodeId>,
 }
 
 impl<W> Group<W> {
@@ -390,11 +390,7 @@ impl<W> Group<W> {
     /// From whom it should hear, and often: a leader from all others, who answer its heartbeats, and a
     /// follower from its leader.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = NodeId> {
-        let (us, leader) = (self.node, self.raft.leader());
-        let members = self.raft.membership();
-        let members = members.voters.iter().chain(&members.outgoing).chain(&members.learners);
-        let others = members.copied().filter(move |id| leader == Some(us) && *id != us);
-        leader.filter(|leader| *leader != us).into_iter().chain(others)
+        awaited(self.node, self.raft.leader(), self.raft.membership())
     }
 
     fn is_member(&self, id: NodeId) -> bool {
@@ -409,10 +405,7 @@ impl<W> Group<W> {
     /// Whether it may go on being quiet, if these nodes are there: as a follower its leader's, and as a leader those
     /// of a quorum.
     pub(crate) fn is_safe(&self, is_there: impl Fn(NodeId) -> bool) -> bool {
-        match self.raft.leader() {
-            Some(leader) if leader != self.node => is_there(leader),
-            _ => quorum::has_quorum(self.raft.membership(), |id| id == self.node || is_there(id)),
-        }
+        is_safe(self.node, self.raft.leader(), self.raft.membership(), is_there)
     }
 
     /// Is awake from now on; `doubted` as in [`RaftInput::Wake`].
@@ -761,6 +754,30 @@ impl<W> Group<W> {
 /// Whether the last change of members is committed.
 fn is_settled(status: &Status) -> bool {
     status.membership_since <= status.commit
+}
+
+/// See [`Group::awaited`].
+pub(crate) fn awaited(
+    us: NodeId,
+    leader: Option<NodeId>,
+    members: &Membership,
+) -> impl Iterator<Item = NodeId> {
+    let members = members.voters.iter().chain(&members.outgoing).chain(&members.learners);
+    let others = members.copied().filter(move |id| leader == Some(us) && *id != us);
+    leader.filter(|leader| *leader != us).into_iter().chain(others)
+}
+
+/// See [`Group::is_safe`].
+pub(crate) fn is_safe(
+    us: NodeId,
+    leader: Option<NodeId>,
+    members: &Membership,
+    is_there: impl Fn(NodeId) -> bool,
+) -> bool {
+    match leader {
+        Some(leader) if leader != us => is_there(leader),
+        _ => quorum::has_quorum(members, |id| id == us || is_there(id)),
+    }
 }
 
 /// A report as it is forwarded and proposed.

@@ -28,6 +28,11 @@ struct Reader {
 }
 
 impl HealSource {
+    /// Whether nobody reads.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.readers.is_empty()
+    }
+
     /// Asks the applier for a piece.
     pub(crate) fn read<W>(
         &mut self,

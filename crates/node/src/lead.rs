@@ -80,14 +80,14 @@ pub(crate) struct Candidate {
 }
 
 /// Somebody is to have the lead, and has been all the time since then.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wish {
     to: NodeId,
     since: Time,
 }
 
 /// The lead was given to somebody.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Given {
     /// When it was given last.
     at: Time,
@@ -96,7 +96,7 @@ struct Given {
 }
 
 /// What a member that leads thinks of that. What it gave away it remembers when it leads again.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lead {
     own: Priority,
     /// How long a while is.

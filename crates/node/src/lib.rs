@@ -114,6 +114,7 @@ pub mod applier;
 pub mod audit;
 mod begin;
 pub mod detector;
+mod dormant;
 pub mod effects;
 mod foreign;
 pub mod group;

@@ -8,9 +8,12 @@ use core::time::Duration;
 
 use quorate_planted::planted;
 use quorate_raft::rng::Rng;
-use quorate_raft::{EntryId, GroupId, Index, Membership, NodeId, Recovered, Salvage, Time};
+use quorate_raft::{
+    Commons, EntryId, GroupId, Index, Membership, NodeId, Recovered, Salvage, Time,
+};
 
 use crate::detector::Detector;
+use crate::dormant::Dormant;
 use crate::effects::{Effects, Envelope, EnvelopeBody, Input, RequestError};
 use crate::group::{Group, GroupConfig};
 use crate::healing::HealingGroup;
@@ -62,9 +65,59 @@ impl NodeConfig {
 /// A group, as far as it is.
 #[derive(Debug)]
 enum Slot<W> {
-    Running(Box<Group<W>>),
+    Running(Box<Running<W>>),
+    /// Nothing happens to it.
+    Dormant(Box<Dormant>),
     /// Its storage is damaged, and it takes no part yet.
     Healing(Box<HealingGroup>),
+}
+
+/// A group that is awake, and what of it the detector knows.
+#[derive(Debug)]
+struct Running<W> {
+    group: Group<W>,
+    /// Whom it waits to hear from.
+    awaited: Vec<NodeId>,
+    /// Since which entry those are members whom the detector knows.
+    members_since: Index,
+}
+
+impl<W> Slot<W> {
+    fn running(group: Group<W>) -> Self {
+        let (awaited, members_since) = (Vec::new(), Index(0));
+        Self::Running(Box::new(Running { group, awaited, members_since }))
+    }
+
+    /// The group, which is awake from now on; or the one that heals.
+    fn awake(
+        &mut self,
+        config: &NodeConfig,
+        commons: &mut Commons,
+    ) -> Result<&mut Running<W>, &mut HealingGroup> {
+        if let Self::Dormant(dormant) = self {
+            let group = dormant.wake(config, commons);
+            // It fell asleep at the end of a flush.
+            let (awaited, members_since) = (group.awaited().collect(), group.members_since());
+            *self = Self::Running(Box::new(Running { group, awaited, members_since }));
+        }
+        match self {
+            Self::Running(running) => Ok(running),
+            Self::Healing(healing) => Err(healing),
+            Self::Dormant(_) => unreachable!("it was woken"),
+        }
+    }
+
+    /// Whether it is quiet, and should not be any more as this happened to a node.
+    fn leans(&self, on: NodeId, turn: Turn, is_there: impl Fn(NodeId) -> bool) -> bool {
+        match (self, turn) {
+            (Self::Running(running), _) if !running.group.is_quiet() => false,
+            (Self::Running(running), Turn::Restarted) => running.group.awaited().any(|id| id == on),
+            (Self::Running(running), Turn::Lost) => !running.group.is_safe(is_there),
+            (Self::Dormant(dormant), Turn::Restarted) => dormant.awaited().any(|id| id == on),
+            (Self::Dormant(dormant), Turn::Lost) => !dormant.is_safe(is_there),
+            (Self::Healing(_), _) => false,
+        }
+    }
 }
 
 /// A group, and what the node remembers of it.
@@ -79,10 +132,6 @@ struct Seat<W> {
     may_be_quiet: bool,
     /// When it is to be awake at the latest, as a node that it leans on is not to be relied on any more.
     wake_at: Time,
-    /// Whom it waits to hear from, as far as the detector knows.
-    awaited: Vec<NodeId>,
-    /// Since which entry those are members whom the detector knows.
-    members_since: Index,
 }
 
 /// The groups of one node.
@@ -90,6 +139,8 @@ struct Seat<W> {
 pub struct Node<W> {
     config: NodeConfig,
     groups: BTreeMap<GroupId, Seat<W>>,
+    /// What dormant groups have in common.
+    commons: Commons,
     /// The deadlines of the groups that have one, soonest first, so that an idle group costs nothing. Those
     /// that are no longer their group's count for nothing; the first is always one that counts.
     deadlines: BinaryHeap<Reverse<(Time, GroupId)>>,
@@ -103,6 +154,9 @@ pub struct Node<W> {
     due: Time,
 }
 
+/// Room for as many things that come and go is kept, and beyond it that of a burst is given back.
+pub(crate) const ROOM_KEPT: usize = 1024;
+
 /// So many deadlines that count for nothing are kept beside those that do, and a few more.
 const STALE_DEADLINES: usize = 64;
 
@@ -113,6 +167,7 @@ impl<W> Node<W> {
         Self {
             config,
             groups: BTreeMap::new(),
+            commons: Commons::default(),
             deadlines: BinaryHeap::new(),
             touched: Vec::new(),
             detector: Detector::new(),
@@ -137,7 +192,7 @@ impl<W> Node<W> {
         self.meet_members(&config, now);
         let may_be_quiet = config.quiet_after.is_some();
         let group = Group::new(&self.config, config, recovered, applied, now);
-        self.add(id, may_be_quiet, Slot::Running(Box::new(group)));
+        self.add(id, may_be_quiet, Slot::running(group));
     }
 
     /// Adds a group whose log is damaged, or whose state machine, durable up to `machine`, ends before
@@ -179,8 +234,6 @@ impl<W> Node<W> {
             is_touched: true,
             may_be_quiet,
             wake_at: Time::NEVER,
-            awaited: Vec::new(),
-            members_since: Index(0),
         };
         assert!(self.groups.insert(id, seat).is_none(), "group {id} is there already");
         self.touched.push(id);
@@ -225,9 +278,9 @@ impl<W> Node<W> {
         if !core::mem::replace(&mut seat.is_touched, true) {
             self.touched.push(id);
         }
-        let group = match &mut seat.slot {
-            Slot::Running(group) => group,
-            Slot::Healing(group) => return group.step(now, input, out),
+        let group = match seat.slot.awake(&self.config, &mut self.commons) {
+            Ok(running) => &mut running.group,
+            Err(healing) => return healing.step(now, input, out),
         };
         // Whoever asks it for a vote now asks one who has reason to doubt its leader as well.
         if core::mem::replace(&mut seat.wake_at, Time::NEVER) != Time::NEVER {
@@ -266,7 +319,7 @@ impl<W> Node<W> {
         let seat = self.groups.remove(&id).expect("a group that heals is there");
         let Slot::Healing(group) = seat.slot else { panic!("group {id} does not heal") };
         self.touched.retain(|touched| *touched != id);
-        self.add(id, seat.may_be_quiet, Slot::Running(Box::new(group.begin(now))));
+        self.add(id, seat.may_be_quiet, Slot::running(group.begin(now)));
     }
 
     /// Does what the inputs since the last call ask for together, and what time asks for.
@@ -294,23 +347,23 @@ impl<W> Node<W> {
         for id in self.touched.drain(..) {
             let seat = self.groups.get_mut(&id).expect("a touched group exists");
             seat.is_touched = false;
-            let deadline = match &mut seat.slot {
-                Slot::Running(group) => {
+            let deadline = match seat.slot.awake(&self.config, &mut self.commons) {
+                Ok(Running { group, awaited, members_since }) => {
                     if seat.wake_at <= now {
                         seat.wake_at = Time::NEVER;
                         group.wake(now, true, out);
                     }
                     group.flush(now, &self.detector, out);
                     let since = group.members_since();
-                    if core::mem::replace(&mut seat.members_since, since) != since {
+                    if core::mem::replace(members_since, since) != since {
                         let members = group.membership().members();
                         let others = members.into_iter().filter(|id| *id != self.config.id);
                         self.detector.add(others, Duration::ZERO, now);
                     }
-                    if !seat.awaited.iter().copied().eq(group.awaited()) {
+                    if !awaited.iter().copied().eq(group.awaited()) {
                         let before: Vec<NodeId> =
-                            core::mem::replace(&mut seat.awaited, group.awaited().collect());
-                        for id in &seat.awaited {
+                            core::mem::replace(awaited, group.awaited().collect());
+                        for id in awaited.iter() {
                             self.detector.await_peer(now, *id, &mut out.peers);
                             if seat.may_be_quiet {
                                 self.neighbours.await_peer(now, *id);
@@ -330,11 +383,17 @@ impl<W> Node<W> {
                     {
                         seat.wake_at = waking(&self.config, &self.neighbours, id, now);
                     }
-                    group.deadline().min(seat.wake_at)
+                    let deadline = group.deadline().min(seat.wake_at);
+                    if deadline == Time::NEVER
+                        && let Some(dormant) = Dormant::of(group, &mut self.commons)
+                    {
+                        seat.slot = Slot::Dormant(Box::new(dormant));
+                    }
+                    deadline
                 }
-                Slot::Healing(group) => {
-                    group.flush(now, out);
-                    group.deadline()
+                Err(healing) => {
+                    healing.flush(now, out);
+                    healing.deadline()
                 }
             };
             if core::mem::replace(&mut seat.deadline, deadline) != deadline
@@ -343,6 +402,7 @@ impl<W> Node<W> {
                 self.deadlines.push(Reverse((deadline, id)));
             }
         }
+        self.touched.shrink_to(ROOM_KEPT);
         self.forget_stale_deadlines();
         let (from, incarnation) = (self.config.id, self.config.incarnation);
         out.send.extend(self.neighbours.beats(now).map(|to| Envelope {
@@ -361,12 +421,7 @@ impl<W> Node<W> {
         }
         let neighbours = &self.neighbours;
         for (&id, seat) in &mut self.groups {
-            let Slot::Running(group) = &seat.slot else { continue };
-            let leans = group.is_quiet()
-                && match turn {
-                    Turn::Restarted => group.awaited().any(|awaited| awaited == neighbour),
-                    Turn::Lost => !group.is_safe(|id| neighbours.is_there(id)),
-                };
+            let leans = seat.slot.leans(neighbour, turn, |id| neighbours.is_there(id));
             if leans && seat.wake_at == Time::NEVER {
                 seat.wake_at = waking(&self.config, neighbours, id, now);
                 if seat.wake_at < seat.deadline {
@@ -392,6 +447,9 @@ impl<W> Node<W> {
             let with_deadline = self.groups.iter().filter(|(_, seat)| seat.deadline != Time::NEVER);
             self.deadlines.extend(with_deadline.map(|(&id, seat)| Reverse((seat.deadline, id))));
         }
+        if self.deadlines.len() < self.deadlines.capacity() / 4 {
+            self.deadlines.shrink_to(ROOM_KEPT);
+        }
     }
 
     /// When [`Node::flush`] has something to do without any input.
@@ -414,7 +472,8 @@ impl<W> Node<W> {
     #[must_use]
     pub fn membership(&self, group: GroupId) -> Option<&Membership> {
         self.groups.get(&group).map(|seat| match &seat.slot {
-            Slot::Running(group) => group.membership(),
+            Slot::Running(running) => running.group.membership(),
+            Slot::Dormant(dormant) => dormant.membership(),
             Slot::Healing(group) => group.membership(),
         })
     }
@@ -454,11 +513,19 @@ impl<W> Node<W> {
         &self.detector
     }
 
+    /// How many groups are kept in little memory, as nothing happens to them.
+    #[must_use]
+    pub fn dormant(&self) -> usize {
+        let is_dormant = |seat: &&Seat<W>| matches!(seat.slot, Slot::Dormant(_));
+        self.groups.values().filter(is_dormant).count()
+    }
+
     /// What a group looks like here.
     #[must_use]
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
         self.groups.get(&group).map(|seat| match &seat.slot {
-            Slot::Running(group) => group.status(),
+            Slot::Running(running) => running.group.status(),
+            Slot::Dormant(dormant) => dormant.status(),
             Slot::Healing(group) => group.status(),
         })
     }

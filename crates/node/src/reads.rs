@@ -60,6 +60,14 @@ struct Round<W> {
     lost: Time,
 }
 
+/// What is remembered while no read is on its way: see [`Reads`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadsAsleep {
+    counter: u64,
+    not_before: Time,
+    proven: Option<Time>,
+}
+
 /// All reads on their way.
 #[derive(Debug)]
 pub(crate) struct Reads<W> {
@@ -105,6 +113,19 @@ impl<W> Reads<W> {
             count: 0,
             expiry: Time::NEVER,
         }
+    }
+
+    /// What is to be remembered if no read is on its way.
+    pub(crate) fn asleep(&self) -> Option<ReadsAsleep> {
+        let Self { counter, not_before, proven, .. } = *self;
+        let is_idle = self.count == 0 && self.rounds.is_empty() && self.proofs.is_empty();
+        is_idle.then_some(ReadsAsleep { counter, not_before, proven })
+    }
+
+    /// The one that remembers this.
+    pub(crate) fn woken(incarnation: u64, asleep: ReadsAsleep) -> Self {
+        let ReadsAsleep { counter, not_before, proven } = asleep;
+        Self { counter, not_before, proven, ..Self::new(incarnation) }
     }
 
     /// The number of reads on their way.

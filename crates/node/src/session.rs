@@ -8,7 +8,9 @@
 //! Numbers of one sender ascend but arrive out of order, so the memory is a window: a floor below
 //! which everything counts as seen, and the set of the numbers seen above it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use quorate_raft::{NodeId, Term};
 
@@ -68,7 +70,7 @@ impl Sender {
         }
         self.numbers += 1;
         if self.numbers > NUMBERS {
-            let largest = self.windows.values_mut().max_by_key(|window| window.seen.len());
+            let largest = self.windows.values_mut().max_by_key(|window| window.count);
             largest.expect("there are numbers, so there is a window").raise();
             self.numbers -= 1;
         }
@@ -81,25 +83,84 @@ impl Sender {
 struct Window {
     /// Every number below counts as seen.
     floor: u64,
-    /// The numbers seen at or above the floor.
-    seen: BTreeSet<u64>,
+    /// The numbers seen at or above the floor, as runs: the last by the first of each. No two touch. Most of what a
+    /// process sends is one.
+    seen: BTreeMap<u64, u64>,
+    /// How many numbers these are.
+    count: usize,
 }
 
 impl Window {
     fn first(&mut self, number: u64) -> bool {
-        number >= self.floor && self.seen.insert(number)
+        let before = self.seen.range(..=number).next_back().map(|(&first, &last)| (first, last));
+        if number < self.floor || before.is_some_and(|(_, last)| number <= last) {
+            return false;
+        }
+        let after = number.checked_add(1).and_then(|next| self.seen.remove(&next));
+        let touched = before.filter(|(_, last)| *last + 1 == number);
+        let first = touched.map_or(number, |(first, _)| first);
+        self.seen.insert(first, after.unwrap_or(number));
+        self.count += 1;
+        true
     }
 
     /// Forgets the lowest number by counting it, and all below it, as seen.
     fn raise(&mut self) {
-        let lowest = self.seen.pop_first().expect("a window that is raised is not empty");
+        let (lowest, last) = self.seen.pop_first().expect("a window that is raised is not empty");
         // The largest window holds many, so its lowest number is not the last that there is.
         self.floor = lowest.checked_add(1).expect("there are larger numbers in the window");
+        if self.floor <= last {
+            self.seen.insert(self.floor, last);
+        }
+        self.count -= 1;
+    }
+}
+
+/// What was taken, in little memory: the term, and for each process of each member its node, its number, the
+/// floor, how many runs there are, and each of them by its first and last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionsAsleep(Box<[u64]>);
+
+impl Sessions {
+    /// What is to be remembered, if anything was taken.
+    pub(crate) fn asleep(&self) -> Option<SessionsAsleep> {
+        if self.senders.is_empty() {
+            return None;
+        }
+        let mut told = Vec::from([self.term.0]);
+        for (node, sender) in &self.senders {
+            for (process, Window { floor, seen, count: _ }) in &sender.windows {
+                told.extend([node.0, *process, *floor, seen.len() as u64]);
+                told.extend(seen.iter().flat_map(|(first, last)| [*first, *last]));
+            }
+        }
+        Some(SessionsAsleep(told.into()))
+    }
+
+    /// The one that remembers this.
+    pub(crate) fn woken(SessionsAsleep(told): SessionsAsleep) -> Self {
+        let mut told = told.iter().copied();
+        let term = Term(told.next().expect("it begins with the term"));
+        let mut senders: BTreeMap<NodeId, Sender> = BTreeMap::new();
+        while let (Some(node), Some(process), Some(floor), Some(runs)) =
+            (told.next(), told.next(), told.next(), told.next())
+        {
+            let runs = 0..runs;
+            let mut next = || told.next().expect("it has as many numbers as it says");
+            let seen: BTreeMap<u64, u64> = runs.map(|_| (next(), next())).collect();
+            let count = seen.iter().map(|(first, last)| (last - first) as usize + 1).sum();
+            let sender = senders.entry(NodeId(node)).or_default();
+            sender.numbers += count;
+            sender.windows.insert(process, Window { floor, seen, count });
+        }
+        Self { term, senders }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -108,6 +169,34 @@ mod tests {
         let mut take = |number| sessions.first(Term(2), NodeId(1), 7, number);
         assert!(take(5) && take(3) && take(4));
         assert!(!take(5) && !take(3) && !take(4));
+    }
+
+    #[test]
+    fn runs_are_the_set_of_the_numbers_and_sleep_changes_nothing() {
+        let mut rng = quorate_raft::rng::Rng::new(7);
+        for _ in 0..200 {
+            let (mut sessions, mut seen) = (Sessions::default(), BTreeSet::new());
+            for _ in 0..60 {
+                let from = (NodeId(1 + rng.below(2)), rng.below(2));
+                // Near the end of all numbers as well.
+                let number =
+                    if rng.below(2) == 0 { rng.below(24) } else { u64::MAX - rng.below(8) };
+                let is_first = seen.insert((from, number));
+                assert_eq!(sessions.first(Term(3), from.0, from.1, number), is_first);
+                let windows = sessions.senders.values().flat_map(|sender| sender.windows.values());
+                let numbers: usize = sessions.senders.values().map(|sender| sender.numbers).sum();
+                assert_eq!(
+                    (windows.map(|window| window.count).sum(), numbers),
+                    (seen.len(), seen.len())
+                );
+                if rng.below(8) == 0 {
+                    let before = alloc::format!("{sessions:?}");
+                    sessions = Sessions::woken(sessions.asleep().expect("something was taken"));
+                    assert_eq!(alloc::format!("{sessions:?}"), before);
+                }
+            }
+        }
+        assert_eq!(Sessions::default().asleep(), None);
     }
 
     #[test]
@@ -131,7 +220,7 @@ mod tests {
         for incarnation in 100..200 {
             assert!(sender.first(incarnation, u64::MAX), "another process finds room");
         }
-        let kept: usize = sender.windows.values().map(|window| window.seen.len()).sum();
+        let kept: usize = sender.windows.values().map(|window| window.count).sum();
         assert_eq!((kept, sender.numbers), (NUMBERS, NUMBERS), "the memory is bounded");
         assert!((0..last).all(|n| !sender.first(7, u64::MAX - n)), "nothing is taken twice");
         assert!((100..200).all(|incarnation| !sender.first(incarnation, u64::MAX)));

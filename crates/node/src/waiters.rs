@@ -56,8 +56,18 @@ pub(crate) struct Waiters<W> {
 
 impl<W> Waiters<W> {
     pub(crate) fn new() -> Self {
+        Self::beginning_with(1)
+    }
+
+    /// The number of the next command.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Nobody waits, and the next command has this number.
+    pub(crate) fn beginning_with(next: u64) -> Self {
         Self {
-            next: 1,
+            next,
             waiting: BTreeMap::new(),
             bytes: 0,
             queued: BTreeSet::new(),
