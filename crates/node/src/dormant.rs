@@ -94,6 +94,7 @@ impl Dormant {
             look_at: self.look_at,
             commits: self.commits,
             unfit: asleep.unfit().into(),
+            is_witness: asleep.is_witness(),
             raft: asleep.wake(commons),
         }
     }

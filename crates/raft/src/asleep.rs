@@ -138,6 +138,12 @@ impl Asleep {
         self.core.group
     }
 
+    /// See [`crate::Config::witness`].
+    #[must_use]
+    pub fn is_witness(&self) -> bool {
+        self.core.settings.witness
+    }
+
     /// Who leads: this member itself if it does.
     #[must_use]
     pub fn leader(&self) -> NodeId {

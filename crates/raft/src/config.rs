@@ -64,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) election_policy: ElectionPolicy,
     pub(crate) quiet_after: Option<Duration>,
     pub(crate) lease: Option<Lease>,
+    pub(crate) witness: bool,
 }
 
 /// How much may be under way. Together they bound what a member puts on the wire and, while its state

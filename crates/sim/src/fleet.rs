@@ -10,6 +10,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -165,8 +166,9 @@ impl Fleet {
             .map(|id| {
                 let disk = MemDisk::new();
                 let (node, wal) = open(&layout, NodeId(id), 1, &disk, Time(0), &BTreeMap::new());
-                let membership = Membership::of_voters((1..=layout.nodes).map(NodeId));
-                let applier = || Applier::new(Box::new(Counter::default()), membership.clone());
+                let membership = Arc::new(Membership::of_voters((1..=layout.nodes).map(NodeId)));
+                let applier =
+                    || Applier::new(Box::new(Counter::default()), Arc::clone(&membership));
                 Host {
                     node,
                     effects: Effects::default(),
@@ -412,13 +414,25 @@ impl Fleet {
         terms.map(|status| status.raft.term.0).max().unwrap_or(0)
     }
 
-    /// Gives back the memory of all appliers, then of all logs with their disks, then of all nodes. Calls `between`
-    /// after each, so that what each of the three had can be told.
+    /// How many groups are dormant, of all nodes that are up together.
+    #[must_use]
+    pub fn dormant(&self) -> u64 {
+        let up = self.hosts.iter().filter(|host| host.is_up);
+        up.map(|host| host.node.dormant() as u64).sum()
+    }
+
+    /// Gives back the memory of what is under way, of all appliers, then of all logs, their disks, and all nodes. Calls
+    /// `between` after each, so that what each of them had can be told.
     pub fn take_apart(mut self, mut between: impl FnMut(&'static str)) {
         self.heap = BinaryHeap::new();
+        self.ended = BTreeMap::new();
+        for host in &mut self.hosts {
+            host.effects = Effects::default();
+            (host.syncing, host.unsynced) = (None, Vec::new());
+        }
+        between("queues of the host");
         for host in &mut self.hosts {
             host.appliers = BTreeMap::new();
-            host.effects = Effects::default();
         }
         between("state machines");
         for host in &mut self.hosts {

@@ -21,6 +21,7 @@ fn quiet() -> Fleet {
     let mut fleet = Fleet::new(Layout::of(GROUPS));
     fleet.run_for(seconds(20));
     assert_eq!((fleet.led(), fleet.quiet()), (GROUPS, GROUPS));
+    assert_eq!(fleet.dormant(), 3 * GROUPS, "on each node");
     fleet
 }
 

@@ -10,6 +10,9 @@ use quorate_raft::{Entry, GroupId, Index, Record};
 use crate::record::{HEADER_BYTES, Header, Kind, Link, entries_that_fit, padded, put_entries};
 use crate::standing::Standing;
 
+/// Room for as many records is kept from one batch to the next.
+const KEPT_RECORDS: usize = 1024;
+
 /// A header that is not filled in yet.
 #[derive(Debug)]
 struct Blank {
@@ -41,7 +44,8 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Memory kept from one batch to the next. A burst larger than this gives it back.
+    /// Memory kept from one batch to the next. A burst larger than this gives it back, and small batches give back the
+    /// half of what is far more than they need.
     const KEPT_BYTES: usize = 4 << 20;
 
     /// Adds a record whose body is what `write` appends.
@@ -119,8 +123,10 @@ impl Frames {
 
     pub(crate) fn clear(&mut self) {
         self.blanks.clear();
+        self.blanks.shrink_to(KEPT_RECORDS);
+        let (used, room) = (self.bytes.len(), self.bytes.capacity());
         self.bytes.clear();
-        self.bytes.shrink_to(Self::KEPT_BYTES);
+        self.bytes.shrink_to(if used < room / 8 { room / 2 } else { room }.min(Self::KEPT_BYTES));
     }
 }
 
@@ -179,5 +185,6 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.frames.clear();
         self.records.clear();
+        self.records.shrink_to(KEPT_RECORDS);
     }
 }

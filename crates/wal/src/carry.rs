@@ -33,7 +33,7 @@ pub(crate) struct Plan {
 
 /// Decides what segment `next` carries; `segments` are those there are, with their lengths.
 pub(crate) fn plan(
-    groups: &BTreeMap<GroupId, GroupLog>,
+    groups: &BTreeMap<GroupId, Box<GroupLog>>,
     segments: &BTreeMap<u64, u64>,
     next: u64,
 ) -> Plan {
@@ -61,7 +61,11 @@ pub(crate) fn plan(
 }
 
 /// What a new segment `next` has to carry so that no segment up to `damaged` is needed.
-pub(crate) fn evacuation(groups: &BTreeMap<GroupId, GroupLog>, damaged: u64, next: u64) -> Plan {
+pub(crate) fn evacuation(
+    groups: &BTreeMap<GroupId, Box<GroupLog>>,
+    damaged: u64,
+    next: u64,
+) -> Plan {
     let mut plan = Plan { groups: BTreeSet::new(), oldest: next };
     for (group, log) in groups {
         match log.oldest_segment() {

@@ -21,6 +21,9 @@ use quorate_raft::{Entry, EntryId, HardState, Index, Record, Recovered};
 use crate::record::{Flaw, entry_bytes};
 use crate::standing::Standing;
 
+/// Room for as many entries is made one by one, and for more ahead.
+const HELD_EXACTLY: usize = 4;
+
 /// An entry, and where it lies.
 #[derive(Clone, Debug)]
 struct Held {
@@ -40,7 +43,7 @@ pub(crate) struct GroupLog {
     /// What the held entries take on disk, without headers.
     bytes: u64,
     /// During recovery, the last of the entries that a checkpoint says that it carries.
-    carried_to: Option<EntryId>,
+    carried_to: Option<Box<EntryId>>,
 }
 
 impl GroupLog {
@@ -101,7 +104,7 @@ impl GroupLog {
         self.standing = told;
         if carried {
             self.standing = Standing::empty(told.hard_state, told.base);
-            self.carried_to = Some(told.last);
+            self.carried_to = Some(Box::new(told.last));
         }
         if carried || !known {
             self.held.clear();
@@ -137,7 +140,7 @@ impl GroupLog {
     /// Whether everything that was to be carried is there.
     fn check_carried(&mut self) -> Result<(), Flaw> {
         match self.carried_to.take() {
-            Some(last) if last != self.standing.last => {
+            Some(last) if *last != self.standing.last => {
                 let found = self.standing.last.to_string();
                 Err(Flaw::new(format!("entries to {last}, carried"), found))
             }
@@ -207,7 +210,7 @@ impl GroupLog {
         self.standing.extend(last);
         for entry in entries {
             self.bytes += entry_bytes(entry) as u64;
-            if self.held.is_empty() {
+            if self.held.len() < HELD_EXACTLY {
                 // Of thousands of groups most have an entry or two.
                 self.held.reserve_exact(1);
             }
@@ -284,6 +287,10 @@ impl GroupLog {
                 }
                 None => self.held_after = id.index,
             }
+        }
+        if self.held.is_empty() {
+            // As of a group that is quiet.
+            self.held = VecDeque::new();
         }
         Ok(())
     }

@@ -156,17 +156,17 @@ impl Damaged {
             check.map_err(|reason| HealError::Contradiction { group: *group, reason })?;
         }
         let number = self.segment;
-        let logs: BTreeMap<GroupId, GroupLog> = groups
+        let logs: BTreeMap<GroupId, Box<GroupLog>> = groups
             .into_iter()
-            .map(|(group, healed)| (group, GroupLog::mended(healed.recovered, number)))
+            .map(|(group, healed)| (group, GroupLog::mended(healed.recovered, number).into()))
             .collect();
         self.write(logs)
     }
 
     /// Writes the segment that replaces all others.
-    fn write(mut self, groups: BTreeMap<GroupId, GroupLog>) -> Result<Wal, HealError> {
+    fn write(mut self, groups: BTreeMap<GroupId, Box<GroupLog>>) -> Result<Wal, HealError> {
         let number = self.segment;
-        let all = groups.iter().map(|(group, log)| (*group, log, true));
+        let all = groups.iter().map(|(group, log)| (*group, &**log, true));
         let mut frames = checkpoint(all, number, self.options.record_bytes_max);
         let used = frames.len() as u64;
         let length = self.options.segment_bytes.max(used);

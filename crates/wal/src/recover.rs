@@ -140,7 +140,7 @@ pub(crate) struct Tail {
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) groups: BTreeMap<GroupId, GroupLog>,
+    pub(crate) groups: BTreeMap<GroupId, Box<GroupLog>>,
     /// The same, for whoever opens the log.
     pub(crate) recovered: BTreeMap<GroupId, Recovered>,
     /// The segments that are needed, with their lengths.
@@ -305,7 +305,7 @@ fn find_last(
 fn replay(
     segment: &Segment<'_>,
     before: Option<(usize, Link)>,
-    groups: &mut BTreeMap<GroupId, GroupLog>,
+    groups: &mut BTreeMap<GroupId, Box<GroupLog>>,
 ) -> Result<Extent, Trouble> {
     let known = before.is_some();
     let link = before.map(|(_, link)| link);

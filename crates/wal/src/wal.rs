@@ -144,8 +144,8 @@ pub struct Stats {
 pub struct Wal {
     disk: Box<dyn Disk>,
     options: WalOptions,
-    /// What is durable of each group.
-    groups: BTreeMap<GroupId, GroupLog>,
+    /// What is durable of each group. Boxed: a node of the map has room for eleven, and half of it is empty.
+    groups: BTreeMap<GroupId, Box<GroupLog>>,
     /// The segments, with their lengths in bytes.
     segments: BTreeMap<u64, u64>,
     /// `None` as long as there is no segment.
@@ -425,7 +425,7 @@ impl Wal {
         Stats {
             segments: self.segments.len() as u64,
             bytes: self.segments.values().sum(),
-            live_bytes: self.groups.values().map(GroupLog::bytes).sum(),
+            live_bytes: self.groups.values().map(|log| log.bytes()).sum(),
             groups: self.groups.len() as u64,
             ..self.stats
         }
@@ -502,7 +502,7 @@ impl Wal {
     /// What begins a segment.
     fn checkpoint(&self, plan: &Plan) -> Frames {
         let carried = |group| plan.groups.contains(&group);
-        let groups = self.groups.iter().map(|(group, log)| (*group, log, carried(*group)));
+        let groups = self.groups.iter().map(|(group, log)| (*group, &**log, carried(*group)));
         checkpoint(groups, plan.oldest, self.options.record_bytes_max)
     }
 

@@ -207,7 +207,9 @@ impl World {
                     incarnation: 1,
                     seed: seed * 100 + id.0,
                     rejoining: None,
-                    lease: quiet_after.filter(|_| seed % 2 == 0).map(|_| Lease { drift_ppm: 0 }),
+                    lease: quiet_after
+                        .filter(|_| seed.is_multiple_of(2))
+                        .map(|_| Lease { drift_ppm: 0 }),
                     witness: weather.witness == Some(id),
                     limits,
                 };
