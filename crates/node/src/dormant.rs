@@ -8,7 +8,6 @@
 
 use alloc::boxed::Box;
 
-use quorate_planted::planted;
 use quorate_raft::{Asleep, Commons, Index, Membership, NodeId, Time};
 
 use crate::foreign::ForeignCommands;
@@ -59,7 +58,7 @@ impl Dormant {
         Some(Self {
             next_command: group.waiters.next(),
             reads,
-            sessions: group.sessions.asleep().filter(|_| leads && !planted!(SleepForgetsSessions)),
+            sessions: group.sessions.asleep().filter(|_| leads),
             lead: (group.lead != nothing).then(|| Box::new(group.lead.clone())),
             look_at: group.look_at,
             commits: group.commits,

@@ -516,8 +516,6 @@ catalogue! {
         from "ours", by test("quorate-raft", "asleep", "whoever_sleeps");
     SleepForgetsCommit: 33, "a member that slept has forgotten what is committed",
         from "ours", by test("quorate-raft", "asleep", "whoever_sleeps");
-    SleepForgetsSessions: 31, "a leader that slept takes commands of other nodes again that it took before",
-        from "ours", by simulator;
     SleepForgetsRound: 1, "a leader that slept counts its heartbeats anew, and answers to old ones confirm reads",
         from "ours", by test("quorate-raft", "asleep", "whoever_sleeps");
 }
