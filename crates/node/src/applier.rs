@@ -314,7 +314,7 @@ impl<O: Send + 'static> Applier<O> {
         let (Reader::Follower(member) | Reader::Healing(member)) = to;
         if self.membership.is_witness(member) {
             // It wants to know where it is, and no more.
-            let (last, membership) = (self.machine.applied(), self.membership.clone());
+            let (last, membership) = (self.machine.applied(), Membership::clone(&self.membership));
             let meta = SnapshotMeta { last, membership };
             return Ok(SnapshotChunk {
                 meta,

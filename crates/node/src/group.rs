@@ -13,12 +13,12 @@ use bytes::Bytes;
 use quorate_planted::planted;
 use quorate_raft::{
     Body, ChangeError, EntryId, Event, GroupId, Index, Input as RaftInput, Membership, NodeId,
-    Payload, PeerStatus, ProgressKind, ProposeError, Raft, Recovered, RoleKind, SnapshotPiece,
-    Status, Term, Time, quorum,
+    Payload, PeerStatus, ProgressKind, ProposeError, Raft, Recovered, SnapshotPiece, Status, Term,
+    Time, quorum,
 };
 
 use crate::audit::Report;
-use crate::detector::{Detector, PeerState};
+use crate::detector::Detector;
 use crate::effects::{
     ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Freshness, HealAsk, Refused,
     RequestError,
@@ -29,8 +29,6 @@ use crate::lead::{Candidate, Lead};
 use crate::node::NodeConfig;
 use crate::proposal::{self, ProposalId};
 use crate::reads::Reads;
-use crate::reconcile::{self, Step, Waiting};
-use crate::replace::{Replacement, Replacer};
 use crate::session::Sessions;
 use crate::status::GroupStatus;
 use crate::waiters::Waiters;
@@ -524,34 +522,6 @@ impl<W> Group<W> {
         out.changes.push((waiter, answer));
     }
 
-    /// What is to be done next to get to these members: see [`reconcile::step`].
-    pub(crate) fn toward(&self, desired: &Membership, detector: &Detector) -> Step {
-        let status = self.raft.status();
-        if status.role != RoleKind::Leader {
-            return Step::Wait(Waiting::Leader(status.leader));
-        }
-        let standing = reconcile::standing(&status, detector);
-        reconcile::step(self.membership(), is_settled(&status), desired, standing)
-    }
-
-    /// Which voter is to make way for which spare now, if this member leads: see [`Replacer::look`].
-    pub(crate) fn replacement(
-        &self,
-        now: Time,
-        replacer: &mut Replacer,
-        is_spare: impl Fn(NodeId) -> bool,
-        detector: &Detector,
-    ) -> Option<Replacement> {
-        let status = self.raft.status();
-        if status.role != RoleKind::Leader {
-            replacer.pauses();
-            return None;
-        }
-        let state = |id| detector.peer(id).map_or(PeerState::Idle, |peer| peer.state);
-        let standing = reconcile::standing(&status, detector);
-        replacer.look(now, self.membership(), is_settled(&status), state, is_spare, standing)
-    }
-
     /// Who belongs to the group, as far as this member's log tells.
     pub(crate) fn membership(&self) -> &Membership {
         self.raft.membership()
@@ -749,11 +719,6 @@ impl<W> Group<W> {
         }
         out.apply.push((self.id, ApplyJob::Entries { entries, waiters }));
     }
-}
-
-/// Whether the last change of members is committed.
-fn is_settled(status: &Status) -> bool {
-    status.membership_since <= status.commit
 }
 
 /// See [`Group::awaited`].

@@ -9,7 +9,7 @@ use core::time::Duration;
 use quorate_planted::planted;
 use quorate_raft::rng::Rng;
 use quorate_raft::{
-    Commons, EntryId, GroupId, Index, Membership, NodeId, Recovered, Salvage, Time,
+    Commons, EntryId, GroupId, Index, Membership, NodeId, Recovered, Salvage, Status, Time,
 };
 
 use crate::detector::Detector;
@@ -19,7 +19,7 @@ use crate::group::{Group, GroupConfig};
 use crate::healing::HealingGroup;
 use crate::lead::Priority;
 use crate::neighbours::{Neighbours, Turn};
-use crate::reconcile::{Step, Waiting};
+use crate::reconcile::{self, Step, Waiting};
 use crate::replace::{Replacement, Replacer};
 use crate::status::GroupStatus;
 
@@ -104,6 +104,17 @@ impl<W> Slot<W> {
             Self::Running(running) => Ok(running),
             Self::Healing(healing) => Err(healing),
             Self::Dormant(_) => unreachable!("it was woken"),
+        }
+    }
+
+    /// How the member stands here, and who belongs to its group; `None` while it heals.
+    fn look(&self) -> Option<(Status, &Membership)> {
+        match self {
+            Self::Running(running) => {
+                Some((running.group.raft.status(), running.group.membership()))
+            }
+            Self::Dormant(dormant) => Some((dormant.status().raft, dormant.membership())),
+            Self::Healing(_) => None,
         }
     }
 
@@ -482,9 +493,9 @@ impl<W> Node<W> {
     /// leads: see [`crate::reconcile`]. What is to be changed is asked for with [`Input::Change`].
     #[must_use]
     pub fn toward(&self, group: GroupId, desired: &Membership) -> Option<Step> {
-        self.groups.get(&group).map(|seat| match &seat.slot {
-            Slot::Running(group) => group.toward(desired, &self.detector),
-            Slot::Healing(_) => Step::Wait(Waiting::Leader(None)),
+        self.groups.get(&group).map(|seat| match seat.slot.look() {
+            Some((status, now)) => reconcile::toward(&status, now, desired, &self.detector),
+            None => Step::Wait(Waiting::Leader(None)),
         })
     }
 
@@ -497,13 +508,11 @@ impl<W> Node<W> {
         replacer: &mut Replacer,
         is_spare: impl Fn(NodeId) -> bool,
     ) -> Option<Replacement> {
-        match &self.groups.get(&group)?.slot {
-            Slot::Running(group) => group.replacement(now, replacer, is_spare, &self.detector),
-            Slot::Healing(_) => {
-                replacer.pauses();
-                None
-            }
-        }
+        let Some((status, members)) = self.groups.get(&group)?.slot.look() else {
+            replacer.pauses();
+            return None;
+        };
+        replacer.look_at(now, &status, members, is_spare, &self.detector)
     }
 
     /// What the other nodes look like from here, as of the last call of [`Node::step`] or

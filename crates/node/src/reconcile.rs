@@ -23,7 +23,7 @@ use core::fmt;
 
 use bytes::Bytes;
 use quorate_planted::planted;
-use quorate_raft::{Membership, NodeId, PeerStatus, Status, quorum};
+use quorate_raft::{Membership, NodeId, PeerStatus, RoleKind, Status, quorum};
 
 use crate::detector::Detector;
 
@@ -58,6 +58,24 @@ pub(crate) fn standing<'a>(
         None if id == leader.id => Standing::OWN,
         None => Standing::default(),
     }
+}
+
+/// The next step of a group, if this is how the member stands that is asked, and who belongs to it.
+pub(crate) fn toward(
+    status: &Status,
+    now: &Membership,
+    desired: &Membership,
+    detector: &Detector,
+) -> Step {
+    if status.role != RoleKind::Leader {
+        return Step::Wait(Waiting::Leader(status.leader));
+    }
+    step(now, is_settled(status), desired, standing(status, detector))
+}
+
+/// Whether the last change of members is committed.
+pub(crate) fn is_settled(status: &Status) -> bool {
+    status.membership_since <= status.commit
 }
 
 /// What is to be done next.

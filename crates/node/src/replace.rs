@@ -18,9 +18,9 @@ use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use quorate_planted::planted;
-use quorate_raft::{Membership, NodeId, Time};
+use quorate_raft::{Membership, NodeId, RoleKind, Status, Time};
 
-use crate::detector::PeerState;
+use crate::detector::{Detector, PeerState};
 use crate::reconcile::{self, Standing, Step};
 
 /// The most that counts from one look to the next: whoever did not look saw no failure.
@@ -104,6 +104,24 @@ impl Replacer {
             Step::Change(members) => Some(Replacement { failed, spare, members }),
             Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
         }
+    }
+
+    /// Looks around in a group, if this is how its member stands here, and who belongs to it.
+    pub(crate) fn look_at(
+        &mut self,
+        now: Time,
+        status: &Status,
+        members: &Membership,
+        is_spare: impl Fn(NodeId) -> bool,
+        detector: &Detector,
+    ) -> Option<Replacement> {
+        if status.role != RoleKind::Leader {
+            self.pauses();
+            return None;
+        }
+        let state = |id| detector.peer(id).map_or(PeerState::Idle, |peer| peer.state);
+        let standing = reconcile::standing(status, detector);
+        self.look(now, members, reconcile::is_settled(status), state, is_spare, standing)
     }
 
     /// One was replaced just now.

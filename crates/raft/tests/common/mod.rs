@@ -131,7 +131,7 @@ impl Machine {
             payload: Payload::Noop,
         };
         self.applied = (1..meta.last.index.0).map(unknown).collect();
-        let payload = Payload::Membership(meta.membership.clone());
+        let payload = Payload::Membership(meta.membership.clone().into());
         self.applied.push(Entry { id: meta.last, payload });
         self.sync();
     }
