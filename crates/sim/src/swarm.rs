@@ -325,11 +325,20 @@ impl Options {
     }
 
     /// With damage beyond what can be survived, and without what would ask for progress after it. Members stay: whether
-    /// enough of them have everything would depend on who belonged to the group at each entry.
+    /// enough of them have everything would depend on who belonged to the group at each entry. All of them keep a
+    /// state, which is looked at when it is over.
     fn beyond(self, over_limit: OverLimit) -> Self {
         let disk_faults = DiskFaults { over_limit: Some(over_limit), ..self.extremes.disk_faults };
         let extremes = Extremes { partial: None, disk_faults, ..self.extremes };
-        Self { core_first: false, churn_every: None, replace_after: None, extremes, ..self }
+        Self {
+            core_first: false,
+            churn_every: None,
+            reconciles: false,
+            replace_after: None,
+            witness: None,
+            extremes,
+            ..self
+        }
     }
 
     /// A small cluster in which nobody leads for long: elections follow one another within a few
