@@ -11,6 +11,7 @@
 //! quote.
 
 mod options;
+mod programs;
 pub(crate) mod report;
 mod run;
 

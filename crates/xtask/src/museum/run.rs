@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use quorate_planted::{Exhibit, Finder, SELECTED_BY};
 
+use super::programs::Programs;
 use super::report::Verdict;
 use crate::workspace;
 
 /// The flag that turns the bugs on. A build with it shares nothing with any other build.
 const FLAG: &str = "--cfg museum";
-const PROFILE: &str = "museum";
-const TARGET: &str = "target/museum";
+pub(super) const PROFILE: &str = "museum";
+pub(super) const TARGET: &str = "target/museum";
 
 /// How long a search may take. A bug could also be one that never ends.
 const LIMIT: Duration = Duration::from_secs(3_600);
@@ -28,6 +29,7 @@ const SCENARIO_SEEDS: u64 = 5;
 /// The programs that have the bugs.
 pub(super) struct Builds {
     simulator: PathBuf,
+    tests: Programs,
 }
 
 impl Builds {
@@ -42,21 +44,21 @@ impl Builds {
             return Err(io::Error::other("the simulator does not build with the bugs"));
         }
         let simulator = workspace::root().join(TARGET).join(PROFILE).join("quorate-sim");
-        let programs: BTreeSet<(&str, &str)> = bugs
+        let wanted: BTreeSet<(&str, &str)> = bugs
             .iter()
             .filter_map(|bug| match bug.finder {
                 Finder::Test { package, program, .. } => Some((package, program)),
                 Finder::Simulator | Finder::Scenario { .. } | Finder::Graphs { .. } => None,
             })
             .collect();
-        for (package, program) in programs {
-            let (status, output) = run(test(package, program), None)?;
+        let builds = Self { simulator, tests: Programs::build(&wanted)? };
+        for (package, program) in wanted {
+            let (status, output) = run(builds.tests.command(package, program)?, None)?;
             if !status.success() {
                 let what = format!("{package}, test {program} fails with no bug alive:\n{output}");
                 return Err(io::Error::other(what));
             }
         }
-        let builds = Self { simulator };
         for bug in bugs {
             let (command, what) = match bug.finder {
                 Finder::Scenario { name, members } => {
@@ -152,10 +154,10 @@ impl Builds {
         name: &str,
     ) -> io::Result<Verdict> {
         let started = Instant::now();
-        let mut command = test(package, program);
+        let mut command = self.tests.command(package, program)?;
         if program != "scripts" {
             // The others of the program passed with no bug alive, and some take a minute.
-            command.args(["--", name]);
+            command.arg(name);
         }
         let (status, output) = run(command, Some(bug.name))?;
         let by = if status.success() {
@@ -243,24 +245,10 @@ impl Failure {
 }
 
 /// A cargo that builds the bugs in.
-fn cargo() -> Command {
+pub(super) fn cargo() -> Command {
     let mut command =
         Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(workspace::root()).env("RUSTFLAGS", FLAG);
-    command
-}
-
-fn test(package: &str, program: &str) -> Command {
-    let mut command = cargo();
-    command.args(["test", "--quiet", "--package", package]);
-    match program {
-        "lib" => command.arg("--lib"),
-        program => command.args(["--test", program]),
-    };
-    command
-        .args(["--profile", PROFILE, "--target-dir", TARGET])
-        // What a random test finds here is no news to keep.
-        .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
     command
 }
 
