@@ -297,11 +297,12 @@ fn scripts() {
         .collect();
     scripts.sort();
     assert!(scripts.len() >= 30, "only {} scripts were found", scripts.len());
-    let mut failures = Vec::new();
-    for script in scripts {
-        if let Err(error) = goldenscript::run(&mut Runner::new(), &script) {
-            failures.push(format!("{}: {error}", script.display()));
+    let (mut failed, mut why) = (Vec::new(), String::new());
+    for script in &scripts {
+        if let Err(error) = goldenscript::run(&mut Runner::new(), script) {
+            failed.push(script.file_name().expect("it is a file").to_string_lossy());
+            writeln!(why, "{error}").expect("a string takes all");
         }
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(failed.is_empty(), "{} of {} scripts: {failed:?}\n{why}", failed.len(), scripts.len());
 }

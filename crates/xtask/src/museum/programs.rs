@@ -26,7 +26,7 @@ impl Programs {
     pub(super) fn build(wanted: &BTreeSet<(&str, &str)>) -> io::Result<Self> {
         let mut command = cargo();
         command
-            .args(["test", "--no-run", "--message-format", "json-render-diagnostics"])
+            .args(["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"])
             .args(["--profile", PROFILE, "--target-dir", TARGET])
             .stderr(Stdio::inherit());
         for package in wanted.iter().map(|(package, _)| package).collect::<BTreeSet<_>>() {

@@ -155,7 +155,7 @@ impl Builds {
     ) -> io::Result<Verdict> {
         let started = Instant::now();
         let mut command = self.tests.command(package, program)?;
-        if program != "scripts" {
+        if !is_of_scripts(program) {
             // The others of the program passed with no bug alive, and some take a minute.
             command.arg(name);
         }
@@ -192,13 +192,18 @@ impl Builds {
 /// Whether it is this that failed, by what a test program said. Scripts are all one test, which lists those
 /// that no longer say what they should; of any other the name may be told by its beginning.
 fn names(output: &str, program: &str, name: &str) -> bool {
-    let is_named = |line: &str| match program {
-        "scripts" => line
+    let is_named = |line: &str| match is_of_scripts(program) {
+        true => line
             .split_once(" scripts: ")
             .is_some_and(|(_, failed)| failed.contains(&format!("\"{name}\""))),
-        _ => line.starts_with("---- ") && line.ends_with(" ----") && line.contains(name),
+        false => line.starts_with("---- ") && line.ends_with(" ----") && line.contains(name),
     };
     output.lines().any(is_named)
+}
+
+/// Whether a test program is one test that runs scripts.
+fn is_of_scripts(program: &str) -> bool {
+    matches!(program, "scripts" | "goldenscript")
 }
 
 /// The seed of a scenario that failed, from `hung-leader, 3 members, seed 7: scenario: …`.
