@@ -166,6 +166,9 @@ impl HostConfig {
     /// The directory of the log, in the data directory.
     pub const LOG: &str = "wal";
 
+    /// The file in the data directory in which a [`Replica`](crate::Replica) keeps a state, and a witness where it is.
+    pub const STATE: &str = "state";
+
     /// The group of a host that replicates one.
     pub const GROUP: GroupId = GroupId(1);
 

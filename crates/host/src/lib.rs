@@ -199,7 +199,7 @@ pub use quorate_node::{Refusal, Replacement, Replacer, Standing, Step, Waiting};
 pub use quorate_raft::{ChangeError, DiskId, Membership, NodeId, RoleKind};
 pub use quorate_wal::create_directory;
 pub use repair::{IdleLog, Repair, Stretch, Verdict};
-pub use replica::Replica;
+pub use replica::{Replica, open_witness};
 pub use space::{Room, Space};
 pub use status::{HostStatus, PeerStatus};
 pub use transport::{Connection, Stream, Tcp, Transport};

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -67,12 +67,20 @@ impl<O: Send + 'static> Replica<Witness<O>> {
     /// # Errors
     /// As [`Replica::open`].
     pub fn witness(config: HostConfig) -> Result<Self, StartError> {
-        let file = StateFile { directory: config.data_dir.clone() };
-        let image = file.read().map_err(StartError::Machine)?;
-        let machine =
-            Witness::open(image.as_deref(), Box::new(file)).map_err(StartError::Machine)?;
+        let machine = open_witness(&config.data_dir).map_err(StartError::Machine)?;
         Self::start(config, machine)
     }
+}
+
+/// What a witness has in the place of a state: where it is, from and to the file [`HostConfig::STATE`] of this data
+/// directory. For whoever starts a [`Host`] with it; a [`Replica::witness`] has one.
+///
+/// # Errors
+/// If the file can't be read, is damaged, or is that of a state.
+pub fn open_witness<O>(data_dir: &Path) -> Result<Witness<O>, Fault> {
+    let file = StateFile { directory: data_dir.to_owned() };
+    let image = file.read()?;
+    Witness::open(image.as_deref(), Box::new(file))
 }
 
 impl<M: Machine + 'static> Replica<M> {
@@ -172,9 +180,6 @@ fn remembering(mut config: HostConfig) -> Result<HostConfig, StartError> {
     Ok(config)
 }
 
-/// The file of a state.
-const STATE: &str = "state";
-
 /// Keeps the image of a state in a file that is there whole or not at all.
 struct StateFile {
     directory: PathBuf,
@@ -183,7 +188,7 @@ struct StateFile {
 impl StateFile {
     /// What was kept, if anything was.
     fn read(&self) -> Result<Option<Vec<u8>>, Fault> {
-        match fs::read(self.directory.join(STATE)) {
+        match fs::read(self.directory.join(HostConfig::STATE)) {
             Ok(image) => Ok(Some(image)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.fault("read", &error)),
@@ -192,14 +197,14 @@ impl StateFile {
 
     fn fault(&self, what: &str, error: &io::Error) -> Fault {
         let kind = if space::is_full(error) { FaultKind::Full } else { FaultKind::Io };
-        let path = self.directory.join(STATE);
+        let path = self.directory.join(HostConfig::STATE);
         Fault::new(kind, format!("can't {what} {}: {error}", path.display()))
     }
 }
 
 impl Keep for StateFile {
     fn keep(&mut self, image: &[u8]) -> Result<(), Fault> {
-        whole_file::write(&self.directory, STATE, image)
+        whole_file::write(&self.directory, HostConfig::STATE, image)
             .map_err(|error| self.fault("write", &error))
     }
 }
