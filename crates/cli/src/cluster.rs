@@ -1,10 +1,11 @@
 //! `status` and `members`.
 
-use quorate_proto::etcdserverpb::{MemberListRequest, StatusRequest, StatusResponse};
+use quorate_proto::etcdserverpb::{Member, StatusRequest, StatusResponse};
 use serde_json::{Value, json};
 
 use crate::Run;
 use crate::connect::{Connection, Error, request};
+use crate::member::list_all;
 use crate::output::{self, Format};
 
 /// Show how each member is doing.
@@ -86,20 +87,19 @@ pub(crate) struct Members {}
 
 impl Run for Members {
     async fn run(self, connection: &Connection, format: Format) -> Result<(), Error> {
-        let message = MemberListRequest { linearizable: true };
-        let response = connection
-            .call(|c, t| async move { c.cluster().member_list(request(message, t)).await })
-            .await?;
+        let (listed, witnesses) = list_all(connection).await?;
+        let is_witness = |member: &Member| witnesses.contains(&member.id);
         let peers = Peers::parse(connection.page("/peers").await.as_deref());
         match format {
             Format::Json => {
-                let members = response.members.iter().map(|member| {
+                let members = listed.iter().map(|member| {
                     json!({
                         "id": format!("{:x}", member.id),
                         "name": member.name,
                         "peer_urls": member.peer_ur_ls,
                         "client_urls": member.client_ur_ls,
                         "learner": member.is_learner,
+                        "witness": is_witness(member),
                         "state": peers.text(member.id, "state"),
                         "zone": peers.text(member.id, "zone"),
                         "version": peers.text(member.id, "version"),
@@ -109,15 +109,16 @@ impl Run for Members {
             }
             Format::Text | Format::Raw => {
                 let mut rows = vec![
-                    ["MEMBER", "NAME", "PEERS REACH IT AT", "CLIENTS AT", "STATE", "ZONE"]
+                    ["MEMBER", "NAME", "PEERS REACH IT AT", "CLIENTS AT", "ROLE", "STATE", "ZONE"]
                         .map(str::to_owned),
                 ];
-                rows.extend(response.members.iter().map(|member| {
+                rows.extend(listed.iter().map(|member| {
                     [
                         format!("{:x}", member.id),
                         member.name.clone(),
                         member.peer_ur_ls.join(","),
                         member.client_ur_ls.join(","),
+                        role_in_list(member, is_witness(member)).to_owned(),
                         peers.text(member.id, "state").to_owned(),
                         peers.text(member.id, "zone").to_owned(),
                     ]
@@ -126,6 +127,16 @@ impl Run for Members {
             }
         }
         Ok(())
+    }
+}
+
+/// What a member is, whoever leads.
+fn role_in_list(member: &Member, is_witness: bool) -> &'static str {
+    match (is_witness, member.is_learner) {
+        (false, false) => "voter",
+        (false, true) => "learner",
+        (true, false) => "witness",
+        (true, true) => "witness, learner",
     }
 }
 

@@ -1,5 +1,6 @@
 //! `member`: who belongs to the cluster, and how that changes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate_proto::etcdserverpb::{
@@ -7,7 +8,7 @@ use quorate_proto::etcdserverpb::{
     MemberRemoveRequest, MemberUpdateRequest,
 };
 use serde_json::json;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{MetadataMap, MetadataValue};
 
 use crate::Run;
 use crate::connect::{Connection, Error, request};
@@ -37,6 +38,9 @@ enum Action {
         /// Leave it a learner, until it takes the place of a voter that has failed (`--replace-failed-after`).
         #[arg(long)]
         spare: bool,
+        /// Make it a witness: a voter that keeps no data, never leads and serves no requests.
+        #[arg(long)]
+        witness: bool,
     },
     /// Remove a member, for ever: its id is never given to another one.
     Remove {
@@ -59,7 +63,7 @@ enum Action {
     /// Replace a member, dead or alive, by a new one, in one go.
     ///
     /// The new one is added as a learner and takes the place of the old one when it has caught up, in one step: the cluster
-    /// never needs more members than it does now. May be interrupted, and repeated until it is done.
+    /// never needs more members than it does now. A witness is replaced by a witness. May be interrupted, and repeated until it is done.
     Replace {
         /// The id or the name of the member that is to go.
         old: String,
@@ -80,8 +84,9 @@ enum Action {
 impl Run for Member {
     async fn run(self, connection: &Connection, format: Format) -> Result<(), Error> {
         match self.action {
-            Action::Add { peer_urls, learner, spare } => {
-                let added = add(connection, &peer_urls, learner || spare, spare, None).await?;
+            Action::Add { peer_urls, learner, spare, witness } => {
+                let how = How { learner: learner || spare, spare, witness, replaces: None };
+                let added = add(connection, &peer_urls, how).await?;
                 told(format, "added", &added);
             }
             Action::Remove { member } => {
@@ -129,28 +134,51 @@ fn told(format: Format, what: &str, member: &Listed) {
 }
 
 pub(crate) async fn list(connection: &Connection) -> Result<Vec<Listed>, Error> {
-    let message = MemberListRequest { linearizable: true };
-    let call = |c: crate::connect::Clients, t| async move {
-        c.cluster().member_list(request(message, t)).await
-    };
-    Ok(connection.call(call).await?.members)
+    Ok(list_all(connection).await?.0)
 }
 
-async fn add(
+/// The members, and the ids of those that are witnesses.
+pub(crate) async fn list_all(
     connection: &Connection,
-    peer_urls: &[String],
-    is_learner: bool,
-    is_spare: bool,
+) -> Result<(Vec<Listed>, BTreeSet<u64>), Error> {
+    let message = MemberListRequest { linearizable: true };
+    let call = |c: crate::connect::Clients, t| async move {
+        let response = c.cluster().member_list(request(message, t)).await?;
+        let witnesses = witnesses(response.metadata());
+        Ok(response.map(|list| (list.members, witnesses)))
+    };
+    connection.call(call).await
+}
+
+/// The witnesses, as the metadata of a list of members names them; an etcd has none.
+fn witnesses(metadata: &MetadataMap) -> BTreeSet<u64> {
+    let ids = metadata.get("quorate-witnesses").and_then(|ids| ids.to_str().ok());
+    let ids = ids.unwrap_or_default().split(',');
+    ids.filter_map(|id| u64::from_str_radix(id, 16).ok()).collect()
+}
+
+/// As what a member is added.
+#[derive(Clone, Copy, Debug, Default)]
+struct How {
+    /// Whether it stays a learner.
+    learner: bool,
+    spare: bool,
+    witness: bool,
+    /// The voter whose place it takes.
     replaces: Option<u64>,
-) -> Result<Listed, Error> {
-    let message = MemberAddRequest { peer_ur_ls: peer_urls.to_vec(), is_learner };
+}
+
+async fn add(connection: &Connection, peer_urls: &[String], how: How) -> Result<Listed, Error> {
+    let message = MemberAddRequest { peer_ur_ls: peer_urls.to_vec(), is_learner: how.learner };
     let call = |c: crate::connect::Clients, t| {
         let mut request = request(message.clone(), t);
-        if let Some(old) = replaces.and_then(|old| format!("{old:x}").parse().ok()) {
+        if let Some(old) = how.replaces.and_then(|old| format!("{old:x}").parse().ok()) {
             request.metadata_mut().insert("quorate-replaces", old);
         }
-        if is_spare {
-            request.metadata_mut().insert("quorate-spare", MetadataValue::from_static("yes"));
+        for (name, is_so) in [("quorate-spare", how.spare), ("quorate-witness", how.witness)] {
+            if is_so {
+                request.metadata_mut().insert(name, MetadataValue::from_static("yes"));
+            }
         }
         async move { c.cluster().member_add(request).await }
     };
@@ -206,7 +234,7 @@ async fn replace(
     peer_urls: &[String],
     dry_run: bool,
 ) -> Result<(), Error> {
-    let members = list(connection).await?;
+    let (members, witnesses) = list_all(connection).await?;
     let mut wanted = peer_urls.to_vec();
     wanted.sort();
     let is_new = |member: &&Listed| {
@@ -236,7 +264,11 @@ async fn replace(
     let new = match before {
         Some(new) if new.is_learner => new.clone(),
         Some(new) => return Err(Error::Input(format!("{} is a voter already", name(new)))),
-        None => add(connection, peer_urls, false, false, Some(old.id)).await?,
+        None => {
+            let witness = witnesses.contains(&old.id);
+            let how = How { witness, replaces: Some(old.id), ..How::default() };
+            add(connection, peer_urls, how).await?
+        }
     };
     let others: Vec<String> = members
         .iter()
@@ -282,6 +314,14 @@ mod tests {
         assert!(found("b").is_err_and(|error| error.to_string().contains("several members")));
         let nobody = found("x").expect_err("there is none").to_string();
         assert_eq!(nobody, "x is none of the members: 1a (a), 2 (b), 3 (b), 4");
+    }
+
+    #[test]
+    fn witnesses_are_those_that_the_metadata_names() {
+        let mut metadata = MetadataMap::new();
+        assert_eq!(witnesses(&metadata), [].into());
+        metadata.insert("quorate-witnesses", MetadataValue::from_static("1a,ffffffffffffffff"));
+        assert_eq!(witnesses(&metadata), [0x1a, u64::MAX].into());
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(crate) struct Reconcile {
     /// A learner that takes the place of a voter that has failed (`--replace-failed-after`).
     #[arg(long, value_name = "NAME=URL")]
     spare: Vec<String>,
+    /// A voter that keeps no data. A member that is one stays one.
+    #[arg(long, value_name = "NAME=URL")]
+    witness: Vec<String>,
     /// Only tell what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -41,6 +44,7 @@ impl Reconcile {
             (Role::Voter, &self.voters),
             (Role::Learner, &self.learner),
             (Role::Spare, &self.spare),
+            (Role::Witness, &self.witness),
         ])?;
         let mut before = list(connection).await?;
         plan(&before, &wanted).into_iter().for_each(output::line);
@@ -148,12 +152,18 @@ fn is_found(member: &Listed, wanted: &Wanted) -> bool {
     member.peer_ur_ls.iter().any(|url| wanted.urls.contains(url))
 }
 
+/// Whether it is to have a vote.
+fn votes(wanted: &Wanted) -> bool {
+    matches!(wanted.role, Role::Voter | Role::Witness)
+}
+
 /// What is going to happen, line by line.
 fn plan(now: &[Listed], wanted: &[Wanted]) -> Vec<String> {
     let role = |role| match role {
         Role::Voter => "a voter",
         Role::Learner => "a learner",
         Role::Spare => "a spare, and no voter,",
+        Role::Witness => "a witness",
     };
     let mut lines = Vec::new();
     for new in wanted.iter().filter(|wanted| !now.iter().any(|it| is_found(it, wanted))) {
@@ -163,13 +173,13 @@ fn plan(now: &[Listed], wanted: &[Wanted]) -> Vec<String> {
     for member in now {
         match wanted.iter().find(|wanted| is_found(member, wanted)) {
             None => lines.push(format!("{} leaves; its id is never used again", name(member))),
-            Some(it) if (it.role == Role::Voter) == member.is_learner => {
+            Some(it) if votes(it) == member.is_learner => {
                 lines.push(format!("{} becomes {}", name(member), role(it.role)));
             }
             Some(_) => {}
         }
     }
-    let voters = wanted.iter().filter(|it| it.role == Role::Voter).count();
+    let voters = wanted.iter().filter(|it| votes(it)).count();
     let quorum = voters / 2 + 1;
     lines.push(format!("then there are {voters} voters, of whom {quorum} have to be there"));
     lines
@@ -251,12 +261,14 @@ mod tests {
             listed(2, "http://b:1", false),
             listed(3, "http://c:1", true),
         ];
-        let voters = typed(&["a=http://a:1", "c=http://c:1", "d=http://d:1"]);
-        let wanted = wanted(&[(Role::Voter, &voters)]).expect("well typed");
+        let (voters, witnesses) =
+            (typed(&["a=http://a:1", "c=http://c:1"]), typed(&["d=http://d:1"]));
+        let wanted = wanted(&[(Role::Voter, &voters), (Role::Witness, &witnesses)]);
+        let wanted = wanted.expect("well typed");
         assert_eq!(
             plan(&now, &wanted),
             [
-                "d comes, as a voter at http://d:1",
+                "d comes, as a witness at http://d:1",
                 "2 leaves; its id is never used again",
                 "3 becomes a voter",
                 "then there are 3 voters, of whom 2 have to be there",

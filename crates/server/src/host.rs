@@ -40,6 +40,8 @@ pub(crate) fn config(
             (NodeId(member.id), urls.collect())
         })
         .collect();
+    let witnesses = identity.members.iter().filter(|member| member.is_witness);
+    host.witnesses = witnesses.map(|member| NodeId(member.id)).collect();
     host.about = about(config);
     host.has_begun = !identity.founding;
     let data_dir = config.data_dir.clone();
@@ -55,7 +57,7 @@ pub(crate) fn config(
     host.request_timeout = config.request_timeout();
     host.limits = Limits {
         command_bytes: config.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES),
-        ..Limits::default()
+        ..if identity.is_witness() { Limits::of_witness() } else { Limits::default() }
     };
     let (counts, events) = (metrics.clone(), log.clone());
     let told = Mutex::new(BTreeSet::new());
@@ -78,7 +80,7 @@ pub(crate) fn config(
         let is_lost = what.machine.is_some_and(FaultKind::loses_state);
         let others_have_the_state = || {
             let identity = Identity::load(&data_dir).ok().flatten();
-            identity.is_some_and(|identity| identity.members.len() > 1)
+            identity.is_some_and(|identity| identity.others_have_the_state())
         };
         if (is_lost || what.is_log_lost) && others_have_the_state() {
             let done = if what.is_log_lost {

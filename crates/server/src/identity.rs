@@ -19,6 +19,8 @@
 //! exists, and that it has not all back yet that it may have promised: until then it has no vote, however
 //! often it is started, unless it was given one with this disk, whose number that is.
 //!
+//! A line of a witness begins with `witness` in the place of `member`.
+//!
 //! A member's name comes last in its line because it may contain anything but a line break.
 
 use std::fmt::Write as _;
@@ -38,6 +40,8 @@ use crate::recover;
 /// Its name.
 pub(crate) const FILE: &str = "identity";
 const FIRST_LINE: &str = "quorate member 1";
+const MEMBER: &str = "member ";
+const WITNESS: &str = "witness ";
 
 /// Who this member is, and with whom the cluster was founded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +138,16 @@ impl Identity {
         Self::change(data_dir, |identity| (identity.founding, identity.rejoining) = (false, None))
     }
 
+    /// Whether this member is a witness.
+    pub(crate) fn is_witness(&self) -> bool {
+        self.members.iter().any(|member| member.id == self.member_id && member.is_witness)
+    }
+
+    /// Whether another member has the state, and so what this one may have lost of it. A witness has none.
+    pub(crate) fn others_have_the_state(&self) -> bool {
+        self.members.iter().any(|member| member.id != self.member_id && !member.is_witness)
+    }
+
     /// Writes it down, durably, in the place of what is there.
     ///
     /// # Errors
@@ -152,9 +166,10 @@ impl Identity {
         if let Some(disk) = self.rejoining {
             writeln!(text, "rejoining {:016x}", disk.0).expect("writing to a string");
         }
-        for InitialMember { id, name, peer_urls } in &self.members {
+        for InitialMember { id, name, peer_urls, is_witness } in &self.members {
             let urls: Vec<_> = peer_urls.iter().map(Url::as_str).collect();
-            writeln!(text, "member {id:016x} {} {name}", urls.join(",")).expect("to a string");
+            let kind = if *is_witness { WITNESS } else { MEMBER };
+            writeln!(text, "{kind}{id:016x} {} {name}", urls.join(",")).expect("to a string");
         }
         let checksum = crc32fast::hash(text.as_bytes());
         writeln!(text, "crc32 {checksum:08x}").expect("writing to a string");
@@ -182,11 +197,16 @@ impl Identity {
         };
         let mut members = Vec::new();
         for line in lines {
-            let mut words = line.strip_prefix("member ")?.splitn(3, ' ');
+            let (is_witness, words) = match line.strip_prefix(WITNESS) {
+                Some(words) => (true, words),
+                None => (false, line.strip_prefix(MEMBER)?),
+            };
+            let mut words = words.splitn(3, ' ');
             members.push(InitialMember {
                 id: id(words.next()?)?,
                 peer_urls: Url::parse_list(words.next()?).ok()?,
                 name: words.next()?.to_owned(),
+                is_witness,
             });
         }
         members.iter().any(|member| member.id == member_id).then_some(())?;
@@ -224,9 +244,9 @@ fn refuse_leftovers(data_dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Where the member's data are: the log, and the store.
+/// Where the member's data are: the log, and the store, or the file of a witness.
 pub(crate) const STORE: &str = "store";
-const DATA: [&str; 2] = [HostConfig::LOG, STORE];
+const DATA: [&str; 3] = [HostConfig::LOG, STORE, HostConfig::STATE];
 
 #[cfg(test)]
 mod tests {
@@ -278,6 +298,20 @@ mod tests {
     }
 
     #[test]
+    fn who_has_the_state() {
+        let cluster = "--initial-cluster=default=http://localhost:2380,c=http://c:1";
+        let of = |witnesses: &[&str]| {
+            let directory = tempfile::tempdir().expect("a directory");
+            let flags = [&[cluster][..], witnesses].concat();
+            let identity = created(&config(directory.path(), &flags)).expect("new");
+            (identity.is_witness(), identity.others_have_the_state())
+        };
+        assert_eq!(of(&[]), (false, true));
+        assert_eq!(of(&["--initial-witnesses=c"]), (false, false), "a witness has not");
+        assert_eq!(of(&["--initial-witnesses=default"]), (true, true));
+    }
+
+    #[test]
     fn a_member_is_founded_once() {
         let directory = tempfile::tempdir().expect("a directory");
         let of = || created(&config(directory.path(), &[])).expect("fine");
@@ -290,7 +324,8 @@ mod tests {
     fn every_byte_counts() {
         let directory = tempfile::tempdir().expect("a directory");
         let cluster = "--initial-cluster=default=http://localhost:2380,c=http://c:1";
-        let mut identity = created(&config(directory.path(), &[cluster])).expect("new");
+        let flags = [cluster, "--initial-witnesses=c"];
+        let mut identity = created(&config(directory.path(), &flags)).expect("new");
         for rejoining in [None, Some(new_disk())] {
             (identity.founding, identity.rejoining) = (true, rejoining);
             let founding = identity.to_text();

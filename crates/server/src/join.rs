@@ -1,12 +1,13 @@
 //! How a member with an empty data directory finds out who it is in a cluster that exists.
 //!
 //! `--initial-cluster` names members and where they are, as etcd's `member add` prints it. Any of the others that
-//! answers knows the ids, by the URLs (`quorate_host::inquire`), and knows by now who else belongs to the cluster.
+//! answers knows the ids, by the URLs (`quorate_host::inquire`), and knows by now who else belongs to the cluster, and who
+//! of them is a witness: so whether it is one itself is nothing that a flag says.
 
 use std::thread;
 use std::time::Duration;
 
-use quorate_host::{Clock, Found, Tcp, inquire};
+use quorate_host::{Clock, Found, NodeId, Tcp, inquire};
 
 use crate::config::{Config, InitialMember, Url};
 use crate::log::Log;
@@ -87,7 +88,12 @@ fn joined(member_id: u64, found: &Found, listed: &[InitialMember], own: &[Url]) 
         let parsed = urls.iter().filter_map(|url| Url::parse(url).ok()).collect::<Vec<_>>();
         let peer_urls = if id == member_id { own.to_vec() } else { parsed };
         let named = listed.iter().find(|it| it.peer_urls == peer_urls);
-        InitialMember { id, name: named.map(|it| it.name.clone()).unwrap_or_default(), peer_urls }
+        InitialMember {
+            id,
+            name: named.map(|it| it.name.clone()).unwrap_or_default(),
+            peer_urls,
+            is_witness: found.membership.is_witness(NodeId(id)),
+        }
     };
     let about = |id| found.membership.about.get(id).map(|about| peer_urls(about));
     let ids = found.membership.members();

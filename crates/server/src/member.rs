@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_host::{Handle, Space};
+use quorate_host::{Handle, NodeId, Space};
 use quorate_mvcc::{Command, MemberAttributes, Outcome, ReadError, ReadState, Response};
 use quorate_proto::etcdserverpb as pb;
 
@@ -69,6 +69,11 @@ impl Member {
         })
     }
 
+    /// Refuses what needs a state, or somebody who proposes: a witness has none, and does not.
+    pub(crate) fn check_state(&self) -> Result<(), Failure> {
+        if self.identity.is_witness() { Err(Failure::Witness) } else { Ok(()) }
+    }
+
     /// Refuses what a learner does not serve: nearly everything, as etcd has it.
     pub(crate) fn check_votes(&self) -> Result<(), Failure> {
         let status = self.handle.status();
@@ -76,9 +81,22 @@ impl Member {
         if is_learner { Err(Failure::LearnerServesLittle) } else { Ok(()) }
     }
 
+    /// The leader that it knows now. Whoever misses its leader campaigns, and forgets it by that. A witness never
+    /// campaigns, so one that has been silent for long does not count there.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let status = self.handle.status();
+        let leader = status.leader?;
+        if !self.identity.is_witness() {
+            return Some(leader);
+        }
+        let now = self.handle.clock().now();
+        let heard = status.peers.iter().find(|peer| peer.id == leader)?.health.last_contact?;
+        (now.since(heard) <= self.limits.leaderless_max).then_some(leader)
+    }
+
     /// Whether it knows a leader now.
     pub(crate) fn knows_leader(&self) -> bool {
-        self.handle.status().leader.is_some()
+        self.leader().is_some()
     }
 
     /// Has all members carry a command out. Answers when this member has: with the revision of the

@@ -82,8 +82,8 @@ fn later(about: &[u8]) -> Later {
 /// What a client wishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// One more member.
-    Add { id: u64, peer_urls: Vec<String>, later: Later },
+    /// One more member, perhaps a witness.
+    Add { id: u64, peer_urls: Vec<String>, later: Later, is_witness: bool },
     /// One less.
     Remove { id: u64 },
     /// One that is found elsewhere.
@@ -94,10 +94,10 @@ pub(crate) enum Wish {
 
 impl Wish {
     /// A new member, whose id nobody ever had: etcd makes it of the URLs, the token and the time.
-    pub(crate) fn add(peer_urls: Vec<String>, later: Later, token: &str) -> Self {
+    pub(crate) fn add(peer_urls: Vec<String>, later: Later, is_witness: bool, token: &str) -> Self {
         let seconds = wall_clock().as_secs();
         let text = format!("{}{token}{seconds}", peer_urls.concat());
-        Self::Add { id: sha1_prefix(text.as_bytes()), peer_urls, later }
+        Self::Add { id: sha1_prefix(text.as_bytes()), peer_urls, later, is_witness }
     }
 
     /// The members that the cluster would have then.
@@ -115,7 +115,7 @@ impl Wish {
             }
         };
         match self {
-            Self::Add { id, peer_urls: urls, later } => {
+            Self::Add { id, peer_urls: urls, later, is_witness } => {
                 is_free(*id, urls)?;
                 if let Later::Replaces(old) = later
                     && !now.voters.contains(&NodeId(*old))
@@ -132,6 +132,9 @@ impl Wish {
                 }
                 wanted.learners.insert(NodeId(*id));
                 wanted.about.insert(NodeId(*id), about(urls, *later));
+                if *is_witness {
+                    wanted.witnesses.insert(NodeId(*id));
+                }
             }
             Self::Remove { id } => {
                 is_known(*id)?;
@@ -159,7 +162,9 @@ impl Wish {
 
     fn encode(&self) -> Bytes {
         let (kind, id, about) = match self {
-            Self::Add { id, peer_urls, later } => (16, id, about(peer_urls, *later)),
+            Self::Add { id, peer_urls, later, is_witness } => {
+                (if *is_witness { 20 } else { 16 }, id, about(peer_urls, *later))
+            }
             Self::Remove { id } => (17, id, Bytes::new()),
             Self::Update { id, peer_urls } => (18, id, about(peer_urls, Later::Stays)),
             Self::Promote { id } => (19, id, Bytes::new()),
@@ -179,7 +184,10 @@ impl Wish {
         let (kind, id) = (bytes.get_u8(), bytes.get_u64());
         let peer_urls = peer_urls(&bytes);
         match kind {
-            16 => Some(Self::Add { id, peer_urls, later: later(&bytes) }),
+            16 | 20 => {
+                let is_witness = kind == 20;
+                Some(Self::Add { id, peer_urls, later: later(&bytes), is_witness })
+            }
             17 => Some(Self::Remove { id }),
             18 => Some(Self::Update { id, peer_urls }),
             19 => Some(Self::Promote { id }),
@@ -306,6 +314,18 @@ impl Member {
             }
         });
         granted.await.unwrap_or(Answer::Refused(Failure::Timeout))
+    }
+
+    /// Those of the members that are witnesses, ascending.
+    pub(crate) fn witnesses(&self, state: &State) -> Result<Vec<u64>, Failure> {
+        let membership = state.read(|state| Ok(state.membership()?))?;
+        Ok(match membership.and_then(|bytes| Membership::decode(&bytes)) {
+            Some(membership) => membership.witnesses.iter().map(|id| id.0).collect(),
+            None => {
+                let founders = self.identity.members.iter();
+                founders.filter(|it| it.is_witness).map(|it| it.id).collect()
+            }
+        })
     }
 
     /// The members of the cluster, with what they have told about themselves.
@@ -469,7 +489,8 @@ fn note(member: &Member, data_dir: &std::path::Path, status: &HostStatus) {
         let name = known.map(|it| it.name.clone()).unwrap_or_default();
         let peer_urls = urls.filter(|urls| !urls.is_empty());
         let peer_urls = peer_urls.or_else(|| known.map(|it| it.peer_urls.clone()))?;
-        Some(InitialMember { id: id.0, name, peer_urls })
+        let is_witness = status.membership.is_witness(id);
+        Some(InitialMember { id: id.0, name, peer_urls, is_witness })
     });
     let members: Vec<_> = members.collect();
     let changed = tokio::task::block_in_place(|| {
@@ -489,6 +510,10 @@ mod tests {
         urls.iter().map(ToString::to_string).collect()
     }
 
+    fn add(id: u64, url: &str, later: Later, is_witness: bool) -> Wish {
+        Wish::Add { id, peer_urls: urls(&[url]), later, is_witness }
+    }
+
     fn cluster() -> Membership {
         let mut members = Membership::of_voters([1, 2].map(NodeId));
         members.learners.insert(NodeId(3));
@@ -506,9 +531,12 @@ mod tests {
                 id: 7,
                 peer_urls: urls(&["http://a:1", "http://b:2"]),
                 later: Later::Votes,
+                is_witness: false,
             },
-            Wish::Add { id: 7, peer_urls: urls(&["http://a:1"]), later: Later::Stays },
-            Wish::Add { id: 7, peer_urls: urls(&["http://a:1"]), later: Later::Replaces(u64::MAX) },
+            add(7, "http://a:1", Later::Stays, false),
+            add(7, "http://a:1", Later::Replaces(u64::MAX), false),
+            add(7, "http://a:1", Later::Votes, true),
+            add(7, "http://a:1", Later::Spare, true),
             Wish::Remove { id: u64::MAX },
             Wish::Update { id: 1, peer_urls: urls(&["http://a:1"]) },
             Wish::Promote { id: 2 },
@@ -529,12 +557,16 @@ mod tests {
     fn a_wish_is_granted_or_refused_in_etcds_words() {
         let now = cluster();
         let grant = |wish: Wish| wish.granted(&now);
-        let add = |id, url: &str, later| Wish::Add { id, peer_urls: urls(&[url]), later };
+        let add = |id, url: &str, later| add(id, url, later, false);
         let more = grant(add(9, "http://d:1", Later::Votes)).expect("nobody has them");
         assert!(
             more.learners.contains(&NodeId(9)) && later(&more.about[&NodeId(9)]) == Later::Votes
         );
         assert_eq!(peer_urls(&more.about[&NodeId(9)]), urls(&["http://d:1"]));
+        assert!(more.witnesses.is_empty(), "it was not to be one");
+        let witness = self::add(9, "http://d:1", Later::Votes, true);
+        let with_witness = grant(witness).expect("nobody has them");
+        assert!(with_witness.is_witness(NodeId(9)) && with_witness.learners.contains(&NodeId(9)));
         let learner = grant(add(9, "http://d:1", Later::Stays)).expect("nobody has them");
         assert!(later(&learner.about[&NodeId(9)]) == Later::Stays);
         assert_eq!(grant(add(9, "http://b:1", Later::Stays)), Err(Failure::PeerUrlExists));

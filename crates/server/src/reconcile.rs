@@ -24,6 +24,16 @@ impl Member {
         self.handle.read_barrier().await?;
         let now = self.handle.status().membership.clone();
         let desired = desired(request, &now, &self.identity, &self.token)?;
+        if let Some(id) =
+            desired.voters.intersection(&now.witnesses).find(|id| !desired.is_witness(**id))
+        {
+            return Ok(pb::ReconcileResponse {
+                header: self.header(0),
+                step: pb::Step::Refuse.into(),
+                members: self.named(&now)?,
+                reason: format!("{:x} is a witness, and stays one until it leaves", id.0),
+            });
+        }
         let step = self.handle.step_toward(&desired, !request.dry_run).await?;
         let (kind, members) = match &step {
             Step::Done => (pb::Step::Done, &*now),
@@ -90,7 +100,7 @@ fn desired(
         all_urls.extend(urls.iter().cloned());
         let mut known = present.iter().filter(|(_, of)| of.iter().any(|url| urls.contains(url)));
         let id = match (known.next(), known.next()) {
-            (None, _) => match Wish::add(urls.clone(), Later::Stays, token) {
+            (None, _) => match Wish::add(urls.clone(), Later::Stays, false, token) {
                 Wish::Add { id, .. } => NodeId(id),
                 _ => unreachable!("as built"),
             },
@@ -103,9 +113,14 @@ fn desired(
         if !is_known || later != Later::Stays {
             desired.about.insert(id, about(&urls, later));
         }
-        let roles =
-            if role == pb::Role::Voter { &mut desired.voters } else { &mut desired.learners };
+        let roles = match role {
+            pb::Role::Voter | pb::Role::Witness => &mut desired.voters,
+            pb::Role::Learner | pb::Role::Spare => &mut desired.learners,
+        };
         roles.insert(id);
+        if role == pb::Role::Witness {
+            desired.witnesses.insert(id);
+        }
     }
     let count = all_urls.len();
     all_urls.sort();
@@ -152,6 +167,7 @@ mod tests {
             id,
             name: String::new(),
             peer_urls: vec![Url::parse(url).expect("a URL")],
+            is_witness: false,
         };
         let members = vec![founder(1, "http://a:1"), founder(2, "http://b:1")];
         Identity { cluster_id: 7, member_id: 1, founding: false, rejoining: None, members }
@@ -179,6 +195,12 @@ mod tests {
         let new = *found.learners.first().expect("the new one");
         assert!(new.0 > 3, "nobody had {new}");
         assert_eq!(found.about[&new], about(&["http://d:1".into()], Later::Spare));
+
+        let (voter, witness) = (pb::Role::Voter, pb::Role::Witness);
+        let all = vec![member("http://a:1", voter), member("http://d:1", witness)];
+        let found = wanted(all).expect("one is new");
+        let new = *found.witnesses.first().expect("the new one");
+        assert!(new.0 > 3 && found.voters == [NodeId(1), new].into(), "{found:?}");
 
         let moved = pb::DesiredMember {
             peer_urls: vec!["http://a:1".into(), "http://e:1".into()],

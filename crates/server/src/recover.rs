@@ -175,6 +175,9 @@ impl Plan {
         let Some(identity) = Identity::load(data_dir)? else {
             return Err(format!("there is no member in {}", data_dir.display()));
         };
+        if identity.is_witness() {
+            return Err(repair::IS_WITNESS.to_owned());
+        }
         if identity.founding {
             return Err("this member has never begun: there is nothing to recover".to_owned());
         }
@@ -302,5 +305,5 @@ fn new_ids(found: &Found, wishes: &Wishes) -> Result<(u64, InitialMember), Strin
         }
     };
     let (cluster_id, id) = (draw(), draw());
-    Ok((cluster_id, InitialMember { id, name, peer_urls }))
+    Ok((cluster_id, InitialMember { id, name, peer_urls, is_witness: false }))
 }

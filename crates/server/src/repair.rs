@@ -39,6 +39,10 @@ use steps::{Source, Step, steps};
 
 pub(crate) use steps::tidy_up;
 
+/// Why nothing is left to look for at a witness.
+pub(crate) const IS_WITNESS: &str = "this member is a witness: it has no data to save. If what it has is damaged, the \
+                                     others give it back; or remove it, and add another one";
+
 /// The new log, while it is written and when it is complete.
 const UNFINISHED: &str = "wal.repaired.tmp";
 const FINISHED: &str = "wal.repaired";
@@ -106,6 +110,11 @@ pub(crate) fn command(data_dir: &Path) -> String {
     format!("quorate repair --data-dir {}", data_dir.display())
 }
 
+/// How the operator of this member asks what is damaged, whom no other member can give anything back.
+pub(crate) fn command_for(identity: &Identity, data_dir: &Path) -> String {
+    if identity.members.len() == 1 { command(data_dir) } else { command_for_last(data_dir) }
+}
+
 /// How an operator asks what is left of the last member of a cluster.
 pub(crate) fn command_for_last(data_dir: &Path) -> String {
     format!("{} --last-of-its-cluster", command(data_dir))
@@ -131,7 +140,16 @@ impl Plan {
         let Some(identity) = Identity::load(data_dir)? else {
             return Err(format!("there is no member in {}", data_dir.display()));
         };
+        if identity.is_witness() {
+            return Err(IS_WITNESS.to_owned());
+        }
         let has_others = identity.members.len() > 1;
+        if has_others && !is_last && !identity.others_have_the_state() {
+            return Err(format!(
+                "the others of this cluster are witnesses, and have no data. If they are not to vote any more: {}",
+                command_for_last(data_dir)
+            ));
+        }
         if has_others && !is_last {
             return Err(format!(
                 "this member is one of {}: start it, and it gets from the others what it lost; \

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use quorate_host::{Host, Space};
+use quorate_host::{Host, Machine, Space};
 use quorate_mvcc::{Command, MemberAttributes, Outcome, Store};
 use quorate_store::{DiskEngine, Options};
 use tokio::runtime::{Builder, Runtime};
@@ -31,10 +31,10 @@ use crate::members;
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::rebuild::Rebuild;
-use crate::rpc::Services;
+use crate::rpc::{Failure, Services};
 use crate::serve::{Front, protocols, serve};
 use crate::shutdown::{self, ShutdownSender};
-use crate::{recover, repair};
+use crate::{recover, repair, witness};
 
 /// How long the end of the server waits for another member to take the lead, and then for requests
 /// that are under way: a moment each, since whoever restarts a cluster waits for both.
@@ -142,22 +142,33 @@ impl Server {
         {
             return Err(without_a_log(config, &identity));
         }
-        let store = open_store(&config.data_dir, &rebuild, &identity, &log)?;
+        let is_witness = identity.is_witness();
+        let store = if is_witness {
+            log.info("this member is a witness: it votes, keeps no data and serves no requests");
+            witness::no_state()
+        } else {
+            open_store(&config.data_dir, &rebuild, &identity, &log)?
+        };
         let metrics = Arc::new(Metrics::new());
         let published = Arc::new(Published::new(store.read_state(), store.size()));
         let leases = Arc::new(Leases::new());
         let space = Space::open(&config.data_dir).map_err(|error| {
             StartError(format!("can't ask how full {} is: {error}", config.data_dir.display()))
         })?;
-        let replica = Replica::new(store, published.clone(), leases.clone(), Arc::clone(&space));
+        let machine: Box<dyn Machine<Outcome = Outcome>> = if is_witness {
+            Box::new(witness::open(&config.data_dir, &rebuild, &log).map_err(StartError)?)
+        } else {
+            let space = Arc::clone(&space);
+            Box::new(Replica::new(store, published.clone(), leases.clone(), space))
+        };
         let (fall, fallen) = watch::channel(None);
         let again: std::io::Result<Vec<_>> =
             listeners.peer.iter().map(TcpListener::try_clone).collect();
         let host_config =
             host::config(config, &identity, listeners.peer, &metrics, &log, &space, fall);
-        let (host, handle) = match Host::start(host_config, Box::new(replica)) {
+        let (host, handle) = match Host::start(host_config, machine) {
             Ok(started) => started,
-            Err(error) if identity.members.len() > 1 && error.log_is_lost().is_some() => {
+            Err(error) if identity.others_have_the_state() && error.log_is_lost().is_some() => {
                 log.error(
                     "the log is lost: this member begins as after the loss of its disk, without a vote",
                 )
@@ -167,8 +178,8 @@ impl Server {
                 let listeners = Listeners { client: listeners.client, peer };
                 return Self::start_on(config, listeners, log);
             }
-            Err(error) if identity.members.len() == 1 && error.is_damage() => {
-                let command = repair::command(&config.data_dir);
+            Err(error) if !identity.others_have_the_state() && error.is_damage() => {
+                let command = repair::command_for(&identity, &config.data_dir);
                 return Err(StartError(format!("{error}; `{command}` tells what can be saved")));
             }
             Err(error) => return Err(StartError(error.to_string())),
@@ -404,9 +415,9 @@ async fn timeout_on<T: Send + 'static>(
 /// A member that had a log once, and has none: it would begin with all its votes to give again.
 fn without_a_log(config: &Config, identity: &Identity) -> StartError {
     let data_dir = &config.data_dir;
-    let advice = match identity.members.len() {
-        1 => format!("`{}` tells what can be saved", repair::command(data_dir)),
-        _ => "start it on an empty --data-dir with --initial-cluster-state=existing".to_owned(),
+    let advice = match identity.others_have_the_state() {
+        false => format!("`{}` tells what can be saved", repair::command_for(identity, data_dir)),
+        true => "start it on an empty --data-dir with --initial-cluster-state=existing".to_owned(),
     };
     StartError(format!(
         "there is no log in {}: this member no longer knows what it promised; {advice}",
@@ -429,8 +440,8 @@ fn open_store(
     let unusable = |why: &dyn fmt::Display| {
         StartError(format!("can't open the store in {}: {why}", path.display()))
     };
-    // One that is alone never notes it: it has nobody to begin anew with.
-    let is_alone = identity.members.len() == 1;
+    // One that is alone, or with witnesses, never notes it: it has nobody to begin anew with.
+    let is_alone = !identity.others_have_the_state();
     let noted = if is_alone { None } else { rebuild.noted().map_err(StartError)? };
     let report = match noted {
         Some(report) => report,
@@ -445,7 +456,7 @@ fn open_store(
             "{report}; the store in {} is lost, and no other member has what it held; nothing was \
              changed; `{}` tells what can be saved",
             path.display(),
-            repair::command(data_dir)
+            repair::command_for(identity, data_dir)
         )));
     }
     log.error("the store is lost: this member begins without it, and gets from the others what its log lacks")
@@ -471,20 +482,23 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// Lets other members ask this one about its leases. The handle keeps who answers, and the member
+/// Lets other members ask this one about its leases, for a change of members, and to hear a name. The handle keeps who answers, and the member
 /// keeps the handle; the weak reference lets both go.
 fn answer_other_members(member: &Arc<Member>, leases: &Arc<Leases>, runtime: &Runtime) {
     let asked: Weak<Member> = Arc::downgrade(member);
     let (leases, runtime) = (leases.clone(), runtime.handle().clone());
-    member.handle.set_ask_handler(Arc::new(move |_, question, reply| {
+    member.handle.set_ask_handler(Arc::new(move |from, question, reply| {
         let Some(member) = asked.upgrade() else { return };
         let leases = leases.clone();
         runtime.spawn(async move {
             // Without an answer, the reply that is dropped says so.
-            let answer = match leases.answer(&member, question.clone()).await {
-                Some(answer) => Some(answer),
-                None => member.grant(&question).await,
-            };
+            let mut answer = leases.answer(&member, question.clone()).await;
+            if answer.is_none() {
+                answer = member.grant(&question).await;
+            }
+            if answer.is_none() {
+                answer = member.hear_name(from, &question).await;
+            }
             if let Some(answer) = answer {
                 reply.send(answer);
             }
@@ -516,18 +530,25 @@ async fn watch_space(member: Arc<Member>) {
     }
 }
 
+/// Tells it once.
+async fn tell(member: &Member) -> Result<(), Failure> {
+    if member.identity.is_witness() {
+        return member.tell_name().await;
+    }
+    member.propose(Command::Member(member.attributes.clone())).await.map(drop)
+}
+
 /// Tells the cluster this member's name and where clients reach it; again, until that is in the log.
 /// Says whether it is: a member that stops gives up.
 async fn publish(member: &Member) -> bool {
     let mut stop = member.stop.clone();
     loop {
-        let command = Command::Member(member.attributes.clone());
         let published = tokio::select! {
-            published = member.propose(command) => published,
+            published = tell(member) => published,
             () = stop.requested() => return false,
         };
         match published {
-            Ok(_) => break,
+            Ok(()) => break,
             Err(failure) => {
                 member
                     .log

@@ -47,6 +47,8 @@ pub enum Role {
     Learner = 1,
     /// A learner that may take the place of a voter that fails: see the flag --replace-failed-after.
     Spare = 2,
+    /// A voter that keeps no data and never leads. Who is one stays one until it leaves.
+    Witness = 3,
 }
 impl Role {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -58,6 +60,7 @@ impl Role {
             Self::Voter => "VOTER",
             Self::Learner => "LEARNER",
             Self::Spare => "SPARE",
+            Self::Witness => "WITNESS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -66,6 +69,7 @@ impl Role {
             "VOTER" => Some(Self::Voter),
             "LEARNER" => Some(Self::Learner),
             "SPARE" => Some(Self::Spare),
+            "WITNESS" => Some(Self::Witness),
             _ => None,
         }
     }

@@ -79,6 +79,14 @@ pub(super) const FLAGS: &[Flag] = &[
         Value,
         Used("all members of a new cluster, 'name=url,…' (default this member alone)"),
     ),
+    flag(
+        "initial-witnesses",
+        Value,
+        Used(
+            "names of those in --initial-cluster that are witnesses, 'name,…': voters that keep no data; \
+             the same on all members of a new cluster (default none)",
+        ),
+    ),
     flag("initial-cluster-state", Value, Used("'new' or 'existing' (default 'new')")),
     flag(
         "initial-cluster-token",

@@ -2,7 +2,8 @@
 //!
 //! Each member computes the ids alone, from flags that are the same for all, and so they agree without
 //! having met. The derivation is etcd's: a member's id is made of its peer URLs and the token, the
-//! cluster's of its members' ids.
+//! cluster's of its members' ids. Where there are witnesses, which etcd has not, the cluster's is made of them too:
+//! members that were told different things about them are in different clusters, and don't hear each other.
 
 use std::collections::BTreeMap;
 
@@ -29,13 +30,16 @@ pub struct InitialMember {
     pub name: String,
     /// Where other members reach it, ascending.
     pub peer_urls: Vec<Url>,
+    /// Whether it is a witness: a voter that keeps no state.
+    pub is_witness: bool,
 }
 
 impl InitialCluster {
-    /// Reads `name=url,name=url,…`. A name that occurs twice has several URLs. `own_name` and
+    /// Reads `name=url,name=url,…`. A name that occurs twice has several URLs. `witnesses` are names too; `own_name` and
     /// `own_urls` are the member that asks.
     pub(super) fn parse(
         text: &str,
+        witnesses: &[String],
         token: &str,
         own_name: &str,
         own_urls: &[Url],
@@ -64,11 +68,21 @@ impl InitialCluster {
         })?;
         check_duplicates(&by_name)?;
         check_advertised(own_name, listed, own_urls)?;
+        if let Some(stranger) = witnesses.iter().find(|name| !by_name.contains_key(*name)) {
+            return Err(format!(
+                "--initial-witnesses: {stranger:?} is none of the members in --initial-cluster"
+            ));
+        }
+        if by_name.keys().all(|name| witnesses.contains(name)) {
+            return Err("--initial-witnesses: all members are witnesses, and nobody has the data"
+                .to_owned());
+        }
 
         let mut members: Vec<_> = by_name
             .into_iter()
             .map(|(name, peer_urls)| InitialMember {
                 id: member_id(&peer_urls, token),
+                is_witness: witnesses.contains(&name),
                 name,
                 peer_urls,
             })
@@ -129,10 +143,16 @@ fn member_id(sorted_urls: &[Url], token: &str) -> u64 {
     sha1_prefix(text.as_bytes())
 }
 
-/// SHA-1 over the sorted ids of the members.
+/// SHA-1 over the sorted ids of the members; if there are witnesses, their sorted ids follow, after 0, which is nobody's.
 fn cluster_id(sorted_members: &[InitialMember]) -> u64 {
-    let ids: Vec<u8> = sorted_members.iter().flat_map(|member| member.id.to_be_bytes()).collect();
-    sha1_prefix(&ids)
+    let witnesses = sorted_members.iter().filter(|member| member.is_witness);
+    let mut ids: Vec<u64> = sorted_members.iter().map(|member| member.id).collect();
+    if witnesses.clone().next().is_some() {
+        ids.push(0);
+        ids.extend(witnesses.map(|member| member.id));
+    }
+    let bytes: Vec<u8> = ids.into_iter().flat_map(u64::to_be_bytes).collect();
+    sha1_prefix(&bytes)
 }
 
 #[cfg(test)]
@@ -140,8 +160,18 @@ mod tests {
     use super::*;
 
     fn parse(text: &str, name: &str, own: &str) -> Result<InitialCluster, String> {
+        with_witnesses(text, &[], name, own)
+    }
+
+    fn with_witnesses(
+        text: &str,
+        witnesses: &[&str],
+        name: &str,
+        own: &str,
+    ) -> Result<InitialCluster, String> {
         let own = Url::parse_list(own).expect("own URLs");
-        InitialCluster::parse(text, "etcd-cluster", name, &own)
+        let witnesses: Vec<_> = witnesses.iter().map(ToString::to_string).collect();
+        InitialCluster::parse(text, &witnesses, "etcd-cluster", name, &own)
     }
 
     /// The ids that etcd 3.5 prints for its own defaults: `member list` of a member started without
@@ -165,6 +195,33 @@ mod tests {
         let of_a = a.members.iter().find(|member| member.name == "a").expect("a is listed");
         let urls: Vec<_> = of_a.peer_urls.iter().map(Url::as_str).collect();
         assert_eq!(urls, ["http://h:0", "http://h:1"]);
+    }
+
+    #[test]
+    fn who_was_told_of_other_witnesses_is_in_another_cluster() {
+        let text = "a=http://h:1,b=http://h:2,c=http://h:3";
+        let of = |witnesses: &[&str], name: &str, own: &str| {
+            with_witnesses(text, witnesses, name, own).expect("good flags")
+        };
+        let (a, c) = (of(&["c"], "a", "http://h:1"), of(&["c"], "c", "http://h:3"));
+        assert_eq!((a.cluster_id, &a.members), (c.cluster_id, &c.members));
+        let witnesses: Vec<_> = a.members.iter().filter(|it| it.is_witness).collect();
+        assert!(witnesses.len() == 1 && witnesses[0].id == c.member_id, "{witnesses:?}");
+        let ids = [&[][..], &["b"], &["b", "c"], &["c"]];
+        let ids = ids.map(|witnesses| of(witnesses, "a", "http://h:1").cluster_id);
+        let distinct: std::collections::BTreeSet<_> = ids.into_iter().collect();
+        assert_eq!(distinct.len(), 4, "{ids:x?}");
+        assert_eq!(a.member_id, of(&[], "a", "http://h:1").member_id, "only the cluster differs");
+        for (witnesses, why) in [
+            (&["d"][..], "--initial-witnesses: \"d\" is none of the members in --initial-cluster"),
+            (
+                &["a", "b", "c"],
+                "--initial-witnesses: all members are witnesses, and nobody has the data",
+            ),
+        ] {
+            let refused = with_witnesses(text, witnesses, "a", "http://h:1");
+            assert_eq!(refused.expect_err(why), why);
+        }
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Config {
     pub advertise_peer: Vec<Url>,
     /// The members of a new cluster as typed, `name=url,…`.
     pub initial_cluster: String,
+    /// The names of those of them that are witnesses.
+    pub initial_witnesses: Vec<String>,
     /// Whether the cluster is to be founded or joined.
     pub initial_state: InitialState,
     /// What sets this cluster's ids apart.
@@ -193,6 +195,10 @@ impl Config {
                 .collect::<Vec<_>>()
                 .join(","),
         };
+        let initial_witnesses = typed.get("initial-witnesses").unwrap_or_default();
+        let initial_witnesses = initial_witnesses.split(',').map(str::trim);
+        let initial_witnesses =
+            initial_witnesses.filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let initial_state = match typed.get("initial-cluster-state") {
             None | Some("new") => InitialState::New,
             Some("existing") => InitialState::Existing,
@@ -277,6 +283,7 @@ impl Config {
             listen_peer,
             advertise_peer,
             initial_cluster,
+            initial_witnesses,
             initial_state,
             initial_token: typed.get("initial-cluster-token").unwrap_or("etcd-cluster").to_owned(),
             zone,
@@ -314,6 +321,7 @@ impl Config {
     pub fn initial_cluster(&self) -> Result<InitialCluster, String> {
         InitialCluster::parse(
             &self.initial_cluster,
+            &self.initial_witnesses,
             &self.initial_token,
             &self.name,
             &self.advertise_peer,

@@ -22,6 +22,7 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(texts(&config.advertise_client), ["http://localhost:2379"]);
     assert_eq!(texts(&config.listen_peer), ["http://localhost:2380"]);
     assert_eq!(config.initial_cluster, "default=http://localhost:2380");
+    assert_eq!(config.initial_witnesses, Vec::<String>::new());
     assert_eq!(config.initial_state, InitialState::New);
     assert_eq!(config.initial_token, "etcd-cluster");
     assert_eq!(config.zone, "");
@@ -122,6 +123,8 @@ fn values() {
             "--zone=eu-west-1/b",
             "--leader-priority=0",
             "--replace-failed-after=10m",
+            "--initial-cluster=default=http://localhost:2380,w=http://w:1",
+            "--initial-witnesses=w, ",
         ],
         &[("HOME", "/root")],
     )
@@ -134,6 +137,10 @@ fn values() {
     assert_eq!(config.zone, "eu-west-1/b");
     assert_eq!(config.leader_priority.get(), 0);
     assert_eq!(config.replace_failed_after, Some(Duration::from_secs(600)));
+    assert_eq!(config.initial_witnesses, ["w"]);
+    let members = config.initial_cluster().expect("both are listed").members;
+    let is_witness = |name: &str| members.iter().any(|it| it.name == name && it.is_witness);
+    assert_eq!(["w", "default"].map(is_witness), [true, false]);
 }
 
 #[test]

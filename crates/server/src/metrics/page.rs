@@ -24,7 +24,7 @@ pub(crate) fn render(member: &Member) -> String {
 
 fn of_the_member(page: &mut Page, metrics: &Metrics, member: &Member) {
     let status = member.handle.status();
-    page.one("etcd_server_has_leader", "gauge", u8::from(status.leader.is_some()));
+    page.one("etcd_server_has_leader", "gauge", u8::from(member.knows_leader()));
     page.one("etcd_server_is_leader", "gauge", u8::from(status.is_leader()));
     page.one("etcd_server_is_learner", "gauge", 0);
     page.one("etcd_server_leader_changes_seen_total", "counter", load(&metrics.leader_changes));
@@ -39,6 +39,7 @@ fn of_the_member(page: &mut Page, metrics: &Metrics, member: &Member) {
     page.labelled("etcd_server_id", "gauge", [("server_id", id.as_str())], 1);
     page.labelled("quorate_build_info", "gauge", [("version", version::QUORATE)], 1);
     page.one("quorate_members_replaced_total", "counter", load(&metrics.members_replaced));
+    page.one("quorate_is_witness", "gauge", u8::from(member.identity.is_witness()));
     page.one("quorate_raft_term", "gauge", status.term.0);
     page.one("quorate_raft_log_last_index", "gauge", status.last.0);
     page.one("quorate_raft_applied_durable_index", "gauge", status.applied_durable.0);

@@ -18,6 +18,13 @@ const REPLACES: &str = "quorate-replaces";
 /// The same, with any value: the new member is a spare.
 const SPARE: &str = "quorate-spare";
 
+/// The same, with any value: the new member is a witness, whatever else it is.
+const WITNESS: &str = "quorate-witness";
+
+/// Metadata of a list of members: the ids of those that are witnesses, in hexadecimal, with commas between them; it is
+/// there if there are any. The list itself shows a witness as what else it is: a voter, or a learner.
+const WITNESSES: &str = "quorate-witnesses";
+
 /// The service.
 #[derive(Debug)]
 pub(crate) struct Cluster(pub(crate) Arc<Member>);
@@ -31,7 +38,15 @@ impl pb::cluster_server::Cluster for Cluster {
         let state = self.0.state_for(!request.get_ref().linearizable).await?;
         let members = self.0.members(&state)?;
         // Nothing about members has a revision, and etcd leaves it out.
-        Ok(Response::new(pb::MemberListResponse { header: self.0.header(0), members }))
+        let header = self.0.header(0);
+        let mut response = Response::new(pb::MemberListResponse { header, members });
+        let witnesses = self.0.witnesses(&state)?;
+        if !witnesses.is_empty() {
+            let ids: Vec<_> = witnesses.iter().map(|id| format!("{id:x}")).collect();
+            let ids = ids.join(",").parse().expect("digits, letters and commas");
+            response.metadata_mut().insert(WITNESSES, ids);
+        }
+        Ok(response)
     }
 
     async fn member_add(
@@ -42,7 +57,8 @@ impl pb::cluster_server::Cluster for Cluster {
             let old = old.to_str().ok().and_then(|old| u64::from_str_radix(old, 16).ok());
             old.map(Later::Replaces).ok_or(Failure::MemberNotFound)
         });
-        let is_spare = request.metadata().contains_key(SPARE);
+        let [is_spare, is_witness] =
+            [SPARE, WITNESS].map(|name| request.metadata().contains_key(name));
         let pb::MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
         let later = match replaces {
             Some(replaces) => replaces?,
@@ -51,7 +67,7 @@ impl pb::cluster_server::Cluster for Cluster {
             None => Later::Votes,
         };
         let peer_urls = check_urls(&peer_ur_ls)?;
-        let wish = Wish::add(peer_urls, later, &self.0.token);
+        let wish = Wish::add(peer_urls, later, is_witness, &self.0.token);
         let members = self.wish(&wish).await?;
         let Wish::Add { id, .. } = wish else { unreachable!("as built") };
         let member = members.iter().find(|member| member.id == id).cloned();

@@ -61,6 +61,8 @@ pub(crate) enum Failure {
     UnhealthyCluster,
     /// This member has no vote and serves little.
     LearnerServesLittle,
+    /// This member is a witness, and serves nobody.
+    Witness,
     /// The version of the client is not a text.
     ClientVersion,
     /// The value of this metadata can't be read.
@@ -154,6 +156,8 @@ impl Failure {
             Self::LearnerServesLittle => {
                 (FailedPrecondition, "etcdserver: rpc not supported for learner")
             }
+            // The code is that of a learner's refusal: nothing was done, and to repeat it here is of no use.
+            Self::Witness => (FailedPrecondition, "quorate: rpc not supported for witness"),
             Self::ClientVersion => (InvalidArgument, "etcdserver: invalid client api version"),
             Self::BadMetadata(name) => {
                 return (
@@ -206,8 +210,7 @@ impl From<RequestError> for Failure {
             RequestError::Unknown => Self::LeaderChanged,
             RequestError::Overloaded => Self::TooManyRequests,
             RequestError::TooLarge => Self::RequestTooLarge,
-            // No server starts one.
-            RequestError::Witness => Self::Stopped,
+            RequestError::Witness => Self::Witness,
             RequestError::Stopped => Self::Stopped,
         }
     }

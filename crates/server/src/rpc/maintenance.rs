@@ -25,9 +25,10 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         let member = &self.0;
         let raft = member.handle.status();
         let bytes = size(member.published.size_bytes());
-        // What reads see is newer than what the raft thread last said, never older.
-        let applied = member.published.state().applied().index;
-        let errors = match raft.leader {
+        // What reads see is newer than what the raft thread last said, never older. A witness shows nothing to read.
+        let applied = raft.applied.max(member.published.state().applied().index);
+        let leader = member.leader();
+        let errors = match leader {
             Some(_) => Vec::new(),
             None => vec![Failure::NoLeader.text()],
         };
@@ -38,7 +39,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             db_size: bytes.max(1),
             db_size_in_use: bytes.max(1),
             db_size_quota: member.limits.quota_bytes.map_or(0, size),
-            leader: raft.leader.map_or(0, |leader| leader.0),
+            leader: leader.map_or(0, |leader| leader.0),
             raft_index: raft.commit.max(applied).0,
             raft_term: raft.term.0,
             raft_applied_index: applied.0,

@@ -122,6 +122,13 @@ impl Services {
         if metadata.get("client-api-version").is_some_and(|version| version.to_str().is_err()) {
             return Err(Failure::ClientVersion);
         }
+        // What says how the member itself is doing.
+        if !matches!(
+            (method.service, method.name),
+            (methods::MAINTENANCE, "Status") | (methods::HEALTH, _)
+        ) {
+            self.member.check_state()?;
+        }
         // A range tells later whether it can do with what a learner has.
         let is_for_all = matches!(
             (method.service, method.name),

@@ -126,6 +126,27 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts a member as one that joins, or comes back with an empty disk, until it serves clients.
+    pub(crate) async fn rejoin(&mut self, at: usize) {
+        self.flags.push("--initial-cluster-state=existing".to_owned());
+        let config = self.config(at);
+        self.flags.pop();
+        let server = Server::start(&config, Log::to_stderr(Level::Fatal)).expect("it rejoins");
+        let server = self.members[at].server.insert(server);
+        assert!(within(server.ready()).await, "clients are served");
+    }
+
+    /// Empties the disk of a member that does not run.
+    pub(crate) fn lose_disk(&mut self, at: usize) {
+        assert!(self.members[at].server.is_none(), "it runs");
+        self.members[at].directory = tempfile::tempdir().expect("a directory");
+    }
+
+    /// The flags that members have from their next start on, beside those that all have.
+    pub(crate) fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(ToString::to_string).collect();
+    }
+
     /// Waits until a member knows that it was removed.
     pub(crate) async fn removed(&self, at: usize) {
         self.members[at].server.as_ref().expect("it runs").removed().await;

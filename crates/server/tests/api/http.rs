@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 use crate::cluster::{Cluster, put, within};
 
 /// Asks over HTTP/1.1, on the port that serves gRPC too. Returns the status and the body.
-async fn ask(cluster: &Cluster, method: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(cluster.address(0)).await.expect("a connection");
+async fn ask(cluster: &Cluster, at: usize, method: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(cluster.address(at)).await.expect("a connection");
     let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = String::new();
@@ -17,8 +17,13 @@ async fn ask(cluster: &Cluster, method: &str, path: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
+/// A page of one of the members.
+pub(crate) async fn page(cluster: &Cluster, at: usize, path: &str) -> (u16, String) {
+    ask(cluster, at, "GET", path).await
+}
+
 async fn get(cluster: &Cluster, path: &str) -> (u16, String) {
-    ask(cluster, "GET", path).await
+    page(cluster, 0, path).await
 }
 
 #[tokio::test]
@@ -36,7 +41,7 @@ async fn pages_for_probes() {
     assert_eq!(status, 200);
     assert!(version.starts_with("{\"etcdserver\":\"3.6."), "{version}");
     assert_eq!(get(&cluster, "/nothing").await, (404, "404 page not found\n".to_owned()));
-    assert_eq!(ask(&cluster, "POST", "/health").await.0, 405);
+    assert_eq!(ask(&cluster, 0, "POST", "/health").await.0, 405);
 }
 
 #[tokio::test]

@@ -15,3 +15,4 @@ mod repair;
 mod transport;
 mod txn;
 mod watch;
+mod witness;
