@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, error::Error, net::TcpListener, path::Path, time::Duration};
 
-use quorate_host::{HostConfig, Kept, NodeId, Replica, StartError, State};
+use quorate_host::{HostConfig, Kept, Membership, NodeId, Replica, StartError, State};
 
 /// What is replicated. Its empty state is 0.
 #[derive(Default)]
@@ -52,6 +52,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         assert_eq!(members[0].propose("2").await?, Some(2)); // any member takes commands,
         assert_eq!(members[1].propose("5").await?, Some(7));
         assert_eq!(members[2].read(|counter| counter.0).await?, 7); // and knows of all of them
+        members[0].handle().reconcile(&Membership::of_voters([1, 2].map(NodeId))).await?; // n3 leaves
         members.into_iter().for_each(Replica::shutdown);
         assert_eq!(start(folder.path())?[0].read(|counter| counter.0).await?, 7);
         Ok(())
