@@ -6,7 +6,8 @@ mod print;
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use goldenscript::{Command as Line, Context};
@@ -297,12 +298,11 @@ fn scripts() {
         .collect();
     scripts.sort();
     assert!(scripts.len() >= 30, "only {} scripts were found", scripts.len());
-    let (mut failed, mut why) = (Vec::new(), String::new());
-    for script in &scripts {
-        if let Err(error) = goldenscript::run(&mut Runner::new(), script) {
-            failed.push(script.file_name().expect("it is a file").to_string_lossy());
-            writeln!(why, "{error}").expect("a string takes all");
-        }
-    }
-    assert!(failed.is_empty(), "{} of {} scripts: {failed:?}\n{why}", failed.len(), scripts.len());
+    let fails = |script: &&PathBuf| {
+        let run = || goldenscript::run(&mut Runner::new(), script).expect("the script runs");
+        catch_unwind(AssertUnwindSafe(run)).is_err()
+    };
+    let failed = scripts.iter().filter(fails).filter_map(|script| script.file_name());
+    let failed: Vec<_> = failed.map(|name| name.to_string_lossy()).collect();
+    assert!(failed.is_empty(), "{} of {} scripts: {failed:?}", failed.len(), scripts.len());
 }
