@@ -42,7 +42,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `crates/host/examples/counter.rs` is the same with three members, in less than sixty lines.
+//! `crates/host/examples/counter.rs` is the same with three members, in sixty lines.
 //!
 //! # What to implement
 //!
