@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::message::{Append, Body, Entry};
 use crate::progress::{Attempt, Inflight, Peer, Progress};
 use crate::types::{EntryId, Index, NodeId};
+use crate::witness;
 
 /// Sends a follower all that its progress allows.
 pub(crate) fn replicate_to(core: &mut Core, id: NodeId, peer: &mut Peer) {
@@ -36,8 +37,12 @@ pub(crate) fn replicate_to(core: &mut Core, id: NodeId, peer: &mut Peer) {
         }
         Progress::Replicate(inflight) => {
             let messages_max = limits.inflight_messages_max.min(peer.appends_max);
+            let mut bytes_max = limits.inflight_bytes_max;
+            if core.membership().is_witness(id) {
+                bytes_max = bytes_max.min(witness::INFLIGHT_BYTES_MAX);
+            }
             while inflight.next <= core.log.last().index
-                && !inflight.is_full(messages_max, limits.inflight_bytes_max)
+                && !inflight.is_full(messages_max, bytes_max)
             {
                 let previous = Index(inflight.next.0 - 1);
                 let (entries, bytes) = core.log.batch_after(previous, limits.append_bytes_max);
