@@ -63,7 +63,9 @@ impl Leader {
             return Err(ChangeError::NotCaughtUp(*behind));
         }
         let is_there = |id| id == core.id || self.would_count(wanted, id);
-        if !quorum::has_quorum(wanted, is_there) {
+        // A quorum of witnesses has nobody to lead it, and no copy of the state.
+        let can_lead = |id: &NodeId| !wanted.is_witness(*id) && is_there(*id);
+        if !quorum::has_quorum(wanted, is_there) || !wanted.voters.iter().any(can_lead) {
             return Err(ChangeError::LosesQuorum);
         }
         Ok(())

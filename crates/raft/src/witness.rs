@@ -194,6 +194,8 @@ impl Raft {
             core.send(from, Body::AskTail(AskTail { after }));
             return Next::Stay;
         }
-        Next::PreCampaign
+        // With what it dropped its vote may be gone; and what it promised to a leader it keeps.
+        let may = core.may_campaign() && !core.promise.holds(core.now);
+        if may { Next::PreCampaign } else { Next::Stay }
     }
 }

@@ -14,7 +14,7 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 #[test]
 fn a_quiet_group_takes_about_a_kibibyte_on_each_node() {
     let fresh = each(false);
-    assert!(fresh < 1_200, "{fresh} bytes of a group that nobody used");
+    assert!((400..1_200).contains(&fresh), "{fresh} bytes of a group that nobody used");
     let used = each(true);
     assert!(used < 1_300, "{used} bytes, with what leaders remember of who used it");
 }
