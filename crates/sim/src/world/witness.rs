@@ -39,7 +39,7 @@ impl World {
     }
 
     /// Whether these members, with the disks that they have, can come to have all that is committed. One of them has to
-    /// keep a state; what it lacks the witness gives, as far as its log still begins before that.
+    /// keep a state; what it lacks the witness gives, if its log begins before that and goes on to.
     pub(super) fn can_be_had_from(&self, members: &BTreeSet<NodeId>) -> bool {
         let Some(witness) = self.options.witness else { return true };
         let committed = &self.invariants.cluster().committed;
@@ -55,7 +55,23 @@ impl World {
         let others = members.iter().filter(|id| **id != witness).map(|id| own(*id));
         let Some(reached) = others.max() else { return false };
         let end = committed.last().map_or(Index(0), |committed| committed.entry.id.index);
-        reached == end || members.contains(&witness) && reaches(witness, reached) == end
+        reached == end
+            || members.contains(&witness)
+                && reaches(witness, reached) == end
+                && self.tail_holds(witness, reached)
+    }
+
+    /// Whether the tail of the witness has room for all entries after this one that there are anywhere, so that it keeps
+    /// them whatever it compacts.
+    fn tail_holds(&self, witness: NodeId, after: Index) -> bool {
+        let limits = self.places[&witness].settings.limits;
+        let tail = limits.retained_bytes_min.min(limits.retained_bytes_max);
+        let logs = self.invariants.cluster().members.values().map(|member| &member.issued.entries);
+        let longest = logs.map(|log| {
+            let later = log.iter().filter(|entry| after < entry.id.index);
+            later.map(Entry::cost).sum::<usize>()
+        });
+        longest.max().is_none_or(|bytes| bytes < tail)
     }
 
     /// A witness never leads, nor asks to.
