@@ -170,8 +170,9 @@ async fn a_witness_joins_two_that_run() {
     assert!(added.is_learner, "until it has caught up");
     cluster.join(at).await;
     assert_eq!(cluster.member_id(at), added.id);
+    // It knows from its log, and the list is of what is committed.
     within(async {
-        while cluster.status(at).await.is_learner {
+        while list(&cluster, 0).await.0[&added.id].is_learner {
             sleep(Duration::from_millis(20)).await;
         }
     })
