@@ -348,7 +348,8 @@ impl<O: Send + 'static> Handle<O> {
         }
     }
 
-    /// What the leader has to do next so that these become the members; it has begun with it if `takes_it`. See
+    /// What the leader has to do next so that these become the members; with `takes_it` it was asked for just now, and
+    /// may have been refused all the same, which only the next question shows. See
     /// [`Handle::reconcile`], which asks again and again. A refusal may be that of a leader that is too new to have
     /// heard from everybody.
     ///

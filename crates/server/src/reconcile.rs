@@ -1,7 +1,8 @@
 //! The members that a client wants, all of them: what it says of them, in terms of the group.
 //!
-//! A client knows URLs, and the group ids. A member is the one that is found at the URLs, so the same request means the
-//! same members however often it is made, and whoever answers it; a new one gets an id when it is asked for first.
+//! A client knows URLs, and the group ids. A member is the one that is found at the URLs, so once a new one is in the
+//! membership the same request means it, however often it is made. Before that its id is made of the time of the request, so
+//! two requests at once may mean two members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
