@@ -510,6 +510,12 @@ catalogue! {
         from "ours", by test("quorate-raft", "scripts", "witness_heard_term");
     TailWithheld: 33, "a witness does not give what it has, and nobody can be elected",
         from "ours", by simulator;
+    TailBreaksPromise: 18, "whoever got the rest of a witness' log campaigns at once, though it has promised not to",
+        from "ours, 46cfdf6", by test("quorate-raft", "scripts", "witness_promise");
+    TailKeepsVote: 9, "a member campaigns though its vote went with an entry that a witness' log replaced",
+        from "ours, 46cfdf6", by test("quorate-raft", "scripts", "witness_takes_vote");
+    LeftToWitnesses: 9, "a change leaves a group of which only witnesses are there",
+        from "ours, 46cfdf6", by test("quorate-raft", "scripts", "witness_leaver");
 
     // ---- Groups that sleep.
     SleepForgetsVote: 3, "a member that slept has forgotten its vote",

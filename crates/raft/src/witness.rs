@@ -195,7 +195,8 @@ impl Raft {
             return Next::Stay;
         }
         // With what it dropped its vote may be gone; and what it promised to a leader it keeps.
-        let may = core.may_campaign() && !core.promise.holds(core.now);
-        if may { Next::PreCampaign } else { Next::Stay }
+        let may_campaign = core.may_campaign() || planted!(TailKeepsVote);
+        let has_promised = core.promise.holds(core.now) && !planted!(TailBreaksPromise);
+        if may_campaign && !has_promised { Next::PreCampaign } else { Next::Stay }
     }
 }
