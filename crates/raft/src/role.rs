@@ -77,8 +77,7 @@ pub(crate) fn become_follower(core: &mut Core, term: Term, leader: Option<NodeId
 
 /// Becomes a pre-candidate: term and vote stay as they are.
 pub(crate) fn become_pre_candidate(core: &mut Core) -> Role {
-    assert!(core.may_campaign(), "{} has no vote and can't lead", core.id);
-    assert!(!core.is_rejoining(), "{} does not know yet what it promised", core.id);
+    assert_may_campaign(core, false);
     core.election.campaign(core.now);
     core.report(Event::BecamePreCandidate { term: core.term() });
     Role::PreCandidate(Campaign::preliminary(core))
@@ -86,8 +85,7 @@ pub(crate) fn become_pre_candidate(core: &mut Core) -> Role {
 
 /// Becomes a candidate: enters the next term and votes for itself, in one write.
 pub(crate) fn become_candidate(core: &mut Core, transfer: bool) -> Role {
-    assert!(core.may_campaign(), "{} has no vote and can't lead", core.id);
-    assert!(!core.is_rejoining(), "{} does not know yet what it promised", core.id);
+    assert_may_campaign(core, transfer);
     let term = core.term().next();
     core.enter_term(term, Some(core.id));
     core.election.campaign(core.now);
@@ -110,4 +108,13 @@ pub(crate) fn become_leader(core: &mut Core) -> Role {
     assert_eq!(core.log.last().term, term, "a leader begins its term with an entry");
     assert_eq!(core.log.leader_term(), term, "a leader's log is its own");
     Role::Leader(Box::new(leader))
+}
+
+/// What must hold whenever a member asks for votes. If its leader asked for that, the member's promises were to
+/// that leader, or to one whose time was over when that one was elected.
+fn assert_may_campaign(core: &Core, transfer: bool) {
+    assert!(core.may_campaign(), "{} has no vote and can't lead", core.id);
+    assert!(!core.is_rejoining(), "{} does not know yet what it promised", core.id);
+    let has_promised = core.promise.holds(core.now) && !transfer;
+    assert!(!has_promised, "{} has promised to elect nobody", core.id);
 }
