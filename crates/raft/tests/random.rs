@@ -35,6 +35,7 @@ fn clusters_keep_their_promises_under_random_faults() {
     };
     let (mut committed, mut crashes, mut snapshots, mut reads, mut changes, mut tails) =
         (0, 0, 0, 0, 0, 0);
+    let mut leased = 0;
     for seed in seeds {
         match catch_unwind(AssertUnwindSafe(|| run(seed))) {
             Ok(world) => {
@@ -42,6 +43,7 @@ fn clusters_keep_their_promises_under_random_faults() {
                 crashes += world.crashes;
                 snapshots += world.snapshots;
                 reads += world.reads_answered;
+                leased += world.leased;
                 changes += world.changes;
                 tails += world.tails;
             }
@@ -52,11 +54,11 @@ fn clusters_keep_their_promises_under_random_faults() {
         }
     }
     println!(
-        "{committed} entries, {crashes} crashes, {snapshots} snapshots, {reads} reads, {changes} changes, \
-         {tails} tails"
+        "{committed} entries, {crashes} crashes, {snapshots} snapshots, {reads} reads ({leased} by a lease), \
+         {changes} changes, {tails} tails"
     );
     assert!(
-        committed > 0 && reads > 0 && changes > 0 && tails > 0,
+        committed > 0 && reads > 0 && leased > 0 && changes > 0 && tails > 0,
         "the weather was so bad that nothing was tested"
     );
 }

@@ -15,6 +15,9 @@ use super::{Member, Random, contains, last};
 
 pub(crate) const MS: u64 = 1_000_000;
 
+/// The rate of a clock that is right.
+const RIGHT_PPM: u64 = 1_000_000;
+
 #[derive(Debug)]
 pub(crate) enum Happening {
     Deliver(Message),
@@ -23,6 +26,7 @@ pub(crate) enum Happening {
     Snapshot { node: NodeId, start: u64 },
     Wake { node: NodeId, start: u64 },
     Restart(NodeId),
+    Read(NodeId),
     Client,
     Fault,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Weather {
     pub(crate) spare: u64,
     /// Who keeps no state.
     pub(crate) witness: Option<NodeId>,
+    /// Whether leaders have a lease, and by how much each clock is off at most.
+    pub(crate) lease: Option<Lease>,
 }
 
 pub(crate) struct World {
@@ -54,6 +60,8 @@ pub(crate) struct World {
     pub(crate) count: u64,
     pub(crate) queue: BTreeMap<(Time, u64), Happening>,
     pub(crate) members: BTreeMap<NodeId, Member>,
+    /// How fast the clock of each runs, in parts per million.
+    clocks: BTreeMap<NodeId, u64>,
     /// Links that drop everything.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     pub(crate) calm: bool,
@@ -66,7 +74,11 @@ pub(crate) struct World {
     /// The largest commit index any member has known.
     pub(crate) commit: Index,
     pub(crate) reads: BTreeMap<ReadId, Index>,
+    /// How many reads there were.
+    asked: u64,
     pub(crate) reads_answered: u64,
+    /// How many of these a leader of several answered by its lease.
+    pub(crate) leased: u64,
     pub(crate) crashes: u64,
     pub(crate) snapshots: u64,
     pub(crate) changes: u64,
@@ -136,12 +148,17 @@ impl World {
             churn: [0, 5, 30][random.below(3) as usize],
             spare: random.below(4),
             witness: None,
+            lease: None,
         };
         // Of one voter or two, a witness is of no use; but it may join them, if there is somebody to do so.
         let all = weather.nodes + weather.learners + weather.spare;
         let first = if weather.nodes < 3 { weather.nodes } else { 0 };
         if first < all && random.chance(50) {
             weather.witness = Some(NodeId(1 + first + random.below(all - first)));
+        }
+        if random.chance(50) {
+            let drift_ppm = [0, 1_000, 200_000][random.below(3) as usize];
+            weather.lease = Some(Lease { drift_ppm });
         }
         let limits = Limits {
             append_bytes_max: [40, 200, 1 << 20][random.below(3) as usize],
@@ -171,6 +188,7 @@ impl World {
             churn: 0,
             spare: 0,
             witness: None,
+            lease: None,
         };
         Self::with(seed, Random(seed), weather, Limits::default(), None)
     }
@@ -207,9 +225,7 @@ impl World {
                     incarnation: 1,
                     seed: seed * 100 + id.0,
                     rejoining: None,
-                    lease: quiet_after
-                        .filter(|_| seed.is_multiple_of(2))
-                        .map(|_| Lease { drift_ppm: 0 }),
+                    lease: weather.lease,
                     witness: weather.witness == Some(id),
                     limits,
                 };
@@ -218,6 +234,11 @@ impl World {
                 (id, member)
             })
             .collect();
+        let drift = weather.lease.map_or(0, |lease| u64::from(lease.drift_ppm));
+        let clocks = members
+            .keys()
+            .map(|id| (*id, RIGHT_PPM - drift + random.below(2 * drift + 1)))
+            .collect();
         let mut world = Self {
             random,
             weather,
@@ -225,6 +246,7 @@ impl World {
             count: 0,
             queue: BTreeMap::new(),
             members,
+            clocks,
             cut: BTreeSet::new(),
             calm: false,
             is_traced: std::env::var_os("RAFT_TRACE").is_some(),
@@ -234,7 +256,9 @@ impl World {
             committed: Vec::new(),
             commit: Index(0),
             reads: BTreeMap::new(),
+            asked: 0,
             reads_answered: 0,
+            leased: 0,
             crashes: 0,
             snapshots: 0,
             changes: 0,
@@ -256,12 +280,18 @@ impl World {
         self.queue.insert((Time(self.now.0 + delay), self.count), happening);
     }
 
+    /// What a member's clock shows.
+    fn local(&self, id: NodeId) -> Time {
+        Time(self.now.0 * self.clocks[&id] / RIGHT_PPM)
+    }
+
     fn wake_later(&mut self, node: NodeId) {
         let member = &self.members[&node];
         let Some(raft) = &member.raft else { return };
         let (deadline, start) = (raft.deadline(), member.starts);
         if deadline != Time::NEVER {
-            let delay = deadline.0.saturating_sub(self.now.0);
+            let when = (deadline.0 * RIGHT_PPM).div_ceil(self.clocks[&node]);
+            let delay = when.saturating_sub(self.now.0);
             self.at(delay, Happening::Wake { node, start });
         }
     }
@@ -322,7 +352,7 @@ impl World {
                 }
             }
             Happening::Wake { node, start } => {
-                let now = self.now;
+                let now = self.local(node);
                 if let Some(member) = self.running(node, start)
                     && member.raft.as_ref().unwrap().deadline() <= now
                 {
@@ -330,11 +360,16 @@ impl World {
                 }
             }
             Happening::Restart(node) => {
-                let now = self.now;
+                let now = self.local(node);
                 let member = self.members.get_mut(&node).unwrap();
                 if !member.is_up() {
                     member.start(now);
                     self.wake_later(node);
+                }
+            }
+            Happening::Read(node) => {
+                if self.members[&node].is_up() {
+                    self.read(node);
                 }
             }
             Happening::Client => self.client(),
@@ -366,12 +401,11 @@ impl World {
                 self.step(id, Input::Propose(commands));
             }
             if self.random.chance(20) {
-                let read = ReadId { incarnation: id.0, counter: self.count };
-                self.reads.insert(read, self.commit);
-                self.step(id, Input::Read(read));
+                self.read(id);
             }
             if !self.calm && self.random.chance(self.weather.compact) {
-                let effects = self.members.get_mut(&id).unwrap().compact(self.now);
+                let now = self.local(id);
+                let effects = self.members.get_mut(&id).unwrap().compact(now);
                 self.after(id, effects);
             }
             if is_leader && self.random.chance(self.weather.churn) && !self.calm {
@@ -381,6 +415,22 @@ impl World {
                 let to = NodeId(1 + self.random.below(self.weather.nodes + 1));
                 self.step(id, Input::Transfer(to));
             }
+        }
+    }
+
+    /// Reads at a member. Whoever leads and answers at once relies on its lease, or on nobody else.
+    fn read(&mut self, id: NodeId) {
+        self.asked += 1;
+        let read = ReadId { incarnation: id.0, counter: self.asked };
+        self.reads.insert(read, self.commit);
+        let answered = self.reads_answered;
+        self.step(id, Input::Read(read));
+        let raft = self.members[&id].raft.as_ref().unwrap();
+        if answered < self.reads_answered {
+            let (term, last) = (raft.term(), *self.leaders.last_key_value().unwrap().0);
+            assert!(term == last, "{id} answers by its lease in {term}, and somebody led {last}");
+            let is_alone = quorum::has_quorum(raft.membership(), |voter| voter == id);
+            self.leased += u64::from(!is_alone);
         }
     }
 
@@ -466,7 +516,7 @@ impl World {
     }
 
     pub(crate) fn step(&mut self, id: NodeId, input: Input) {
-        let now = self.now;
+        let now = self.local(id);
         let member = self.members.get_mut(&id).unwrap();
         let membership = member.raft.as_ref().unwrap().membership().clone();
         let naps = |member: &Member| member.sleeper.as_ref().map_or((0, 0), |sleeper| sleeper.naps);
@@ -593,7 +643,7 @@ impl World {
         }
     }
 
-    /// Election safety, and leader completeness.
+    /// Election safety, and leader completeness. Whoever led before is asked at once whether it still answers.
     fn check_leader(&mut self, id: NodeId, term: Term) {
         let first = *self.leaders.entry(term).or_insert(id);
         assert_eq!(first, id, "two leaders in {term}");
@@ -604,6 +654,9 @@ impl World {
                 Some(entry),
                 "the leader of {term} lacks a committed entry"
             );
+        }
+        for other in self.ids().into_iter().filter(|other| *other != id) {
+            self.at(0, Happening::Read(other));
         }
     }
 
