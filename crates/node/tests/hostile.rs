@@ -18,8 +18,8 @@ use quorate_node::{
 };
 use quorate_raft::{
     Append, AppendReply, Body, Entry, EntryId, Event, GroupId, Heartbeat, HeartbeatReply, Index,
-    Limits, Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply, Recovered,
-    RequestVote, RoleKind, Seq, SnapshotReply, Status, Term, Time, VoteReply,
+    Lease, Limits, Membership, Message, NodeId, Payload, ReadId, ReadIndex, ReadIndexReply,
+    Recovered, RequestVote, RoleKind, Seq, SnapshotReply, Status, Term, Time, VoteReply,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -119,6 +119,10 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(lease: Option<Lease>) -> Self {
         let membership = Membership::of_voters([1, 2, 3].map(NodeId));
         let mut config = NodeConfig::new(US, INCARNATION, 1);
         config.command_bytes_max = COMMAND_BYTES_MAX;
@@ -141,7 +145,7 @@ impl Host {
             quiet_after: None,
             limits,
             rejoining: None,
-            lease: None,
+            lease,
             witness: false,
         };
         node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
@@ -271,7 +275,7 @@ impl Host {
                 round: round + u64::from(choice == 0),
                 stall: Duration::from_millis(choice.into()),
                 quiet: choice.is_multiple_of(2),
-                held: Duration::ZERO,
+                held: lasts(choice),
             }),
             Body::ReadIndex(ReadIndex { id }) => {
                 let index = (!choice.is_multiple_of(4)).then(|| self.status().commit);
@@ -306,6 +310,16 @@ impl Host {
 fn said(from: NodeId, body: EnvelopeBody) -> Envelope {
     Envelope { group: GROUP, from, to: US, body }
 }
+
+/// Up to the longest that there is.
+fn lasts(choice: u8) -> Duration {
+    match choice {
+        255 => Duration::MAX,
+        power => Duration::from_nanos(1 << (power % 64)),
+    }
+}
+
+const LEASE: Lease = Lease { drift_ppm: 1_000 };
 
 /// An envelope made of choices, near what the node knows.
 fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
@@ -371,7 +385,7 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
             round: near(1, b),
             pace: None,
             quiet: d.is_multiple_of(2),
-            hold: Duration::ZERO,
+            hold: lasts(d),
         })),
         _ => {
             // The envelope says one thing and the message another.
@@ -389,9 +403,10 @@ proptest! {
 
     #[test]
     fn no_envelope_makes_a_node_panic_or_forget_anybody(
+        is_leased in any::<bool>(),
         actions in vec(any::<Choices>(), 1..150),
     ) {
-        let mut host = Host::new();
+        let mut host = Host::with(is_leased.then_some(LEASE));
         for choices in actions {
             host.act(choices);
         }
@@ -403,9 +418,10 @@ proptest! {
 #[test]
 fn the_envelopes_reach_what_they_are_meant_for() {
     let mut random = 1_u64;
-    let (mut outcomes, mut reads, mut refusals, mut malformed, mut leads) = (0, 0, 0, 0, 0);
-    for _ in 0..800 {
-        let mut host = Host::new();
+    let (mut outcomes, mut reads, mut refusals, mut malformed) = (0, 0, 0, 0);
+    let (mut leads, mut leased) = (0, 0);
+    for number in 0..800_u32 {
+        let mut host = Host::with(number.is_multiple_of(2).then_some(LEASE));
         for _ in 0..150 {
             let mut choices = Choices::default();
             for choice in &mut choices {
@@ -414,6 +430,7 @@ fn the_envelopes_reach_what_they_are_meant_for() {
             }
             host.act(choices);
             leads += usize::from(host.status().role == RoleKind::Leader);
+            leased += usize::from(host.status().leased);
         }
         host.end();
         outcomes += host.outcomes;
@@ -425,6 +442,7 @@ fn the_envelopes_reach_what_they_are_meant_for() {
         outcomes > 50 && reads > 50 && refusals > 50 && malformed > 500 && leads > 1000,
         "{outcomes} outcomes, {reads} reads, {refusals} refusals, {malformed} malformed, {leads}"
     );
+    assert!(leased > 100, "a leader had a lease {leased} times");
 }
 
 /// A host with the leader of the first term.
