@@ -428,7 +428,7 @@ mod tests {
 
         fn act(&mut self, kind: u8, size: u8) {
             let size = usize::from(size);
-            match kind % 6 {
+            match kind % 7 {
                 // A leader's own entries, of its term or of a new one.
                 0 => {
                     let term = Term(self.leader_term.0.max(1) + (size % 2) as u64);
@@ -439,20 +439,14 @@ mod tests {
                     self.leader_term = term;
                     self.wrote();
                 }
-                // A later leader's entries, from anywhere after the base on.
+                // A later leader's entries, from anywhere after the base on. Where they only go on, they may be older
+                // than their leader.
                 1 | 2 => {
                     let keep = size % (self.entries.len() + 1);
                     let term = self.leader_term.next();
-                    let before = self.entries[..keep].last().map_or(self.base, |entry| entry.id);
-                    let entries = self.made(before, term, 1 + size % 4);
-                    self.seq = self.seq.next();
-                    let last = self.last().index;
-                    let dropped = self.log.replace_from(term, &entries, self.seq);
-                    assert_eq!(dropped, (keep < self.entries.len()).then_some(last));
-                    self.entries.truncate(keep);
-                    self.entries.extend(entries);
-                    self.leader_term = term;
-                    self.wrote();
+                    let is_old = keep == self.entries.len() && kind < 128;
+                    let made_in = if is_old { self.last().term.max(Term(1)) } else { term };
+                    self.replace(keep, made_in, 1 + size % 4, term, Log::replace_from);
                 }
                 // Some of the writes become durable.
                 3 => {
@@ -472,6 +466,16 @@ mod tests {
                         self.wrote();
                     }
                 }
+                // What a witness has of some leader's log. It is more up to date than this one, and that leader may
+                // be an earlier one than wrote here last.
+                5 => {
+                    let of_last = self.last().term.max(Term(1));
+                    let term = Term(of_last.0 + (size % 3) as u64);
+                    let is_more_of_it = term == of_last || term == self.leader_term;
+                    let kept_max = self.entries.len();
+                    let keep = if is_more_of_it { kept_max } else { size / 3 % (kept_max + 1) };
+                    self.replace(keep, term, 1 + size % 4, term, Log::adopt);
+                }
                 _ if size % 8 == 0 => {
                     let index = Index(self.last().index.0 + 3);
                     self.base = EntryId { term: self.leader_term.next(), index };
@@ -485,6 +489,27 @@ mod tests {
                 }
                 _ => {}
             }
+        }
+
+        /// Keeps some entries, and has the others replaced.
+        fn replace(
+            &mut self,
+            keep: usize,
+            made_in: Term,
+            count: usize,
+            leader_term: Term,
+            how: fn(&mut Log, Term, &[Entry], Seq) -> Option<Index>,
+        ) {
+            let before = self.entries[..keep].last().map_or(self.base, |entry| entry.id);
+            let entries = self.made(before, made_in, count);
+            self.seq = self.seq.next();
+            let last = self.last().index;
+            let dropped = how(&mut self.log, leader_term, &entries, self.seq);
+            assert_eq!(dropped, (keep < self.entries.len()).then_some(last));
+            self.entries.truncate(keep);
+            self.entries.extend(entries);
+            self.leader_term = leader_term;
+            self.wrote();
         }
 
         /// Up to where the disk agrees with the log.
