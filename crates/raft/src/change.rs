@@ -124,6 +124,7 @@ impl Leader {
             if disk.is_some() && disk != before.disks.get(&id) && !planted!(OldDiskCounts) {
                 // Until here, what is heard of it may have been said with another disk.
                 (peer.counted, peer.round, peer.counts_from) = (Index(0), 0, (next, round));
+                self.tenure.forget(id);
             }
         }
         self.replicate(core);
@@ -168,6 +169,7 @@ impl Leader {
     }
 
     fn forget(&mut self, core: &mut Core, id: NodeId) {
+        self.tenure.forget(id);
         let peer = self.peers_mut().remove(&id);
         if peer.is_some_and(|peer| matches!(peer.progress, Progress::Snapshot(_))) {
             core.effects.snapshots.push(SnapshotRequest::Release { to: id });

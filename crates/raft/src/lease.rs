@@ -172,6 +172,11 @@ impl Tenure {
         *held = until.max(*held);
     }
 
+    /// A member leaves, or is given a vote with another disk: nothing that it promised before is counted on.
+    pub(crate) fn forget(&mut self, id: NodeId) {
+        self.held.remove(&id);
+    }
+
     /// Whether nobody else can be elected at this moment.
     pub(crate) fn holds(&self, now: Time, membership: &Membership, us: NodeId) -> bool {
         self.lease.is_some()
@@ -236,6 +241,13 @@ mod tests {
         assert!(!tenure.holds(at(199), &five, US), "two of five");
         let joint = Membership { outgoing: [4, 5].map(NodeId).into(), ..three() };
         assert!(!tenure.holds(at(199), &joint, US), "nobody of those who leave");
+        tenure.forget(NodeId(2));
+        assert!(
+            !tenure.holds(at(199), &three(), US),
+            "who left, and comes again, has promised nothing"
+        );
+        tenure.answered(at(160), NodeId(2), 1, MS * 200);
+        assert!(tenure.holds(at(199), &three(), US));
         tenure.give_up();
         assert!(!tenure.holds(at(199), &three(), US));
         assert_eq!(tenure.begin(at(199), 2), Duration::ZERO);
