@@ -16,6 +16,7 @@ use quorate_raft::{Lease, NodeId};
 
 use crate::chance::Chance;
 use crate::extremes::{Clocks, Extremes};
+use crate::process::node_id;
 use crate::settings::policy_of;
 use crate::swarm::{Options, ms, us};
 use crate::trace::Trace;
@@ -65,6 +66,16 @@ pub struct Played {
     pub leased: u64,
 }
 
+/// Of a thousand clusters that are played and may have one, how many have a witness.
+const WITNESS_PER_MILLE: u64 = 400;
+
+/// The witness of what is played with this seed: its promises count as those of others, and it never leads.
+fn witness_of(members: u64, seed: u64) -> Option<NodeId> {
+    let mut chance = Chance::new(!seed ^ TENURE);
+    let has_one = members >= 3 && chance.per_mille(WITNESS_PER_MILLE);
+    has_one.then(|| node_id(chance.below(members)))
+}
+
 /// So often the leader is cut off.
 const CUTS: u32 = 12;
 
@@ -79,6 +90,7 @@ pub fn play(members: u64, seed: u64, is_honest: bool) -> Result<Played, Violatio
     let mut chance = Chance::new(seed ^ TENURE);
     let heartbeat = ms(*chance.pick(&[10, 20, 50]));
     let timeout = heartbeat * 5;
+    let witness = witness_of(members, seed);
     let options = Options {
         clients: 16,
         keys: 2,
@@ -94,6 +106,7 @@ pub fn play(members: u64, seed: u64, is_honest: bool) -> Result<Played, Violatio
         request_timeout: timeout / 2,
         clock_drift_ppm: DRIFT_PPM,
         leader_lease: Some(declared(if is_honest { DRIFT_PPM } else { UNDERSTATED_PPM })),
+        witness,
         ..Options::calm(members)
     };
     let mut world = World::new(seed, options, None, Trace::off());
@@ -111,9 +124,10 @@ pub fn play(members: u64, seed: u64, is_honest: bool) -> Result<Played, Violatio
         // It has a lease when the others have answered it.
         world.run_until(world.now() + chance.duration(timeout, timeout * 2))?;
         let others: Vec<NodeId> = world.members().into_iter().filter(|id| *id != leader).collect();
+        let heir = others.iter().rfind(|id| witness != Some(**id));
         match (cut % 3, others.as_slice()) {
-            (1, [.., to]) => {
-                world.hands_over(*to);
+            (1, _) => {
+                world.hands_over(*heir.expect("there are two with a state"));
                 world.run_until(world.now() + chance.duration(us(100), ms(3)))?;
             }
             (2, [reached, unreached @ ..]) => {
@@ -141,6 +155,14 @@ pub fn is_stale_read(violation: &Violation) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_of_what_is_played_has_a_witness() {
+        let with_one = |seeds| (0..seeds).filter(|seed| witness_of(3, *seed).is_some()).count();
+        assert!((30..50).contains(&with_one(100)));
+        assert!((1..5).contains(&with_one(5)), "also of the few that tests play");
+        assert_eq!(witness_of(2, 1), None, "of two, one that can lead is not enough");
+    }
 
     #[test]
     fn leases_are_in_some_runs_and_no_clock_of_those_breaks_its_bound() {
