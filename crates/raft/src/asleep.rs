@@ -18,8 +18,8 @@
 //!
 //! - *Kept as it is*: the term and the vote, the entries, who leads, the numbers of writes and of heartbeats, until
 //!   when it promised to elect nobody, the timer with its seed and what it has measured.
-//! - *The same as another thing*, as the member is quiet: what is committed, given to the machine and durable is the end
-//!   of the log, and each follower of a quiet leader has all of it.
+//! - *The same as another thing*, as the member is quiet: what is committed, given to the machine and durable is the
+//!   end of the log, and each follower of a quiet leader has all of it.
 //! - *The same in many groups*: [`Commons`] has the settings, and the members, once for all that agree.
 //! - *Set anew by whatever ends the quiet*, so that nobody can tell what it was before. That is how a leader begins
 //!   with followers that it has not heard for long, asleep or not: [`crate::progress::Peer::settle`].

@@ -237,8 +237,8 @@ impl Core {
         self.log.rest();
     }
 
-    /// Nobody is behind, and so nobody needs what the machine holds durably: forgets it. Who comes or loses its disk while
-    /// the group is quiet gets a snapshot.
+    /// Nobody is behind, and so nobody needs what the machine holds durably: forgets it. Who comes or loses its disk
+    /// while the group is quiet gets a snapshot.
     pub(crate) fn compact_at_rest(&mut self) {
         self.compact_to(self.compactable.max(self.log.base().index), 0);
     }

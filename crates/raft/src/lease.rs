@@ -7,37 +7,38 @@
 //!
 //! # The rules
 //! - **The promise.** A leader with a lease says in its heartbeats for how long it wants to be held
-//!   ([`Heartbeat::hold`](crate::Heartbeat)). A voter that has a lease configured as well, and takes in a *new* heartbeat, promises that from this moment on, by
-//!   its own clock: until then it votes for nobody, really or preliminarily, in whatever term, and does not campaign.
-//!   The promise belongs to the member and not to its role or term: what a follower forgets of its leader when it
-//!   hears of a later term, it does not forget here. The answer says for how long the promise goes on
-//!   ([`HeartbeatReply::held`](crate::HeartbeatReply)).
-//!   It is a promise of its own because loyalty (`timer.rs`) is none: it falls from one heartbeat to the next as
-//!   measurements change, and the leader does not hear of it. What is asked for is the least that every
-//!   loyalty of the leader's own policy lasts (two heartbeats with the adaptive one, `T` with the others), so where members
-//!   are configured alike no election takes longer than without. No voter promises more than its own `T`.
+//!   ([`Heartbeat::hold`](crate::Heartbeat)). A voter that has a lease configured as well, and takes in a *new*
+//!   heartbeat, promises that from this moment on, by its own clock: until then it votes for nobody, really or
+//!   preliminarily, in whatever term, and does not campaign. The promise belongs to the member and not to its role or
+//!   term: what a follower forgets of its leader when it hears of a later term, it does not forget here. The answer
+//!   says for how long the promise goes on ([`HeartbeatReply::held`](crate::HeartbeatReply)). It is a promise of its
+//!   own because loyalty (`timer.rs`) is none: it falls from one heartbeat to the next as measurements change, and
+//!   the leader does not hear of it. What is asked for is the least that every loyalty of the leader's own policy
+//!   lasts (two heartbeats with the adaptive one, `T` with the others), so where members are configured alike no
+//!   election takes longer than without. No voter promises more than its own `T`.
 //! - **The exception.** A vote that the leader itself asked for, by [`Body::TimeoutNow`](crate::Body), is given at
 //!   once. So a leader gives its lease up *before* it says that, and for the rest of its term: both the word and
 //!   the votes that it leads to may be on their way for any time.
-//! - **A restart** forgets promises. So a member with a lease configured, on whose disk a term is, promises for `T` when it
-//!   starts. (In term 0 it has never answered anybody: what it says waits for the term to be durable. Who lost its
-//!   disk promises as well.)
+//! - **A restart** forgets promises. So a member with a lease configured, on whose disk a term is, promises for `T`
+//!   when it starts. (In term 0 it has never answered anybody: what it says waits for the term to be durable. Who
+//!   lost its disk promises as well.)
 //! - **The lease.** A leader counts for each voter the time at which it *sent* the round that this one answered, and
 //!   from there on the promise, shortened as below. It holds the lease at a moment if that moment lies before the
 //!   end of what a quorum of its latest membership promised, itself among it. Who rejoins counts for nothing. Reads are
 //!   answered by it once an entry of the leader's own term is committed, like all reads.
 //!
 //! # Why nobody reads what is stale
-//! Let L of term t answer a read at moment r by its lease. *No leader of a later term was elected before r.* Suppose one
-//! was, and let C of term u be that of the least term. A quorum elected C, a quorum promised to L, and they share a member m: by
-//! the same overlap of memberships that makes a round good for a read. (L itself does not vote while it leads.) m
-//! answered L in term t, and voted in term u > t, so it promised at p and voted after p, at v. Did C campaign because a leader asked it to? That
-//! leader was of term u-1; there is none between t and u, so it was L, and had given up its lease. So the vote was an ordinary
-//! one, and m gave it when its promise was over by its clock, or it restarted in between. Let the clock of each
-//! member, over any span, advance by between `1 - d` and `1 + d` times the time that passes: `d` is the declared drift.
-//! A promise of H lasted from p for at least `H / (1 + d)`; after a restart m was silent for T from then on, and no promise is
-//! longer than T. L sent the round at s, before p, and counts `H (1 - d) / (1 + d)` by its own clock, in which at most
-//! `H / (1 + d)` passes. So r < s + H / (1 + d) ≤ v, and C was not elected before r.
+//! Let L of term t answer a read at moment r by its lease. *No leader of a later term was elected before r.* Suppose
+//! one was, and let C of term u be that of the least term. A quorum elected C, a quorum promised to L, and they share
+//! a member m: by the same overlap of memberships that makes a round good for a read. (L itself does not vote while
+//! it leads.) m answered L in term t, and voted in term u > t, so it promised at p and voted after p, at v. Did C
+//! campaign because a leader asked it to? That leader was of term u-1; there is none between t and u, so it was L,
+//! and had given up its lease. So the vote was an ordinary one, and m gave it when its promise was over by its clock,
+//! or it restarted in between. Let the clock of each member, over any span, advance by between `1 - d` and `1 + d`
+//! times the time that passes: `d` is the declared drift. A promise of H lasted from p for at least `H / (1 + d)`;
+//! after a restart m was silent for T from then on, and no promise is longer than T. L sent the round at s, before p,
+//! and counts `H (1 - d) / (1 + d)` by its own clock, in which at most `H / (1 + d)` passes. So r < s + H / (1 + d) ≤
+//! v, and C was not elected before r.
 //!
 //! So all that was acknowledged before r was committed by L or in terms before t, and as an entry of L's own term is
 //! committed, L knows of it. The read began before r. What becomes of the answer later does not matter: it may be
@@ -45,10 +46,10 @@
 //! that reads the clock, sleeps, and then takes in a read or a heartbeat makes a clock that is late.
 //!
 //! # What breaks it
-//! A clock that is wrong by more than was declared: the simulator finds the stale read (`quorate-sim lease`). A clock that stands
-//! while the others go on is wrong without a bound: a virtual machine that is paused, moved, or put back to a
-//! snapshot, and a laptop whose lid was closed, where the monotonic clock does not count the sleep. A *process* that is
-//! paused is no harm. And a member that is started without the lease, or with a shorter `T`, within the `T`
+//! A clock that is wrong by more than was declared: the simulator finds the stale read (`quorate-sim lease`). A clock
+//! that stands while the others go on is wrong without a bound: a virtual machine that is paused, moved, or put back
+//! to a snapshot, and a laptop whose lid was closed, where the monotonic clock does not count the sleep. A *process*
+//! that is paused is no harm. And a member that is started without the lease, or with a shorter `T`, within the `T`
 //! of its process before: it does not keep what that one promised.
 
 use alloc::collections::{BTreeMap, VecDeque};

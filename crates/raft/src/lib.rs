@@ -21,14 +21,13 @@
 //! - **A leader commits by counting only entries of its own term.** `commit.rs` says why.
 //! - **The later term wins.** Whoever hears of one follows it. `raft.rs`, once for all roles.
 //!
-//! On top of the paper come what a system in use needs: preliminary votes, so that a member that was
-//! cut off does not depose a good leader when it returns (`candidate.rs`); leaders that give up when
-//! they hear from no quorum, and followers that stay loyal to one they hear (`leader.rs`,
-//! `follower.rs`); appends in a pipeline with a window for each follower (`progress.rs`,
-//! `replication.rs`); reads
-//! without a log entry (`read.rs`), and where clocks are trusted without a round (`lease.rs`); snapshots for those too far behind (`snapshot.rs`); leadership that
-//! moves on request (`leader.rs`); timeouts that follow from what was measured (`timer.rs`, `pulse.rs`); and
-//! the return of a voter that lost its disk (`rejoin.rs`), and voters that keep no state (`witness.rs`).
+//! On top of the paper come what a system in use needs: preliminary votes, so that a member that was cut off does not
+//! depose a good leader when it returns (`candidate.rs`); leaders that give up when they hear from no quorum, and
+//! followers that stay loyal to one they hear (`leader.rs`, `follower.rs`); appends in a pipeline with a window for
+//! each follower (`progress.rs`, `replication.rs`); reads without a log entry (`read.rs`), and where clocks are
+//! trusted without a round (`lease.rs`); snapshots for those too far behind (`snapshot.rs`); leadership that moves on
+//! request (`leader.rs`); timeouts that follow from what was measured (`timer.rs`, `pulse.rs`); and the return of a
+//! voter that lost its disk (`rejoin.rs`), and voters that keep no state (`witness.rs`).
 //!
 //! Citations are of Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm
 //! (Extended Version)", 2014, as *Raft*, and of Ongaro's dissertation of the same year as *thesis*.

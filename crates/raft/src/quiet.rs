@@ -31,11 +31,11 @@
 //!   transfer: the member has its timers again from that moment. A leader speaks to the others at once, and that wakes
 //!   them.
 //! - *Nobody deposes a leader that was merely quiet.* Who is woken by a message was, until then, vouched for by its
-//!   node in that its leader is there: it is as loyal as if it had just heard it, and wakes its leader, which may
-//!   not have been asked. Not so who is woken because that
-//!   is in doubt ([`Input::Wake`]). It then waits as if it had just heard its leader, campaigns, and is elected as usual,
-//!   as the others are woken by its question at the latest, or refuse it and campaign themselves if their logs are
-//!   the longer (what a hibernating region of TiKV did not do: issue 16429).
+//!   node in that its leader is there: it is as loyal as if it had just heard it, and wakes its leader, which may not
+//!   have been asked. Not so who is woken because that is in doubt ([`Input::Wake`]). It then waits as if it had just
+//!   heard its leader, campaigns, and is elected as usual, as the others are woken by its question at the latest, or
+//!   refuse it and campaign themselves if their logs are the longer (what a hibernating region of TiKV did not do:
+//!   issue 16429).
 //! - *A leader that was cut off* is woken when its node does not hear those of a quorum, asks for their answers, and
 //!   gives up when there are none, an election timeout later.
 //!
@@ -187,7 +187,8 @@ impl Follower {
             && !core.is_rejoining()
     }
 
-    /// Something happens: this member says something, or the node. `doubted` tells whether it speaks against the leader.
+    /// Something happens: this member says something, or the node. `doubted` tells whether it speaks against the
+    /// leader.
     fn stir(&mut self, core: &mut Core, by: Option<NodeId>, doubted: bool) {
         if !core::mem::take(&mut self.is_quiet) {
             return;

@@ -110,9 +110,9 @@
 //! # What it can't do
 //!
 //! One that had a vote and lost its disk waits for *all* other voters, each of which may be the leader or the
-//! candidate that counts the lost word. While one is down the member does not count. And where the losses leave no quorum
-//! (one disk of two, two of three) nobody is elected again: what the lost disks alone held is gone,
-//! and to go on regardless is a decision for an operator.
+//! candidate that counts the lost word. While one is down the member does not count. And where the losses leave no
+//! quorum (one disk of two, two of three) nobody is elected again: what the lost disks alone held is gone, and to go
+//! on regardless is a decision for an operator.
 
 use alloc::collections::BTreeMap;
 

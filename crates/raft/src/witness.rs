@@ -17,9 +17,9 @@
 //!
 //! # The tail
 //!
-//! Of D1, D2 and the witness W, let D1 lead, and D2 be a little behind. D1 and W commit an entry, and D1 dies. W does not
-//! vote for D2, and must not: D2 lacks the entry. It can't lead either. In a group without witnesses, the
-//! member with the longer log would lead and send it on. Here W only *gives* what it has: with each refusal of a vote
+//! Of D1, D2 and the witness W, let D1 lead, and D2 be a little behind. D1 and W commit an entry, and D1 dies. W does
+//! not vote for D2, and must not: D2 lacks the entry. It can't lead either. In a group without witnesses, the member
+//! with the longer log would lead and send it on. Here W only *gives* what it has: with each refusal of a vote
 //! because the candidate's log is behind, it sends the candidate entries of its log ([`Body::Tail`]), as many as fit
 //! into one append, after the last one on which the two may agree, together with where its log ends. The candidate
 //!
@@ -50,9 +50,9 @@
 //! It tells nobody. To acknowledge is to answer a leader, and there is none.
 //!
 //! *What C's log is.* By Log Matching (§5.3), W's log up to w was a prefix of the log of the leader of term t. So
-//! after each message C's log is a prefix of that log too, and Log Matching holds as before. It is what C would have if
-//! an append of that leader came late. It differs from an append in that C may have gone on to later terms; and so it is
-//! to be shown that nothing is dropped that C helped to commit, or might still.
+//! after each message C's log is a prefix of that log too, and Log Matching holds as before. It is what C would have
+//! if an append of that leader came late. It differs from an append in that C may have gone on to later terms; and so
+//! it is to be shown that nothing is dropped that C helped to commit, or might still.
 //!
 //! *What is dropped.* Let a leader of term v commit its entry m, at any time, before or after this, counting
 //! C, which acknowledged it in term v. Claim: C does not drop m or any entry before it. As long as C has m, c
@@ -68,11 +68,11 @@
 //! votes later) holds still, and with it all that follows: nothing that is committed is ever missing from the log of a
 //! leader. What C drops may be committed all the same, by others: then C was not counted for it, and is not missed.
 //!
-//! *What leaders believe of C.* A leader remembers up to where C's log equals its own, without an acknowledgement in its
-//! term of an entry of its term, as when it found out where to begin; and its heartbeats tell C to take that
-//! for committed. Were C to drop what it said to have, it would take another entry for the committed one. That is what 3
-//! is for. If T is t, the entries are the present leader's own. Otherwise no leader of T knows anything of C, those of
-//! earlier terms are not listened to, and later ones begin with nothing. That C heard from nobody in T it can only
+//! *What leaders believe of C.* A leader remembers up to where C's log equals its own, without an acknowledgement in
+//! its term of an entry of its term, as when it found out where to begin; and its heartbeats tell C to take that for
+//! committed. Were C to drop what it said to have, it would take another entry for the committed one. That is what 3
+//! is for. If T is t, the entries are the present leader's own. Otherwise no leader of T knows anything of C, those
+//! of earlier terms are not listened to, and later ones begin with nothing. That C heard from nobody in T it can only
 //! know if it entered T itself: a process before it may have heard.
 //!
 //! *Votes.* A vote that C gave was for a log no less up to date than C's at that time. That C's log changes later does
@@ -82,10 +82,10 @@
 //! what members say that they lack: that they did not acknowledge it, and will not in a term that they have left.
 //! Adopting acknowledges nothing, so what was said stays true.
 //!
-//! Nothing of this depends on W: the entries of *any* log would do, whatever their sender has of them on disk. So it matters
-//! little who is believed to be a witness. C takes a tail from whoever has a vote by its own membership, as it asked
-//! just those for votes; that may be an old membership, in which the sender is not known to be a witness yet. And
-//! W gives its tail to whoever asks for its vote.
+//! Nothing of this depends on W: the entries of *any* log would do, whatever their sender has of them on disk. So it
+//! matters little who is believed to be a witness. C takes a tail from whoever has a vote by its own membership, as
+//! it asked just those for votes; that may be an old membership, in which the sender is not known to be a witness
+//! yet. And W gives its tail to whoever asks for its vote.
 
 use quorate_planted::planted;
 
@@ -96,8 +96,8 @@ use crate::role::{Next, Role};
 use crate::snapshot::Stage;
 use crate::types::{EntryId, NodeId, Term};
 
-/// A leader has at most so many bytes on the way to a witness, give or take one message: a witness is to stay small, and
-/// holds each of them twice, as it arrived and as it is written. That is some milliseconds of a fast network.
+/// A leader has at most so many bytes on the way to a witness, give or take one message: a witness is to stay small,
+/// and holds each of them twice, as it arrived and as it is written. That is some milliseconds of a fast network.
 pub(crate) const INFLIGHT_BYTES_MAX: usize = 2 << 20;
 
 impl Core {

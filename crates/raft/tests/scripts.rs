@@ -86,10 +86,8 @@ impl goldenscript::Runner for Script {
 impl Script {
     fn run_command(&mut self, name: &str, arguments: &mut ArgumentConsumer<'_>) -> Outcome {
         match name {
-            // cluster nodes=N [learners=N] [spare=N] [policy=fixed|backoff|adaptive] [quiet_after=MS] [lease=PPM]
-            // [limits …]: new members n1, n2, …; who is spare belongs to no group.
-            // cluster nodes=N [learners=N] [spare=N] [witnesses=IDS] [policy=fixed|backoff|adaptive] [quiet_after=MS] [limits …]: new members n1,
-            // n2, …; who is spare belongs to no group.
+            // cluster nodes=N [learners=N] [spare=N] [witnesses=IDS] [policy=fixed|backoff|adaptive] [quiet_after=MS]
+            // [lease=PPM] [limits …]: new members n1, n2, …; who is spare belongs to no group.
             "cluster" => self.cluster(arguments),
             // disk NODE terms=1-1-2 [term=N]: restarts it with such a log.
             "disk" => self.disk(arguments),

@@ -1,9 +1,9 @@
 //! The leader's lease: in which runs leaders have one, and what it is worth if clocks are worse than was declared.
 //!
-//! A lease trusts that no clock is off by more than it was told ([`quorate_raft::Lease`]). So in a run with leases no clock
-//! jumps and none stands still, which no bound allows; the rates of clocks are drawn up to the very bound,
-//! and it is a wide one in some runs, so that what is shorter than it should be shows. All else goes wrong as in
-//! any other run. Nobody may ever read what is stale there.
+//! A lease trusts that no clock is off by more than it was told ([`quorate_raft::Lease`]). So in a run with leases no
+//! clock jumps and none stands still, which no bound allows; the rates of clocks are drawn up to the very bound, and
+//! it is a wide one in some runs, so that what is shorter than it should be shows. All else goes wrong as in any
+//! other run. Nobody may ever read what is stale there.
 //!
 //! That this means something shows the other half: [`play`] runs the same cluster with the same clocks twice, once with
 //! what is true declared and once with a tenth of it. The first time every answer must be right. The second time
