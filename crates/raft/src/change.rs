@@ -20,7 +20,7 @@ use crate::effects::{ChangeError, SnapshotRequest};
 use crate::leader::Leader;
 use crate::membership::Membership;
 use crate::message::Payload;
-use crate::progress::{Peer, Progress};
+use crate::progress::{CountsFrom, Peer, Progress};
 use crate::quorum;
 use crate::types::{DiskId, Index, NodeId};
 
@@ -110,7 +110,7 @@ impl Leader {
         let next = core.log.last().index.next();
         let before = core.membership().clone();
         core.append_own([payload]);
-        let round = self.next_round();
+        let round = self.reads.next_round();
         for id in core.membership().members() {
             if id == core.id {
                 continue;
@@ -123,7 +123,7 @@ impl Leader {
             let disk = core.membership().disks.get(&id);
             if disk.is_some() && disk != before.disks.get(&id) && !planted!(OldDiskCounts) {
                 // Until here, what is heard of it may have been said with another disk.
-                (peer.counted, peer.round, peer.counts_from) = (Index(0), 0, (next, round));
+                peer.count_from(CountsFrom { index: next, round });
                 self.tenure.forget(id);
             }
         }

@@ -280,11 +280,6 @@ impl Leader {
         fit.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| id)
     }
 
-    /// The read round that begins next.
-    pub(crate) fn next_round(&self) -> u64 {
-        self.reads.round() + 1
-    }
-
     /// More of the log is not committed.
     pub(crate) fn count_uncommitted(&mut self, bytes: usize) {
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
@@ -359,7 +354,7 @@ impl Leader {
             peer.confirmed = Some(core.now);
         }
         let counts =
-            core.membership().counts(from, peer.rejoining) && peer.counts_from.0 <= durable;
+            core.membership().counts(from, peer.rejoining) && peer.counts_from.index <= durable;
         if counts || planted!(RejoiningAcknowledges) {
             peer.may_probe |= peer.counted < durable;
             peer.counted = peer.counted.max(durable);
@@ -579,7 +574,7 @@ impl Leader {
     // ---- Heartbeats and reads --------------------------------------------------------------
 
     fn heartbeat(&mut self, core: &mut Core) {
-        let round = self.reads.next_round();
+        let round = self.reads.enter_round();
         let pace = self.pulse.begin(core, round);
         let quiet = self.proposes_quiet(core, round);
         let hold = self.tenure.begin(core.now, round);
@@ -607,7 +602,7 @@ impl Leader {
         self.pulse.answered(core, from, reply);
         peer.confirmed = Some(core.now);
         let counts =
-            core.membership().counts(from, peer.rejoining) && peer.counts_from.1 <= reply.round;
+            core.membership().counts(from, peer.rejoining) && peer.counts_from.round <= reply.round;
         if counts || planted!(RejoiningConfirmsReads) {
             peer.round = peer.round.max(reply.round);
             self.tenure.answered(core.now, from, reply.round, reply.held);

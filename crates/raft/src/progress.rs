@@ -15,6 +15,15 @@ use alloc::collections::VecDeque;
 use crate::snapshot::Outgoing;
 use crate::types::{DiskId, Index, Time};
 
+/// From where on the word of a follower counts; from the beginning as a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CountsFrom {
+    /// The first entry whose acknowledgement counts.
+    pub(crate) index: Index,
+    /// The first round of heartbeats whose answer counts.
+    pub(crate) round: u64,
+}
+
 /// One follower (or learner) as the leader sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
@@ -25,9 +34,8 @@ pub(crate) struct Peer {
     /// The same, as the commit rule counts it: without what it said while its word did not count (see
     /// `rejoin.rs`).
     pub(crate) counted: Index,
-    /// What counts begins here and after this read round: where this leader gave it a vote with a new disk. What
-    /// is below may come from the disk before.
-    pub(crate) counts_from: (Index, u64),
+    /// Where this leader gave it a vote with a new disk: what is below may come from the disk before.
+    pub(crate) counts_from: CountsFrom,
     /// Its new disk, if it said last that it is rejoining.
     pub(crate) rejoining: Option<DiskId>,
     /// What it said of its disk when it acknowledged most.
@@ -71,7 +79,7 @@ impl Peer {
         Self {
             matched: Index(0),
             counted: Index(0),
-            counts_from: (Index(0), 0),
+            counts_from: CountsFrom::default(),
             rejoining: None,
             matched_on: None,
             may_begin_again: true,
@@ -102,10 +110,15 @@ impl Peer {
     /// Whether it is that follower, but for what [`Peer::settle`] sets.
     pub(crate) fn is_in_step(&self, last: Index) -> bool {
         (self.matched, self.counted, self.commit_sent) == (last, last, last)
-            && self.counts_from == (Index(0), 0)
+            && self.counts_from == CountsFrom::default()
             && (self.rejoining, self.matched_on) == (None, None)
             && matches!(&self.progress, Progress::Replicate(way)
                 if way.messages() == 0 && way.next == last.next())
+    }
+
+    /// It has a new disk. What it says counts from here on.
+    pub(crate) fn count_from(&mut self, from: CountsFrom) {
+        (self.counted, self.round, self.counts_from) = (Index(0), 0, from);
     }
 
     /// Nothing was said for long. What is about messages on their way begins anew, and it counts as heard at this
@@ -168,8 +181,16 @@ pub(crate) struct Inflight {
     /// Whether an append was acknowledged since the last heartbeat. If none was while some are on
     /// the way, the last one may be lost, with nothing after it to reveal that.
     pub(crate) moved: bool,
-    /// The last position and the cost of each append that is not acknowledged, ascending.
-    window: VecDeque<(Index, usize)>,
+    /// The appends that are not acknowledged, ascending.
+    window: VecDeque<OnTheWay>,
+    bytes: usize,
+}
+
+/// An append on the way.
+#[derive(Clone, Copy, Debug)]
+struct OnTheWay {
+    /// Its last entry.
+    last: Index,
     bytes: usize,
 }
 
@@ -184,17 +205,17 @@ impl Inflight {
         assert!(self.next <= last, "an append that ends with {last} was sent already");
         self.next = last.next();
         self.bytes += bytes;
-        self.window.push_back((last, bytes));
+        self.window.push_back(OnTheWay { last, bytes });
     }
 
     /// Frees the appends that end at or before this position. Returns how many there were.
     pub(crate) fn acknowledged(&mut self, through: Index) -> usize {
         let before = self.window.len();
-        while let Some((last, bytes)) = self.window.front() {
-            if *last > through {
+        while let Some(append) = self.window.front() {
+            if append.last > through {
                 break;
             }
-            self.bytes -= bytes;
+            self.bytes -= append.bytes;
             self.moved = true;
             self.window.pop_front();
         }

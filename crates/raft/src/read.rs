@@ -69,9 +69,14 @@ impl Reads {
         self.round
     }
 
-    /// The round of the heartbeat that is about to be sent.
-    pub(crate) fn next_round(&mut self) -> u64 {
-        self.round += 1;
+    /// The round of the heartbeat that is sent next.
+    pub(crate) fn next_round(&self) -> u64 {
+        self.round + 1
+    }
+
+    /// A heartbeat is sent. Returns its round.
+    pub(crate) fn enter_round(&mut self) -> u64 {
+        self.round = self.next_round();
         self.round
     }
 
@@ -103,7 +108,7 @@ impl Reads {
             return;
         }
         let reads = core::mem::take(&mut self.waiting);
-        self.under_way.push_back(Batch { round: self.round + 1, index: commit, reads });
+        self.under_way.push_back(Batch { round: self.next_round(), index: commit, reads });
     }
 
     /// Takes the reads of a round that `is_confirmed`, with their index.
