@@ -59,6 +59,7 @@ use quorate_planted::planted;
 
 use crate::membership::Membership;
 use crate::quorum;
+use crate::read::Sent;
 use crate::types::{NodeId, Time};
 
 /// That leaders answer reads by a lease, and what that trusts.
@@ -133,7 +134,7 @@ pub(crate) struct Tenure {
     /// For how long voters are asked to hold to this leader.
     asks: Duration,
     /// When rounds left, ascending. Not all of them are kept: an answer to one in between counts for the one before.
-    sent: VecDeque<(u64, Time)>,
+    sent: VecDeque<Sent>,
     /// Until when this leader may count on each member, by its own clock.
     held: BTreeMap<NodeId, Time>,
 }
@@ -152,12 +153,12 @@ impl Tenure {
         if self.lease.is_none() {
             return Duration::ZERO;
         }
-        while self.sent.front().is_some_and(|(_, sent)| now.since(*sent) >= self.asks) {
+        while self.sent.front().is_some_and(|sent| now.since(sent.at) >= self.asks) {
             self.sent.pop_front();
         }
-        let is_apart = |(_, sent): &(u64, Time)| now.since(*sent) >= self.asks / Self::PARTS;
+        let is_apart = |sent: &Sent| now.since(sent.at) >= self.asks / Self::PARTS;
         if self.sent.back().is_none_or(is_apart) {
-            self.sent.push_back((round, now));
+            self.sent.push_back(Sent { round, at: now });
         }
         self.asks
     }
@@ -165,9 +166,9 @@ impl Tenure {
     /// A member that counts has answered a round, and promises so much from its moment on.
     pub(crate) fn answered(&mut self, now: Time, from: NodeId, round: u64, promised: Duration) {
         let Some(lease) = self.lease else { return };
-        let left = self.sent.iter().rev().find(|(kept, _)| *kept <= round);
-        let Some((_, sent)) = left.copied() else { return };
-        let sent = if planted!(LeaseFromReply) { now } else { sent };
+        let sent = self.sent.iter().rev().find(|sent| sent.round <= round);
+        let Some(sent) = sent else { return };
+        let sent = if planted!(LeaseFromReply) { now } else { sent.at };
         let until = sent + lease.shortened(promised.min(self.asks));
         let held = self.held.entry(from).or_default();
         *held = until.max(*held);

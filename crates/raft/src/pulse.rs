@@ -17,13 +17,14 @@ use crate::core::Core;
 use crate::few::Few;
 use crate::measure::Estimate;
 use crate::message::{HeartbeatReply, Pace};
-use crate::types::{NodeId, Time};
+use crate::read::Sent;
+use crate::types::NodeId;
 
 /// The leader's measurements, for one term.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    /// The rounds that are timed, ascending, with the time at which each left.
-    timed: VecDeque<(u64, Time)>,
+    /// The rounds that are timed, ascending.
+    timed: VecDeque<Sent>,
     peers: Few<Beat>,
     pace: Option<Pace>,
 }
@@ -48,12 +49,12 @@ impl Pulse {
         let is_due = self
             .timed
             .back()
-            .is_none_or(|(_, sent)| core.now.since(*sent) >= core.heartbeat_interval / 2);
+            .is_none_or(|sent| core.now.since(sent.at) >= core.heartbeat_interval / 2);
         if is_due {
             if self.timed.len() == Self::TIMED_MAX {
                 self.timed.pop_front();
             }
-            self.timed.push_back((round, core.now));
+            self.timed.push_back(Sent { round, at: core.now });
             self.pace = self.summary(core);
             if let Some(pace) = self.pace {
                 core.election.told(pace);
@@ -71,12 +72,12 @@ impl Pulse {
     pub(crate) fn answered(&mut self, core: &Core, from: NodeId, reply: HeartbeatReply) {
         let beat = self.peers.get_or_insert_with(from, Beat::default);
         beat.stall = reply.stall;
-        let sent = self.timed.iter().find(|(round, _)| *round == reply.round);
-        if let Some((round, sent)) = sent
-            && beat.answered < Some(*round)
+        let sent = self.timed.iter().find(|sent| sent.round == reply.round);
+        if let Some(sent) = sent
+            && beat.answered < Some(sent.round)
         {
-            beat.answered = Some(*round);
-            beat.round_trip.add(core.now.since(*sent));
+            beat.answered = Some(sent.round);
+            beat.round_trip.add(core.now.since(sent.at));
         }
     }
 

@@ -27,6 +27,15 @@ pub(crate) struct PendingRead {
     pub(crate) asked_by: Option<NodeId>,
 }
 
+/// A round of heartbeats that has left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// Its number.
+    pub(crate) round: u64,
+    /// When it left.
+    pub(crate) at: Time,
+}
+
 /// A batch of reads and the round that confirms it.
 #[derive(Clone, Debug)]
 struct Batch {
