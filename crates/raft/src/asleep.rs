@@ -279,7 +279,7 @@ impl Leader {
         let round = self.reads.round();
         are_in_step.then_some(RoleAsleep::Leader {
             round,
-            began: self.began,
+            began: self.attendance.began,
             may_lease: self.tenure.is_possible(),
         })
     }

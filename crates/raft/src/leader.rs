@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use quorate_planted::planted;
 
+use crate::attendance::Attendance;
 use crate::commit;
 use crate::core::Core;
 use crate::effects::{Event, ProposeError, ReadError, SnapshotPiece, SnapshotRequest};
@@ -43,13 +44,7 @@ pub(crate) struct Leader {
     pub(crate) uncommitted_bytes: usize,
     pub(crate) transfer: Option<Transfer>,
     pub(crate) heartbeat_at: Time,
-    /// When to check that a quorum confirmed this leader since `heard_since`.
-    pub(crate) quorum_check_at: Time,
-    pub(crate) heard_since: Time,
-    /// The beginning of the interval before that one: who was heard since then is active. Whoever
-    /// was not heard in this term yet counts as heard when it began.
-    pub(crate) active_since: Time,
-    pub(crate) began: Time,
+    pub(crate) attendance: Attendance,
     /// How the disks stood at the last check.
     pub(crate) disk_check: DiskCheck,
     /// How far it is from being quiet.
@@ -104,10 +99,7 @@ impl Leader {
             uncommitted_bytes: core.log.bytes_after(core.commit),
             transfer: None,
             heartbeat_at: core.next_heartbeat(),
-            quorum_check_at: core.now + core.election.minimum(),
-            heard_since: core.now,
-            active_since: core.now,
-            began: core.now,
+            attendance: Attendance::new(core.now, core.election.minimum()),
             disk_check: DiskCheck::nobody_ahead(core),
             idleness: Idleness::new(core.now),
         };
@@ -121,13 +113,13 @@ impl Leader {
             return Time::NEVER;
         }
         let transfer = self.transfer.map_or(Time::NEVER, |transfer| transfer.give_up_at);
-        self.heartbeat_at.min(self.quorum_check_at).min(transfer)
+        self.heartbeat_at.min(self.attendance.until()).min(transfer)
     }
 
     /// Does what is due.
     pub(crate) fn on_timeout(&mut self, core: &mut Core) -> Next {
         let was_transferring = self.transfer.is_some();
-        if core.now >= self.quorum_check_at {
+        if core.now >= self.attendance.until() {
             let next = self.check_quorum(core);
             if next != Next::Stay {
                 return next;
@@ -156,16 +148,15 @@ impl Leader {
         Next::Stay
     }
 
-    /// Gives up if no quorum confirmed it for an election timeout (check-quorum, thesis §6.2): the
-    /// others may have a new leader, and clients should not wait here. Looks back to the last check
-    /// and not at the clock, so that a leader whose process was paused first gets to read its mail.
+    /// Gives up if no quorum confirmed it for an election timeout: the others may have a new leader, and clients
+    /// should not wait here.
     ///
     /// A member whose disk stands is of no quorum: it does not confirm (see [`Core::disk_stands`]). So a
     /// leader that can commit nothing, as too many disks stand, gives up two to three election timeouts
     /// after the last of them finished something, and holds nobody in a group that stands still. No election
     /// follows as long as that lasts, since those members do not say that they would vote either.
     fn check_quorum(&mut self, core: &mut Core) -> Next {
-        let since = self.heard_since;
+        let since = self.attendance.since();
         if !self.has_quorum_since(core, since, true) && !planted!(QuorumNeverMissed) {
             return lost_quorum(core);
         }
@@ -177,9 +168,7 @@ impl Leader {
                 peer.progress = Progress::probe(core.log.base().index.next());
             }
         }
-        self.active_since = self.heard_since;
-        self.heard_since = core.now;
-        self.quorum_check_at = core.now + core.election.minimum();
+        self.attendance.begin_next(core.now, core.election.minimum());
         // This member counts itself by the same measure, but hands over first, as a successor is there
         // at once then; and gives up if by the next time that has come to nothing. Who is alone has
         // nobody to give up to.
@@ -242,8 +231,9 @@ impl Leader {
         true
     }
 
+    /// Whether a member is there.
     pub(crate) fn is_active(&self, peer: &Peer) -> bool {
-        peer.heard.unwrap_or(self.began) >= self.active_since
+        self.attendance.is_active(peer)
     }
 
     /// Whether a member is there, and would not have to rejoin first if it had a vote.

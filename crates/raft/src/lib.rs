@@ -90,6 +90,7 @@
 extern crate alloc;
 
 mod asleep;
+mod attendance;
 mod candidate;
 mod change;
 mod commit;

@@ -47,6 +47,7 @@
 
 use quorate_planted::planted;
 
+use crate::attendance::Attendance;
 use crate::core::Core;
 use crate::effects::Input;
 use crate::follower::{Follower, is_heartbeat_new};
@@ -138,9 +139,7 @@ impl Leader {
             return;
         }
         self.heartbeat_at = if speaks { core.next_heartbeat() } else { core.now };
-        self.quorum_check_at = core.now + core.election.minimum();
-        self.heard_since = core.now;
-        self.active_since = core.now;
+        self.attendance.begin_anew(core.now, core.election.minimum());
         self.disk_check = DiskCheck::nobody_ahead(core);
         // What it measured is of another time.
         self.pulse = Pulse::default();
@@ -162,10 +161,7 @@ impl Leader {
             uncommitted_bytes: 0,
             transfer: None,
             heartbeat_at: core.now,
-            quorum_check_at: core.now,
-            heard_since: core.now,
-            active_since: core.now,
-            began,
+            attendance: Attendance::woken(began, core.now),
             disk_check: DiskCheck::nobody_ahead(core),
             idleness: Idleness { is_quiet: true, ..Idleness::new(core.now) },
         }
