@@ -1,4 +1,4 @@
-//! Leaders: replication, commitment, reads, and handing over.
+//! Leaders: replication, commitment and reads. Who takes over is in `handover.rs`.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,6 +11,7 @@ use crate::commit;
 use crate::core::Core;
 use crate::effects::{Event, ProposeError, ReadError, SnapshotPiece, SnapshotRequest};
 use crate::few::Few;
+use crate::handover::{DiskCheck, Transfer};
 use crate::lease::Tenure;
 use crate::message::{
     AppendReply, Body, Heartbeat, HeartbeatReply, Payload, ReadId, ReadIndexReply, SnapshotReply,
@@ -49,33 +50,6 @@ pub(crate) struct Leader {
     pub(crate) disk_check: DiskCheck,
     /// How far it is from being quiet.
     pub(crate) idleness: Idleness,
-}
-
-/// How this member's disk stood against the others': see [`Leader::check_disk`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DiskCheck {
-    /// What was committed.
-    pub(crate) commit: Index,
-    /// What was durable here.
-    pub(crate) durable: Index,
-    /// The most that any voter who could lead instead had durably.
-    pub(crate) ahead: Index,
-}
-
-impl DiskCheck {
-    /// As long as nobody has more than this member.
-    pub(crate) fn nobody_ahead(core: &Core) -> Self {
-        Self { commit: core.commit, durable: core.log.durable(), ahead: Index(0) }
-    }
-}
-
-/// Leadership on its way to another member (thesis §3.10).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Transfer {
-    to: NodeId,
-    give_up_at: Time,
-    /// Whether the member was told to campaign, since the last heartbeat.
-    told: bool,
 }
 
 impl Leader {
@@ -194,43 +168,6 @@ impl Leader {
         })
     }
 
-    /// Hands over if this member's disk is the slow one, which shows in either of two ways. What a
-    /// quorum had an election timeout ago is still not on it: the group would go on committing, and
-    /// every answer to a client would wait for this disk. Or it made nothing durable for an election
-    /// timeout, while another voter has had more all that time: the group may need this disk for
-    /// its quorum, and then nothing at all is committed. Where all disks are slow nobody is ahead of
-    /// this one, so leadership does not wander; and where the host advises against all that are ahead,
-    /// nobody is asked. Returns whether it begins to hand over.
-    fn check_disk(&mut self, core: &mut Core) -> bool {
-        let durable = core.log.durable();
-        let may_lead =
-            |id: &NodeId| core.membership().is_voter(*id) && !core.membership().is_witness(*id);
-        let voters = self.peers.iter().filter(|(id, _)| may_lead(id));
-        let able = voters.filter(|(_, peer)| {
-            (self.is_active(peer) || planted!(TransferToSilent)) && peer.rejoining.is_none()
-        });
-        let fit = able.filter(|(id, _)| !core.unfit.contains(id) || planted!(SlowDiskToUnfit));
-        let best = fit.max_by_key(|(_, peer)| peer.matched).map(|(id, peer)| (*id, peer.matched));
-        let before = core::mem::replace(
-            &mut self.disk_check,
-            DiskCheck {
-                commit: core.commit,
-                durable,
-                ahead: best.map_or(Index(0), |(_, matched)| matched),
-            },
-        );
-        let stands =
-            durable == before.durable && durable < before.ahead && !planted!(NeededDiskLeads);
-        let is_slow = durable < before.commit || stands;
-        if !is_slow || self.transfer.is_some() || planted!(SlowDiskLeads) {
-            return false;
-        }
-        let Some((to, _)) = best else { return false };
-        core.report(Event::DiskIsSlow { term: core.term() });
-        self.on_transfer(core, to);
-        true
-    }
-
     /// Whether a member is there.
     pub(crate) fn is_active(&self, peer: &Peer) -> bool {
         self.attendance.is_active(peer)
@@ -257,17 +194,6 @@ impl Leader {
 
     pub(crate) fn peer(&self, id: NodeId) -> Option<&Peer> {
         self.peers.get(&id)
-    }
-
-    /// Of the other voters that are there and fit, the one that has most of the log.
-    pub(crate) fn most_up_to_date(&self, core: &Core) -> Option<NodeId> {
-        let may_lead = |id: &NodeId| {
-            core.membership().voters.contains(id) && !core.membership().is_witness(*id)
-        };
-        let voters = self.peers().filter(|(id, _)| may_lead(id));
-        let able = voters.filter(|(_, peer)| self.is_able(peer));
-        let fit = able.filter(|(id, _)| !core.unfit.contains(id));
-        fit.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| id)
     }
 
     /// More of the log is not committed.
@@ -720,58 +646,6 @@ impl Leader {
         }
         outgoing.seek(cursor.clone());
         core.read_snapshot(from, Some(last), cursor);
-    }
-
-    // ---- Transfer of leadership ------------------------------------------------------------
-
-    /// Begins to hand leadership to another voter.
-    pub(crate) fn on_transfer(&mut self, core: &mut Core, to: NodeId) {
-        let aborted = |reason| Event::TransferAborted { to, reason };
-        if to == core.id {
-            return core.report(aborted("it leads already"));
-        }
-        if !core.membership().voters.contains(&to) {
-            return core.report(aborted("it has no vote"));
-        }
-        if core.membership().is_witness(to) {
-            return core.report(aborted("it is a witness"));
-        }
-        let is_rejoining = self.peers.get(&to).is_some_and(|peer| peer.rejoining.is_some());
-        if is_rejoining && !planted!(TransferToRejoining) {
-            return core.report(aborted("it lost its disk and rejoins"));
-        }
-        match self.transfer {
-            Some(transfer) if transfer.to == to => return,
-            Some(_) => self.abort_transfer(core, "another transfer was asked for"),
-            None => {}
-        }
-        let give_up_at = core.now + core.election.minimum();
-        self.transfer = Some(Transfer { to, give_up_at, told: false });
-        core.report(Event::TransferStarted { to });
-        self.advance_transfer(core);
-    }
-
-    /// To whom leadership is being handed.
-    pub(crate) fn transferring(&self) -> Option<NodeId> {
-        self.transfer.map(|transfer| transfer.to)
-    }
-
-    /// Tells the member to campaign once its log equals this one: no vote then fails for its log.
-    fn advance_transfer(&mut self, core: &mut Core) {
-        let Some(transfer) = &mut self.transfer else { return };
-        let Some(peer) = self.peers.get(&transfer.to) else { return };
-        let is_level = peer.matched == core.log.last().index || planted!(TransferToLagging);
-        if !transfer.told && is_level {
-            transfer.told = true;
-            self.tenure.give_up();
-            core.send(transfer.to, Body::TimeoutNow);
-        }
-    }
-
-    fn abort_transfer(&mut self, core: &mut Core, reason: &'static str) {
-        if let Some(Transfer { to, .. }) = self.transfer.take() {
-            core.report(Event::TransferAborted { to, reason });
-        }
     }
 
     // ---- The end ---------------------------------------------------------------------------

@@ -26,7 +26,7 @@
 //! followers that stay loyal to one they hear (`leader.rs`, `follower.rs`); appends in a pipeline with a window for
 //! each follower (`progress.rs`, `replication.rs`); reads without a log entry (`read.rs`), and where clocks are
 //! trusted without a round (`lease.rs`); snapshots for those too far behind (`snapshot.rs`); leadership that moves on
-//! request (`leader.rs`); timeouts that follow from what was measured (`timer.rs`, `pulse.rs`); and the return of a
+//! request (`handover.rs`); timeouts that follow from what was measured (`timer.rs`, `pulse.rs`); and the return of a
 //! voter that lost its disk (`rejoin.rs`), and voters that keep no state (`witness.rs`).
 //!
 //! Citations are of Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm
@@ -99,6 +99,7 @@ mod core;
 pub mod effects;
 mod few;
 mod follower;
+mod handover;
 mod leader;
 mod lease;
 mod log;
