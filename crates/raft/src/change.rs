@@ -64,7 +64,7 @@ impl Leader {
         }
         let is_there = |id| id == core.id || self.would_count(wanted, id);
         // A quorum of witnesses has nobody to lead it, and no copy of the state.
-        let can_lead = |id: &NodeId| !wanted.is_witness(*id) && is_there(*id);
+        let can_lead = |id: &NodeId| wanted.may_lead(*id) && is_there(*id);
         let has_leader = wanted.voters.iter().any(can_lead) || planted!(LeftToWitnesses);
         if !quorum::has_quorum(wanted, is_there) || !has_leader {
             return Err(ChangeError::LosesQuorum);

@@ -88,10 +88,7 @@ impl Leader {
 
     /// Of the other voters that are there and fit, the one that has most of the log.
     pub(crate) fn most_up_to_date(&self, core: &Core) -> Option<NodeId> {
-        let may_lead = |id: &NodeId| {
-            core.membership().voters.contains(id) && !core.membership().is_witness(*id)
-        };
-        let voters = self.peers().filter(|(id, _)| may_lead(id));
+        let voters = self.peers().filter(|(id, _)| core.membership().may_lead(*id));
         let able = voters.filter(|(_, peer)| self.is_able(peer));
         let fit = able.filter(|(id, _)| !core.unfit.contains(id));
         fit.max_by_key(|(_, peer)| peer.matched).map(|(id, _)| id)
@@ -106,14 +103,12 @@ impl Leader {
     /// nobody is asked. Returns whether it begins to hand over.
     pub(crate) fn check_disk(&mut self, core: &mut Core) -> bool {
         let durable = core.log.durable();
-        let may_lead =
-            |id: &NodeId| core.membership().is_voter(*id) && !core.membership().is_witness(*id);
-        let voters = self.peers.iter().filter(|(id, _)| may_lead(id));
+        let voters = self.peers().filter(|(id, _)| core.membership().may_lead(*id));
         let able = voters.filter(|(_, peer)| {
             (self.is_active(peer) || planted!(TransferToSilent)) && peer.rejoining.is_none()
         });
         let fit = able.filter(|(id, _)| !core.unfit.contains(id) || planted!(SlowDiskToUnfit));
-        let best = fit.max_by_key(|(_, peer)| peer.matched).map(|(id, peer)| (*id, peer.matched));
+        let best = fit.max_by_key(|(_, peer)| peer.matched).map(|(id, peer)| (id, peer.matched));
         let before = core::mem::replace(
             &mut self.disk_check,
             DiskCheck {

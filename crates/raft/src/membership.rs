@@ -78,6 +78,11 @@ impl Membership {
         self.witnesses.contains(&id)
     }
 
+    /// Whether this member may be handed the lead: it has a vote, also once a change is over, and keeps a state.
+    pub(crate) fn may_lead(&self, id: NodeId) -> bool {
+        self.voters.contains(&id) && !self.is_witness(id)
+    }
+
     /// Whether who belongs to both memberships is a witness in both or in neither.
     #[must_use]
     pub fn keeps_witnesses(&self, other: &Self) -> bool {
