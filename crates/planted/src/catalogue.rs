@@ -476,6 +476,8 @@ catalogue! {
         from "ours, from row 27", by test("quorate-raft", "scripts", "transfer_unfit");
     LeadToGray: 36, "leadership is handed unasked to a member that is silent or leaves",
         from "ours, from row 36", by test("quorate-node", "requests", "leadership_is_handed_to_nobody_where_nobody_answers");
+    SlowDiskToLeaver: 36, "a leader whose disk stands chooses a voter that leaves, is refused, and leads on",
+        from "ours, by reading", by test("quorate-raft", "scripts", "durable_leader_hangs_joint");
     SlowDiskToGray: 36, "a leader is not told whom the detector suspects, and hands over to it when its disk is slow",
         from "ours, from row 27", by test("quorate-node", "requests", "a_slow_disk_hands_over_to_who_answers");
     LeadToLagging: 36, "the lead is given to a higher priority that lacks most of the log, and the group waits",

@@ -13,6 +13,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use quorate_planted::planted;
 
 use crate::types::{DiskId, Index, NodeId};
 
@@ -80,7 +81,8 @@ impl Membership {
 
     /// Whether this member may be handed the lead: it has a vote, also once a change is over, and keeps a state.
     pub(crate) fn may_lead(&self, id: NodeId) -> bool {
-        self.voters.contains(&id) && !self.is_witness(id)
+        let keeps_vote = self.voters.contains(&id) || planted!(SlowDiskToLeaver);
+        self.is_voter(id) && keeps_vote && !self.is_witness(id)
     }
 
     /// Whether who belongs to both memberships is a witness in both or in neither.
