@@ -265,12 +265,16 @@ impl<O: Send + 'static> Driver<O> {
         // What is no question of this program is none.
         let Some((desired, takes_it)) = reconcile::asked(asked) else { return };
         let group = self.group;
-        let step = self.node.toward(group, &desired).expect("the group was added at the start");
+        let mut step = self.node.toward(group, &desired).expect("the group was added at the start");
         if let Step::Change(next) = &step
             && takes_it
         {
             let (membership, waiter) = (next.clone(), Waiter::Nobody);
             self.node.step(now, Input::Change { group, membership, waiter }, effects);
+            let (_, taken) = effects.changes.pop().expect("a change is answered at once");
+            if let Err(why) = taken {
+                step = Step::not_taken(why);
+            }
         }
         reply.send(reconcile::encode(&step));
     }

@@ -121,6 +121,8 @@ impl std::error::Error for MembersError {}
 pub enum ReconcileError {
     /// It can't be done as things stand. What was done until then stays, and the same call goes on with it.
     Refused(Refusal),
+    /// What is wanted takes more bytes than a question to the leader may have ([`crate::Limits::ask_bytes`]).
+    TooLarge,
     /// The host stops.
     Stopped,
 }
@@ -129,6 +131,7 @@ impl fmt::Display for ReconcileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(why) => fmt::Display::fmt(why, f),
+            Self::TooLarge => f.write_str("the desired members are too large for a question"),
             Self::Stopped => f.write_str("the host stops"),
         }
     }
@@ -149,8 +152,10 @@ pub enum AskError {
     Unreachable,
     /// The member has no handler, or its handler gave no answer.
     Unanswered,
-    /// Too many questions wait already, or this one is larger than may be sent.
+    /// Too many questions wait already.
     Overloaded,
+    /// The question is larger than may be sent.
+    TooLarge,
     /// The host stops.
     Stopped,
 }
@@ -164,6 +169,7 @@ impl fmt::Display for AskError {
             Self::Unreachable => "the member can't be reached",
             Self::Unanswered => "the member has no answer",
             Self::Overloaded => "too many questions wait",
+            Self::TooLarge => "the question is too large",
             Self::Stopped => "the host stops",
         })
     }

@@ -338,8 +338,16 @@ impl<O: Send + 'static> Handle<O> {
                 }
                 Ok(Step::Change(_) | Step::Wait(_)) => refusals = 0,
                 Err(AskError::Stopped) => return Err(ReconcileError::Stopped),
-                // Nobody leads, or another one does by now.
-                Err(_) => {}
+                Err(AskError::TooLarge) => return Err(ReconcileError::TooLarge),
+                // Nobody leads, another one does by now, or much else is asked at the moment.
+                Err(
+                    AskError::Timeout
+                    | AskError::NoLeader
+                    | AskError::NoSuchMember
+                    | AskError::Unreachable
+                    | AskError::Unanswered
+                    | AskError::Overloaded,
+                ) => {}
             }
             let (sender, receiver) = oneshot::channel();
             let pushed = self.shared.inbox.push_client(Signal::Rest(sender));
@@ -348,10 +356,9 @@ impl<O: Send + 'static> Handle<O> {
         }
     }
 
-    /// What the leader has to do next so that these become the members; with `takes_it` it was asked for just now, and
-    /// may have been refused all the same, which only the next question shows. See
-    /// [`Handle::reconcile`], which asks again and again. A refusal may be that of a leader that is too new to have
-    /// heard from everybody.
+    /// What the leader has to do next so that these become the members; with `takes_it` it has begun a change that it
+    /// answers with. See [`Handle::reconcile`], which asks again and again. A refusal may be that of a leader that is too
+    /// new to have heard from everybody.
     ///
     /// # Errors
     /// See [`AskError`].
@@ -402,7 +409,7 @@ impl<O: Send + 'static> Handle<O> {
     ) -> Result<Bytes, AskError> {
         let shared = &self.shared;
         if payload.len() > shared.limits.ask_bytes {
-            return Err(AskError::Overloaded);
+            return Err(AskError::TooLarge);
         }
         let permit = shared.asks.take(payload.len()).ok_or(AskError::Overloaded)?;
         if to == Some(shared.id) {

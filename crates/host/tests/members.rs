@@ -2,16 +2,21 @@
 
 mod common;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Cluster, run, wait_until};
 use quorate_host::{
-    ChangeError, DiskId, MembersError, Membership, NodeId, ReconcileError, Refusal, Step, Tcp,
+    AskError, ChangeError, DiskId, MembersError, Membership, NodeId, ReconcileError, Refusal, Step,
+    Tcp, Waiting,
 };
+use quorate_raft::ElectionPolicy;
 
 fn id(index: usize) -> NodeId {
     NodeId(index as u64 + 1)
@@ -225,6 +230,73 @@ fn a_call_that_would_lose_the_quorum_says_who_is_missing() {
     assert_eq!(handle.status().membership.members().len(), 3, "nothing was done");
     let wanted = desired(&cluster, &[leader, asked], &[]);
     assert_eq!(run(cluster.handle(asked).reconcile(&wanted)), Ok(()));
+    cluster.assert_healthy();
+}
+
+/// A leader that is about to hand over begins no change, however possible it is.
+#[test]
+fn a_step_that_the_leader_does_not_take_is_not_said_to_be_taken() {
+    let mut cluster = Cluster::prepare(4);
+    for index in 0..3 {
+        let mut config = cluster.config(index);
+        config.peers.remove(&id(3));
+        if index == 0 {
+            // It leads only if somebody makes it, and waits for ever for one who does not take over.
+            config.election_policy = ElectionPolicy::Fixed;
+            config.election_timeout = 10 * common::PATIENCE;
+        }
+        cluster.start_with(index, config).expect("it can start");
+    }
+    wait_until("the patient one leads", || {
+        let leader = cluster.leader();
+        if leader != 0 {
+            // Whether it worked is seen the next time.
+            let _ = run(cluster.handle(leader).transfer_leadership(Some(id(0))));
+        }
+        leader == 0
+    });
+    let dead = id(1);
+    cluster.kill(1);
+    cluster.refuse_connections(1);
+    let handle = cluster.handle(0);
+    let mut wanted = desired(&cluster, &[0, 1, 2], &[]);
+    wanted.learners.insert(id(3));
+    wait_until("it could be done", || {
+        matches!(run(handle.step_toward(&wanted, false)), Ok(Step::Change(_)))
+    });
+    let before = handle.status().membership.clone();
+    let mut transfer = pin!(handle.transfer_leadership(Some(dead)));
+    let step = run(async {
+        poll_fn(|context| {
+            assert!(transfer.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        loop {
+            match handle.step_toward(&wanted, true).await {
+                // A member that is late is missed for a moment.
+                Ok(Step::Refuse(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+                step => return step,
+            }
+        }
+    });
+    assert_eq!(step, Ok(Step::Wait(Waiting::Leader(Some(dead)))));
+    assert_eq!(handle.status().membership, before, "nothing was begun");
+    cluster.assert_healthy();
+}
+
+#[test]
+fn members_that_can_not_be_asked_for_are_an_error() {
+    let mut cluster = Cluster::prepare(1);
+    let mut config = cluster.config(0);
+    let wanted = desired(&cluster, &[0], &[0]);
+    config.limits.ask_bytes = wanted.encode().len();
+    cluster.start_with(0, config).expect("it can start");
+    let handle = cluster.handle(0);
+    assert_eq!(run(handle.step_toward(&wanted, false)), Err(AskError::TooLarge), "one byte more");
+    assert_eq!(run(handle.reconcile(&wanted)), Err(ReconcileError::TooLarge));
+    let wanted = desired(&cluster, &[0], &[]);
+    assert_eq!(run(handle.reconcile(&wanted)), Ok(()));
     cluster.assert_healthy();
 }
 

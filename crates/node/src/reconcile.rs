@@ -23,7 +23,7 @@ use core::fmt;
 
 use bytes::Bytes;
 use quorate_planted::planted;
-use quorate_raft::{Membership, NodeId, PeerStatus, RoleKind, Status, quorum};
+use quorate_raft::{ChangeError, Membership, NodeId, PeerStatus, RoleKind, Status, quorum};
 
 use crate::detector::Detector;
 
@@ -113,9 +113,30 @@ pub enum Refusal {
     TooMany,
     /// Too few voters would be there to decide anything.
     LosesQuorum {
-        /// The voters, present and future, that are not there.
+        /// The voters, present and future, that are not there. Nobody, if that is what the algorithm says of a step: it
+        /// names none.
         missing: BTreeSet<NodeId>,
     },
+}
+
+impl Step {
+    /// What is to be said in the place of a [`Step::Change`] that the leader's algorithm did not take, for this reason. It
+    /// knows of what is under way at this moment, and hears of a silent member later.
+    #[must_use]
+    pub fn not_taken(why: ChangeError) -> Self {
+        match why {
+            ChangeError::NotLeader(leader) => Self::Wait(Waiting::Leader(leader)),
+            ChangeError::Transferring(to) => Self::Wait(Waiting::Leader(Some(to))),
+            ChangeError::NotReady | ChangeError::InProgress => Self::Wait(Waiting::Change),
+            ChangeError::NotCaughtUp(id) => Self::Wait(Waiting::Learners([id].into())),
+            ChangeError::Impossible => Self::Refuse(Refusal::Impossible),
+            ChangeError::TooMany => Self::Refuse(Refusal::TooMany),
+            ChangeError::LosesQuorum => {
+                Self::Refuse(Refusal::LosesQuorum { missing: BTreeSet::new() })
+            }
+            ChangeError::Unchanged => unreachable!("a step changes something"),
+        }
+    }
 }
 
 impl fmt::Display for Waiting {
@@ -135,11 +156,8 @@ impl fmt::Display for Refusal {
             Self::Impossible => f.write_str("there can be no such membership"),
             Self::TooMany => f.write_str("there would be too many members"),
             Self::LosesQuorum { missing } => {
-                write!(
-                    f,
-                    "too few voters would be there to decide anything; missing: {}",
-                    Ids(missing)
-                )
+                f.write_str("too few voters would be there to decide anything")?;
+                if missing.is_empty() { Ok(()) } else { write!(f, "; missing: {}", Ids(missing)) }
             }
         }
     }

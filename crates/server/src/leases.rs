@@ -152,7 +152,9 @@ impl Leases {
                         Some(LeaseAnswer::NotPrimary) | None => {}
                         Some(answer) => return Ok(answer),
                     },
-                    Err(error @ (AskError::Overloaded | AskError::Stopped)) => {
+                    Err(
+                        error @ (AskError::Overloaded | AskError::TooLarge | AskError::Stopped),
+                    ) => {
                         return Err(Failure::from(error));
                     }
                     Err(_) => {}

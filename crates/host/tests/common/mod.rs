@@ -159,6 +159,13 @@ impl Cluster {
         self.members[index].running.take().expect("the member is up").host.kill();
     }
 
+    /// Refuses connections to a member that was killed for good. As long as its port is there, they are taken, and those
+    /// who are patient wait for a greeting.
+    pub(crate) fn refuse_connections(&mut self, index: usize) {
+        assert!(self.members[index].running.is_none(), "the member is up");
+        self.members[index].listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    }
+
     /// Stops a member in order.
     pub(crate) fn stop(&mut self, index: usize) {
         self.members[index].running.take().expect("the member is up").host.shutdown();

@@ -133,6 +133,27 @@ fn a_witness_is_one_from_when_it_comes_and_stays_one() {
     assert_eq!(next(&both, &led, &[2, 3, 4], &[]), lost, "only witnesses would be there");
 }
 
+/// What the algorithm says passes, or does not.
+#[test]
+fn a_step_that_is_not_taken_has_a_reason() {
+    let wait = |why| Step::Wait(why);
+    let refuse = |why| Step::Refuse(why);
+    for (why, step) in [
+        (ChangeError::NotLeader(Some(NodeId(2))), wait(Waiting::Leader(Some(NodeId(2))))),
+        (ChangeError::Transferring(NodeId(2)), wait(Waiting::Leader(Some(NodeId(2))))),
+        (ChangeError::NotReady, wait(Waiting::Change)),
+        (ChangeError::InProgress, wait(Waiting::Change)),
+        (ChangeError::NotCaughtUp(NodeId(4)), wait(Waiting::Learners(ids(&[4])))),
+        (ChangeError::Impossible, refuse(Refusal::Impossible)),
+        (ChangeError::TooMany, refuse(Refusal::TooMany)),
+        (ChangeError::LosesQuorum, refuse(Refusal::LosesQuorum { missing: ids(&[]) })),
+    ] {
+        assert_eq!(Step::not_taken(why), step, "{why}");
+    }
+    let nobody = Refusal::LosesQuorum { missing: ids(&[]) };
+    assert_eq!(nobody.to_string(), "too few voters would be there to decide anything");
+}
+
 /// A member's disk is asked for nothing, so a change of it alone is none.
 #[test]
 fn disks_are_the_leaders_business() {

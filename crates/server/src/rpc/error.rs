@@ -236,6 +236,7 @@ impl From<AskError> for Failure {
             | AskError::NoSuchMember => Self::Timeout,
             AskError::NoLeader => Self::NoLeader,
             AskError::Overloaded => Self::TooManyRequests,
+            AskError::TooLarge => Self::RequestTooLarge,
             AskError::Stopped => Self::Stopped,
         }
     }
