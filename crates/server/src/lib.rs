@@ -18,7 +18,7 @@
 //! those of old clients · `rpc/` answers calls,
 //! a file for each service, with `rpc/error.rs` as the one table of errors and `rpc/convert.rs` as the
 //! gateway into the data model · `member.rs` is what the services talk to · `members.rs` changes who belongs to
-//! the cluster · `witness.rs` is what a member without a store has · `machine.rs` wraps the store
+//! the cluster, `members/caretaker.rs` where nobody asks, and `reconcile.rs` all at once · `witness.rs` is what a member without a store has · `machine.rs` wraps the store
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
 //! `rebuild.rs` puts a store aside that can't be believed, and `run.rs` starts its member again ·
 //! `repair.rs` is what an operator can do about a member that is alone and lost something, and `recover.rs` about

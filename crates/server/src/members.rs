@@ -1,83 +1,30 @@
 //! Who belongs to the cluster, and how clients change it.
 //!
-//! Any member takes a wish; the leader grants it. What a membership says about a member is where others reach it,
-//! a URL on each line, and whether it is to become a voter as soon as it can be one: whoever is added as a voter is a
-//! learner until it has caught up, so that a cluster never waits for one that was not even started.
+//! Any member takes a wish; the leader grants it. What a membership says about a member (`about.rs`) is where others
+//! reach it, a URL on each line, and whether it is to become a voter as soon as it can be one: whoever is added as a
+//! voter is a learner until it has caught up, so that a cluster never waits for one that was not even started. Who makes
+//! a voter of it is the `caretaker.rs` of the leader; `listed.rs` is what clients see.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+mod about;
+mod caretaker;
+mod listed;
+
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_host::{
-    AskError, ChangeError, HostStatus, MembersError, Membership, NodeId, PeerState, Replacement,
-    Replacer, Step, wall_clock,
-};
-use quorate_mvcc::MemberAttributes;
-use quorate_proto::etcdserverpb as pb;
+use quorate_host::{AskError, ChangeError, MembersError, Membership, NodeId, wall_clock};
 use tokio::time::{sleep, timeout};
 
-use crate::config::{InitialMember, Url};
-use crate::identity::Identity;
-use crate::log::Line;
-use crate::member::{Member, State};
-use crate::reconcile::urls_of;
+pub(crate) use self::about::{Later, about, peer_urls, urls_of};
+pub(crate) use self::caretaker::Caretaker;
+
+use self::about::{forget_wish, later, later_of};
+use crate::member::Member;
 use crate::rpc::Failure;
 use crate::sha1::sha1_prefix;
 
 /// How long to wait before something is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
-
-/// How often a leader looks whether a learner can become a voter, if nothing else happens.
-const LOOK_AT_LEARNERS: Duration = Duration::from_millis(200);
-
-/// Stands behind the URLs of a learner that is to become a voter. An empty line ends the addresses. The id of a voter
-/// may follow, which then leaves in the same step.
-const WANTS_VOTE: &str = "\n\nvote ";
-
-/// Stands behind the URLs of a learner that waits for a voter to fail.
-const IS_SPARE: &str = "\n\nspare";
-
-/// What is to become of a learner when it has caught up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Later {
-    /// Nothing by itself.
-    Stays,
-    /// It becomes a voter.
-    Votes,
-    /// It becomes a voter in the place of this one.
-    Replaces(u64),
-    /// It may take the place of a voter that has failed. Not every learner may: one that serves reads on another
-    /// continent should not vote because somebody pulled a plug here.
-    Spare,
-}
-
-/// What a membership says about a member.
-pub(crate) fn about(peer_urls: &[String], later: Later) -> Bytes {
-    let urls = peer_urls.join("\n");
-    match later {
-        Later::Stays => urls.into(),
-        Later::Votes => format!("{urls}{WANTS_VOTE}").into(),
-        Later::Replaces(old) => format!("{urls}{WANTS_VOTE}{old:x}").into(),
-        Later::Spare => format!("{urls}{IS_SPARE}").into(),
-    }
-}
-
-/// Where others reach a member.
-pub(crate) fn peer_urls(about: &[u8]) -> Vec<String> {
-    let text = str::from_utf8(about).unwrap_or_default();
-    text.lines().take_while(|line| !line.is_empty()).map(str::to_owned).collect()
-}
-
-fn later(about: &[u8]) -> Later {
-    let text = str::from_utf8(about).unwrap_or_default();
-    match text.split_once(WANTS_VOTE) {
-        None if text.ends_with(IS_SPARE) => Later::Spare,
-        None => Later::Stays,
-        Some((_, old)) => u64::from_str_radix(old, 16).map_or(Later::Votes, Later::Replaces),
-    }
-}
 
 /// What a client wishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,13 +143,6 @@ impl Wish {
     }
 }
 
-/// Whoever is a voter no longer waits to be one.
-fn forget_wish(wanted: &mut Membership, id: NodeId) {
-    if let Some(told) = wanted.about.get_mut(&id) {
-        *told = about(&peer_urls(told), Later::Stays);
-    }
-}
-
 /// What became of a wish at the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
@@ -315,48 +255,6 @@ impl Member {
         });
         granted.await.unwrap_or(Answer::Refused(Failure::Timeout))
     }
-
-    /// Those of the members that are witnesses, ascending.
-    pub(crate) fn witnesses(&self, state: &State) -> Result<Vec<u64>, Failure> {
-        let membership = state.read(|state| Ok(state.membership()?))?;
-        Ok(match membership.and_then(|bytes| Membership::decode(&bytes)) {
-            Some(membership) => membership.witnesses.iter().map(|id| id.0).collect(),
-            None => {
-                let founders = self.identity.members.iter();
-                founders.filter(|it| it.is_witness).map(|it| it.id).collect()
-            }
-        })
-    }
-
-    /// The members of the cluster, with what they have told about themselves.
-    pub(crate) fn members(&self, state: &State) -> Result<Vec<pb::Member>, Failure> {
-        let (told, membership) = state.read(|state| Ok((state.members()?, state.membership()?)))?;
-        let mut told: BTreeMap<u64, MemberAttributes> =
-            told.into_iter().map(|attributes| (attributes.id, attributes)).collect();
-        let mut member = |id: u64, peer_urls: Vec<String>, is_learner| {
-            // A member that has not started yet has told nothing.
-            let attributes = told.remove(&id).unwrap_or_default();
-            pb::Member {
-                id,
-                name: attributes.name,
-                peer_ur_ls: peer_urls,
-                client_ur_ls: attributes.client_urls,
-                is_learner,
-            }
-        };
-        // As long as the cluster is as it was founded, nothing stands in the store.
-        let Some(membership) = membership.and_then(|bytes| Membership::decode(&bytes)) else {
-            let urls = |urls: &[Url]| urls.iter().map(ToString::to_string).collect();
-            let founders = self.identity.members.iter();
-            return Ok(founders.map(|it| member(it.id, urls(&it.peer_urls), false)).collect());
-        };
-        let ids = membership.voters.union(&membership.learners);
-        let members = ids.map(|id| {
-            let urls = membership.about.get(id).map(|about| peer_urls(about));
-            member(id.0, urls.unwrap_or_default(), membership.learners.contains(id))
-        });
-        Ok(members.collect())
-    }
 }
 
 /// What a client is told; nothing if it is worth trying again.
@@ -372,133 +270,6 @@ fn refusal(why: ChangeError) -> Option<Failure> {
         ChangeError::TooMany => Some(Failure::TooManyLearners),
         // The last voter is to go, or a URL is longer than any.
         ChangeError::Impossible => Some(Failure::UnhealthyCluster),
-    }
-}
-
-/// Makes voters of those who are to be some, and of a spare if one has failed for so long, if that is wished; and notes
-/// who belongs to the cluster beside the data. Ends with the server.
-pub(crate) async fn follow(
-    member: Arc<Member>,
-    data_dir: std::path::PathBuf,
-    replace_after: Option<Duration>,
-) {
-    let mut replacer = replace_after.map(Replacer::new);
-    let mut stop = member.stop.clone();
-    let mut status = member.handle.subscribe();
-    let mut noted = None;
-    loop {
-        let now = status.borrow_and_update().clone();
-        if now.stopped {
-            return;
-        }
-        if !now.is_changing() && noted.as_ref() != Some(&now.membership) {
-            note(&member, &data_dir, &now);
-            noted = Some(Arc::clone(&now.membership));
-        }
-        if let Some(wanted) = with_one_more_voter(&now) {
-            // Whether it worked is seen the next time.
-            let _ = member.handle.change_members(wanted).await;
-        } else if let Some(replacer) = &mut replacer {
-            replace_failed(&member, replacer, &now).await;
-        }
-        tokio::select! {
-            () = sleep(LOOK_AT_LEARNERS) => {}
-            changed = status.changed() => if changed.is_err() { return },
-            () = stop.requested() => return,
-        }
-    }
-}
-
-/// The members with one more voter, if this member leads and there is a learner that is to be one and seems ready.
-fn with_one_more_voter(status: &HostStatus) -> Option<Membership> {
-    if !status.is_leader() || status.is_changing() {
-        return None;
-    }
-    let now = &status.membership;
-    let later = |id: &NodeId| later_of(now, *id);
-    let waits = |id: &NodeId| matches!(later(id), Later::Votes | Later::Replaces(_));
-    let is_ready = |id: &NodeId| status.standing(*id).is_level;
-    let next = *now.learners.iter().find(|id| waits(id) && is_ready(id))?;
-    let mut wanted = Membership::clone(now);
-    wanted.learners.remove(&next);
-    wanted.voters.insert(next);
-    if let Later::Replaces(old) = later(&next) {
-        wanted.voters.remove(&NodeId(old));
-    }
-    forget_wish(&mut wanted, next);
-    match status.toward(&wanted) {
-        Step::Change(next) => Some(next),
-        Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
-    }
-}
-
-/// Puts a spare in the place of a voter that has failed for long, if this member leads. The two change roles, and the one
-/// that failed is a spare from then on.
-async fn replace_failed(member: &Member, replacer: &mut Replacer, status: &HostStatus) {
-    if !status.is_leader() {
-        return replacer.pauses();
-    }
-    let (now, clock) = (&status.membership, member.handle.clock());
-    let state = |id| {
-        let peer = status.peers.iter().find(|peer| peer.id == id);
-        peer.map_or(PeerState::Idle, |peer| peer.health.state)
-    };
-    let is_spare = |id| later_of(now, id) == Later::Spare;
-    let standing = |id| status.standing(id);
-    let is_settled = !status.is_changing();
-    let found = replacer.look(clock.now(), now, is_settled, state, is_spare, standing);
-    let Some(Replacement { failed, spare, members: mut wanted }) = found else { return };
-    for (id, later) in [(failed, Later::Spare), (spare, Later::Stays)] {
-        wanted.about.insert(id, about(&urls_of(id, now, &member.identity), later));
-    }
-    let log = |line: Line| {
-        drop(
-            line.with("peer-id", format!("{:x}", failed.0)).with("spare", format!("{:x}", spare.0)),
-        );
-    };
-    match member.handle.change_members(wanted).await {
-        Ok(()) => {
-            replacer.replaced(clock.now());
-            member.metrics.members_replaced.fetch_add(1, Ordering::Relaxed);
-            log(member.log.warn("a voter that had failed for long made way for a spare"));
-        }
-        // It is tried again, for as long as it is to be done.
-        Err(error) => log(member
-            .log
-            .debug("a voter that has failed is not replaced yet")
-            .with("error", error)),
-    }
-}
-
-/// What is to become of a member.
-fn later_of(members: &Membership, id: NodeId) -> Later {
-    members.about.get(&id).map_or(Later::Stays, |about| later(about))
-}
-
-/// Writes down where the members are, for the next start of this one.
-fn note(member: &Member, data_dir: &std::path::Path, status: &HostStatus) {
-    if !status.belongs() {
-        return;
-    }
-    let known = |id: u64| member.identity.members.iter().find(|it| it.id == id);
-    let members = status.membership.members().into_iter().filter_map(|id| {
-        let urls = status.membership.about.get(&id).map(|about| peer_urls(about));
-        let urls: Option<Vec<Url>> =
-            urls.and_then(|urls| urls.iter().map(|url| Url::parse(url).ok()).collect());
-        let known = known(id.0);
-        let name = known.map(|it| it.name.clone()).unwrap_or_default();
-        let peer_urls = urls.filter(|urls| !urls.is_empty());
-        let peer_urls = peer_urls.or_else(|| known.map(|it| it.peer_urls.clone()))?;
-        let is_witness = status.membership.is_witness(id);
-        Some(InitialMember { id: id.0, name, peer_urls, is_witness })
-    });
-    let members: Vec<_> = members.collect();
-    let changed = tokio::task::block_in_place(|| {
-        Identity::change(data_dir, |identity| identity.members = members)
-    });
-    if let Err(error) = changed {
-        // It finds them by those that it knew, as long as one of them is there.
-        member.log.warn("who belongs to the cluster could not be noted").with("error", error);
     }
 }
 
@@ -590,14 +361,5 @@ mod tests {
         );
         assert_eq!(grant(Wish::Promote { id: 2 }), Err(Failure::NotALearner));
         assert_eq!(grant(Wish::Promote { id: 9 }), Err(Failure::MemberNotFound));
-    }
-
-    #[test]
-    fn the_address_ends_where_the_wish_begins() {
-        for later in [Later::Stays, Later::Votes, Later::Replaces(0xabc), Later::Spare] {
-            let told = about(&urls(&["http://a:1", "http://a:2"]), later);
-            assert_eq!(peer_urls(&told), urls(&["http://a:1", "http://a:2"]));
-            assert_eq!(super::later(&told), later);
-        }
     }
 }

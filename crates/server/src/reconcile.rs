@@ -4,15 +4,14 @@
 //! membership the same request means it, however often it is made. Before that its id is made of the time of the request, so
 //! two requests at once may mean two members.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use quorate_host::{Membership, NodeId, Refusal, Step, Waiting};
-use quorate_proto::{etcdserverpb, quoratepb as pb};
+use quorate_proto::quoratepb as pb;
 
-use crate::config::Url;
 use crate::identity::Identity;
 use crate::member::Member;
-use crate::members::{Later, Wish, about, peer_urls};
+use crate::members::{Later, Wish, about, urls_of};
 use crate::rpc::{Failure, check_urls};
 
 impl Member {
@@ -31,7 +30,7 @@ impl Member {
             return Ok(pb::ReconcileResponse {
                 header: self.header(0),
                 step: pb::Step::Refuse.into(),
-                members: self.named(&now)?,
+                members: self.listed(&now, &self.state())?,
                 reason: format!("{:x} is a witness, and stays one until it leaves", id.0),
             });
         }
@@ -45,39 +44,9 @@ impl Member {
         Ok(pb::ReconcileResponse {
             header: self.header(0),
             step: kind.into(),
-            members: self.named(members)?,
+            members: self.listed(members, &self.state())?,
             reason: reason(&step),
         })
-    }
-
-    /// These members, with the names that they have told.
-    fn named(&self, members: &Membership) -> Result<Vec<etcdserverpb::Member>, Failure> {
-        let told = self.state().read(|state| Ok(state.members()?))?;
-        let mut told: BTreeMap<_, _> = told.into_iter().map(|it| (it.id, it)).collect();
-        let ids = members.voters.union(&members.learners);
-        let member = |id: &NodeId| {
-            let attributes = told.remove(&id.0).unwrap_or_default();
-            etcdserverpb::Member {
-                id: id.0,
-                name: attributes.name,
-                peer_ur_ls: urls_of(*id, members, &self.identity),
-                client_ur_ls: attributes.client_urls,
-                is_learner: members.learners.contains(id),
-            }
-        };
-        Ok(ids.map(member).collect())
-    }
-}
-
-/// Where others reach a member. Of founders the membership may say nothing.
-pub(crate) fn urls_of(id: NodeId, members: &Membership, identity: &Identity) -> Vec<String> {
-    match members.about.get(&id).map(|about| peer_urls(about)) {
-        Some(urls) if !urls.is_empty() => urls,
-        _ => {
-            let known = identity.members.iter().find(|known| known.id == id.0);
-            let urls = known.map(|known| known.peer_urls.iter().map(Url::to_string).collect());
-            urls.unwrap_or_default()
-        }
     }
 }
 
@@ -157,7 +126,7 @@ fn reason(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::InitialMember;
+    use crate::config::{InitialMember, Url};
 
     fn member(url: &str, role: pb::Role) -> pb::DesiredMember {
         pb::DesiredMember { peer_urls: vec![url.to_owned()], role: role.into() }

@@ -27,7 +27,7 @@ use crate::leases::Leases;
 use crate::log::Log;
 use crate::machine::Replica;
 use crate::member::{Limits, Member};
-use crate::members;
+use crate::members::Caretaker;
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::rebuild::Rebuild;
@@ -225,11 +225,8 @@ impl Server {
             runtime: Some(runtime),
         };
         server.spawn(leases.clone().run(member.clone()));
-        server.spawn(members::follow(
-            member.clone(),
-            config.data_dir.clone(),
-            config.replace_failed_after,
-        ));
+        let (data_dir, replace_after) = (config.data_dir.clone(), config.replace_failed_after);
+        server.spawn(Caretaker::new(member.clone(), data_dir, replace_after).run());
         server.spawn(watch_space(member));
         server.serve_clients(config, listeners.client, leases, rebuild, ready_sender)?;
         Ok(server)

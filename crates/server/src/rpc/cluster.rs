@@ -36,11 +36,10 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
         let state = self.0.state_for(!request.get_ref().linearizable).await?;
-        let members = self.0.members(&state)?;
+        let (members, witnesses) = self.0.members(&state)?;
         // Nothing about members has a revision, and etcd leaves it out.
         let header = self.0.header(0);
         let mut response = Response::new(pb::MemberListResponse { header, members });
-        let witnesses = self.0.witnesses(&state)?;
         if !witnesses.is_empty() {
             let ids: Vec<_> = witnesses.iter().map(|id| format!("{id:x}")).collect();
             let ids = ids.join(",").parse().expect("digits, letters and commas");
@@ -105,7 +104,7 @@ impl Cluster {
     /// Has a wish granted, and lists the members after it.
     async fn wish(&self, wish: &Wish) -> Result<Vec<pb::Member>, Failure> {
         self.0.wish(wish).await?;
-        self.0.members(&self.0.state())
+        Ok(self.0.members(&self.0.state())?.0)
     }
 }
 
