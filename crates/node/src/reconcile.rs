@@ -18,7 +18,11 @@
 //! leader believes may be wrong, and then a step is refused that could be taken, or a group waits for a member that
 //! has just died: Raft's majorities, before and after, hold whatever is believed here.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
@@ -139,40 +143,52 @@ impl Step {
     }
 }
 
+impl Waiting {
+    /// The same in words, in which the members have the names that the reader knows.
+    #[must_use]
+    pub fn in_words(&self, name: impl Fn(NodeId) -> String) -> String {
+        match self {
+            Self::Leader(Some(leader)) => format!("{} leads", name(*leader)),
+            Self::Leader(None) => "nobody leads".to_owned(),
+            Self::Change => "another change of members is under way".to_owned(),
+            Self::Learners(who) => format!("not caught up yet: {}", names(who, name)),
+        }
+    }
+}
+
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_words(|id| id.to_string()))
+    }
+}
+
+impl Refusal {
+    /// The same in words, in which the members have the names that the reader knows.
+    #[must_use]
+    pub fn in_words(&self, name: impl Fn(NodeId) -> String) -> String {
+        let few = "too few voters would be there to decide anything";
         match self {
-            Self::Leader(Some(leader)) => write!(f, "{leader} leads"),
-            Self::Leader(None) => f.write_str("nobody leads"),
-            Self::Change => f.write_str("another change of members is under way"),
-            Self::Learners(who) => write!(f, "not caught up yet: {}", Ids(who)),
+            Self::Impossible => "there can be no such membership".to_owned(),
+            Self::TooMany => format!(
+                "there would be more than {} members, in the end or on the way: who is to leave stays until who is \
+                 to come has caught up",
+                Membership::MEMBERS_MAX
+            ),
+            Self::LosesQuorum { missing } if missing.is_empty() => few.to_owned(),
+            Self::LosesQuorum { missing } => format!("{few}; missing: {}", names(missing, name)),
         }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Impossible => f.write_str("there can be no such membership"),
-            Self::TooMany => f.write_str("there would be too many members"),
-            Self::LosesQuorum { missing } => {
-                f.write_str("too few voters would be there to decide anything")?;
-                if missing.is_empty() { Ok(()) } else { write!(f, "; missing: {}", Ids(missing)) }
-            }
-        }
+        f.write_str(&self.in_words(|id| id.to_string()))
     }
 }
 
-struct Ids<'a>(&'a BTreeSet<NodeId>);
-
-impl fmt::Display for Ids<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, id) in self.0.iter().enumerate() {
-            let separator = if at == 0 { "" } else { ", " };
-            write!(f, "{separator}{id}")?;
-        }
-        Ok(())
-    }
+fn names(ids: &BTreeSet<NodeId>, name: impl Fn(NodeId) -> String) -> String {
+    let names: Vec<String> = ids.iter().map(|id| name(*id)).collect();
+    names.join(", ")
 }
 
 /// The next step from these members to the desired ones. `is_settled` says that the last change is committed;

@@ -479,8 +479,8 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// Lets other members ask this one about its leases, for a change of members, and to hear a name. The handle keeps who answers, and the member
-/// keeps the handle; the weak reference lets both go.
+/// Lets other members ask this one about its leases, for a change of members, to hear a name, and since when the members
+/// are who they are. The handle keeps who answers, and the member keeps the handle; the weak reference lets both go.
 fn answer_other_members(member: &Arc<Member>, leases: &Arc<Leases>, runtime: &Runtime) {
     let asked: Weak<Member> = Arc::downgrade(member);
     let (leases, runtime) = (leases.clone(), runtime.handle().clone());
@@ -495,6 +495,9 @@ fn answer_other_members(member: &Arc<Member>, leases: &Arc<Leases>, runtime: &Ru
             }
             if answer.is_none() {
                 answer = member.hear_name(from, &question).await;
+            }
+            if answer.is_none() {
+                answer = member.tell_since(&question);
             }
             if let Some(answer) = answer {
                 reply.send(answer);

@@ -1,9 +1,5 @@
 //! What a step is, and that steps lead to the goal and never lose the quorum, against a naive model.
 
-use alloc::format;
-use alloc::string::ToString;
-use alloc::vec::Vec;
-
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
@@ -64,6 +60,8 @@ fn what_would_lose_the_quorum_is_refused_before_anything_is_done() {
     );
     let Step::Refuse(why) = refused(&[2, 3]) else { panic!("as built") };
     assert!(why.to_string().ends_with("missing: n2, n3"), "{why}");
+    let told = why.in_words(|id| format!("number {}", id.0));
+    assert!(told.ends_with("missing: number 2, number 3"), "{told}");
 }
 
 #[test]
@@ -109,6 +107,11 @@ fn what_can_be_no_membership_is_refused() {
     let more: Vec<u64> = (4..=257).collect();
     assert_eq!(next(&now, &of(&[1, 2, 3], &more), &[1, 2, 3], &[]), too_many);
     assert_eq!(next(&now, &of(&[1], &more), &[1, 2, 3], &[]), too_many, "on the way");
+    let why = Refusal::TooMany.to_string();
+    assert!(
+        why.starts_with("there would be more than 256 members, in the end or on the way"),
+        "{why}"
+    );
 }
 
 #[test]

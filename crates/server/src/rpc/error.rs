@@ -3,7 +3,7 @@
 //! Clients compare the *text*, byte for byte, and decide by it whether to retry, to authenticate
 //! again or to give up. The texts are therefore etcd's and are written down nowhere else.
 
-use quorate_host::{AskError, RequestError, TransferError};
+use quorate_host::{AskError, Membership, RequestError, TransferError};
 use quorate_mvcc as mvcc;
 use tonic::{Code, Status};
 
@@ -63,6 +63,10 @@ pub(crate) enum Failure {
     LearnerServesLittle,
     /// This member is a witness, and serves nobody.
     Witness,
+    /// There are no such members: there is no role of this number.
+    UnknownRole(i32),
+    /// More members are wanted than a cluster may have.
+    TooManyMembers,
     /// The version of the client is not a text.
     ClientVersion,
     /// The value of this metadata can't be read.
@@ -158,6 +162,13 @@ impl Failure {
             }
             // The code is that of a learner's refusal: nothing was done, and to repeat it here is of no use.
             Self::Witness => (FailedPrecondition, "quorate: rpc not supported for witness"),
+            Self::UnknownRole(role) => {
+                return (InvalidArgument, format!("quorate: there is no role {role}"));
+            }
+            Self::TooManyMembers => {
+                let most = Membership::MEMBERS_MAX;
+                return (InvalidArgument, format!("quorate: a cluster has at most {most} members"));
+            }
             Self::ClientVersion => (InvalidArgument, "etcdserver: invalid client api version"),
             Self::BadMetadata(name) => {
                 return (
@@ -284,6 +295,8 @@ mod tests {
             (Failure::Refused(Refusal::LeaseTtlTooLarge), 11, "etcdserver: too large lease TTL"),
             (Failure::NoSpace, 8, "etcdserver: mvcc: database space exceeded"),
             (Failure::RequestTooLarge, 3, "etcdserver: request is too large"),
+            (Failure::UnknownRole(9), 3, "quorate: there is no role 9"),
+            (Failure::TooManyMembers, 3, "quorate: a cluster has at most 256 members"),
             (
                 Failure::MessageTooLarge { found: 3_000_000, limit: 2_097_152 },
                 8,

@@ -251,6 +251,16 @@ async fn reconcile(
     .await
 }
 
+/// Asks one member until nothing is left to do.
+async fn settle(cluster: &Cluster, through: usize, wanted: &[(usize, pb2::Role)]) {
+    within(async {
+        while reconcile(cluster, through, wanted, false).await.step() != pb2::Step::Done {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
 /// What `quorate member reconcile` asks for, of members in turn: a dead voter makes way, one more votes, another one only
 /// learns.
 #[tokio::test]
@@ -314,6 +324,34 @@ async fn the_desired_members_come_to_be_whoever_is_asked() {
     };
     assert_eq!([leader, other, third, learner].map(learns), [false, false, false, true].map(Some));
     assert!(listed.len() == 4 && listed.iter().all(|member| member.id != gone));
+}
+
+/// Whoever is asked, and whenever, until the members change; and nobody ever has an id that somebody had before.
+#[tokio::test]
+async fn the_same_wish_means_one_new_member_and_never_one_that_was() {
+    use pb2::{Role, Step};
+    let mut cluster = Cluster::start(3).await;
+    let new = cluster.prepare();
+    let url = cluster.peer_url(new);
+    let all: Vec<_> = (0..3).map(|at| (at, Role::Voter)).collect();
+    let wanted = [&all[..], &[(new, Role::Learner)]].concat();
+    let comes = |told: &pb2::ReconcileResponse| {
+        assert_eq!((told.step(), told.members.len()), (Step::Change, 4), "{told:?}");
+        let found = told.members.iter().find(|it| it.peer_ur_ls.contains(&url));
+        found.expect("it comes").id
+    };
+    let first = comes(&reconcile(&cluster, 0, &wanted, true).await);
+    // No id depends on the time.
+    sleep(Duration::from_millis(1_100)).await;
+    for through in [1, 2] {
+        assert_eq!(comes(&reconcile(&cluster, through, &wanted, true).await), first);
+    }
+    tokio::join!(settle(&cluster, 0, &wanted), settle(&cluster, 1, &wanted));
+    let listed = list(&cluster, 2).await;
+    assert_eq!(listed.len(), 4);
+    assert!(listed.iter().any(|member| member.id == first), "as it was told");
+    settle(&cluster, 1, &all).await;
+    assert_ne!(comes(&reconcile(&cluster, 1, &wanted, true).await), first);
 }
 
 /// A voter that stays away makes way for the spare, and not for the other learner; when it is back it is the spare.
