@@ -193,6 +193,7 @@ pub use handle::Handle;
 pub use host::Host;
 pub use inquiry::{Found, inquire};
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
+pub use permits::{Permit, Permits};
 pub use quorate_node::{About, PeerChange, PeerHealth, PeerState, Priority};
 pub use quorate_node::{Fault, FaultKind, Kept, Machine, State, Witness};
 pub use quorate_node::{Refusal, Replacement, Replacer, Standing, Step, Waiting};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of permits and of bytes.
 #[derive(Debug)]
-pub(crate) struct Permits {
+pub struct Permits {
     count_max: usize,
     bytes_max: usize,
     count: AtomicUsize,
@@ -18,19 +18,22 @@ pub(crate) struct Permits {
 
 /// One permit with its bytes. Given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Permit {
+pub struct Permit {
     permits: Arc<Permits>,
     bytes: usize,
 }
 
 impl Permits {
-    pub(crate) fn new(count_max: usize, bytes_max: usize) -> Arc<Self> {
+    /// So many.
+    #[must_use]
+    pub fn new(count_max: usize, bytes_max: usize) -> Arc<Self> {
         let (count, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self { count_max, bytes_max, count, bytes })
     }
 
     /// A permit for work of so many bytes, if there is one left.
-    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+    #[must_use]
+    pub fn take(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
         // Add first and look after, so that two who come at once cannot both get the last one.
         let permit = Permit { permits: Arc::clone(self), bytes };
         let count = self.count.fetch_add(1, Ordering::Relaxed);

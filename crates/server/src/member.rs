@@ -13,7 +13,7 @@ use quorate_proto::etcdserverpb as pb;
 use crate::identity::Identity;
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::published::Published;
+use crate::published::{Published, Wait};
 use crate::rpc::Failure;
 use crate::rpc::freshness::Wanted;
 use crate::shutdown::Shutdown;
@@ -142,18 +142,17 @@ impl Member {
 
     /// Waits until this member's state has reached a revision, as long as requests may take. Asks nobody.
     async fn wait_for_revision(&self, revision: i64) -> Result<(), Failure> {
-        let mut published = self.published.subscribe();
-        let mut stop = self.stop.clone();
-        let over = tokio::time::sleep(self.limits.request_timeout);
-        tokio::pin!(over);
-        while self.published.revision() < revision {
-            tokio::select! {
-                _ = published.changed() => {}
-                () = stop.requested() => return Err(Failure::Stopped),
-                () = &mut over => return Err(Failure::Timeout),
-            }
+        if revision <= self.published.revision() {
+            return Ok(());
         }
-        Ok(())
+        let wait = self.published.wait()?;
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = wait.until(|state| revision <= state.revision()) => Ok(()),
+            () = stop.requested() => Err(Failure::Stopped),
+            () = tokio::time::sleep(self.limits.request_timeout) => Err(Failure::Timeout),
+        }
     }
 
     /// The state that this member has.
@@ -163,16 +162,17 @@ impl Member {
 
     /// Waits until the space of a compaction is back on this member, which happens in idle time and, a
     /// little, with each commit.
-    pub(crate) async fn wait_for_removal(&self, revision: i64) -> Result<(), Failure> {
-        let mut published = self.published.subscribe();
+    pub(crate) async fn wait_for_removal(
+        &self,
+        wait: Wait<'_>,
+        revision: i64,
+    ) -> Result<(), Failure> {
         let mut stop = self.stop.clone();
-        while self.published.state().physically_compacted() < revision {
-            tokio::select! {
-                _ = published.changed() => {}
-                () = stop.requested() => return Err(Failure::Stopped),
-            }
+        tokio::select! {
+            biased;
+            () = wait.until(|state| revision <= state.physically_compacted()) => Ok(()),
+            () = stop.requested() => Err(Failure::Stopped),
         }
-        Ok(())
     }
 
     /// Refuses a write that would make the store grow beyond its quota, or on a disk that is nearly full.

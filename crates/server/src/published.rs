@@ -3,12 +3,15 @@
 //! The apply thread puts in, everybody else takes out, and neither waits for the other: the locks here
 //! are held for as long as it takes to clone a few counters.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use quorate_host::{Permit, Permits};
 use quorate_mvcc::engine::EngineSize;
 use quorate_mvcc::watch::{Recent, WatchRing};
 use quorate_mvcc::{ReadState, RevisionEvents};
 use tokio::sync::watch;
+
+use crate::rpc::Failure;
 
 /// How many bytes of events are remembered. Watchers that fall behind further read the history, which
 /// costs the disk's time instead of memory.
@@ -20,6 +23,8 @@ pub(crate) struct Published {
     current: RwLock<Current>,
     /// The revision, for those who wait for the next.
     revision: watch::Sender<i64>,
+    /// For requests that wait.
+    waits: Arc<Permits>,
 }
 
 #[derive(Debug)]
@@ -30,10 +35,12 @@ struct Current {
 }
 
 impl Published {
-    pub(crate) fn new(state: ReadState, size: EngineSize) -> Self {
+    /// At most `waits_max` requests wait for another state at a time.
+    pub(crate) fn new(state: ReadState, size: EngineSize, waits_max: usize) -> Self {
         let revision = watch::Sender::new(state.revision());
         let ring = WatchRing::new(RECENT_BYTES_MAX, state);
-        Self { current: RwLock::new(Current { ring, size_bytes: total(size) }), revision }
+        let current = RwLock::new(Current { ring, size_bytes: total(size) });
+        Self { current, revision, waits: Permits::new(waits_max, usize::MAX) }
     }
 
     /// Publishes what a commit left, and the events it made. A state that does not follow from those
@@ -78,12 +85,64 @@ impl Published {
         self.current(|current| current.size_bytes)
     }
 
+    /// The right to wait for another state, unless too many wait.
+    pub(crate) fn wait(&self) -> Result<Wait<'_>, Failure> {
+        let permit = self.waits.take(0).ok_or(Failure::TooManyRequests)?;
+        Ok(Wait { published: self, _permit: permit })
+    }
+
     /// Resolves whenever something was published.
     pub(crate) fn subscribe(&self) -> watch::Receiver<i64> {
         self.revision.subscribe()
     }
 }
 
+/// A request that may wait. What it waits for may take long or never come, so whoever waits sees to an end of that.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    published: &'a Published,
+    _permit: Permit,
+}
+
+impl Wait<'_> {
+    /// Returns when the newest state is such a one.
+    pub(crate) async fn until(self, is_such: impl Fn(&ReadState) -> bool) {
+        let mut changes = self.published.subscribe();
+        while !is_such(&self.published.state()) {
+            changes.changed().await.expect("the sender is one of what is borrowed");
+        }
+    }
+}
+
 fn total(size: EngineSize) -> u64 {
     size.disk_bytes + size.memory_bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_host::Machine as _;
+    use quorate_mvcc::{Command, PutRequest};
+    use quorate_raft::{EntryId, Index, Term};
+
+    use super::*;
+    use crate::witness::no_state;
+
+    #[tokio::test]
+    async fn so_many_wait_and_no_more() {
+        let mut store = no_state();
+        let published = Published::new(store.read_state(), store.size(), 2);
+        let [first, second] = [(); 2].map(|()| published.wait().expect("there is room"));
+        assert_eq!(published.wait().map(drop), Err(Failure::TooManyRequests));
+        drop(first);
+        let third = published.wait().expect("one has gone");
+        let at = EntryId { index: Index(1), term: Term(1) };
+        let put = PutRequest { key: "a".into(), value: "1".into(), ..PutRequest::default() };
+        store.apply(at, &Command::Put(put).encode()).expect("in memory");
+        store.commit(at).expect("in memory");
+        let reaches = |state: &ReadState| 2 <= state.revision();
+        tokio::join!(second.until(reaches), third.until(reaches), async {
+            published.publish(store.read_state(), store.size(), Vec::new());
+        });
+        assert!([(); 2].map(|()| published.wait()).iter().all(Result::is_ok), "all have gone");
+    }
 }

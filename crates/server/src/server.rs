@@ -150,7 +150,9 @@ impl Server {
             open_store(&config.data_dir, &rebuild, &identity, &log)?
         };
         let metrics = Arc::new(Metrics::new());
-        let published = Arc::new(Published::new(store.read_state(), store.size()));
+        let waits_max = quorate_host::Limits::default().reads;
+        let published = Published::new(store.read_state(), store.size(), waits_max);
+        let published = Arc::new(published);
         let leases = Arc::new(Leases::new());
         let space = Space::open(&config.data_dir).map_err(|error| {
             StartError(format!("can't ask how full {} is: {error}", config.data_dir.display()))

@@ -99,9 +99,11 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
         let pb::CompactionRequest { revision, physical } = request.into_inner();
+        // Whoever can't wait is told so before anything is done.
+        let wait = if physical { Some(self.0.published.wait()?) } else { None };
         let (current, _) = self.0.propose(Command::Compact { revision }).await?;
-        if physical {
-            self.0.wait_for_removal(revision).await?;
+        if let Some(wait) = wait {
+            self.0.wait_for_removal(wait, revision).await?;
         }
         Ok(Response::new(pb::CompactionResponse { header: self.0.header(current) }))
     }
