@@ -222,6 +222,26 @@ impl HostConfig {
         self.witnesses.contains(&self.id)
     }
 
+    /// Why this member can't go on with these members, which are committed, if it can't: a process is started as a
+    /// witness or not, and the members have it as one or not. Who is none of them may still become one.
+    pub(crate) fn contradiction(
+        id: NodeId,
+        is_witness: bool,
+        members: &Membership,
+    ) -> Option<String> {
+        if !members.contains(id) || members.is_witness(id) == is_witness {
+            return None;
+        }
+        let (is, was_started) = match is_witness {
+            true => ("no witness", "one"),
+            false => ("a witness", "a member with a state"),
+        };
+        Some(format!(
+            "member {id} is {is} in its group, and was started as {was_started}: it has to be started as what it is, \
+             with an empty data directory, or to be removed and added under another id"
+        ))
+    }
+
     /// The configuration, if it makes sense.
     pub(crate) fn check(mut self) -> Result<Self, StartError> {
         self.peers.remove(&self.id);

@@ -19,7 +19,7 @@ use crate::ask::Reply;
 use crate::asks::{Asks, Reach};
 use crate::changes::Changes;
 use crate::clock::Clock;
-use crate::config::HostEvent;
+use crate::config::{HostConfig, HostEvent};
 use crate::error::{MembersError, RequestError, TransferError};
 use crate::fatal::Fatal;
 use crate::handle::{Shared, Signal, Waiter};
@@ -35,6 +35,8 @@ use crate::wire::Packet;
 /// What the raft thread works on, or whoever has its turn ([`crate::turn`]).
 pub(crate) struct Driver<O> {
     pub(crate) id: NodeId,
+    /// Whether it was started as a witness.
+    pub(crate) is_witness: bool,
     pub(crate) group: GroupId,
     /// This process.
     pub(crate) incarnation: Incarnation,
@@ -442,6 +444,13 @@ impl<O: Send + 'static> Driver<O> {
         let status = HostStatus { was_removed, ..status };
         if status == *before {
             return;
+        }
+        // What is not committed may never have been.
+        if !status.is_changing()
+            && let Some(why) =
+                HostConfig::contradiction(self.id, self.is_witness, &status.membership)
+        {
+            self.fatal.happened(why);
         }
         let leader_changed = status.leader != before.leader;
         let notable = status.is_notable_after(&before);

@@ -81,6 +81,10 @@ impl<O: Send + 'static> Host<O> {
             return Err(StartError::Config(reason.into()));
         }
         let membership = membership_of(&*machine, &first).map_err(StartError::Machine)?;
+        let is_witness = config.is_witness();
+        if let Some(why) = HostConfig::contradiction(config.id, is_witness, &membership) {
+            return Err(StartError::Config(why));
+        }
         let applied = machine.applied();
         let Start { log, begin, damage } = open(&config, &membership, applied)?;
         if !config.has_begun && config.rejoining.is_none() {
@@ -187,6 +191,7 @@ impl<O: Send + 'static> Host<O> {
         host.threads.apply = Some(spawn("apply", &fatal, move || apply_thread.run())?);
         let mut driver = Driver {
             id: config.id,
+            is_witness,
             group: config.group,
             incarnation: Incarnation { started_ms, process: identity.incarnation },
             leaves: false,

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use common::{Cluster, run, texts, wait_until};
-use quorate_host::{HostConfig, Limits, Replica, RequestError, StartError, Witness};
-use quorate_raft::NodeId;
+use quorate_host::{HostConfig, Limits, Membership, Replica, RequestError, StartError, Witness};
+use quorate_raft::{DiskId, NodeId};
 
 /// The third member.
 const WITNESS: usize = 2;
@@ -83,6 +83,72 @@ fn a_witness_takes_no_requests_and_keeps_no_state() {
     assert_eq!(run(witness.handle().read_barrier()), Err(RequestError::Witness));
     let state = cluster.data(WITNESS).join("state");
     assert!(state.metadata().expect("it notes where it is").len() < 1_024);
+    cluster.assert_healthy();
+}
+
+/// Two members, of which the second is to join; the first runs, and was told of the other as what it is to be.
+fn with_another(is_witness: bool) -> (Cluster, HostConfig) {
+    let mut cluster = Cluster::prepare(2);
+    let (first, second) = (cluster.members[0].id, cluster.members[1].id);
+    let mut config = cluster.config(0);
+    config.peers.clear();
+    cluster.start_with(0, config).expect("the first one starts");
+    cluster.propose(0, "alone");
+    let mut members = Membership::of_voters([first]);
+    members.learners.insert(second);
+    if is_witness {
+        members.witnesses.insert(second);
+    }
+    members.about.insert(second, cluster.members[1].address.clone().into());
+    run(cluster.handle(0).change_members(members)).expect("one more");
+    let mut config = cluster.config(1);
+    config.rejoining = Some(DiskId(7));
+    (cluster, config)
+}
+
+fn last_words(cluster: &Cluster, index: usize) -> String {
+    let fatal = &cluster.members[index].fatal;
+    wait_until("it ends", || !fatal.lock().unwrap().is_empty());
+    fatal.lock().unwrap().concat()
+}
+
+#[test]
+fn a_member_that_is_a_witness_does_not_go_on_as_another_one() {
+    let (mut cluster, config) = with_another(true);
+    cluster.start_with(1, config).expect("it does not know yet");
+    assert_eq!(
+        last_words(&cluster, 1),
+        "member n2 is a witness in its group, and was started as a member with a state: it has to be started as \
+         what it is, with an empty data directory, or to be removed and added under another id"
+    );
+}
+
+#[test]
+fn a_member_that_is_no_witness_does_not_go_on_as_one() {
+    let (cluster, mut config) = with_another(false);
+    config.witnesses = [config.id].into();
+    let witness = Replica::<Witness<u64>>::witness(config).expect("it does not know yet");
+    assert_eq!(
+        last_words(&cluster, 1),
+        "member n2 is no witness in its group, and was started as one: it has to be started as what it is, with an \
+         empty data directory, or to be removed and added under another id"
+    );
+    drop(witness);
+}
+
+/// What it is it learns when it is added, however long it runs before, and forgets when it is removed.
+#[test]
+fn a_witness_that_is_one_comes_and_goes() {
+    let (cluster, mut config) = with_another(true);
+    let id = config.id;
+    config.witnesses = [id].into();
+    let witness = Replica::<Witness<u64>>::witness(config).expect("it starts");
+    let status = || witness.handle().status();
+    wait_until("it knows", || 0 < status().membership_since.0 && !status().is_changing());
+    assert!(status().membership.is_witness(id));
+    let alone = Membership::of_voters([cluster.members[0].id]);
+    run(cluster.handle(0).change_members(alone)).expect("one less");
+    wait_until("it has left", || status().was_removed);
     cluster.assert_healthy();
 }
 
