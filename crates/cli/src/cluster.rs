@@ -4,7 +4,7 @@ use quorate_proto::etcdserverpb::{Member, StatusRequest, StatusResponse};
 use serde_json::{Value, json};
 
 use crate::Run;
-use crate::connect::{Connection, Error, request};
+use crate::connect::{Clients, Connection, Error, request};
 use crate::member::list_all;
 use crate::output::{self, Format};
 
@@ -12,19 +12,34 @@ use crate::output::{self, Format};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {}
 
-/// Asks a member about itself.
-pub(crate) async fn status_of(connection: &Connection) -> Result<StatusResponse, Error> {
-    connection
-        .call(|c, t| async move { c.maintenance().status(request(StatusRequest {}, t)).await })
-        .await
+/// What a member says about itself.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) status: StatusResponse,
+    /// Whether it is a witness; an etcd never is.
+    is_witness: bool,
 }
 
-/// What a member says it is.
-pub(crate) fn role_of(status: &StatusResponse) -> &'static str {
-    match status.leader {
-        0 => "no leader",
-        id if status.header.is_some_and(|header| header.member_id == id) => "leader",
-        _ => "follower",
+/// Asks a member about itself.
+pub(crate) async fn ask(connection: &Connection) -> Result<Said, Error> {
+    let call = |c: Clients, t| async move {
+        let response = c.maintenance().status(request(StatusRequest {}, t)).await?;
+        let is_witness = response.metadata().contains_key("quorate-witness");
+        Ok(response.map(|status| Said { status, is_witness }))
+    };
+    connection.call(call).await
+}
+
+impl Said {
+    /// What the member is.
+    pub(crate) fn role(&self) -> &'static str {
+        let own = self.status.header.map(|header| header.member_id);
+        match self.status.leader {
+            0 => "no leader",
+            id if own == Some(id) => "leader",
+            _ if self.is_witness => "witness",
+            _ => "follower",
+        }
     }
 }
 
@@ -37,13 +52,14 @@ impl Run for Status {
         let mut objects = Vec::new();
         let mut unreachable = Vec::new();
         for (endpoint, member) in connection.each() {
-            match status_of(&member).await {
-                Ok(status) => {
+            match ask(&member).await {
+                Ok(said) => {
+                    let (role, status) = (said.role(), said.status);
                     let id = status.header.unwrap_or_default().member_id;
                     objects.push(json!({
                         "endpoint": endpoint,
                         "member_id": format!("{id:x}"),
-                        "role": role_of(&status),
+                        "role": role,
                         "leader": format!("{:x}", status.leader),
                         "raft_term": status.raft_term,
                         "raft_index": status.raft_index,
@@ -55,7 +71,7 @@ impl Run for Status {
                     rows.push([
                         endpoint.to_owned(),
                         format!("{id:x}"),
-                        role_of(&status).to_owned(),
+                        role.to_owned(),
                         status.raft_term.to_string(),
                         status.raft_index.to_string(),
                         status.raft_applied_index.to_string(),
@@ -192,6 +208,8 @@ fn bytes(bytes: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::etcdserverpb::ResponseHeader;
+
     use super::*;
 
     #[test]
@@ -204,6 +222,23 @@ mod tests {
         for nothing in [None, Some(&b"404 page not found"[..])] {
             assert_eq!(Peers::parse(nothing).text(2, "state"), "");
         }
+    }
+
+    #[test]
+    fn a_witness_is_shown_as_one_if_it_hears_a_leader() {
+        let header = Some(ResponseHeader { member_id: 2, ..ResponseHeader::default() });
+        let role = |leader, is_witness| {
+            Said {
+                status: StatusResponse { header, leader, ..StatusResponse::default() },
+                is_witness,
+            }
+            .role()
+        };
+        assert_eq!(
+            [role(1, true), role(1, false), role(2, false)],
+            ["witness", "follower", "leader"]
+        );
+        assert_eq!([role(0, true), role(0, false)], ["no leader"; 2]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use serde_json::{Value, json};
 
-use crate::cluster::{aligned, role_of, status_of};
+use crate::cluster::{aligned, ask};
 use crate::connect::Connection;
 
 /// Tells a member that it belongs to a development cluster, and must not outlive it.
@@ -268,12 +268,12 @@ async fn survey(members: &mut [Member]) -> Vec<[String; 6]> {
         }
         let pid =
             member.process.as_ref().map_or("-".to_owned(), |process| process.id().to_string());
-        let status = match &member.process {
-            Some(_) => status_of(&member.client).await.ok(),
+        let said = match &member.process {
+            Some(_) => ask(&member.client).await.ok(),
             None => None,
         };
-        let state = match (&status, member.ended) {
-            (Some(status), _) => role_of(status).to_owned(),
+        let state = match (&said, member.ended) {
+            (Some(said), _) => said.role().to_owned(),
             (None, Some(_)) => format!("down, back in {} s", REST.as_secs()),
             (None, None) => "starting".to_owned(),
         };
@@ -283,8 +283,8 @@ async fn survey(members: &mut [Member]) -> Vec<[String; 6]> {
             state,
             pid,
             member.client_url(),
-            number(status.as_ref().map(|status| status.raft_term)),
-            number(status.as_ref().map(|status| status.raft_applied_index)),
+            number(said.as_ref().map(|said| said.status.raft_term)),
+            number(said.as_ref().map(|said| said.status.raft_applied_index)),
         ]);
     }
     rows

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use quorate_proto::etcdserverpb as pb;
 use quorate_raft::NodeId;
 use tonic::codegen::tokio_stream::Empty;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::Failure;
 use crate::member::Member;
 use crate::version;
+
+/// Metadata of a status: it is that of a witness.
+const WITNESS: &str = "quorate-witness";
 
 /// The service.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             Some(_) => Vec::new(),
             None => vec![Failure::NoLeader.text()],
         };
-        Ok(Response::new(pb::StatusResponse {
+        let mut response = Response::new(pb::StatusResponse {
             header: member.header(member.published.revision()),
             version: version::ETCD.to_owned(),
             // `etcdctl endpoint status` divides by it.
@@ -47,7 +51,11 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             is_learner: raft.membership.learners.contains(&raft.id),
             storage_version: version::CLUSTER.to_owned(),
             downgrade_info: Some(pb::DowngradeInfo::default()),
-        }))
+        });
+        if member.identity.is_witness() {
+            response.metadata_mut().insert(WITNESS, MetadataValue::from_static("yes"));
+        }
+        Ok(response)
     }
 
     async fn hash_kv(

@@ -127,6 +127,11 @@ async fn what_says_how_a_witness_is_doing_works() {
         status.leader != 0 && status.raft_applied_index > 0 && !status.is_learner,
         "{status:?}"
     );
+    for (at, is_witness) in [(0, false), (witness, true)] {
+        let mut client = cluster.maintenance(at).await;
+        let answer = within(client.status(pb::StatusRequest {})).await.expect("it always answers");
+        assert_eq!(answer.metadata().contains_key("quorate-witness"), is_witness, "member {at}");
+    }
     let health = page(&cluster, witness, "/health").await;
     assert_eq!(health, (200, r#"{"health":"true","reason":""}"#.to_owned()));
     for path in ["/livez", "/readyz", "/health?serializable=true"] {
