@@ -2,9 +2,10 @@
 //! one does to restart it, and it is told to make another member the leader.
 //!
 //! One writer, and many; they talk to a member that does not end. Asked is that one writer goes without
-//! acknowledgements for no longer than a heartbeat, and of many in the best round none. What a hand-over takes is a
-//! handful of syncs one after the other, and of many writers each waits for the work of all: on a machine that is busy
-//! otherwise that is longer than a heartbeat without any hand-over, as the last columns tell.
+//! acknowledgements for no longer than a heartbeat, ever, and that in the median no writer does, of one or of many, where
+//! what the machine stood still is taken off. What a hand-over takes is a handful of syncs one after the other, and of many
+//! writers each waits for the work of all: on a machine that is busy otherwise that is longer than a heartbeat without any
+//! hand-over, as the last columns tell.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -52,6 +53,8 @@ struct Found {
     silence: [Spread; CASES.len()],
     /// And of one of the writers.
     wait: [Spread; CASES.len()],
+    /// The same without what the machine stood still.
+    net: [Spread; CASES.len()],
     /// How long the slowest write took before.
     usual: [Spread; CASES.len()],
     errors: [usize; CASES.len()],
@@ -97,19 +100,18 @@ async fn hand_over(side: &mut Side<Found>, round: u64, number: usize) -> io::Res
     side.bring_back(leader).await?;
     if is_implemented {
         let (silence, (began, ended)) = (notes.gap(asked), notes.gap_of_a_writer(asked));
-        let (wait, stalled) = (ended - began, side.stalls.between(began, ended));
+        let wait = side.stalls.pause(began, ended);
         let (usual, errors) = (notes.usual_wait(asked), notes.errors_since(asked));
         println!(
-            "{} round {round}, {}: {} ms, a writer {} ms, of which the machine stood still for {} (before {} ms), {errors} errors",
+            "{} round {round}, {}: {} ms, a writer {wait}, before {} ms, {errors} errors",
             side.name,
             case.name,
             ms(silence),
-            ms(wait),
-            ms(stalled),
             ms(usual)
         );
         side.found.silence[number].add(silence);
-        side.found.wait[number].add(wait);
+        side.found.wait[number].add(wait.length);
+        side.found.net[number].add(wait.net());
         side.found.usual[number].add(usual);
         side.found.errors[number] += errors;
     }
@@ -121,9 +123,9 @@ fn conclude(ours: &Side<Found>, etcd: &Side<Found>) -> io::Result<()> {
     let mut wrong = Vec::new();
     println!(
         "\nThe longest time without an acknowledgement of anything; that of one of the writers; and how long \
-         the slowest write took in the second before.\n\n\
+         the slowest write took in the second before. All are those of a writer without what the machine stood still.\n\n\
          | hand-over | program | least ms | median ms | p99 ms | a writer: median ms | p99 ms | before: \
-         median ms | errors |\n|---|---|---:|---:|---:|---:|---:|---:|---:|"
+         median ms | errors | all, ms |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---|"
     );
     for (number, case) in CASES.iter().enumerate() {
         for side in [ours, etcd] {
@@ -133,7 +135,7 @@ fn conclude(ours: &Side<Found>, etcd: &Side<Found>) -> io::Result<()> {
                 continue;
             }
             println!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 case.name,
                 side.name,
                 ms(silence.least()),
@@ -143,12 +145,13 @@ fn conclude(ours: &Side<Found>, etcd: &Side<Found>) -> io::Result<()> {
                 ms(wait.most()),
                 ms(side.found.usual[number].median()),
                 side.found.errors[number],
+                side.found.net[number].listed(),
             );
         }
         let longest = ours.found.silence[number].most();
-        let best = ours.found.wait[number].least();
-        if best > HEARTBEAT {
-            wrong.push(format!("{}: a writer waits for {} ms at best", case.name, ms(best)));
+        let usual = ours.found.net[number].median();
+        if usual > HEARTBEAT {
+            wrong.push(format!("{}: a writer waits for {} ms in the median", case.name, ms(usual)));
         }
         if case.writers == 1 && longest > HEARTBEAT {
             wrong.push(format!(

@@ -11,7 +11,8 @@
 //! is without an acknowledgement for longer than two election timeouts, whatever else happens. Where one or two
 //! voters are all there are, a kill stops everything until the restart, in any such system: there the time counts
 //! from when the member that was killed answers again, and a quorum with it. What the machine itself stood still
-//! in such a pause is taken off ([`Stalls`]); of whom it has starved, nobody can say what he would have done.
+//! in such a pause is taken off ([`Stalls`]), up to an election timeout; a pause in which it stood still for longer is not
+//! judged, and counted.
 //!
 //! `MEMBERS_SEED` says whom chance kills, and when.
 
@@ -32,9 +33,9 @@ use crate::checks::crash::{clients, leader, wait_for_leader};
 use crate::checks::dice::Dice;
 use crate::checks::gap::{PATIENCE, TIMING};
 use crate::checks::options;
-use crate::checks::stall::Stalls;
+use crate::checks::stall::{Pause, Stalls, Verdict};
 use change::{Asker, Change, STEPS, Step};
-use pulse::{Pause, Pulse};
+use pulse::Pulse;
 
 /// How many clients write and read, besides the writers of the members.
 const CLIENTS: u64 = 4;
@@ -68,6 +69,8 @@ struct Work {
     stalls: Stalls,
     dice: Dice,
     etcdctl: PathBuf,
+    /// How many pauses could not be judged.
+    pauses_not_judged: u64,
     wrong: Vec<String>,
 }
 
@@ -90,6 +93,7 @@ pub(crate) fn run() -> io::Result<()> {
             stalls: Stalls::watch()?,
             dice,
             etcdctl,
+            pauses_not_judged: 0,
             wrong: Vec::new(),
         };
         work.all().await
@@ -149,9 +153,11 @@ impl Work {
             wrong.extend(failed);
         }
         println!(
-            "members: 1 to 5 to 3: {} operations, {} changes, {not_judged} not judged, {lies} lies noticed, {} wrong",
+            "members: 1 to 5 to 3: {} operations, {} changes, {not_judged} not judged, {} pauses not judged, \
+             {lies} lies noticed, {} wrong",
             evidence.history.len(),
             last,
+            self.pauses_not_judged,
             wrong.len(),
         );
         match wrong.is_empty() {
@@ -180,13 +186,22 @@ impl Work {
             began.elapsed().as_secs_f64()
         );
         for (whose, pause) in [("leader", killed), ("another", another)] {
-            if pause.net() > PAUSE_MAX {
-                self.wrong.push(format!(
-                    "{before} to {after}, {told}: {pause} without a write, {whose} killed; {PAUSE_MAX:?} are allowed"
-                ));
-            }
+            self.judge_pause(pause, &format!("{before} to {after}, {told}, {whose} killed"));
         }
         Ok(())
+    }
+
+    fn judge_pause(&mut self, pause: Pause, when: &str) {
+        match pause.verdict(PAUSE_MAX) {
+            Verdict::Fine => {}
+            Verdict::NotJudged => {
+                self.pauses_not_judged += 1;
+                println!("members: not judged: {when}: {pause} without a write");
+            }
+            Verdict::TooLong => self
+                .wrong
+                .push(format!("{when}: {pause} without a write; {PAUSE_MAX:?} are allowed")),
+        }
     }
 
     /// Adds a member, and kills the leader and, when the new one is a voter, somebody else.
@@ -254,10 +269,8 @@ impl Work {
         asker.remove(id).await?;
         let handed = if leaving == led {
             self.all_have_written(Instant::now(), None).await?;
-            let pause = self.longest(asked, Instant::now(), None);
-            if pause.net() > PAUSE_MAX {
-                self.wrong.push(format!("{pause} without a write when the leader was removed"));
-            }
+            let pause = self.worst(asked, Instant::now(), None);
+            self.judge_pause(pause, "the leader was removed");
             format!(" (the leader, which took {pause})")
         } else {
             String::new()
@@ -293,18 +306,15 @@ impl Work {
         self.serves(victim).await?;
         self.all_have_written(Instant::now(), None).await?;
         let is_down = keeps_quorum.then_some(name.as_str());
-        Ok(self.longest(from, Instant::now(), is_down))
+        Ok(self.worst(from, Instant::now(), is_down))
     }
 
-    /// The longest pause of a writer between two moments, but for the one of a member that was down.
-    fn longest(&self, from: Instant, to: Instant, but: Option<&str>) -> Pause {
+    /// The worst pause of a writer between two moments, but for the one of a member that was down.
+    fn worst(&self, from: Instant, to: Instant, but: Option<&str>) -> Pause {
         let pulses = self.pulses.iter().filter(|pulse| Some(pulse.member.as_str()) != but);
         let pauses = pulses.flat_map(|pulse| pulse.pauses(from, to));
-        let pauses = pauses.map(|(began, ended)| Pause {
-            length: ended - began,
-            stalled: self.stalls.between(began, ended),
-        });
-        pauses.max_by_key(Pause::net).unwrap_or_default()
+        let pauses = pauses.map(|(began, ended)| self.stalls.pause(began, ended));
+        pauses.max_by_key(|pause| (pause.verdict(PAUSE_MAX), pause.net())).unwrap_or_default()
     }
 
     /// Waits until each writer had some acknowledgements after a moment, but for one.

@@ -2,7 +2,9 @@
 //! be woken up again and again, and the other one to have a block on the disk.
 //!
 //! A check that sets a time limit to real processes says by it what these could not have helped. Whoever shares a
-//! machine with others waits for a core and for the disk, and that says nothing about the program.
+//! machine with others waits for a core and for the disk, and that says nothing about the program. What it waited so is
+//! taken off, but not without a limit: nobody can say what a program would have done that was starved for most of the
+//! time, so that is neither held against it nor taken for good.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,9 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::{env, fs, io, thread};
+use std::{env, fmt, fs, io, thread};
 
 use crate::checks::cluster::temporary_folder;
+use crate::checks::gap::ms;
 
 /// How often each of them tries.
 const CLOCK_EVERY: Duration = Duration::from_millis(2);
@@ -61,11 +64,58 @@ impl Stalls {
         Ok(Self { clock, disk, over, threads, folder })
     }
 
-    /// For how long the machine stood still between two moments.
-    pub(crate) fn between(&self, from: Instant, to: Instant) -> Duration {
+    /// What passed between two moments.
+    pub(crate) fn pause(&self, from: Instant, to: Instant) -> Pause {
         let mut all = held(&self.clock).clone();
         all.extend(held(&self.disk).iter());
-        within(all, from, to)
+        Pause { length: to - from, stalled: within(all, from, to) }
+    }
+}
+
+/// A time without an acknowledgement.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pause {
+    pub(crate) length: Duration,
+    /// For how long of it the machine stood still.
+    pub(crate) stalled: Duration,
+}
+
+/// What is to be said of a pause, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    Fine,
+    /// The machine stood still for too much of it.
+    NotJudged,
+    TooLong,
+}
+
+impl Pause {
+    /// What is left of it for the program to answer for.
+    pub(crate) fn net(&self) -> Duration {
+        self.length.saturating_sub(self.stalled)
+    }
+
+    /// What is to be said of it if it may take so long, and the machine may stand still for half of that.
+    pub(crate) fn verdict(&self, longest: Duration) -> Verdict {
+        if self.length <= longest {
+            Verdict::Fine
+        } else if self.stalled > longest / 2 {
+            Verdict::NotJudged
+        } else if self.net() > longest {
+            Verdict::TooLong
+        } else {
+            Verdict::Fine
+        }
+    }
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", ms(self.length))?;
+        match self.stalled.is_zero() {
+            true => Ok(()),
+            false => write!(f, " (the machine stood still for {})", ms(self.stalled)),
+        }
     }
 }
 
@@ -131,6 +181,22 @@ mod tests {
         assert_eq!(of(50, 200), 60 + 10, "what goes on twice counts once");
         assert_eq!(of(10, 20), 10);
         assert_eq!(of(40, 90), 0);
+    }
+
+    #[test]
+    fn a_machine_that_stands_still_is_not_the_programs_fault_and_no_excuse() {
+        let pause = |length, stalled| Pause {
+            length: Duration::from_millis(length),
+            stalled: Duration::from_millis(stalled),
+        };
+        assert_eq!(pause(300, 100).net(), Duration::from_millis(200));
+        assert_eq!(pause(300, 400).net(), Duration::ZERO, "both may stand still at once");
+        assert_eq!(pause(300, 100).to_string(), "300 ms (the machine stood still for 100)");
+        let verdict = |length, stalled| pause(length, stalled).verdict(Duration::from_millis(200));
+        assert_eq!([verdict(200, 0), verdict(300, 100)], [Verdict::Fine; 2]);
+        assert_eq!([verdict(201, 0), verdict(301, 100)], [Verdict::TooLong; 2]);
+        assert_eq!([verdict(201, 101), verdict(9_999, 101)], [Verdict::NotJudged; 2]);
+        assert_eq!(verdict(200, 200), Verdict::Fine, "short is short");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A writer that talks to one member only, and notes when it was acknowledged.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
 use bytes::Bytes;
 use quorate_check::history::Request;
@@ -12,7 +12,6 @@ use tokio::task::JoinHandle;
 
 use crate::checks::blackbox::recorder::Recorder;
 use crate::checks::client::Client;
-use crate::checks::gap::ms;
 
 /// The first of them, in the history.
 const FIRST: u64 = 10_000;
@@ -91,31 +90,6 @@ async fn write(
     }
 }
 
-/// A time without an acknowledgement.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pause {
-    pub(super) length: Duration,
-    /// For how long of it the machine stood still.
-    pub(super) stalled: Duration,
-}
-
-impl Pause {
-    /// What is left of it for the program to answer for.
-    pub(super) fn net(&self) -> Duration {
-        self.length.saturating_sub(self.stalled)
-    }
-}
-
-impl fmt::Display for Pause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ms", ms(self.length))?;
-        match self.stalled.is_zero() {
-            true => Ok(()),
-            false => write!(f, " (the machine stood still for {})", ms(self.stalled)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,16 +106,5 @@ mod tests {
         assert_eq!(of(15, 330), [5, 300, 10]);
         assert_eq!(of(400, 800), [400], "one that lasts throughout is seen");
         assert_eq!(of(0, 1_000), [10, 10, 300, 580, 100]);
-    }
-
-    #[test]
-    fn a_machine_that_stands_still_is_not_the_programs_fault() {
-        let pause = |length, stalled| Pause {
-            length: Duration::from_millis(length),
-            stalled: Duration::from_millis(stalled),
-        };
-        assert_eq!(pause(300, 100).net(), Duration::from_millis(200));
-        assert_eq!(pause(300, 400).net(), Duration::ZERO, "both may stand still at once");
-        assert_eq!(pause(300, 100).to_string(), "300 ms (the machine stood still for 100)");
     }
 }
