@@ -22,9 +22,10 @@ use crate::clock::Clock;
 use crate::config::{HostConfig, HostEvent};
 use crate::error::{MembersError, RequestError, TransferError};
 use crate::fatal::Fatal;
+use crate::following::Following;
 use crate::handle::{Shared, Signal, Waiter};
 use crate::inbox::Inbox;
-use crate::peer::{self, Directory};
+use crate::peer::Directory;
 use crate::reconcile::{self, Rests};
 use crate::report::Reporter;
 use crate::status::HostStatus;
@@ -56,18 +57,12 @@ pub(crate) struct Driver<O> {
     pub(crate) apply: Arc<Inbox<ApplyJob<Waiter<O>>>>,
     /// The connections to the peers.
     pub(crate) directory: Arc<Directory>,
-    /// Where the members of the configuration are.
-    pub(crate) first_addresses: BTreeMap<NodeId, Vec<String>>,
+    /// Whom they are to.
+    pub(crate) following: Following,
     /// Who belongs to the group.
     pub(crate) membership: Arc<Membership>,
     /// Whether this member did, as far as its log ever told.
     pub(crate) belongs: bool,
-    /// Those who left, and until when there are connections to them still.
-    pub(crate) departed: BTreeMap<NodeId, Time>,
-    /// How long that is.
-    pub(crate) farewell_time: Duration,
-    /// Whether other members belong to it since the last round, or some who left are still told.
-    pub(crate) members_move: bool,
     /// What handles show.
     pub(crate) status: watch::Sender<Arc<HostStatus>>,
     pub(crate) asks: Asks,
@@ -76,7 +71,6 @@ pub(crate) struct Driver<O> {
     pub(crate) rests: Rests,
     /// How often a leader speaks, and how long a caller waits that asks again.
     pub(crate) heartbeat_interval: Duration,
-    pub(crate) peers: BTreeSet<NodeId>,
     /// The peers to whom there is a connection.
     pub(crate) connected: BTreeSet<NodeId>,
     /// The last entry that the machine would keep through a crash, as it last said.
@@ -117,7 +111,7 @@ impl<O: Send + 'static> Driver<O> {
         }
         self.node.flush(now, effects);
         let is_change = |(_, event): &(_, Event)| matches!(event, Event::MembershipChanged { .. });
-        if self.members_move || effects.events.iter().any(is_change) {
+        if self.following.is_passing() || effects.events.iter().any(is_change) {
             self.follow_members(now);
         }
         self.carry_out(now, effects, outbox);
@@ -212,7 +206,7 @@ impl<O: Send + 'static> Driver<O> {
                 let reach = Reach {
                     id: self.id,
                     leader: self.status.borrow().leader,
-                    peers: &self.peers,
+                    peers: self.following.peers(),
                     connected: &self.connected,
                 };
                 self.asks.ask(now, question, reach, &mut into(outbox));
@@ -378,42 +372,18 @@ impl<O: Send + 'static> Driver<O> {
             self.membership = Arc::new(latest.clone());
             self.directory.set_membership(Arc::clone(&self.membership));
         }
-        let mut members = latest.members();
-        let told: BTreeSet<NodeId> = status.raft.peers.iter().map(|peer| peer.id).collect();
-        // The last that the leader tells whoever left is on its way for a while.
-        for id in self.peers.iter().filter(|id| !members.contains(id)) {
-            let until = self.departed.entry(*id).or_insert(now + self.farewell_time);
-            if told.contains(id) {
-                *until = now + self.farewell_time;
-            }
-        }
-        self.departed.retain(|id, until| !members.contains(id) && now < *until);
-        members.extend(self.departed.keys());
-        members.extend(told);
-        self.members_move = members.iter().any(|id| !latest.contains(*id));
-        members.remove(&self.id);
-        let wanted = members.iter().map(|id| {
-            let told = latest.about.get(id).map(|about| peer::addresses(about));
-            let first = || {
-                let first = self.first_addresses.get(id)?.join("\n");
-                Some(peer::addresses(first.as_bytes()))
-            };
-            (*id, told.filter(|told| !told.is_empty()).or_else(first).unwrap_or_default())
-        });
-        let wanted: BTreeMap<_, _> = wanted.collect();
-        if wanted.len() == self.peers.len() && wanted.keys().eq(&self.peers) && self.members_move {
-            return; // They wait still.
-        }
-        if let Err(error) = self.directory.follow(&wanted) {
+        let told = status.raft.peers.iter().map(|peer| peer.id);
+        let Some(new) = self.following.look(now, latest, told) else { return };
+        if let Err(error) = self.directory.follow(self.following.addresses()) {
             self.fatal.happened(format!("a connection to another member can't be made: {error}"));
         }
-        self.connected.retain(|id| members.contains(id));
-        for &peer in members.difference(&self.peers) {
+        let peers = self.following.peers();
+        self.connected.retain(|id| peers.contains(id));
+        for peer in new {
             // That changes nothing yet: a connection that is missing is noticed when it goes on missing.
             let news = News::Connected { peer, up: false };
             self.node.step(now, Input::Node(news), &mut Effects::default());
         }
-        self.peers = members;
     }
 
     fn send(&self, outbox: &mut Outbox) {
@@ -436,7 +406,7 @@ impl<O: Send + 'static> Driver<O> {
         let group = self.node.status(self.group).expect("the group was added at the start");
         let before = self.status.borrow().clone();
         let detector = self.node.detector();
-        let members = (&self.membership, &self.peers);
+        let members = (&self.membership, self.following.peers());
         let status =
             before.next(&group.raft, self.machine_durable, members, &self.connected, detector);
         self.belongs |= Index(0) < status.membership_since && status.belongs();
@@ -464,8 +434,12 @@ impl<O: Send + 'static> Driver<O> {
             notable
         });
         if notable {
-            let reach =
-                Reach { id: self.id, leader, peers: &self.peers, connected: &self.connected };
+            let reach = Reach {
+                id: self.id,
+                leader,
+                peers: self.following.peers(),
+                connected: &self.connected,
+            };
             self.asks.leader_may_be_known(reach, &mut into(outbox));
         }
     }

@@ -1,6 +1,6 @@
 //! A running member: how it starts, and how it stops.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -22,6 +22,7 @@ use crate::config::{HostConfig, HostEvent};
 use crate::driver::{Driver, Scratch};
 use crate::error::StartError;
 use crate::fatal::Fatal;
+use crate::following::Following;
 use crate::handle::{Handle, Shared, Signal, Waiter};
 use crate::handshake::Identity;
 use crate::inbox::Inbox;
@@ -204,19 +205,15 @@ impl<O: Send + 'static> Host<O> {
             wal: wal_inbox,
             apply: apply_inbox,
             directory,
-            first_addresses: config.peers.clone(),
+            following: Following::new(config.id, config.peers.clone(), patience(&config)),
             membership: Arc::new(Membership::default()),
             belongs: config.rejoining.is_none(),
-            members_move: true,
-            departed: BTreeMap::new(),
-            farewell_time: patience(&config),
             status,
             asks: Asks::new(config.request_timeout),
             transfers: Transfers::new(config.request_timeout),
             changes: Changes::new(config.request_timeout),
             rests: Rests::default(),
             heartbeat_interval: config.heartbeat_interval,
-            peers: BTreeSet::new(),
             connected: BTreeSet::new(),
             machine_durable: applied.index,
             rests_until: Time::NEVER,

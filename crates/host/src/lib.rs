@@ -132,6 +132,7 @@
 //! | see one sync for many records | `wal_thread.rs` |
 //! | see where answers leave | `apply_thread.rs` |
 //! | know the bytes between members | `wire.rs`, `handshake.rs`, `card.rs` |
+//! | know to whom there are connections | `following.rs`, `peer/directory.rs` |
 //! | know what happens when a peer is away | `peer/outgoing.rs` |
 //! | know what a member checks before it starts | `host.rs` |
 //! | know how a member ends that must not go on | `fatal.rs` |
@@ -158,6 +159,7 @@ mod config;
 mod driver;
 mod error;
 mod fatal;
+mod following;
 mod handle;
 mod handshake;
 mod host;
