@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, error::Error, net::TcpListener, path::Path, time::Duration};
 
-use quorate_host::{HostConfig, Kept, Membership, NodeId, Replica, StartError, State};
+use quorate_host::{Desired, HostConfig, Kept, NodeId, Replica, StartError, State};
 
 /// What is replicated. Its empty state is 0.
 #[derive(Default)]
@@ -53,7 +53,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         assert_eq!(members[2].read(|counter| counter.0).await?, 7); // and knows of all of them.
         members.into_iter().for_each(Replica::shutdown);
         let members = start(folder.path())?; // They remember it,
-        members[0].handle().reconcile(&Membership::of_voters([1, 2].map(NodeId))).await?; // let one go,
+        members[0].handle().reconcile(&Desired::of_voters([1, 2].map(NodeId))).await?; // let one go,
         assert_eq!(members[1].read(|counter| counter.0).await?, 7); // and go on.
         Ok(())
     })

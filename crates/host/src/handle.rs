@@ -10,7 +10,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_node::{Envelope, Freshness, News, Refusal, Step};
+use quorate_node::{Desired, Envelope, Freshness, News, Refusal, Step};
 use quorate_raft::{GroupId, Index, Membership, NodeId, Seq};
 use tokio::sync::{oneshot, watch};
 
@@ -318,14 +318,14 @@ impl<O: Send + 'static> Handle<O> {
     /// Sees that these become the members of the group, step by step, and returns when they are and that is committed.
     /// Called on any member: the steps are the leader's, whoever that is at the moment, and a change of leaders costs
     /// nothing but time. `desired` is complete, as for [`Handle::change_members`], but who of its voters is no member yet is
-    /// a learner first, and what it does not say [`about`](Membership::about) a member stays as it is.
+    /// a learner first.
     ///
     /// New members have to be started for this to end. Whoever does not want to wait so long drops the call; what was
     /// begun then goes its way, and the same call goes on later.
     ///
     /// # Errors
     /// See [`ReconcileError`].
-    pub async fn reconcile(&self, desired: &Membership) -> Result<(), ReconcileError> {
+    pub async fn reconcile(&self, desired: &Desired) -> Result<(), ReconcileError> {
         let mut refusals = 0;
         loop {
             match self.step_toward(desired, true).await {
@@ -362,15 +362,8 @@ impl<O: Send + 'static> Handle<O> {
     ///
     /// # Errors
     /// See [`AskError`].
-    pub async fn step_toward(
-        &self,
-        desired: &Membership,
-        takes_it: bool,
-    ) -> Result<Step, AskError> {
-        let mut desired = Membership { outgoing: [].into(), disks: [].into(), ..desired.clone() };
-        let mut about = std::mem::take(&mut desired.about);
-        about.retain(|id, _| desired.contains(*id));
-        desired.about = about;
+    pub async fn step_toward(&self, desired: &Desired, takes_it: bool) -> Result<Step, AskError> {
+        let desired = desired.alone();
         if !desired.is_possible() {
             return Ok(Step::Refuse(Refusal::Impossible));
         }

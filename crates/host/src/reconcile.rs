@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_node::{Refusal, Step, Waiting};
+use quorate_node::{Desired, Refusal, Step, Waiting};
 use quorate_raft::{Membership, NodeId, Time};
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 /// yet, and a member may be late.
 pub(crate) const REFUSALS: u32 = 20;
 
-/// "Take the next step toward these members", or only tell it.
+/// "Take the next step toward these members", which are what is desired [alone](Desired::alone), or only tell it.
 pub(crate) fn ask(desired: &Membership, takes_it: bool) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_u8(u8::from(takes_it));
@@ -24,13 +24,13 @@ pub(crate) fn ask(desired: &Membership, takes_it: bool) -> Bytes {
 }
 
 /// Reads what [`ask`] made; `None` if it is anything else.
-pub(crate) fn asked(mut bytes: Bytes) -> Option<(Membership, bool)> {
+pub(crate) fn asked(mut bytes: Bytes) -> Option<(Desired, bool)> {
     let takes_it = match bytes.try_get_u8().ok()? {
         0 => false,
         1 => true,
         _ => return None,
     };
-    Some((Membership::decode(&bytes)?, takes_it))
+    Some((Membership::decode(&bytes)?.into(), takes_it))
 }
 
 /// A step as it travels: a kind, and what belongs to it.
@@ -108,7 +108,8 @@ mod tests {
     fn questions_and_steps_arrive_as_they_were_sent() {
         let members = Membership::of_voters([1, 9].map(NodeId));
         for takes_it in [false, true] {
-            assert_eq!(asked(ask(&members, takes_it)), Some((members.clone(), takes_it)));
+            let desired = Desired::from(members.clone());
+            assert_eq!(asked(ask(&desired.alone(), takes_it)), Some((desired, takes_it)));
         }
         assert_eq!(asked(Bytes::from_static(&[2])), None);
         assert_eq!(asked(Bytes::from_static(&[1, 0])), None);

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use quorate_node::{About, Detector, PeerHealth, PeerState, Standing, Step, Waiting, reconcile};
+use quorate_node::{
+    About, Desired, Detector, PeerHealth, PeerState, Standing, Step, Waiting, reconcile,
+};
 use quorate_raft::{EntryId, GroupId, Index, Membership, NodeId, RoleKind, Status, Term};
 
 /// A member's view of its group and of its peers.
@@ -75,7 +77,7 @@ impl HostStatus {
     /// What is to be done next so that these become the members, as this member sees it: see
     /// [`quorate_node::reconcile`].
     #[must_use]
-    pub fn toward(&self, desired: &Membership) -> Step {
+    pub fn toward(&self, desired: &Desired) -> Step {
         if !self.is_leader() {
             return Step::Wait(Waiting::Leader(self.leader));
         }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Cluster, run, wait_until};
 use quorate_host::{
-    AskError, ChangeError, DiskId, MembersError, Membership, NodeId, ReconcileError, Refusal, Step,
-    Tcp, Waiting,
+    AskError, ChangeError, Desired, DiskId, MembersError, Membership, NodeId, ReconcileError,
+    Refusal, Step, Tcp, Waiting,
 };
 use quorate_raft::ElectionPolicy;
 
@@ -171,9 +171,9 @@ fn what_would_lose_the_quorum_is_refused() {
 }
 
 /// The members that are wanted, with the addresses of those that are new.
-fn desired(cluster: &Cluster, voters: &[usize], new: &[usize]) -> Membership {
+fn desired(cluster: &Cluster, voters: &[usize], new: &[usize]) -> Desired {
     let about = new.iter().map(|at| (id(*at), cluster.members[*at].address.clone().into()));
-    Membership { about: about.collect(), ..Membership::of_voters(voters.iter().copied().map(id)) }
+    Desired { about: about.collect(), ..Desired::of_voters(voters.iter().copied().map(id)) }
 }
 
 /// Asked of a follower, once and for all: two members, one of them dead, make way for two new ones. In the middle of it
@@ -223,7 +223,7 @@ fn a_call_that_would_lose_the_quorum_says_who_is_missing() {
             .is_ok_and(|step| matches!(step, Step::Refuse(_)))
     });
     assert_eq!(run(cluster.handle(asked).reconcile(&wanted)), Err(why));
-    let nobody = Membership::default();
+    let nobody = Desired::default();
     let why = ReconcileError::Refused(Refusal::Impossible);
     assert_eq!(run(cluster.handle(asked).reconcile(&nobody)), Err(why));
     let handle = cluster.handle(leader);
@@ -290,7 +290,7 @@ fn members_that_can_not_be_asked_for_are_an_error() {
     let mut cluster = Cluster::prepare(1);
     let mut config = cluster.config(0);
     let wanted = desired(&cluster, &[0], &[0]);
-    config.limits.ask_bytes = wanted.encode().len();
+    config.limits.ask_bytes = wanted.alone().encode().len();
     cluster.start_with(0, config).expect("it can start");
     let handle = cluster.handle(0);
     assert_eq!(run(handle.step_toward(&wanted, false)), Err(AskError::TooLarge), "one byte more");

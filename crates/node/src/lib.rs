@@ -147,7 +147,7 @@ pub use heal::can_heal;
 pub use lead::Priority;
 pub use machine::*;
 pub use node::{Node, NodeConfig};
-pub use reconcile::{Refusal, Standing, Step, Waiting};
+pub use reconcile::{Desired, Refusal, Standing, Step, Waiting};
 pub use replace::{Replacement, Replacer};
 pub use state::{Keep, Kept, State};
 pub use status::{GroupStatus, Healing};

@@ -19,7 +19,7 @@ use crate::group::{Group, GroupConfig};
 use crate::healing::HealingGroup;
 use crate::lead::Priority;
 use crate::neighbours::{Neighbours, Turn};
-use crate::reconcile::{self, Step, Waiting};
+use crate::reconcile::{self, Desired, Step, Waiting};
 use crate::replace::{Replacement, Replacer};
 use crate::status::GroupStatus;
 
@@ -492,7 +492,7 @@ impl<W> Node<W> {
     /// What is to be done next so that a group has the desired members, as this node sees it, which knows that only if it
     /// leads: see [`crate::reconcile`]. What is to be changed is asked for with [`Input::Change`].
     #[must_use]
-    pub fn toward(&self, group: GroupId, desired: &Membership) -> Option<Step> {
+    pub fn toward(&self, group: GroupId, desired: &Desired) -> Option<Step> {
         self.groups.get(&group).map(|seat| match seat.slot.look() {
             Some((status, now)) => reconcile::toward(&status, now, desired, &self.detector),
             None => Step::Wait(Waiting::Leader(None)),

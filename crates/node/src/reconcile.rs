@@ -31,6 +31,59 @@ use quorate_raft::{ChangeError, Membership, NodeId, PeerStatus, RoleKind, Status
 
 use crate::detector::Detector;
 
+/// The members that somebody wants a group to have. What else there is in a [`Membership`], who is outgoing and with which
+/// disks, follows from how it came about, and nobody can wish for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Who is to vote.
+    pub voters: BTreeSet<NodeId>,
+    /// Who else is to be a member.
+    pub learners: BTreeSet<NodeId>,
+    /// Who of them is to be a witness. Whoever is one stays one, without being named again.
+    pub witnesses: BTreeSet<NodeId>,
+    /// What is to be known of them. Of whom it says nothing, that is known which is known now.
+    pub about: BTreeMap<NodeId, Bytes>,
+}
+
+impl Desired {
+    /// These voters, and nobody else.
+    #[must_use]
+    pub fn of_voters(voters: impl IntoIterator<Item = NodeId>) -> Self {
+        Self { voters: voters.into_iter().collect(), ..Self::default() }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn members(&self) -> BTreeSet<NodeId> {
+        self.voters.union(&self.learners).copied().collect()
+    }
+
+    /// The membership that it is by itself, as if there were none now.
+    #[must_use]
+    pub fn alone(&self) -> Membership {
+        self.after(&Membership::default())
+    }
+
+    /// The membership that it comes to after this one.
+    fn after(&self, now: &Membership) -> Membership {
+        let is_member = |id| self.voters.contains(&id) || self.learners.contains(&id);
+        Membership {
+            voters: self.voters.clone(),
+            learners: self.learners.clone(),
+            witnesses: witnesses([&now.witnesses, &self.witnesses], is_member),
+            about: known([&now.about, &self.about], is_member),
+            ..Membership::default()
+        }
+    }
+}
+
+impl From<Membership> for Desired {
+    fn from(membership: Membership) -> Self {
+        let Membership { voters, learners, witnesses, about, outgoing: _, disks: _ } = membership;
+        Self { voters, learners, witnesses, about }
+    }
+}
+
 /// What a leader knows of another member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -68,7 +121,7 @@ pub(crate) fn standing<'a>(
 pub(crate) fn toward(
     status: &Status,
     now: &Membership,
-    desired: &Membership,
+    desired: &Desired,
     detector: &Detector,
 ) -> Step {
     if status.role != RoleKind::Leader {
@@ -193,16 +246,13 @@ fn names(ids: &BTreeSet<NodeId>, name: impl Fn(NodeId) -> String) -> String {
 
 /// The next step from these members to the desired ones. `is_settled` says that the last change is committed;
 /// `standing` tells what the leader knows of each member, itself among them ([`Standing::OWN`]).
-///
-/// Of what is known [`about`](Membership::about) a desired member, what the desired membership says counts, and where
-/// it says nothing, what is known now. Its outgoing voters and its disks mean nothing.
 pub fn step(
     now: &Membership,
     is_settled: bool,
-    desired: &Membership,
+    desired: &Desired,
     standing: impl Fn(NodeId) -> Standing,
 ) -> Step {
-    let goal = goal(now, desired);
+    let goal = desired.after(now);
     if !goal.is_possible() || !now.keeps_witnesses(&goal) {
         return Step::Refuse(Refusal::Impossible);
     }
@@ -241,44 +291,30 @@ pub fn step(
     }
 }
 
-/// The membership at the end, with all that is known of its members.
-fn goal(now: &Membership, desired: &Membership) -> Membership {
-    let is_member = |id| desired.voters.contains(&id) || desired.learners.contains(&id);
-    Membership {
-        outgoing: BTreeSet::new(),
-        disks: BTreeMap::new(),
-        about: known(now, desired, is_member),
-        witnesses: witnesses(now, desired, is_member),
-        ..desired.clone()
-    }
-}
-
 /// The membership before the voters change: all who are to be members are there, as learners if they have no vote, and
 /// learners who are not to be members have left.
 fn prepared(now: &Membership, goal: &Membership) -> Membership {
     let learners = goal.members().into_iter().filter(|id| !now.voters.contains(id)).collect();
     let mut prepared = Membership { learners, about: BTreeMap::new(), ..now.clone() };
-    prepared.about = known(now, goal, |id| prepared.contains(id));
-    prepared.witnesses = witnesses(now, goal, |id| prepared.contains(id));
+    prepared.about = known([&now.about, &goal.about], |id| prepared.contains(id));
+    prepared.witnesses = witnesses([&now.witnesses, &goal.witnesses], |id| prepared.contains(id));
     prepared
 }
 
-/// Who of these members is a witness: whoever is one stays one, without being named again.
+/// Who of these members is a witness, of those who are and those who are to be.
 fn witnesses(
-    now: &Membership,
-    goal: &Membership,
+    [now, goal]: [&BTreeSet<NodeId>; 2],
     is_member: impl Fn(NodeId) -> bool,
 ) -> BTreeSet<NodeId> {
-    now.witnesses.union(&goal.witnesses).copied().filter(|id| is_member(*id)).collect()
+    now.union(goal).copied().filter(|id| is_member(*id)).collect()
 }
 
 /// What is known of these members, now or from now on.
 fn known(
-    now: &Membership,
-    goal: &Membership,
+    [now, goal]: [&BTreeMap<NodeId, Bytes>; 2],
     is_member: impl Fn(NodeId) -> bool,
 ) -> BTreeMap<NodeId, Bytes> {
-    let all = now.about.iter().chain(&goal.about);
+    let all = now.iter().chain(goal);
     all.filter(|(id, _)| is_member(**id)).map(|(id, about)| (*id, about.clone())).collect()
 }
 

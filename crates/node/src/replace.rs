@@ -100,7 +100,7 @@ impl Replacer {
         wanted.voters.insert(spare);
         wanted.learners.remove(&spare);
         wanted.learners.insert(failed);
-        match reconcile::step(members, is_settled, &wanted, standing) {
+        match reconcile::step(members, is_settled, &wanted.into(), standing) {
             Step::Change(members) => Some(Replacement { failed, spare, members }),
             Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
         }

@@ -6,7 +6,7 @@
 //! is asked, and when the members have changed since it means another one, whose id nobody ever had.
 
 use bytes::Bytes;
-use quorate_host::{Membership, NodeId, Step, Waiting};
+use quorate_host::{Desired, Membership, NodeId, Step, Waiting};
 use quorate_proto::quoratepb as pb;
 use quorate_raft::Index;
 
@@ -37,7 +37,7 @@ impl Member {
         };
         let desired = desired(request, &now, &self.identity, &self.token, since)?;
         if let Some(id) =
-            desired.voters.intersection(&now.witnesses).find(|id| !desired.is_witness(**id))
+            desired.voters.intersection(&now.witnesses).find(|id| !desired.witnesses.contains(id))
         {
             return Ok(pb::ReconcileResponse {
                 header: self.header(0),
@@ -105,13 +105,13 @@ fn desired(
     identity: &Identity,
     token: &str,
     since: Index,
-) -> Result<Membership, Failure> {
+) -> Result<Desired, Failure> {
     if request.members.len() > Membership::MEMBERS_MAX {
         return Err(Failure::TooManyMembers);
     }
     let present: Vec<(NodeId, Vec<String>)> =
         now.members().into_iter().map(|id| (id, urls_of(id, now, identity))).collect();
-    let mut desired = Membership::default();
+    let mut desired = Desired::default();
     let mut all_urls = Vec::new();
     for member in &request.members {
         let urls = check_urls(&member.peer_urls)?;
@@ -179,11 +179,11 @@ mod tests {
         Identity { cluster_id: 7, member_id: 1, founding: false, rejoining: None, members }
     }
 
-    fn wanted(members: Vec<pb::DesiredMember>) -> Result<Membership, Failure> {
+    fn wanted(members: Vec<pb::DesiredMember>) -> Result<Desired, Failure> {
         wanted_after(members, Index(5))
     }
 
-    fn wanted_after(members: Vec<pb::DesiredMember>, since: Index) -> Result<Membership, Failure> {
+    fn wanted_after(members: Vec<pb::DesiredMember>, since: Index) -> Result<Desired, Failure> {
         let mut now = Membership::of_voters([1, 2].map(NodeId));
         now.learners.insert(NodeId(3));
         now.about.insert(NodeId(3), about(&["http://c:1".into()], Later::Votes));

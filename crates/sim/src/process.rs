@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use quorate_mvcc::{Outcome, RangeResponse};
 use quorate_node::{
-    Applied, Applier, ApplyJob, Begin, Effects, Fault, Feedback, GroupConfig, Input, Node,
+    Applied, Applier, ApplyJob, Begin, Desired, Effects, Fault, Feedback, GroupConfig, Input, Node,
     NodeConfig, Replacement, Replacer, Report, Step,
 };
 use quorate_raft::{
@@ -107,7 +107,7 @@ impl Process {
     }
 
     /// What is to be done next so that these are the members.
-    pub fn toward(&self, desired: &Membership) -> Step {
+    pub fn toward(&self, desired: &Desired) -> Step {
         self.node.toward(GROUP, desired).expect("the group is there")
     }
 

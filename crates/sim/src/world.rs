@@ -46,8 +46,8 @@ use quorate_check::Violation;
 use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
 use quorate_check::state_hash::StateHashes;
-use quorate_node::{Envelope, Fingerprint, Healed};
-use quorate_raft::{Index, Membership, NodeId};
+use quorate_node::{Desired, Envelope, Fingerprint, Healed};
+use quorate_raft::{Index, NodeId};
 use quorate_wal::WalOptions;
 
 use crate::chance::Chance;
@@ -266,7 +266,7 @@ pub struct World {
     /// Decides who comes and goes.
     churn: Chance,
     /// The members that are pursued, if any are.
-    desired: Option<Membership>,
+    desired: Option<Desired>,
     /// How many disks were lost.
     disks: u64,
     /// Decides which election policy a member is started with, where they differ.

@@ -151,7 +151,7 @@ fn with_one_more_voter(status: &HostStatus) -> Option<Membership> {
         wanted.voters.remove(&NodeId(old));
     }
     forget_wish(&mut wanted, next);
-    match status.toward(&wanted) {
+    match status.toward(&wanted.into()) {
         Step::Change(next) => Some(next),
         Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
     }

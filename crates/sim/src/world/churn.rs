@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_node::{Input, Replacement, Step};
+use quorate_node::{Desired, Input, Replacement, Step};
 use quorate_raft::{Membership, NodeId, Payload, RoleKind};
 
 use super::{Outcome, Phase, World};
@@ -42,7 +42,7 @@ impl World {
         for leader in self.leaders() {
             let wanted = self.other_members(leader);
             if self.options.reconciles {
-                self.desired = wanted.is_possible().then_some(wanted);
+                self.desired = wanted.is_possible().then(|| wanted.into());
             } else {
                 self.ask_for(leader, wanted);
             }
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// Asks a leader for the next step toward these members, if one can be taken now.
-    fn step_toward(&mut self, leader: NodeId, desired: &Membership) {
+    fn step_toward(&mut self, leader: NodeId, desired: &Desired) {
         let process = self.places[&leader].process.as_ref().expect("it leads");
         if let Step::Change(next) = process.toward(desired) {
             self.ask_for(leader, next);
@@ -165,7 +165,7 @@ impl World {
         if self.options.churn_every.is_none() || self.phase != Phase::Whole {
             return;
         }
-        let all = self.all_voters();
+        let all = self.all_voters().into();
         for leader in self.leaders() {
             self.step_toward(leader, &all);
         }
