@@ -42,15 +42,17 @@ impl<O> Drop for Occupied<'_, O> {
     }
 }
 
-/// The raft thread: runs until the inbox is closed.
+/// The raft thread: runs until the inbox is closed, and what was in it by then is done, such as to tell the others that
+/// this member leaves.
 pub(crate) fn run<O: Send + 'static>(driver: Driver<O>) {
-    let shared = Arc::clone(&driver.shared);
+    let (shared, fatal) = (Arc::clone(&driver.shared), Arc::clone(&driver.fatal));
     *shared.seat.lock() = Some(driver);
     let _occupied = Occupied(&shared.seat);
     loop {
         let wait = shared.seat.lock().as_mut().map(Driver::rest);
         shared.inbox.wait(wait.expect("only this thread takes the driver out"));
-        if shared.inbox.is_closed() {
+        let is_over = shared.inbox.is_closed();
+        if is_over && (fatal.has_happened() || shared.inbox.is_finished()) {
             return;
         }
         shared.seat.lock().as_mut().expect("only this thread takes the driver out").round();

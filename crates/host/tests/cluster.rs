@@ -2,8 +2,10 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use quorate_host::{
     AskError, HostEvent, PeerMetrics, PeerState, PeerStatus, RequestError, StartError,
     TransferError,
 };
-use quorate_raft::{Event, NodeId};
+use quorate_raft::{ElectionPolicy, Event, NodeId};
 
 #[test]
 fn a_single_member_is_a_cluster() {
@@ -611,12 +613,12 @@ async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
         for (future, output) in futures.iter_mut().zip(&mut outputs) {
             if output.is_none() {
                 match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(done) => *output = Some(done),
-                    std::task::Poll::Pending => pending = true,
+                    Poll::Ready(done) => *output = Some(done),
+                    Poll::Pending => pending = true,
                 }
             }
         }
-        if pending { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+        if pending { Poll::Pending } else { Poll::Ready(()) }
     });
     tokio::time::timeout(PATIENCE, all).await.expect("in time");
     outputs.into_iter().map(|output| output.expect("all are done")).collect()
@@ -676,6 +678,54 @@ fn members_know_who_of_the_others_is_there() {
     cluster.stop(two);
     cluster.propose(one, "b");
     assert_eq!(looks(&cluster, leader, two), PeerState::Leaving);
+    cluster.assert_healthy();
+}
+
+/// That it leaves waits for the raft thread, and the end of the host does not come before it.
+#[test]
+fn a_member_that_ends_says_so_however_busy_it_is() {
+    let mut cluster = Cluster::prepare(3);
+    let (entered, is_in_a_round) = mpsc::channel();
+    let (release, may_go_on) = mpsc::channel::<()>();
+    let (is_to_wait, may_go_on) = (Arc::new(AtomicBool::new(false)), Mutex::new(may_go_on));
+    for member in 1..3 {
+        let mut config = cluster.config(member);
+        // It does not campaign, and no connection is too silent for it.
+        config.election_policy = ElectionPolicy::Fixed;
+        config.election_timeout = 10 * PATIENCE;
+        cluster.start_with(member, config).expect("it can start");
+    }
+    let mut config = cluster.config(0);
+    let waits = Arc::clone(&is_to_wait);
+    config.on_event = Arc::new(move |event| {
+        let is_in_a_round = matches!(event, HostEvent::PeerChanged(_));
+        if is_in_a_round && waits.swap(false, Ordering::SeqCst) {
+            entered.send(()).expect("the test waits");
+            let _ = may_go_on.lock().expect("nobody panicked").recv();
+        }
+    });
+    cluster.start_with(0, config).expect("it can start");
+    cluster.propose(0, "a");
+    wait_until("the leader hears them", || {
+        [1, 2].iter().all(|other| looks(&cluster, 0, *other) == PeerState::Active)
+    });
+    is_to_wait.store(true, Ordering::SeqCst);
+    cluster.kill(2);
+    cluster.refuse_connections(2);
+    is_in_a_round.recv_timeout(PATIENCE).expect("one that is gone is missed");
+    let handle = cluster.handle(0);
+    handle.announce_end();
+    let host = cluster.members[0].running.take().expect("it runs").host;
+    let end = std::thread::spawn(move || host.shutdown());
+    wait_until("nothing more comes in", || {
+        let mut proposal = pin!(handle.propose(Bytes::new()));
+        let poll = proposal.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        poll == Poll::Ready(Err(RequestError::Stopped))
+    });
+    release.send(()).expect("the round waits");
+    end.join().expect("it ends");
+    cluster.refuse_connections(0);
+    wait_until("the other one knows", || looks(&cluster, 1, 0) == PeerState::Leaving);
     cluster.assert_healthy();
 }
 
