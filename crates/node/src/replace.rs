@@ -15,6 +15,7 @@
 //! - One at a time, and after each a pause that is as long as the while.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use quorate_planted::planted;
@@ -91,19 +92,23 @@ impl Replacer {
             return None;
         }
         let due = self.failed_for.iter().filter(|(_, so_far)| **so_far >= self.after);
-        let (&failed, _) = due.max_by_key(|(_, so_far)| **so_far)?;
-        let is_alike = |id| members.is_witness(id) == members.is_witness(failed);
-        let mut spares = members.learners.iter().copied().filter(|id| is_spare(*id));
-        let spare = spares.find(|id| is_alike(*id) && standing(*id).is_level)?;
-        let mut wanted = members.clone();
-        wanted.voters.remove(&failed);
-        wanted.voters.insert(spare);
-        wanted.learners.remove(&spare);
-        wanted.learners.insert(failed);
-        match reconcile::step(members, is_settled, &wanted, standing) {
-            Step::Change(members) => Some(Replacement { failed, spare, members }),
-            Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
-        }
+        let mut due: Vec<_> = due.map(|(id, so_far)| (*so_far, *id)).collect();
+        due.sort_unstable();
+        // Whoever has failed for longest comes first, and does not stand in the way if no spare is for it.
+        due.into_iter().rev().find_map(|(_, failed)| {
+            let is_alike = |id| members.is_witness(id) == members.is_witness(failed);
+            let mut spares = members.learners.iter().copied().filter(|id| is_spare(*id));
+            let spare = spares.find(|id| is_alike(*id) && standing(*id).is_level)?;
+            let mut wanted = members.clone();
+            wanted.voters.remove(&failed);
+            wanted.voters.insert(spare);
+            wanted.learners.remove(&spare);
+            wanted.learners.insert(failed);
+            match reconcile::step(members, is_settled, &wanted, &standing) {
+                Step::Change(members) => Some(Replacement { failed, spare, members }),
+                Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
+            }
+        })
     }
 
     /// Looks around in a group, if this is how its member stands here, and who belongs to it.
@@ -208,6 +213,17 @@ mod tests {
         scene.is(2, PeerState::Active);
         scene.is(3, PeerState::Failed);
         assert_eq!(scene.passes(20), Some((3, 4)));
+    }
+
+    #[test]
+    fn who_has_no_spare_does_not_stand_in_the_way_of_another() {
+        let mut scene = Scene::new();
+        scene.members.voters.extend([7, 8].map(NodeId));
+        scene.members.witnesses = [3].map(NodeId).into();
+        scene.is(3, PeerState::Failed);
+        assert_eq!(scene.passes(20), None, "no spare is a witness");
+        scene.is(2, PeerState::Failed);
+        assert_eq!(scene.passes(20), Some((2, 4)));
     }
 
     #[test]
