@@ -10,7 +10,8 @@ use quorate_node::{
     Incarnation, Input, News, NodeConfig, Priority,
 };
 use quorate_raft::{
-    AppendReply, Body, DiskId, EntryId, NodeId, Persist, Record, Recovered, RoleKind, Salvage, Time,
+    AppendReply, Body, DiskId, EntryId, NodeId, Payload, Persist, Record, Recovered, RoleKind,
+    Salvage, Time,
 };
 
 use super::{Event, Outcome, World, churn, storage_of};
@@ -55,7 +56,8 @@ impl World {
         config.pending_max = settings.pending_max;
         config.leader_priority = self.priority_of(id);
         let (sabotage, now) = (self.sabotage, self.now);
-        let replace_after = self.options.replace_after;
+        let looks = self.sabotage != Some(Sabotage::FailureUnseen);
+        let replace_after = self.options.replace_after.filter(|_| looks);
         let machine_options = MachineOptions {
             piece_bytes_max: self.options.snapshot_piece_bytes_max,
             ring_bytes: self.options.watches.map(|watches| watches.ring_bytes),
@@ -363,6 +365,9 @@ impl World {
             self.invariants.observe(Fact::Committed { node, entry })?;
             if first {
                 self.trace.line(now, || format!("{node} commits {} first", entry.id));
+                if let Payload::Membership(members) = &entry.payload {
+                    self.members_committed(members);
+                }
                 self.oracle.committed(entry)?;
                 self.lease_committed()?;
             }
