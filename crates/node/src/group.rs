@@ -20,8 +20,8 @@ use quorate_raft::{
 use crate::audit::Report;
 use crate::detector::Detector;
 use crate::effects::{
-    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Freshness, HealAsk, Refused,
-    RequestError,
+    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Freshness, HealAsk, RequestError,
+    Unproposed,
 };
 use crate::foreign::{Foreign, ForeignCommands};
 use crate::heal_source::{HealSource, entries_answer, is_sensible, reader_patience};
@@ -250,7 +250,7 @@ impl<W> Group<W> {
             }
             // This member was whole before the answer came.
             EnvelopeBody::HealAnswer(_) => {}
-            EnvelopeBody::Returned(Refused { term, incarnation, numbers }) => {
+            EnvelopeBody::Returned(Unproposed { term, incarnation, numbers }) => {
                 if incarnation == self.incarnation {
                     let all = planted!(ReturnedBringsAll).then(|| self.waiters.numbers());
                     let numbers = all.unwrap_or(numbers);
@@ -259,7 +259,7 @@ impl<W> Group<W> {
             }
             EnvelopeBody::Refused(refused) => {
                 if refused.incarnation == self.incarnation {
-                    let Refused { term, numbers, .. } = refused;
+                    let Unproposed { term, numbers, .. } = refused;
                     let ended = numbers.into_iter().filter_map(|n| self.waiters.refused(term, n));
                     out.failed.extend(ended.map(|waiter| (waiter, RequestError::Overloaded)));
                 }
@@ -349,7 +349,7 @@ impl<W> Group<W> {
         out: &mut Effects<W>,
     ) {
         if !numbers.is_empty() {
-            let body = EnvelopeBody::Refused(Refused { term, incarnation, numbers });
+            let body = EnvelopeBody::Refused(Unproposed { term, incarnation, numbers });
             out.send.push(Envelope { group: self.id, from: self.node, to, body });
         }
     }
@@ -583,7 +583,7 @@ impl<W> Group<W> {
             of.entry((id.origin, term, id.incarnation)).or_default().push(id.number);
         }
         for ((to, term, incarnation), numbers) in of {
-            let body = EnvelopeBody::Returned(Refused { term, incarnation, numbers });
+            let body = EnvelopeBody::Returned(Unproposed { term, incarnation, numbers });
             out.send.push(Envelope { group: self.id, from: self.node, to, body });
         }
     }
