@@ -195,7 +195,7 @@ pub use inquiry::{Found, inquire};
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use quorate_node::{About, PeerChange, PeerHealth, PeerState, Priority};
 pub use quorate_node::{Fault, FaultKind, Kept, Machine, State, Witness};
-pub use quorate_node::{Refusal, Replacement, Replacer, Standing, Step, Waiting};
+pub use quorate_node::{GroupView, Refusal, Replacement, Replacer, Seen, Standing, Step, Waiting};
 pub use quorate_raft::{ChangeError, DiskId, Membership, NodeId, RoleKind};
 pub use quorate_wal::create_directory;
 pub use repair::{IdleLog, Repair, Stretch, Verdict};

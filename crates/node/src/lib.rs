@@ -148,7 +148,7 @@ pub use lead::Priority;
 pub use machine::*;
 pub use node::{Node, NodeConfig};
 pub use reconcile::{Refusal, Standing, Step, Waiting};
-pub use replace::{Replacement, Replacer};
+pub use replace::{GroupView, Replacement, Replacer, Seen};
 pub use state::{Keep, Kept, State};
 pub use status::{GroupStatus, Healing};
 pub use witness::Witness;

@@ -9,7 +9,8 @@ use core::time::Duration;
 use quorate_planted::planted;
 use quorate_raft::rng::Rng;
 use quorate_raft::{
-    Commons, EntryId, GroupId, Index, Membership, NodeId, Recovered, Salvage, Status, Time,
+    Commons, EntryId, GroupId, Index, Membership, NodeId, Recovered, RoleKind, Salvage, Status,
+    Time,
 };
 
 use crate::detector::Detector;
@@ -20,7 +21,7 @@ use crate::healing::HealingGroup;
 use crate::lead::Priority;
 use crate::neighbours::{Neighbours, Turn};
 use crate::reconcile::{self, Step, Waiting};
-use crate::replace::{Replacement, Replacer};
+use crate::replace::{GroupView, Replacement, Replacer};
 use crate::status::GroupStatus;
 
 /// What a node is.
@@ -508,11 +509,12 @@ impl<W> Node<W> {
         replacer: &mut Replacer,
         is_spare: impl Fn(NodeId) -> bool,
     ) -> Option<Replacement> {
-        let Some((status, members)) = self.groups.get(&group)?.slot.look() else {
+        let here = self.groups.get(&group)?.slot.look();
+        let Some((status, members)) = here.filter(|(at, _)| at.role == RoleKind::Leader) else {
             replacer.pauses();
             return None;
         };
-        replacer.look_at(now, &status, members, is_spare, &self.detector)
+        replacer.look(now, &GroupView::of(&status, members, &self.detector), is_spare)
     }
 
     /// What the other nodes look like from here, as of the last call of [`Node::step`] or

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_host::{
-    AskError, ChangeError, HostStatus, MembersError, Membership, NodeId, PeerState, Replacement,
-    Replacer, Step, wall_clock,
+    AskError, ChangeError, HostStatus, MembersError, Membership, NodeId, Replacement, Replacer,
+    Step, wall_clock,
 };
 use quorate_mvcc::MemberAttributes;
 use quorate_proto::etcdserverpb as pb;
@@ -439,14 +439,8 @@ async fn replace_failed(member: &Member, replacer: &mut Replacer, status: &HostS
         return replacer.pauses();
     }
     let (now, clock) = (&status.membership, member.handle.clock());
-    let state = |id| {
-        let peer = status.peers.iter().find(|peer| peer.id == id);
-        peer.map_or(PeerState::Idle, |peer| peer.health.state)
-    };
     let is_spare = |id| later_of(now, id) == Later::Spare;
-    let standing = |id| status.standing(id);
-    let is_settled = !status.is_changing();
-    let found = replacer.look(clock.now(), now, is_settled, state, is_spare, standing);
+    let found = replacer.look(clock.now(), &status.group_view(), is_spare);
     let Some(Replacement { failed, spare, members: mut wanted }) = found else { return };
     for (id, later) in [(failed, Later::Spare), (spare, Later::Stays)] {
         wanted.about.insert(id, about(&urls_of(id, now, &member.identity), later));
