@@ -14,9 +14,8 @@ use quorate_raft::{
 };
 
 use crate::detector::Detector;
-use crate::dormant::Dormant;
 use crate::effects::{Effects, Envelope, EnvelopeBody, Input, RequestError};
-use crate::group::{Group, GroupConfig};
+use crate::group::{Dormant, Group, GroupConfig};
 use crate::healing::HealingGroup;
 use crate::lead::Priority;
 use crate::neighbours::{Neighbours, Turn};
@@ -96,9 +95,10 @@ impl<W> Slot<W> {
         commons: &mut Commons,
     ) -> Result<&mut Running<W>, &mut HealingGroup> {
         if let Self::Dormant(dormant) = self {
-            let group = dormant.wake(config, commons);
+            let group = Dormant::clone(dormant).wake(config, commons);
             // It fell asleep at the end of a flush.
-            let (awaited, members_since) = (group.awaited().collect(), group.members_since());
+            let awaited = group.footing().awaited().collect();
+            let members_since = group.members_since();
             *self = Self::Running(Box::new(Running { group, awaited, members_since }));
         }
         match self {
@@ -112,7 +112,7 @@ impl<W> Slot<W> {
     fn look(&self) -> Option<(Status, &Membership)> {
         match self {
             Self::Running(running) => {
-                Some((running.group.raft.status(), running.group.membership()))
+                Some((running.group.status().raft, running.group.membership()))
             }
             Self::Dormant(dormant) => Some((dormant.status().raft, dormant.membership())),
             Self::Healing(_) => None,
@@ -121,13 +121,14 @@ impl<W> Slot<W> {
 
     /// Whether it is quiet, and should not be any more as this happened to a node.
     fn leans(&self, on: NodeId, turn: Turn, is_there: impl Fn(NodeId) -> bool) -> bool {
-        match (self, turn) {
-            (Self::Running(running), _) if !running.group.is_quiet() => false,
-            (Self::Running(running), Turn::Restarted) => running.group.awaited().any(|id| id == on),
-            (Self::Running(running), Turn::Lost) => !running.group.is_safe(is_there),
-            (Self::Dormant(dormant), Turn::Restarted) => dormant.awaited().any(|id| id == on),
-            (Self::Dormant(dormant), Turn::Lost) => !dormant.is_safe(is_there),
-            (Self::Healing(_), _) => false,
+        let footing = match self {
+            Self::Running(running) if running.group.is_quiet() => running.group.footing(),
+            Self::Dormant(dormant) => dormant.footing(),
+            Self::Running(_) | Self::Healing(_) => return false,
+        };
+        match turn {
+            Turn::Restarted => footing.awaited().any(|id| id == on),
+            Turn::Lost => !footing.is_safe(is_there),
         }
     }
 }
@@ -372,9 +373,10 @@ impl<W> Node<W> {
                         let others = members.into_iter().filter(|id| *id != self.config.id);
                         self.detector.add(others, Duration::ZERO, now);
                     }
-                    if !awaited.iter().copied().eq(group.awaited()) {
+                    let footing = group.footing();
+                    if !awaited.iter().copied().eq(footing.awaited()) {
                         let before: Vec<NodeId> =
-                            core::mem::replace(awaited, group.awaited().collect());
+                            core::mem::replace(awaited, footing.awaited().collect());
                         for id in awaited.iter() {
                             self.detector.await_peer(now, *id, &mut out.peers);
                             if seat.may_be_quiet {
@@ -391,13 +393,13 @@ impl<W> Node<W> {
                     // It agreed to be quiet with somebody who was lost before.
                     if seat.wake_at == Time::NEVER
                         && group.is_quiet()
-                        && !group.is_safe(|id| self.neighbours.is_there(id))
+                        && !footing.is_safe(|id| self.neighbours.is_there(id))
                     {
                         seat.wake_at = waking(&self.config, &self.neighbours, id, now);
                     }
                     let deadline = group.deadline().min(seat.wake_at);
                     if deadline == Time::NEVER
-                        && let Some(dormant) = Dormant::of(group, &mut self.commons)
+                        && let Some(dormant) = group.rest(&mut self.commons)
                     {
                         seat.slot = Slot::Dormant(Box::new(dormant));
                     }
