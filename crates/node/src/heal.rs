@@ -443,7 +443,11 @@ impl Healer {
         };
         let own = self.salvage.hard_state.term;
         let others = self.others();
-        let led = others.iter().any(|id| matches!(lacks(id), Some(Word::Leader(term)) if own <= term || planted!(LeaderOfThePastDecides)));
+        let is_led = |word| match word {
+            Word::Leader(term) => own <= term || planted!(LeaderOfThePastDecides),
+            Word::Follower(_) => false,
+        };
+        let led = others.iter().any(|id| lacks(id).is_some_and(is_led));
         let past =
             |id: NodeId| id != self.config.id && lacks(&id).is_some_and(|word| own < word.term());
         let members = self.membership_at_gap();

@@ -492,8 +492,8 @@ impl<W> Node<W> {
         })
     }
 
-    /// What is to be done next so that a group has the desired members, as this node sees it, which knows that only if it
-    /// leads: see [`crate::reconcile`]. What is to be changed is asked for with [`Input::Change`].
+    /// What is to be done next so that a group has the desired members, as this node sees it, which knows that only
+    /// if it leads: see [`crate::reconcile`]. What is to be changed is asked for with [`Input::Change`].
     #[must_use]
     pub fn toward(&self, group: GroupId, desired: &Membership) -> Option<Step> {
         self.groups.get(&group).map(|seat| match seat.slot.look() {
@@ -502,8 +502,8 @@ impl<W> Node<W> {
         })
     }
 
-    /// Which voter of a group has failed for so long that it is to make way for which spare now, if this node leads: see
-    /// [`crate::replace`]. To be asked every second or more often, and carried out with [`Input::Change`].
+    /// Which voter of a group has failed for so long that it is to make way for which spare now, if this node leads:
+    /// see [`crate::replace`]. To be asked every second or more often, and carried out with [`Input::Change`].
     pub fn replacement(
         &self,
         group: GroupId,

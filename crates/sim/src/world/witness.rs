@@ -61,8 +61,8 @@ impl World {
                 && self.tail_holds(witness, reached)
     }
 
-    /// Whether the tail of the witness has room for all entries after this one that there are anywhere, so that it keeps
-    /// them whatever it compacts.
+    /// Whether the tail of the witness has room for all entries after this one that there are anywhere, so that it
+    /// keeps them whatever it compacts.
     fn tail_holds(&self, witness: NodeId, after: Index) -> bool {
         let limits = self.places[&witness].settings.limits;
         let tail = limits.retained_bytes_min.min(limits.retained_bytes_max);
