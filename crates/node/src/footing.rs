@@ -22,6 +22,15 @@ impl<'a> Footing<'a> {
         leader.filter(|leader| *leader != us).into_iter().chain(others)
     }
 
+    /// Among whom it seeks its leader: nobody, if it knows one or campaigns, which is noticed. A leader that is quiet
+    /// says nothing to a member that has just started, and learns of it from its node alone.
+    pub(crate) fn sought(self) -> impl Iterator<Item = NodeId> + 'a {
+        let Self { us, leader, members } = self;
+        let seeks = leader.is_none() && (members.learners.contains(&us) || members.is_witness(us));
+        let voters = members.voters.iter().chain(&members.outgoing);
+        voters.copied().filter(move |id| seeks && *id != us)
+    }
+
     /// Whether it may go on being quiet, if these nodes are there: as a follower its leader's, and as a leader those
     /// of a quorum.
     pub(crate) fn is_safe(self, is_there: impl Fn(NodeId) -> bool) -> bool {

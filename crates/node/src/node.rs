@@ -78,14 +78,16 @@ struct Running<W> {
     group: Group<W>,
     /// Whom it waits to hear from.
     awaited: Vec<NodeId>,
+    /// Among whom it seeks its leader.
+    sought: Vec<NodeId>,
     /// Since which entry those are members whom the detector knows.
     members_since: Index,
 }
 
 impl<W> Slot<W> {
     fn running(group: Group<W>) -> Self {
-        let (awaited, members_since) = (Vec::new(), Index(0));
-        Self::Running(Box::new(Running { group, awaited, members_since }))
+        let (awaited, sought) = (Vec::new(), Vec::new());
+        Self::Running(Box::new(Running { group, awaited, sought, members_since: Index(0) }))
     }
 
     /// The group, which is awake from now on; or the one that heals.
@@ -98,8 +100,8 @@ impl<W> Slot<W> {
             let group = Dormant::clone(dormant).wake(config, commons);
             // It fell asleep at the end of a flush.
             let awaited = group.footing().awaited().collect();
-            let members_since = group.members_since();
-            *self = Self::Running(Box::new(Running { group, awaited, members_since }));
+            let (sought, members_since) = (Vec::new(), group.members_since());
+            *self = Self::Running(Box::new(Running { group, awaited, sought, members_since }));
         }
         match self {
             Self::Running(running) => Ok(running),
@@ -361,7 +363,7 @@ impl<W> Node<W> {
             let seat = self.groups.get_mut(&id).expect("a touched group exists");
             seat.is_touched = false;
             let deadline = match seat.slot.awake(&self.config, &mut self.commons) {
-                Ok(Running { group, awaited, members_since }) => {
+                Ok(Running { group, awaited, sought, members_since }) => {
                     if seat.wake_at <= now {
                         seat.wake_at = Time::NEVER;
                         group.wake(now, true, out);
@@ -389,6 +391,11 @@ impl<W> Node<W> {
                                 self.neighbours.release_peer(id);
                             }
                         }
+                    }
+                    if seat.may_be_quiet && !sought.iter().copied().eq(footing.sought()) {
+                        let before = core::mem::replace(sought, footing.sought().collect());
+                        sought.iter().for_each(|id| self.neighbours.seek(now, *id));
+                        before.into_iter().for_each(|id| self.neighbours.end_search(id));
                     }
                     // It agreed to be quiet with somebody who was lost before.
                     if seat.wake_at == Time::NEVER
