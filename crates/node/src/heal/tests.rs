@@ -46,12 +46,17 @@ fn entry(id: EntryId) -> Entry {
 
 impl Patient {
     fn of(members: u64, salvage: Salvage, machine: (u64, u64)) -> Self {
+        Self::new(members, salvage, machine, false)
+    }
+
+    fn new(members: u64, salvage: Salvage, machine: (u64, u64), is_witness: bool) -> Self {
         let config = HealConfig {
             group: GroupId(1),
             id: NodeId(1),
             incarnation: 7,
             membership: Membership::of_voters((1..=members).map(NodeId)),
             patience: PATIENCE,
+            is_witness,
         };
         let machine = EntryId::new(machine.0, machine.1);
         let mut patient = Self {
@@ -476,6 +481,18 @@ fn what_the_own_machine_has_is_not_asked_for() {
     assert!(!can_heal(&alone, NodeId(1), &own, EntryId::new(1, 1)));
     let mut patient = Patient::of(1, own, (2, 3));
     assert_eq!(patient.healed_log(), [(2, 4)]);
+}
+
+/// Its machine has no state that anybody could be given instead.
+#[test]
+fn a_witness_keeps_what_is_sound_after_what_it_lost() {
+    let log = [(1, true), (1, false), (1, true), (1, true)];
+    for machine in [(1, 2), (1, 3), (1, 4)] {
+        let mut patient = Patient::new(3, salvage(1, (0, 0), &log), machine, true);
+        assert_eq!(patient.healed_log(), [(1, 3), (1, 4)], "at {machine:?}");
+    }
+    let mut patient = Patient::new(3, salvage(1, (0, 0), &log), (1, 1), true);
+    assert_eq!(patient.asked(), [(2, lost(1, 2, 2)), (3, lost(1, 2, 2))]);
 }
 
 #[test]
