@@ -88,7 +88,7 @@ pub const ALL: [(&str, &str); 8] = [
     ("no-quorum", "without a quorum every request ends in time, and the log stays bounded"),
     (
         "spare",
-        "within 10 election timeouts a spare votes in the place of a voter that is gone, and then as many may go as before",
+        "10 election timeouts after a voter is gone a spare votes in its place, and then as many may go as before",
     ),
 ];
 
