@@ -63,7 +63,7 @@ impl World {
 
     /// Whether the tail of the witness has room for all entries after this one that there are anywhere, so that it
     /// keeps them whatever it compacts.
-    fn tail_holds(&self, witness: NodeId, after: Index) -> bool {
+    pub(super) fn tail_holds(&self, witness: NodeId, after: Index) -> bool {
         let limits = self.places[&witness].settings.limits;
         let tail = limits.retained_bytes_min.min(limits.retained_bytes_max);
         let logs = self.invariants.cluster().members.values().map(|member| &member.issued.entries);
