@@ -95,7 +95,6 @@ impl World {
         place.processes += 1;
         place.started = now;
         place.machine_durable = applied;
-        place.began_durable = applied;
         place.waits_for_room = false;
         self.begin_scrubbing(id);
         self.leases_start(id);
@@ -135,7 +134,9 @@ impl World {
 
     /// A member takes part from now on, with this log.
     fn started(&mut self, id: NodeId, recovered: &Recovered, applied: EntryId) -> Outcome {
-        self.place(id).has_everything();
+        let place = self.place(id);
+        place.has_everything();
+        place.flushed = None;
         self.trace.line(self.now, || {
             let (base, last) = (recovered.base, cluster::last(recovered));
             format!("{id} starts at {applied}, log {base} to {last}")
@@ -627,6 +628,9 @@ impl World {
         }
         let fault = |fault| Violation::new("machine", format!("{node} fails: {fault}"));
         process.flush_machine().map_err(fault)?;
+        if process.durable() != place.machine_durable {
+            place.flushed = Some(process.durable());
+        }
         self.machine_moved(node)?;
         self.schedule_turn(node);
         Ok(())
