@@ -336,7 +336,10 @@ impl Healer {
             .found
             .values()
             .any(|found| found.entries.first().is_some_and(|entry| entry.id.index == first));
-        let somebody_covers = self.found.values().any(|found| first <= found.base.index);
+        // A witness may begin after it, and has no snapshot to give.
+        let members = self.membership();
+        let mut founds = self.found.iter().filter(|(id, _)| !members.is_witness(**id));
+        let somebody_covers = founds.any(|(_, found)| first <= found.base.index);
         (somebody_covers && !somebody_has).then_some(first)
     }
 
