@@ -197,7 +197,9 @@ pub use inquiry::{Found, inquire};
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
 pub use permits::{Permit, Permits};
 pub use quorate_node::{About, PeerChange, PeerHealth, PeerState, Priority};
-pub use quorate_node::{Desired, Refusal, Replacement, Replacer, Standing, Step, Waiting};
+pub use quorate_node::{
+    Desired, GroupView, Refusal, Replacement, Replacer, Seen, Standing, Step, Waiting,
+};
 pub use quorate_node::{Fault, FaultKind, Kept, Machine, State, Witness};
 pub use quorate_raft::{ChangeError, DiskId, Membership, NodeId, RoleKind};
 pub use quorate_wal::create_directory;

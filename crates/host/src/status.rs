@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorate_node::{
-    About, Desired, Detector, PeerHealth, PeerState, Standing, Step, Waiting, reconcile,
+    About, Desired, Detector, GroupView, PeerHealth, PeerState, Seen, Standing, Step, Waiting,
+    reconcile,
 };
 use quorate_raft::{EntryId, GroupId, Index, Membership, NodeId, RoleKind, Status, Term};
 
@@ -72,6 +73,18 @@ impl HostStatus {
             None if id == self.id && self.is_leader() => Standing::OWN,
             None => Standing::default(),
         }
+    }
+
+    /// The group as this member sees it, for a [`Replacer`](quorate_node::Replacer); worth something only if it leads.
+    #[must_use]
+    pub fn group_view(&self) -> GroupView<'_> {
+        let state = |id| {
+            let peer = self.peers.iter().find(|peer| peer.id == id);
+            peer.map_or(PeerState::Idle, |peer| peer.health.state)
+        };
+        let seen = |id| (id, Seen { state: state(id), standing: self.standing(id) });
+        let seen = self.membership.members().into_iter().map(seen).collect();
+        GroupView { members: &self.membership, is_settled: !self.is_changing(), seen }
     }
 
     /// What is to be done next so that these become the members, as this member sees it: see

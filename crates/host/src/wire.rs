@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_node::{
-    Envelope, EnvelopeBody, Forward, Heal, HealAnswer, HealAsk, Incarnation, PeerState, Refused,
+    Envelope, EnvelopeBody, Forward, Heal, HealAnswer, HealAsk, Incarnation, PeerState, Unproposed,
     View, proposal,
 };
 use quorate_raft::{
@@ -99,8 +99,8 @@ impl Packet {
                         forward.commands.iter().map(|(_, command)| 16 + command.len()).sum()
                     }
                     EnvelopeBody::Beat { .. } => 0,
-                    EnvelopeBody::Refused(refused) | EnvelopeBody::Returned(refused) => {
-                        refused.numbers.len() * 8
+                    EnvelopeBody::Refused(named) | EnvelopeBody::Returned(named) => {
+                        named.numbers.len() * 8
                     }
                     EnvelopeBody::HealAsk { ask, .. } => match ask {
                         HealAsk::Entries { .. } => 0,
@@ -267,7 +267,7 @@ pub(crate) fn decode(body: Bytes, from: NodeId, to: NodeId) -> Result<Packet, Ma
             for _ in 0..count {
                 numbers.push(input.u64()?);
             }
-            let named = Refused { term, incarnation, numbers };
+            let named = Unproposed { term, incarnation, numbers };
             let body = match kind {
                 tag::RETURNED => EnvelopeBody::Returned(named),
                 _ => EnvelopeBody::Refused(named),
@@ -326,7 +326,7 @@ fn put_packet(out: &mut BytesMut, packet: &Packet) {
                 }
             }
             body @ (EnvelopeBody::Refused(named) | EnvelopeBody::Returned(named)) => {
-                let Refused { term, incarnation, numbers } = named;
+                let Unproposed { term, incarnation, numbers } = named;
                 let is_return = matches!(body, EnvelopeBody::Returned(_));
                 out.put_u8(if is_return { tag::RETURNED } else { tag::REFUSED });
                 out.put_u64_le(group.0);

@@ -7,10 +7,10 @@
 //! only what is committed, and Raft begins the log anew at its position, as the first record that
 //! it writes.
 //!
-//! Where the machine is *behind* the log's beginning, or the log has gaps, the member heals: it gets
-//! from others what is missing before it takes part (`heal.rs`). One that has no others must not begin,
-//! unless its own machine has what its log lost. And nobody may begin who forgot: a member that forgot its votes may vote twice in a term, and one that
-//! forgot entries may help to elect a leader without them.
+//! Where the machine is *behind* the log's beginning, or the log has gaps, the member heals: it gets from others what
+//! is missing before it takes part (`heal.rs`). One that has no others must not begin, unless its own machine has
+//! what its log lost. And nobody may begin who forgot: a member that forgot its votes may vote twice in a term, and
+//! one that forgot entries may help to elect a leader without them.
 
 use core::fmt;
 

@@ -157,11 +157,12 @@ pub enum EnvelopeBody {
     Raft(Message),
     /// Commands for the leader to propose.
     Forward(Forward),
-    /// The answer to commands of a [`Forward`] that were *not* proposed and never will be.
-    Refused(Refused),
-    /// Commands of a [`Forward`] that come back: who led the term does not lead it any more, and never proposed
-    /// them. They are named as a refusal names them.
-    Returned(Refused),
+    /// "I lead this term and hold too much already": the only refusal there is. A member that does not lead stays
+    /// silent about all but what it holds, since it can't know what it did before a restart; see `waiters.rs` for
+    /// how such commands end.
+    Refused(Unproposed),
+    /// "I do not lead this term any more": what was held until then comes back, and goes to the next leader.
+    Returned(Unproposed),
     /// A question of a member whose storage is damaged (see `heal.rs`).
     HealAsk {
         /// The asking process.
@@ -256,11 +257,9 @@ pub struct Forward {
     pub commands: Vec<(u64, Bytes)>,
 }
 
-/// "I lead this term, hold too much already, did not propose these, and won't." The only refusal
-/// there is: a member that does not lead stays silent about all but what it holds, since it can't know what it did
-/// before a restart; see `waiters.rs` for how such commands end.
+/// Commands of a [`Forward`] that who led its term did not propose, and never will.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct Unproposed {
     /// The term of the [`Forward`].
     pub term: Term,
     /// The asking process.

@@ -4,6 +4,10 @@
 //! request. A follower sends commands on to the leader; a group without a leader keeps them for the
 //! next one. All of it is bounded in count, in bytes and in time.
 
+mod dormant;
+mod office;
+mod settings;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -13,25 +17,28 @@ use bytes::Bytes;
 use quorate_planted::planted;
 use quorate_raft::{
     Body, ChangeError, EntryId, Event, GroupId, Index, Input as RaftInput, Membership, NodeId,
-    Payload, PeerStatus, ProgressKind, ProposeError, Raft, Recovered, SnapshotPiece, Status, Term,
-    Time, quorum,
+    Payload, ProposeError, Raft, Recovered, SnapshotPiece, Term, Time,
 };
 
+use self::office::Office;
+use self::settings::Settings;
 use crate::audit::Report;
 use crate::detector::Detector;
 use crate::effects::{
-    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Freshness, HealAsk, Refused,
-    RequestError,
+    ApplyJob, Effects, Envelope, EnvelopeBody, Feedback, Forward, Freshness, HealAsk, RequestError,
+    Unproposed,
 };
+use crate::footing::Footing;
 use crate::foreign::{Foreign, ForeignCommands};
 use crate::heal_source::{HealSource, entries_answer, is_sensible, reader_patience};
-use crate::lead::{Candidate, Lead};
 use crate::node::NodeConfig;
 use crate::proposal::{self, ProposalId};
 use crate::reads::Reads;
 use crate::session::Sessions;
 use crate::status::GroupStatus;
 use crate::waiters::Waiters;
+
+pub(crate) use self::dormant::Dormant;
 
 /// What a group is.
 #[derive(Clone, Debug)]
@@ -69,43 +76,25 @@ const FORWARD_BYTES_MAX: usize = 1 << 20;
 /// One group.
 #[derive(Debug)]
 pub(crate) struct Group<W> {
-    pub(crate) id: GroupId,
-    pub(crate) node: NodeId,
-    pub(crate) incarnation: u64,
-    pub(crate) heartbeat_interval: Duration,
-    pub(crate) election_timeout: Duration,
-    pub(crate) request_timeout: Duration,
-    pub(crate) command_bytes_max: usize,
-    pub(crate) pending_max: usize,
-    pub(crate) pending_bytes_max: usize,
-    /// Commands are proposed in pieces of about so many bytes, which fill an append.
-    pub(crate) piece_bytes: usize,
-    pub(crate) raft: Raft,
-    /// Whether this member keeps no state, and takes no requests.
-    pub(crate) is_witness: bool,
+    settings: Settings,
+    raft: Raft,
     /// Commands of this node's clients.
-    pub(crate) waiters: Waiters<W>,
+    waiters: Waiters<W>,
     /// Commands of other nodes' clients, not yet proposed.
-    pub(crate) foreign: ForeignCommands,
+    foreign: ForeignCommands,
     /// What was taken from other nodes.
-    pub(crate) sessions: Sessions,
+    sessions: Sessions,
     /// Reads of this node's clients.
-    pub(crate) reads: Reads<W>,
+    reads: Reads<W>,
     /// Members that heal and read a snapshot here.
-    pub(crate) heal_source: HealSource,
+    heal_source: HealSource,
     /// What this voter has to say about its state, until there is a leader to say it to. Only the newest
     /// is worth saying.
-    pub(crate) report: Option<Box<Report>>,
+    report: Option<Box<Report>>,
     /// The last entry given to the applier, or that its machine had from the start.
-    pub(crate) given: EntryId,
-    /// Whether the lead belongs to another member.
-    pub(crate) lead: Lead,
-    /// When a leader looks at that again.
-    pub(crate) look_at: Time,
-    /// What was committed when it looked before the last time, and the last time.
-    pub(crate) commits: (Index, Index),
-    /// Whom the algorithm was told not to hand over to unasked.
-    pub(crate) unfit: Vec<NodeId>,
+    given: EntryId,
+    /// Who is to lead after this member.
+    office: Office,
 }
 
 impl<W> Group<W> {
@@ -116,6 +105,7 @@ impl<W> Group<W> {
         applied: EntryId,
         now: Time,
     ) -> Self {
+        let settings = Settings::new(node, &config);
         let raft_config = quorate_raft::Config {
             id: node.id,
             group: config.group,
@@ -132,30 +122,23 @@ impl<W> Group<W> {
             lease: config.lease,
             witness: config.witness,
         };
+        let raft = Raft::new(raft_config, recovered, applied, now);
+        Self::idle(settings, raft, Office::new(&settings, applied.index, now), applied)
+    }
+
+    /// A group of which nobody wants anything.
+    fn idle(settings: Settings, raft: Raft, office: Office, given: EntryId) -> Self {
         Self {
-            id: config.group,
-            node: node.id,
-            incarnation: node.incarnation,
-            heartbeat_interval: config.heartbeat_interval,
-            election_timeout: config.election_timeout,
-            request_timeout: node.request_timeout,
-            command_bytes_max: node.command_bytes_max,
-            pending_max: node.pending_max,
-            pending_bytes_max: node.pending_bytes_max,
-            piece_bytes: config.limits.append_bytes_max,
-            is_witness: raft_config.witness,
-            raft: Raft::new(raft_config, recovered, applied, now),
+            raft,
             waiters: Waiters::new(),
             foreign: ForeignCommands::default(),
             sessions: Sessions::default(),
-            reads: Reads::new(node.incarnation),
+            reads: Reads::new(settings.incarnation),
             heal_source: HealSource::default(),
             report: None,
-            given: applied,
-            lead: Lead::new(node.leader_priority, config.election_timeout),
-            look_at: now,
-            commits: (applied.index, applied.index),
-            unfit: Vec::new(),
+            given,
+            office,
+            settings,
         }
     }
 
@@ -164,7 +147,7 @@ impl<W> Group<W> {
         // There is nobody to send anything to again while nobody else leads: to wake up for it would
         // be to spin until somebody does.
         let resend = match self.raft.leader() {
-            Some(leader) if leader != self.node => self.waiters.resend(),
+            Some(leader) if leader != self.settings.node => self.waiters.resend(),
             Some(_) | None if planted!(WaitsForNobody) => self.waiters.resend(),
             Some(_) | None => Time::NEVER,
         };
@@ -175,7 +158,7 @@ impl<W> Group<W> {
 
     pub(crate) fn status(&self) -> GroupStatus {
         GroupStatus {
-            group: self.id,
+            group: self.settings.id,
             raft: self.raft.status(),
             healing: None,
             pending_commands: self.waiters.len(),
@@ -185,19 +168,19 @@ impl<W> Group<W> {
 
     /// Queues a command of this node's client.
     pub(crate) fn propose(&mut self, now: Time, command: Bytes, waiter: W, out: &mut Effects<W>) {
-        if self.is_witness {
+        if self.settings.is_witness {
             out.failed.push((waiter, RequestError::Witness));
-        } else if command.len() > self.command_bytes_max {
+        } else if command.len() > self.settings.command_bytes_max {
             out.failed.push((waiter, RequestError::TooLarge));
-        } else if self.waiters.len() >= self.pending_max
-            || self.waiters.bytes() + command.len() > self.pending_bytes_max
+        } else if self.waiters.len() >= self.settings.pending_max
+            || self.waiters.bytes() + command.len() > self.settings.pending_bytes_max
         {
             out.failed.push((waiter, RequestError::Overloaded));
         } else {
-            self.lead.asked();
-            self.waiters.push(command, waiter, now + self.request_timeout);
+            self.office.asked();
+            self.waiters.push(command, waiter, now + self.settings.request_timeout);
             // A leader is woken by the proposal, and lets all know of it at once.
-            if self.raft.leader() != Some(self.node) {
+            if !self.is_leader() {
                 self.wake(now, false, out);
             }
         }
@@ -211,13 +194,13 @@ impl<W> Group<W> {
         waiter: W,
         out: &mut Effects<W>,
     ) {
-        if self.is_witness {
+        if self.settings.is_witness {
             out.failed.push((waiter, RequestError::Witness));
-        } else if self.reads.len() >= self.pending_max {
+        } else if self.reads.len() >= self.settings.pending_max {
             out.failed.push((waiter, RequestError::Overloaded));
         } else {
-            self.lead.asked();
-            self.reads.push(waiter, freshness, now, now + self.request_timeout);
+            self.office.asked();
+            self.reads.push(waiter, freshness, now, now + self.settings.request_timeout);
         }
     }
 
@@ -226,20 +209,20 @@ impl<W> Group<W> {
         let from = envelope.from;
         // A message of the algorithm may come from a member that this one has not heard of yet (Raft §6).
         let is_known = matches!(envelope.body, EnvelopeBody::Raft(_)) || self.is_member(from);
-        if from == self.node || !is_known {
+        if from == self.settings.node || !is_known {
             let reason = "the sender is not another member";
-            return out.events.push((self.id, Event::Malformed { from, reason }));
+            return out.events.push((self.settings.id, Event::Malformed { from, reason }));
         }
         match envelope.body {
             EnvelopeBody::Raft(message) => {
-                if message.from == from && message.to == self.node {
+                if message.from == from && message.to == self.settings.node {
                     if matches!(message.body, Body::ReadIndex(_)) && self.is_member(from) {
-                        self.lead.asked_of(from);
+                        self.office.asked_of(from);
                     }
                     self.step(now, RaftInput::Message(message), out);
                 } else {
                     let reason = "the message is not the envelope's";
-                    out.events.push((self.id, Event::Malformed { from, reason }));
+                    out.events.push((self.settings.id, Event::Malformed { from, reason }));
                 }
             }
             EnvelopeBody::Forward(forward) => self.take_forward(from, forward, out),
@@ -250,16 +233,16 @@ impl<W> Group<W> {
             }
             // This member was whole before the answer came.
             EnvelopeBody::HealAnswer(_) => {}
-            EnvelopeBody::Returned(Refused { term, incarnation, numbers }) => {
-                if incarnation == self.incarnation {
+            EnvelopeBody::Returned(Unproposed { term, incarnation, numbers }) => {
+                if incarnation == self.settings.incarnation {
                     let all = planted!(ReturnedBringsAll).then(|| self.waiters.numbers());
                     let numbers = all.unwrap_or(numbers);
                     numbers.into_iter().for_each(|number| self.waiters.returned(term, number));
                 }
             }
             EnvelopeBody::Refused(refused) => {
-                if refused.incarnation == self.incarnation {
-                    let Refused { term, numbers, .. } = refused;
+                if refused.incarnation == self.settings.incarnation {
+                    let Unproposed { term, numbers, .. } = refused;
                     let ended = numbers.into_iter().filter_map(|n| self.waiters.refused(term, n));
                     out.failed.extend(ended.map(|waiter| (waiter, RequestError::Overloaded)));
                 }
@@ -282,19 +265,20 @@ impl<W> Group<W> {
                 if !planted!(HealerUnheard) {
                     self.step(now, RaftInput::LaterTerm { from, term }, out);
                 }
-                let found = self.raft.find(asked, self.piece_bytes);
-                let way = (self.node, from);
-                out.send.push(entries_answer(self.id, way, incarnation, asked, found));
+                let found = self.raft.find(asked, self.settings.piece_bytes);
+                let way = (self.settings.node, from);
+                out.send.push(entries_answer(self.settings.id, way, incarnation, asked, found));
             }
             HealAsk::Entries { .. } => {
                 let reason = "it asks for entries that can't be";
-                out.events.push((self.id, Event::Malformed { from, reason }));
+                out.events.push((self.settings.id, Event::Malformed { from, reason }));
             }
             // There is nothing to send.
-            HealAsk::Snapshot { .. } if self.is_witness => {}
+            HealAsk::Snapshot { .. } if self.settings.is_witness => {}
             HealAsk::Snapshot { last, cursor } => {
-                let until = now + reader_patience(self.election_timeout);
-                self.heal_source.read(self.id, from, incarnation, (last, cursor), until, out);
+                let until = now + reader_patience(self.settings.election_timeout);
+                let piece = (last, cursor);
+                self.heal_source.read(self.settings.id, from, incarnation, piece, until, out);
             }
         }
     }
@@ -302,7 +286,7 @@ impl<W> Group<W> {
     /// A piece of a snapshot was read for a member that heals. Says whether that one waits for it still.
     fn piece_for_healing(&mut self, piece: SnapshotPiece, out: &mut Effects<W>) -> bool {
         let term = self.raft.durable_term();
-        let answer = self.heal_source.answer(self.id, self.node, piece, term);
+        let answer = self.heal_source.answer(self.settings.id, self.settings.node, piece, term);
         let is_awaited = answer.is_some();
         out.send.extend(answer);
         is_awaited
@@ -315,6 +299,7 @@ impl<W> Group<W> {
         if !self.leads(term) {
             return;
         }
+        let Settings { command_bytes_max, pending_max, pending_bytes_max, .. } = self.settings;
         let mut refused = Vec::new();
         for (number, command) in commands {
             // A report says the same however often it is said. It must not take part in the count of
@@ -324,17 +309,17 @@ impl<W> Group<W> {
             if !is_first && !planted!(ForwardTakenTwice) {
                 continue;
             }
-            if command.len() > self.command_bytes_max {
+            if command.len() > command_bytes_max {
                 refused.push(number);
                 continue;
             }
             let id = ProposalId { origin: from, incarnation, number };
             let foreign = Foreign { term, id, command };
-            if self.foreign.push(foreign, self.pending_max, self.pending_bytes_max).is_err() {
+            if self.foreign.push(foreign, pending_max, pending_bytes_max).is_err() {
                 refused.push(number);
             }
             if !is_own {
-                self.lead.asked_of(from);
+                self.office.asked_of(from);
             }
         }
         self.refuse(from, term, incarnation, refused, out);
@@ -349,8 +334,8 @@ impl<W> Group<W> {
         out: &mut Effects<W>,
     ) {
         if !numbers.is_empty() {
-            let body = EnvelopeBody::Refused(Refused { term, incarnation, numbers });
-            out.send.push(Envelope { group: self.id, from: self.node, to, body });
+            let body = EnvelopeBody::Refused(Unproposed { term, incarnation, numbers });
+            out.send.push(self.envelope(to, body));
         }
     }
 
@@ -362,7 +347,7 @@ impl<W> Group<W> {
                 self.step(now, RaftInput::Compact(durable), out);
             }
             Feedback::Audited(report) => {
-                let has_vote = self.raft.membership().is_voter(self.node);
+                let has_vote = self.raft.membership().is_voter(self.settings.node);
                 self.report = Some(Box::new(report)).filter(|_| has_vote);
             }
             Feedback::SnapshotReady(piece) => {
@@ -385,10 +370,10 @@ impl<W> Group<W> {
         }
     }
 
-    /// From whom it should hear, and often: a leader from all others, who answer its heartbeats, and a
-    /// follower from its leader.
-    pub(crate) fn awaited(&self) -> impl Iterator<Item = NodeId> {
-        awaited(self.node, self.raft.leader(), self.raft.membership())
+    /// What this member relies on.
+    pub(crate) fn footing(&self) -> Footing<'_> {
+        let (us, leader) = (self.settings.node, self.raft.leader());
+        Footing { us, leader, members: self.raft.membership() }
     }
 
     fn is_member(&self, id: NodeId) -> bool {
@@ -398,12 +383,6 @@ impl<W> Group<W> {
     /// Whether it has nothing to do until something happens.
     pub(crate) fn is_quiet(&self) -> bool {
         self.raft.is_quiet()
-    }
-
-    /// Whether it may go on being quiet, if these nodes are there: as a follower its leader's, and as a leader those
-    /// of a quorum.
-    pub(crate) fn is_safe(&self, is_there: impl Fn(NodeId) -> bool) -> bool {
-        is_safe(self.node, self.raft.leader(), self.raft.membership(), is_there)
     }
 
     /// Is awake from now on; `doubted` as in [`RaftInput::Wake`].
@@ -423,82 +402,28 @@ impl<W> Group<W> {
         detector: &Detector,
         out: &mut Effects<W>,
     ) {
-        let best = || {
-            let status = self.raft.status();
-            let fit = self.fit(&status, detector);
-            let rank = |peer: &&PeerStatus| {
-                let priority = self.is_level(peer).then(|| detector.priority(peer.id));
-                (detector.is_active(peer.id), priority, peer.matched)
-            };
-            fit.max_by_key(rank).map(|peer| peer.id)
-        };
-        if let Some(to) = to.or_else(best) {
+        if let Some(to) = to.or_else(|| self.office.best(&self.raft, detector)) {
             self.step(now, RaftInput::Transfer(to), out);
         }
-    }
-
-    /// The voters who could lead instead of this leader, as far as anybody can tell.
-    fn fit<'a>(
-        &'a self,
-        status: &'a Status,
-        detector: &'a Detector,
-    ) -> impl Iterator<Item = &'a PeerStatus> + Clone {
-        let members = self.raft.membership();
-        status.peers.iter().filter(move |peer| {
-            let is_there = peer.active && detector.is_good(peer.id) || planted!(LeadToGray);
-            let may_lead = members.voters.contains(&peer.id) && !members.is_witness(peer.id);
-            is_there && !peer.rejoining && may_lead
-        })
-    }
-
-    /// Whether a member has what was committed a heartbeat or two ago, on its disk: it catches up with the rest
-    /// in a moment, and that is for how long a group takes nothing while it is handed over.
-    fn is_level(&self, peer: &PeerStatus) -> bool {
-        peer.progress == ProgressKind::Replicate && peer.matched >= self.commits.0
     }
 
     /// Tells the algorithm whom the detector does not find good, and hands over if the lead belongs to
     /// another member. Done by leaders only, before they act.
     fn look_after_the_lead(&mut self, now: Time, detector: &Detector, out: &mut Effects<W>) {
-        if self.raft.leader() != Some(self.node) {
-            return self.lead.pauses();
+        if !self.is_leader() {
+            return self.office.pauses();
         }
-        let voters = &self.raft.membership().voters;
-        let unfit = voters.iter().copied().filter(|id| *id != self.node && !detector.is_good(*id));
-        if !unfit.clone().eq(self.unfit.iter().copied()) && !planted!(SlowDiskToGray) {
-            self.unfit = unfit.collect();
-            self.step(now, RaftInput::Unfit(self.unfit.clone()), out);
+        if let Some(unfit) = self.office.unfit(&self.settings, &self.raft, detector) {
+            self.step(now, RaftInput::Unfit(unfit), out);
         }
-        if now < self.look_at {
-            return;
-        }
-        self.look_at = now + self.heartbeat_interval;
-        let status = self.raft.status();
-        self.commits = (self.commits.1, status.commit);
-        if self.raft.transferring().is_some() || self.raft.membership().is_joint() {
-            return self.lead.pauses();
-        }
-        let candidates: Vec<Candidate> = self
-            .fit(&status, detector)
-            .filter(|peer| detector.is_active(peer.id))
-            .map(|peer| Candidate {
-                id: peer.id,
-                priority: detector.priority(peer.id),
-                is_level: self.is_level(peer) || planted!(LeadToLagging),
-            })
-            .collect();
-        if let Some(to) = self.lead.look(now, candidates.iter().copied()) {
+        if let Some(to) = self.office.look(now, &self.settings, &self.raft, detector) {
             self.step(now, RaftInput::Transfer(to), out);
         }
     }
 
     /// Whether this member leads, and a voter has a higher priority, be it fit or not.
     fn belongs_to_another(&self, detector: &Detector) -> bool {
-        let members = self.raft.membership();
-        let mut others =
-            members.voters.iter().filter(|id| **id != self.node && !members.is_witness(**id));
-        self.raft.leader() == Some(self.node)
-            && others.any(|id| detector.priority(*id) > self.lead.own())
+        self.is_leader() && self.office.belongs_to_another(&self.settings, &self.raft, detector)
     }
 
     /// Begins a change of members, if this member leads and may.
@@ -512,9 +437,9 @@ impl<W> Group<W> {
     ) {
         // Raft hears of a silent member after an election timeout, and of one that leaves not at all. What it knows
         // decides too, and more strictly in all else.
-        let is_there = |id: &&NodeId| **id == self.node || detector.is_good(**id);
+        let is_there = |id: &&NodeId| **id == self.settings.node || detector.is_good(**id);
         let there = wanted.voters.iter().filter(is_there).count();
-        if self.raft.leader() == Some(self.node) && there <= wanted.voters.len() / 2 {
+        if self.is_leader() && there <= wanted.voters.len() / 2 {
             return out.changes.push((waiter, Err(ChangeError::LosesQuorum)));
         }
         self.step(now, RaftInput::Change(wanted), out);
@@ -546,26 +471,27 @@ impl<W> Group<W> {
         self.waiters.expire(now, leader_known, &mut out.failed);
         self.reads.expire(now, leader_known, &mut out.failed);
         self.propose_queued(now, out);
-        self.heal_source.expire(self.id, now, out);
-        if let Some(id) = self.reads.begin(now, self.election_timeout) {
+        self.heal_source.expire(self.settings.id, now, out);
+        if let Some(id) = self.reads.begin(now, self.settings.election_timeout) {
             self.step(now, RaftInput::Read(id), out);
         }
         let ready = self.reads.ready(self.given.index);
         if !ready.is_empty() {
-            out.apply.push((self.id, ApplyJob::Reads(ready)));
+            out.apply.push((self.settings.id, ApplyJob::Reads(ready)));
         }
     }
 
     /// Gives queued commands to the leader, this node or another.
     fn propose_queued(&mut self, now: Time, out: &mut Effects<W>) {
         let term = self.raft.term();
-        let leads = self.raft.leader() == Some(self.node);
+        let leads = self.is_leader();
         self.give_back(leads.then_some(term), out);
         match self.raft.leader() {
-            Some(leader) if leader == self.node => self.propose_here(now, term, out),
+            Some(leader) if leader == self.settings.node => self.propose_here(now, term, out),
             Some(leader) => {
                 // The leader may have lost them, if it was cut off; it knows which it has seen.
-                let mut commands = self.waiters.take_queued(term, now, now + self.election_timeout);
+                let mut commands =
+                    self.waiters.take_queued(term, now, now + self.settings.election_timeout);
                 commands.extend(self.report.take().map(|report| numbered(&report)));
                 self.forward(leader, term, commands, out);
             }
@@ -583,17 +509,17 @@ impl<W> Group<W> {
             of.entry((id.origin, term, id.incarnation)).or_default().push(id.number);
         }
         for ((to, term, incarnation), numbers) in of {
-            let body = EnvelopeBody::Returned(Refused { term, incarnation, numbers });
-            out.send.push(Envelope { group: self.id, from: self.node, to, body });
+            let body = EnvelopeBody::Returned(Unproposed { term, incarnation, numbers });
+            out.send.push(self.envelope(to, body));
         }
     }
 
     /// Sends commands to the leader of a term, in as many pieces as it takes.
     fn forward(&self, to: NodeId, term: Term, commands: Vec<(u64, Bytes)>, out: &mut Effects<W>) {
-        let incarnation = self.incarnation;
+        let incarnation = self.settings.incarnation;
         let mut send = |commands| {
             let body = EnvelopeBody::Forward(Forward { term, incarnation, commands });
-            out.send.push(Envelope { group: self.id, from: self.node, to, body });
+            out.send.push(self.envelope(to, body));
         };
         let (mut piece, mut bytes) = (Vec::new(), 0);
         for (number, command) in commands {
@@ -616,11 +542,11 @@ impl<W> Group<W> {
         if nothing_waits || self.raft.transferring().is_some() {
             return;
         }
-        let incarnation = self.incarnation;
+        let incarnation = self.settings.incarnation;
         let report = self.report.take().map(|report| numbered(&report));
         let own = self.waiters.take_queued(term, now, Time::NEVER).into_iter().chain(report);
         let own = own.map(|(number, command)| {
-            (ProposalId { origin: self.node, incarnation, number }, command)
+            (ProposalId { origin: self.settings.node, incarnation, number }, command)
         });
         let foreign = self.foreign.take().into_iter().map(|f| (f.id, f.command));
         let mut queue: VecDeque<_> = own.chain(foreign).collect();
@@ -633,7 +559,7 @@ impl<W> Group<W> {
                 bytes += command.len();
                 ids.push(id);
                 commands.push(command);
-                if bytes >= self.piece_bytes {
+                if bytes >= self.settings.piece_bytes {
                     break;
                 }
             }
@@ -654,7 +580,7 @@ impl<W> Group<W> {
         for ProposalId { origin, incarnation, number } in ids {
             if number >= proposal::OWN {
                 // There will be another report, when there is less to do.
-            } else if origin == self.node {
+            } else if origin == self.settings.node {
                 let waiter = self.waiters.refused(term, number).expect("it was sent just now");
                 out.failed.push((waiter, RequestError::Overloaded));
             } else {
@@ -663,8 +589,16 @@ impl<W> Group<W> {
         }
     }
 
+    fn is_leader(&self) -> bool {
+        self.raft.leader() == Some(self.settings.node)
+    }
+
     fn leads(&self, term: Term) -> bool {
-        self.raft.term() == term && self.raft.leader() == Some(self.node)
+        self.raft.term() == term && self.is_leader()
+    }
+
+    fn envelope(&self, to: NodeId, body: EnvelopeBody) -> Envelope {
+        Envelope { group: self.settings.id, from: self.settings.node, to, body }
     }
 
     /// Steps the algorithm and carries out what it asks for, but for answers to proposals, which
@@ -673,7 +607,7 @@ impl<W> Group<W> {
         out.raft.clear();
         self.raft.step(now, input, &mut out.raft);
         let Effects { raft: effects, send, persist, events, .. } = &mut *out;
-        let group = self.id;
+        let group = self.settings.id;
         send.extend(effects.send.drain(..).map(|message| Envelope {
             group,
             from: message.from,
@@ -685,7 +619,7 @@ impl<W> Group<W> {
         }
         persist.extend(effects.persist.drain(..).map(|persist| (group, persist)));
         for outcome in effects.reads.drain(..) {
-            self.reads.outcome(outcome, now, self.heartbeat_interval);
+            self.reads.outcome(outcome, now, self.settings.heartbeat_interval);
         }
         let requests = core::mem::take(&mut effects.snapshots);
         events.extend(effects.events.drain(..).map(|event| (group, event)));
@@ -709,7 +643,7 @@ impl<W> Group<W> {
             self.given = entry.id;
             let Payload::Command(command) = &entry.payload else { continue };
             let Some((id, _)) = proposal::decode(command) else { continue };
-            if id.origin == self.node && id.incarnation == self.incarnation {
+            if id.origin == self.settings.node && id.incarnation == self.settings.incarnation {
                 let waiter = self.waiters.committed(id.number);
                 if planted!(WaiterDropped) && entry.id.term < self.raft.term() {
                     continue;
@@ -717,31 +651,7 @@ impl<W> Group<W> {
                 waiters.extend(waiter.map(|waiter| (entry.id.index, waiter)));
             }
         }
-        out.apply.push((self.id, ApplyJob::Entries { entries, waiters }));
-    }
-}
-
-/// See [`Group::awaited`].
-pub(crate) fn awaited(
-    us: NodeId,
-    leader: Option<NodeId>,
-    members: &Membership,
-) -> impl Iterator<Item = NodeId> {
-    let members = members.voters.iter().chain(&members.outgoing).chain(&members.learners);
-    let others = members.copied().filter(move |id| leader == Some(us) && *id != us);
-    leader.filter(|leader| *leader != us).into_iter().chain(others)
-}
-
-/// See [`Group::is_safe`].
-pub(crate) fn is_safe(
-    us: NodeId,
-    leader: Option<NodeId>,
-    members: &Membership,
-    is_there: impl Fn(NodeId) -> bool,
-) -> bool {
-    match leader {
-        Some(leader) if leader != us => is_there(leader),
-        _ => quorum::has_quorum(members, |id| id == us || is_there(id)),
+        out.apply.push((self.settings.id, ApplyJob::Entries { entries, waiters }));
     }
 }
 

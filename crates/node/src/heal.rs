@@ -94,6 +94,8 @@ pub(crate) struct HealConfig {
     pub(crate) membership: Membership,
     /// How long to wait for an answer before asking again.
     pub(crate) patience: Duration,
+    /// Whether its machine has positions only, and no state.
+    pub(crate) is_witness: bool,
 }
 
 /// See the module.
@@ -175,8 +177,15 @@ impl Healer {
         );
         let (was_whole, hard_state) = (salvage.lost.is_empty(), salvage.hard_state);
         let (base, last) = (salvage.base, salvage.last.index);
-        // What the machine has need not be found.
-        let replaced = salvage.cover(machine);
+        // What the machine has need not be found. That of a witness has nothing to give, and what is sound of its log
+        // may be the last copy.
+        let is_of_log = salvage.name(machine.index) == Some(machine);
+        let covered = if config.is_witness && is_of_log {
+            last_lost(&salvage, machine.index)
+        } else {
+            Some(machine)
+        };
+        let replaced = covered.is_some_and(|covered| salvage.cover(covered));
         let mut healer = Self {
             memberships: Vec::new(),
             config,
@@ -327,7 +336,10 @@ impl Healer {
             .found
             .values()
             .any(|found| found.entries.first().is_some_and(|entry| entry.id.index == first));
-        let somebody_covers = self.found.values().any(|found| first <= found.base.index);
+        // A witness may begin after it, and has no snapshot to give.
+        let members = self.membership();
+        let mut founds = self.found.iter().filter(|(id, _)| !members.is_witness(**id));
+        let somebody_covers = founds.any(|(_, found)| first <= found.base.index);
         (somebody_covers && !somebody_has).then_some(first)
     }
 
@@ -443,7 +455,11 @@ impl Healer {
         };
         let own = self.salvage.hard_state.term;
         let others = self.others();
-        let led = others.iter().any(|id| matches!(lacks(id), Some(Word::Leader(term)) if own <= term || planted!(LeaderOfThePastDecides)));
+        let is_led = |word| match word {
+            Word::Leader(term) => own <= term || planted!(LeaderOfThePastDecides),
+            Word::Follower(_) => false,
+        };
+        let led = others.iter().any(|id| lacks(id).is_some_and(is_led));
         let past =
             |id: NodeId| id != self.config.id && lacks(&id).is_some_and(|word| own < word.term());
         let members = self.membership_at_gap();
@@ -591,6 +607,12 @@ impl Healer {
         let body = EnvelopeBody::HealAsk { incarnation, ask };
         out.send.push(Envelope { group, from: id, to, body });
     }
+}
+
+/// The last entry that is lost, up to this position.
+fn last_lost(salvage: &Salvage, through: Index) -> Option<EntryId> {
+    let lost = salvage.lost.iter().rfind(|lost| lost.first <= through)?;
+    salvage.name(lost.last.index.min(through))
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ impl HealingGroup {
             incarnation: node.incarnation,
             membership: config.membership.clone(),
             patience: config.election_timeout,
+            is_witness: config.witness,
         };
         let healer = Healer::new(heal, salvage, machine, now);
         Self { config, node: node.clone(), healer, source: HealSource::default() }

@@ -12,13 +12,14 @@
 //!                        └──────────── Feedback ◄────────────────┘
 //! ```
 //!
-//! Members that apply the same log hold the same state. [`audit`] is how they make sure. Which of the
-//! other nodes seem to be there is told by the [`detector`]. How a group gets from the members that it has to those that it is to
-//! have is told by [`reconcile`](mod@reconcile), and when a spare takes the place of a voter that has failed, by [`replace`](mod@replace).
+//! Members that apply the same log hold the same state. [`audit`] is how they make sure. Which of the other nodes
+//! seem to be there is told by the [`detector`]. How a group gets from the members that it has to those that it is to
+//! have is told by [`reconcile`](mod@reconcile), and when a spare takes the place of a voter that has failed, by
+//! [`replace`](mod@replace).
 //!
 //! # What a user writes
-//! A [`Machine`]: [`machine`] says what it has to keep to. Or a [`State`], from which [`Kept`] makes a machine. Most want
-//! the host around this crate as well, `quorate-host`, whose page teaches how to replicate a state.
+//! A [`Machine`]: [`machine`] says what it has to keep to. Or a [`State`], from which [`Kept`] makes a machine. Most
+//! want the host around this crate as well, `quorate-host`, whose page teaches how to replicate a state.
 //!
 //! # What a host does
 //! It gives what happened to the node, and does what the [`Effects`] ask for. This one has a log that is durable at
@@ -114,8 +115,8 @@ pub mod applier;
 pub mod audit;
 mod begin;
 pub mod detector;
-mod dormant;
 pub mod effects;
+mod footing;
 mod foreign;
 pub mod group;
 mod heal;
@@ -148,7 +149,7 @@ pub use lead::Priority;
 pub use machine::*;
 pub use node::{Node, NodeConfig};
 pub use reconcile::{Desired, Refusal, Standing, Step, Waiting};
-pub use replace::{Replacement, Replacer};
+pub use replace::{GroupView, Replacement, Replacer, Seen};
 pub use state::{Keep, Kept, State};
 pub use status::{GroupStatus, Healing};
 pub use witness::Witness;

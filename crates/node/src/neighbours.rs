@@ -3,7 +3,8 @@
 //! A group that is quiet hears nothing of its leader, and its leader nothing of the others. So the nodes say it for
 //! them: as long as a node has a group that may fall quiet, it sends a *beat* in each interval to every node that
 //! one of its groups waits to hear from. A leader waits for all others and a follower for its leader, so whoever
-//! leans on a node is sent beats by it. What they cost does not depend on how many groups there are.
+//! leans on a node is sent beats by it. What they cost does not depend on how many groups there are. One who seeks its
+//! leader and does not campaign, as a learner that has just started, has its node say so to all voters.
 //!
 //! ```text
 //!   beat: "I am process 4711 of n1"     once per heartbeat interval and pair of nodes
@@ -33,11 +34,24 @@ use quorate_raft::{NodeId, Time};
 struct Neighbour {
     /// How many groups do.
     awaited_by: usize,
+    /// How many groups seek their leader there.
+    sought_by: usize,
     /// The process that sent the last beat.
     incarnation: Option<u64>,
     /// When that came, or when the first group began to wait.
     silent_since: Time,
     is_lost: bool,
+}
+
+impl Neighbour {
+    fn new(now: Time) -> Self {
+        Self { awaited_by: 0, sought_by: 0, incarnation: None, silent_since: now, is_lost: false }
+    }
+
+    /// Whether it is sent beats.
+    fn hears(&self) -> bool {
+        self.awaited_by > 0 || self.sought_by > 0
+    }
 }
 
 /// What became of a neighbour.
@@ -81,12 +95,7 @@ impl Neighbours {
 
     /// One more group waits to hear from this node.
     pub(crate) fn await_peer(&mut self, now: Time, id: NodeId) {
-        let peer = self.peers.entry(id).or_insert(Neighbour {
-            awaited_by: 0,
-            incarnation: None,
-            silent_since: now,
-            is_lost: false,
-        });
+        let peer = self.peers.entry(id).or_insert_with(|| Neighbour::new(now));
         if peer.awaited_by == 0 {
             peer.silent_since = now;
             peer.is_lost = false;
@@ -98,6 +107,18 @@ impl Neighbours {
     pub(crate) fn release_peer(&mut self, id: NodeId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.awaited_by = peer.awaited_by.saturating_sub(1);
+        }
+    }
+
+    /// One more group seeks its leader there. Nothing is expected of the node for that.
+    pub(crate) fn seek(&mut self, now: Time, id: NodeId) {
+        self.peers.entry(id).or_insert_with(|| Neighbour::new(now)).sought_by += 1;
+    }
+
+    /// One less does.
+    pub(crate) fn end_search(&mut self, id: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.sought_by = peer.sought_by.saturating_sub(1);
         }
     }
 
@@ -142,7 +163,7 @@ impl Neighbours {
             let next = now + self.interval;
             self.beat_at = Time(next.0 - next.0 % interval);
         }
-        self.peers.iter().filter(move |(_, peer)| is_due && peer.awaited_by > 0).map(|(id, _)| *id)
+        self.peers.iter().filter(move |(_, peer)| is_due && peer.hears()).map(|(id, _)| *id)
     }
 
     /// Whether a node may be leant on.
@@ -152,8 +173,7 @@ impl Neighbours {
 
     /// When beats are due, if there is anybody to send them to.
     pub(crate) fn deadline(&self) -> Time {
-        let is_awaited = self.peers.values().any(|peer| peer.awaited_by > 0);
-        if is_awaited { self.beat_at } else { Time::NEVER }
+        if self.peers.values().any(Neighbour::hears) { self.beat_at } else { Time::NEVER }
     }
 
     /// Over how long the groups that wake up for the same reason are spread.

@@ -9,18 +9,18 @@ use core::time::Duration;
 use quorate_planted::planted;
 use quorate_raft::rng::Rng;
 use quorate_raft::{
-    Commons, EntryId, GroupId, Index, Membership, NodeId, Recovered, Salvage, Status, Time,
+    Commons, EntryId, GroupId, Index, Membership, NodeId, Recovered, RoleKind, Salvage, Status,
+    Time,
 };
 
 use crate::detector::Detector;
-use crate::dormant::Dormant;
 use crate::effects::{Effects, Envelope, EnvelopeBody, Input, RequestError};
-use crate::group::{Group, GroupConfig};
+use crate::group::{Dormant, Group, GroupConfig};
 use crate::healing::HealingGroup;
 use crate::lead::Priority;
 use crate::neighbours::{Neighbours, Turn};
 use crate::reconcile::{self, Desired, Step, Waiting};
-use crate::replace::{Replacement, Replacer};
+use crate::replace::{GroupView, Replacement, Replacer};
 use crate::status::GroupStatus;
 
 /// What a node is.
@@ -78,14 +78,16 @@ struct Running<W> {
     group: Group<W>,
     /// Whom it waits to hear from.
     awaited: Vec<NodeId>,
+    /// Among whom it seeks its leader.
+    sought: Vec<NodeId>,
     /// Since which entry those are members whom the detector knows.
     members_since: Index,
 }
 
 impl<W> Slot<W> {
     fn running(group: Group<W>) -> Self {
-        let (awaited, members_since) = (Vec::new(), Index(0));
-        Self::Running(Box::new(Running { group, awaited, members_since }))
+        let (awaited, sought) = (Vec::new(), Vec::new());
+        Self::Running(Box::new(Running { group, awaited, sought, members_since: Index(0) }))
     }
 
     /// The group, which is awake from now on; or the one that heals.
@@ -95,10 +97,11 @@ impl<W> Slot<W> {
         commons: &mut Commons,
     ) -> Result<&mut Running<W>, &mut HealingGroup> {
         if let Self::Dormant(dormant) = self {
-            let group = dormant.wake(config, commons);
+            let group = Dormant::clone(dormant).wake(config, commons);
             // It fell asleep at the end of a flush.
-            let (awaited, members_since) = (group.awaited().collect(), group.members_since());
-            *self = Self::Running(Box::new(Running { group, awaited, members_since }));
+            let awaited = group.footing().awaited().collect();
+            let (sought, members_since) = (Vec::new(), group.members_since());
+            *self = Self::Running(Box::new(Running { group, awaited, sought, members_since }));
         }
         match self {
             Self::Running(running) => Ok(running),
@@ -111,7 +114,7 @@ impl<W> Slot<W> {
     fn look(&self) -> Option<(Status, &Membership)> {
         match self {
             Self::Running(running) => {
-                Some((running.group.raft.status(), running.group.membership()))
+                Some((running.group.status().raft, running.group.membership()))
             }
             Self::Dormant(dormant) => Some((dormant.status().raft, dormant.membership())),
             Self::Healing(_) => None,
@@ -120,13 +123,14 @@ impl<W> Slot<W> {
 
     /// Whether it is quiet, and should not be any more as this happened to a node.
     fn leans(&self, on: NodeId, turn: Turn, is_there: impl Fn(NodeId) -> bool) -> bool {
-        match (self, turn) {
-            (Self::Running(running), _) if !running.group.is_quiet() => false,
-            (Self::Running(running), Turn::Restarted) => running.group.awaited().any(|id| id == on),
-            (Self::Running(running), Turn::Lost) => !running.group.is_safe(is_there),
-            (Self::Dormant(dormant), Turn::Restarted) => dormant.awaited().any(|id| id == on),
-            (Self::Dormant(dormant), Turn::Lost) => !dormant.is_safe(is_there),
-            (Self::Healing(_), _) => false,
+        let footing = match self {
+            Self::Running(running) if running.group.is_quiet() => running.group.footing(),
+            Self::Dormant(dormant) => dormant.footing(),
+            Self::Running(_) | Self::Healing(_) => return false,
+        };
+        match turn {
+            Turn::Restarted => footing.awaited().any(|id| id == on),
+            Turn::Lost => !footing.is_safe(is_there),
         }
     }
 }
@@ -359,7 +363,7 @@ impl<W> Node<W> {
             let seat = self.groups.get_mut(&id).expect("a touched group exists");
             seat.is_touched = false;
             let deadline = match seat.slot.awake(&self.config, &mut self.commons) {
-                Ok(Running { group, awaited, members_since }) => {
+                Ok(Running { group, awaited, sought, members_since }) => {
                     if seat.wake_at <= now {
                         seat.wake_at = Time::NEVER;
                         group.wake(now, true, out);
@@ -371,9 +375,10 @@ impl<W> Node<W> {
                         let others = members.into_iter().filter(|id| *id != self.config.id);
                         self.detector.add(others, Duration::ZERO, now);
                     }
-                    if !awaited.iter().copied().eq(group.awaited()) {
+                    let footing = group.footing();
+                    if !awaited.iter().copied().eq(footing.awaited()) {
                         let before: Vec<NodeId> =
-                            core::mem::replace(awaited, group.awaited().collect());
+                            core::mem::replace(awaited, footing.awaited().collect());
                         for id in awaited.iter() {
                             self.detector.await_peer(now, *id, &mut out.peers);
                             if seat.may_be_quiet {
@@ -387,16 +392,21 @@ impl<W> Node<W> {
                             }
                         }
                     }
+                    if seat.may_be_quiet && !sought.iter().copied().eq(footing.sought()) {
+                        let before = core::mem::replace(sought, footing.sought().collect());
+                        sought.iter().for_each(|id| self.neighbours.seek(now, *id));
+                        before.into_iter().for_each(|id| self.neighbours.end_search(id));
+                    }
                     // It agreed to be quiet with somebody who was lost before.
                     if seat.wake_at == Time::NEVER
                         && group.is_quiet()
-                        && !group.is_safe(|id| self.neighbours.is_there(id))
+                        && !footing.is_safe(|id| self.neighbours.is_there(id))
                     {
                         seat.wake_at = waking(&self.config, &self.neighbours, id, now);
                     }
                     let deadline = group.deadline().min(seat.wake_at);
                     if deadline == Time::NEVER
-                        && let Some(dormant) = Dormant::of(group, &mut self.commons)
+                        && let Some(dormant) = group.rest(&mut self.commons)
                     {
                         seat.slot = Slot::Dormant(Box::new(dormant));
                     }
@@ -489,8 +499,8 @@ impl<W> Node<W> {
         })
     }
 
-    /// What is to be done next so that a group has the desired members, as this node sees it, which knows that only if it
-    /// leads: see [`crate::reconcile`]. What is to be changed is asked for with [`Input::Change`].
+    /// What is to be done next so that a group has the desired members, as this node sees it, which knows that only
+    /// if it leads: see [`crate::reconcile`]. What is to be changed is asked for with [`Input::Change`].
     #[must_use]
     pub fn toward(&self, group: GroupId, desired: &Desired) -> Option<Step> {
         self.groups.get(&group).map(|seat| match seat.slot.look() {
@@ -499,8 +509,8 @@ impl<W> Node<W> {
         })
     }
 
-    /// Which voter of a group has failed for so long that it is to make way for which spare now, if this node leads: see
-    /// [`crate::replace`]. To be asked every second or more often, and carried out with [`Input::Change`].
+    /// Which voter of a group has failed for so long that it is to make way for which spare now, if this node leads:
+    /// see [`crate::replace`]. To be asked every second or more often, and carried out with [`Input::Change`].
     pub fn replacement(
         &self,
         group: GroupId,
@@ -508,11 +518,12 @@ impl<W> Node<W> {
         replacer: &mut Replacer,
         is_spare: impl Fn(NodeId) -> bool,
     ) -> Option<Replacement> {
-        let Some((status, members)) = self.groups.get(&group)?.slot.look() else {
+        let here = self.groups.get(&group)?.slot.look();
+        let Some((status, members)) = here.filter(|(at, _)| at.role == RoleKind::Leader) else {
             replacer.pauses();
             return None;
         };
-        replacer.look_at(now, &status, members, is_spare, &self.detector)
+        replacer.look(now, &GroupView::of(&status, members, &self.detector), is_spare)
     }
 
     /// What the other nodes look like from here, as of the last call of [`Node::step`] or

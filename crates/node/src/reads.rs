@@ -6,13 +6,13 @@
 //! wait for the whole round before it.
 //!
 //! # Reads that may be stale
-//! A confirmation proves something for ever: *a state with its index contains everything that was acknowledged anywhere
-//! before the confirmation was asked for*. When that was, this member's own clock tells, and no other is asked or
-//! trusted. So once the index is given to the applier, whatever is read here after that is at most as stale as that
-//! moment is past. A read with a bound ([`Freshness::AtMost`]) is answered at once if the newest such proof is within
-//! it; waits for a confirmation that is under way, if that will do; and is queued like any other if not. So a
-//! member is asked by its clients as often as they like, and asks its leader once in the time that they allow. Nothing is asked
-//! where nobody reads. A read of at least a position ([`Freshness::AtLeast`]) waits for that alone.
+//! A confirmation proves something for ever: *a state with its index contains everything that was acknowledged
+//! anywhere before the confirmation was asked for*. When that was, this member's own clock tells, and no other is
+//! asked or trusted. So once the index is given to the applier, whatever is read here after that is at most as stale
+//! as that moment is past. A read with a bound ([`Freshness::AtMost`]) is answered at once if the newest such proof
+//! is within it; waits for a confirmation that is under way, if that will do; and is queued like any other if not. So
+//! a member is asked by its clients as often as they like, and asks its leader once in the time that they allow.
+//! Nothing is asked where nobody reads. A read of at least a position ([`Freshness::AtLeast`]) waits for that alone.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -9,16 +9,17 @@
 //!
 //! - A voter has to look [`PeerState::Failed`] to the leader for all of a while, of which only what this leader saw
 //!   itself counts. A good word of anybody ends it. Who says that it ends, as for an upgrade, has not failed.
-//! - The step is one of [`reconcile`](crate::reconcile), so it is not taken if it would lose the quorum, and the spare has
-//!   caught up.
+//! - The step is one of [`reconcile`](crate::reconcile), so it is not taken if it would lose the quorum, and the spare
+//!   has caught up.
 //! - A witness takes the place of a witness, and nobody else's.
 //! - One at a time, and after each a pause that is as long as the while.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use quorate_planted::planted;
-use quorate_raft::{Membership, NodeId, RoleKind, Status, Time};
+use quorate_raft::{Membership, NodeId, Status, Time};
 
 use crate::detector::{Detector, PeerState};
 use crate::reconcile::{self, Standing, Step};
@@ -35,6 +36,66 @@ pub struct Replacement {
     pub spare: NodeId,
     /// The members as they are to be.
     pub members: Membership,
+}
+
+/// A group as its leader sees it.
+#[derive(Clone, Debug)]
+pub struct GroupView<'a> {
+    /// Who belongs to it.
+    pub members: &'a Membership,
+    /// Whether the last change of members is committed.
+    pub is_settled: bool,
+    /// How each of them is seen. The leader sees itself as [`Standing::OWN`].
+    pub seen: BTreeMap<NodeId, Seen>,
+}
+
+/// How a leader sees a member.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// What its detector says of it.
+    pub state: PeerState,
+    /// What is known of it when members change.
+    pub standing: Standing,
+}
+
+impl<'a> GroupView<'a> {
+    /// What this leader's algorithm and its detector say of these members.
+    pub(crate) fn of(leader: &Status, members: &'a Membership, detector: &Detector) -> Self {
+        let standing = reconcile::standing(leader, detector);
+        let state = |id| detector.peer(id).map_or(PeerState::Idle, |peer| peer.state);
+        let seen = |id| (id, Seen { state: state(id), standing: standing(id) });
+        let seen = members.members().into_iter().map(seen).collect();
+        Self { members, is_settled: reconcile::is_settled(leader), seen }
+    }
+
+    fn standing(&self, id: NodeId) -> Standing {
+        self.seen.get(&id).map_or(Standing::default(), |seen| seen.standing)
+    }
+
+    fn has_failed(&self, id: NodeId) -> bool {
+        self.seen.get(&id).is_some_and(|seen| match seen.state {
+            PeerState::Failed => true,
+            PeerState::Suspect => planted!(SuspectReplaced),
+            PeerState::Idle | PeerState::Active | PeerState::Leaving => false,
+        })
+    }
+
+    /// The step by which a learner takes the place of a voter that has failed, if it can be taken.
+    fn replaced(&self, failed: NodeId, is_spare: impl Fn(NodeId) -> bool) -> Option<Replacement> {
+        let members = self.members;
+        let is_alike = |id| members.is_witness(id) == members.is_witness(failed);
+        let mut spares = members.learners.iter().copied().filter(|id| is_spare(*id));
+        let spare = spares.find(|id| is_alike(*id) && self.standing(*id).is_level)?;
+        let mut wanted = members.clone();
+        wanted.voters.remove(&failed);
+        wanted.voters.insert(spare);
+        wanted.learners.remove(&spare);
+        wanted.learners.insert(failed);
+        match reconcile::step(members, self.is_settled, &wanted.into(), |id| self.standing(id)) {
+            Step::Change(members) => Some(Replacement { failed, spare, members }),
+            Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
+        }
+    }
 }
 
 /// Watches for voters that have failed, while this member leads.
@@ -63,27 +124,19 @@ impl Replacer {
         self.looked = None;
     }
 
-    /// Looks around. To be called by a leader every second or more often; `state` is what its detector says of a
-    /// member, `is_spare` whether a learner waits for this, and the rest is as for [`reconcile::step`]. Returns what is to
-    /// be done now, if anything is: for as long as it is not done, again and again.
+    /// Looks around. To be called by a leader every second or more often; `is_spare` tells whether a learner waits for
+    /// this. Returns what is to be done now, if anything is: for as long as it is not done, again and again.
     pub fn look(
         &mut self,
         now: Time,
-        members: &Membership,
-        is_settled: bool,
-        state: impl Fn(NodeId) -> PeerState,
+        group: &GroupView<'_>,
         is_spare: impl Fn(NodeId) -> bool,
-        standing: impl Fn(NodeId) -> Standing,
     ) -> Option<Replacement> {
         let seen = self.looked.map_or(Duration::ZERO, |looked| now.since(looked).min(UNSEEN_MAX));
         self.looked = Some(now);
-        let has_failed = |id: NodeId| match state(id) {
-            PeerState::Failed => true,
-            PeerState::Suspect => planted!(SuspectReplaced),
-            PeerState::Idle | PeerState::Active | PeerState::Leaving => false,
-        };
-        self.failed_for.retain(|id, _| members.voters.contains(id) && has_failed(*id));
-        for id in members.voters.iter().copied().filter(|id| has_failed(*id)) {
+        let voters = &group.members.voters;
+        self.failed_for.retain(|id, _| voters.contains(id) && group.has_failed(*id));
+        for id in voters.iter().copied().filter(|id| group.has_failed(*id)) {
             // The first look says when it began, and no more.
             self.failed_for.entry(id).and_modify(|so_far| *so_far += seen).or_default();
         }
@@ -91,37 +144,10 @@ impl Replacer {
             return None;
         }
         let due = self.failed_for.iter().filter(|(_, so_far)| **so_far >= self.after);
-        let (&failed, _) = due.max_by_key(|(_, so_far)| **so_far)?;
-        let is_alike = |id| members.is_witness(id) == members.is_witness(failed);
-        let mut spares = members.learners.iter().copied().filter(|id| is_spare(*id));
-        let spare = spares.find(|id| is_alike(*id) && standing(*id).is_level)?;
-        let mut wanted = members.clone();
-        wanted.voters.remove(&failed);
-        wanted.voters.insert(spare);
-        wanted.learners.remove(&spare);
-        wanted.learners.insert(failed);
-        match reconcile::step(members, is_settled, &wanted.into(), standing) {
-            Step::Change(members) => Some(Replacement { failed, spare, members }),
-            Step::Done | Step::Wait(_) | Step::Refuse(_) => None,
-        }
-    }
-
-    /// Looks around in a group, if this is how its member stands here, and who belongs to it.
-    pub(crate) fn look_at(
-        &mut self,
-        now: Time,
-        status: &Status,
-        members: &Membership,
-        is_spare: impl Fn(NodeId) -> bool,
-        detector: &Detector,
-    ) -> Option<Replacement> {
-        if status.role != RoleKind::Leader {
-            self.pauses();
-            return None;
-        }
-        let state = |id| detector.peer(id).map_or(PeerState::Idle, |peer| peer.state);
-        let standing = reconcile::standing(status, detector);
-        self.look(now, members, reconcile::is_settled(status), state, is_spare, standing)
+        let mut due: Vec<_> = due.map(|(id, so_far)| (*so_far, *id)).collect();
+        due.sort_unstable();
+        // Whoever has failed for longest comes first, and does not stand in the way if no spare is for it.
+        due.into_iter().rev().find_map(|(_, failed)| group.replaced(failed, &is_spare))
     }
 
     /// One was replaced just now.
@@ -160,15 +186,22 @@ mod tests {
         }
 
         fn look(&mut self) -> Option<Replacement> {
-            let Self { replacer, states, behind, .. } = self;
-            let state = |id| states.get(&id).copied().unwrap_or(PeerState::Active);
-            let standing = |id| {
-                let is_there = state(id).is_good();
-                Standing { is_there, is_level: is_there && *behind != Some(id) }
+            let seen = |id| {
+                let state = self.states.get(&id).copied().unwrap_or(PeerState::Active);
+                let (is_there, is_behind) = (state.is_good(), self.behind == Some(id));
+                (
+                    id,
+                    Seen {
+                        state,
+                        standing: Standing { is_there, is_level: is_there && !is_behind },
+                    },
+                )
             };
+            let seen = self.members.members().into_iter().map(seen).collect();
+            let group = GroupView { members: &self.members, is_settled: true, seen };
             // The last learner was not told to wait for anything.
             let is_spare = |id: NodeId| id.0 < 6;
-            replacer.look(self.now, &self.members, true, state, is_spare, standing)
+            self.replacer.look(self.now, &group, is_spare)
         }
 
         /// Looks every half second for so long, and says who takes whose place.
@@ -208,6 +241,17 @@ mod tests {
         scene.is(2, PeerState::Active);
         scene.is(3, PeerState::Failed);
         assert_eq!(scene.passes(20), Some((3, 4)));
+    }
+
+    #[test]
+    fn who_has_no_spare_does_not_stand_in_the_way_of_another() {
+        let mut scene = Scene::new();
+        scene.members.voters.extend([7, 8].map(NodeId));
+        scene.members.witnesses = [3].map(NodeId).into();
+        scene.is(3, PeerState::Failed);
+        assert_eq!(scene.passes(20), None, "no spare is a witness");
+        scene.is(2, PeerState::Failed);
+        assert_eq!(scene.passes(20), Some((2, 4)));
     }
 
     #[test]

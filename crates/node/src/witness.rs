@@ -1,9 +1,9 @@
 //! The machine of a witness: where it is, who belongs to the group, and nothing else.
 //!
-//! A witness keeps no state (`raft/src/witness.rs`). But a log that does not begin at the beginning needs somebody who knows
-//! where it begins and who belonged to the group there, and for all members that is the machine. So a witness has one
-//! too, which goes along with what is committed and keeps a position and the members at it, durably, in an image of
-//! some hundred bytes. The log is compacted up to there, as anybody's is.
+//! A witness keeps no state (`raft/src/witness.rs`). But a log that does not begin at the beginning needs somebody
+//! who knows where it begins and who belonged to the group there, and for all members that is the machine. So a
+//! witness has one too, which goes along with what is committed and keeps a position and the members at it, durably,
+//! in an image of some hundred bytes. The log is compacted up to there, as anybody's is.
 //!
 //! It takes a snapshot without looking into it: where the snapshot ends and who belongs to the group then stands
 //! beside its bytes.

@@ -1,74 +1,44 @@
 //! Members that compare their states through the log: whoever differs from most of them stops, at the
 //! right place, and nobody else does.
 
+mod common;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::{
-    Applied, Applier, Effects, Envelope, Fault, FaultKind, Fingerprint, GroupConfig, Input,
-    Machine, Node, NodeConfig, Piece, RestoreError, Snapshot,
+    Applied, Applier, Effects, Envelope, Fault, FaultKind, Fingerprint, GroupConfig, Input, Node,
+    NodeConfig,
 };
 use quorate_raft::{EntryId, GroupId, Index, Limits, Membership, NodeId, Recovered, Time};
+
+use common::{Apply, AtOnce};
 
 const GROUP: GroupId = GroupId(1);
 const EVERY: u64 = 50;
 
 /// Adds commands up, which are numbers. From some entry on it does not, if told so: it adds one more.
-struct Adder {
+struct Sum {
     sum: u128,
-    applied: EntryId,
     wrong_at: Option<u64>,
 }
 
-impl Machine for Adder {
+impl Apply for Sum {
     type Outcome = u128;
 
-    fn applied(&self) -> EntryId {
-        self.applied
-    }
-
-    fn durable(&self) -> EntryId {
-        self.applied
-    }
-
-    fn apply(&mut self, entry: EntryId, command: &Bytes) -> Result<u128, Fault> {
+    fn apply(&mut self, entry: EntryId, command: &Bytes) -> u128 {
         let number = command[..].try_into().expect("the machine is given commands only");
         self.sum += u128::from(u64::from_le_bytes(number));
         if self.wrong_at.is_some_and(|at| at <= entry.index.0) {
             self.sum += 1;
             self.wrong_at = None;
         }
-        Ok(self.sum)
-    }
-
-    fn membership(&self) -> Option<Bytes> {
-        None
-    }
-
-    fn set_membership(&mut self, _: EntryId, _: &Bytes) -> Result<(), Fault> {
-        panic!("the members stay who they are")
+        self.sum
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
         Some(Fingerprint(self.sum))
-    }
-
-    fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
-        self.applied = through;
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {
-        Err(Fault::new(FaultKind::Io, "no test here needs a snapshot"))
-    }
-
-    fn restore(&mut self, _: &Piece) -> Result<(), RestoreError> {
-        Err(RestoreError::Rejected("no test here needs a snapshot".into()))
     }
 }
 
@@ -109,7 +79,7 @@ impl Cluster {
             };
             node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
             let wrong_at = wrong_at.iter().find(|(of, _)| *of == id.0).map(|(_, at)| *at);
-            let machine = Adder { sum: 0, applied: EntryId::ZERO, wrong_at };
+            let machine = AtOnce::new(Sum { sum: 0, wrong_at });
             let applier = Applier::new(Box::new(machine), membership.clone());
             let applier = applier.with_audits_every(EVERY);
             (id, Member { node, applier, effects: Effects::default() })

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use quorate_node::proposal::{self, ProposalId};
 use quorate_node::{
     Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, Feedback, Forward,
-    GroupConfig, Input, Machine, Node, NodeConfig, Piece, Refused, RestoreError, Snapshot,
-    SnapshotBytes, SnapshotError,
+    GroupConfig, Input, Machine, Node, NodeConfig, Piece, RestoreError, Snapshot, SnapshotBytes,
+    SnapshotError, Unproposed,
 };
 use quorate_raft::{
     Append, AppendReply, Body, Entry, EntryId, Event, GroupId, Heartbeat, HeartbeatReply, Index,
@@ -364,7 +364,7 @@ fn envelope(status: &Status, asked: u64, choices: Choices) -> Envelope {
         }
         3 => {
             let numbers = [b, c, d].map(number).into();
-            EnvelopeBody::Refused(Refused { term, incarnation, numbers })
+            EnvelopeBody::Refused(Unproposed { term, incarnation, numbers })
         }
         4 | 5 => {
             let previous = status.last;

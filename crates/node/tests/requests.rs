@@ -6,69 +6,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::{
-    Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Fault, FaultKind, Freshness,
-    GroupConfig, Input, Machine, Node, NodeConfig, PeerState, Piece, Priority, RequestError,
-    RestoreError, Snapshot,
+    Applied, Applier, ApplyJob, Effects, Envelope, EnvelopeBody, Freshness, GroupConfig, Input,
+    Node, NodeConfig, PeerState, Priority, RequestError,
 };
 use quorate_raft::{
     EntryId, Event, GroupId, Limits, Membership, NodeId, Recovered, RoleKind, Seq, Time,
 };
 
+mod common;
 #[path = "requests/lead.rs"]
 mod lead;
+
+use common::{Apply, AtOnce};
 
 const GROUP: GroupId = GroupId(1);
 const HEARTBEAT: Duration = Duration::from_millis(100);
 const ELECTION: Duration = Duration::from_millis(1000);
 
-/// Remembers the commands that it applied; the outcome is how many that are.
-#[derive(Default)]
-struct Journal {
-    applied: EntryId,
-    membership: Option<Bytes>,
-    commands: Vec<Bytes>,
-}
+/// Counts commands; the outcome is how many there were.
+struct Count(usize);
 
-impl Machine for Journal {
+impl Apply for Count {
     type Outcome = usize;
 
-    fn applied(&self) -> EntryId {
-        self.applied
-    }
-
-    fn durable(&self) -> EntryId {
-        self.applied
-    }
-
-    fn apply(&mut self, _: EntryId, command: &Bytes) -> Result<usize, Fault> {
-        self.commands.push(command.clone());
-        Ok(self.commands.len())
-    }
-
-    fn membership(&self) -> Option<Bytes> {
-        self.membership.clone()
-    }
-
-    fn set_membership(&mut self, _: EntryId, membership: &Bytes) -> Result<(), Fault> {
-        self.membership = Some(membership.clone());
-        Ok(())
-    }
-
-    fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
-        self.applied = through;
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn snapshot(&mut self) -> Result<Box<dyn Snapshot>, Fault> {
-        Err(Fault::new(FaultKind::Io, "no test here needs a snapshot"))
-    }
-
-    fn restore(&mut self, _: &Piece) -> Result<(), RestoreError> {
-        Err(RestoreError::Rejected("no test here needs a snapshot".into()))
+    fn apply(&mut self, _: EntryId, _: &Bytes) -> usize {
+        self.0 += 1;
+        self.0
     }
 }
 
@@ -130,7 +93,7 @@ impl Cluster {
                     witness: false,
                 };
                 node.add_group(group, Recovered::default(), EntryId::ZERO, Time(0));
-                let applier = Applier::new(Box::new(Journal::default()), membership.clone());
+                let applier = Applier::new(Box::new(AtOnce::new(Count(0))), membership.clone());
                 Member { node, applier, effects: Effects::default(), unwritten: None }
             })
             .collect();
@@ -190,7 +153,7 @@ impl Cluster {
             effects.clear();
             for (group, job) in jobs {
                 let mut applied = Applied::default();
-                applier.run(job, &mut applied).expect("the journal never fails");
+                applier.run(job, &mut applied).expect("to count never fails");
                 self.outcomes.append(&mut applied.outcomes);
                 self.reads.extend(applied.reads.drain(..).map(|(name, _)| name));
                 for feedback in applied.feedback {

@@ -29,6 +29,8 @@ use quorate_wal::{MemDisk, Wal, WalOptions};
 pub struct Layout {
     /// The nodes. Each group has a member on each.
     pub nodes: u64,
+    /// On so many of them, the last ones, members are learners.
+    pub learners: u64,
     /// The groups.
     pub groups: u64,
     /// After how long an idle group is quiet.
@@ -51,12 +53,22 @@ impl Layout {
         let ms = Duration::from_millis;
         Self {
             nodes: 3,
+            learners: 0,
             groups,
             quiet_after: Some(ms(1_000)),
             heartbeat: ms(100),
             election_timeout: ms(1_000),
             delay: Duration::from_micros(500),
             sync: ms(2),
+        }
+    }
+
+    /// The members of each group.
+    fn membership(&self) -> Membership {
+        let voters = self.nodes - self.learners;
+        Membership {
+            learners: (voters + 1..=self.nodes).map(NodeId).collect(),
+            ..Membership::of_voters((1..=voters).map(NodeId))
         }
     }
 }
@@ -166,7 +178,7 @@ impl Fleet {
             .map(|id| {
                 let disk = MemDisk::new();
                 let (node, wal) = open(&layout, NodeId(id), 1, &disk, Time(0), &BTreeMap::new());
-                let membership = Arc::new(Membership::of_voters((1..=layout.nodes).map(NodeId)));
+                let membership = Arc::new(layout.membership());
                 let applier =
                     || Applier::new(Box::new(Counter::default()), Arc::clone(&membership));
                 Host {
@@ -512,7 +524,7 @@ fn open(
     for group in groups(layout) {
         let config = GroupConfig {
             group,
-            membership: Membership::of_voters((1..=layout.nodes).map(NodeId)),
+            membership: layout.membership(),
             heartbeat_interval: layout.heartbeat,
             election_timeout: layout.election_timeout,
             election_policy: ElectionPolicy::Adaptive,

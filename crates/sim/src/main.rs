@@ -1,7 +1,8 @@
 //! `quorate-sim SEED` replays a run and prints what happens; `quorate-sim swarm --seeds N` runs many;
 //! `quorate-sim graphs` tries every graph of links in which some majority can talk, `quorate-sim cuts` cuts the
 //! power at every moment of a run, `quorate-sim timeouts` compares the election policies, and `quorate-sim bench`
-//! says what a simulated hour costs, `quorate-sim lease` what becomes of leaders' leases with clocks as declared and worse. With `--json FILE` each of them leaves its numbers for a program.
+//! says what a simulated hour costs, `quorate-sim lease` what becomes of leaders' leases with clocks as declared and
+//! worse. With `--json FILE` each of them leaves its numbers for a program.
 #![allow(clippy::print_stderr, reason = "a command says what is wrong with its arguments")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -50,6 +50,8 @@ pub enum Sabotage {
     StateDiffers,
     /// The host does not tell a client that its request has failed.
     FailureUntold,
+    /// Nobody looks for voters that have failed, though a spare waits.
+    FailureUnseen,
     /// The network loses every word of a leader that another is to take over.
     HandOverLost,
 }

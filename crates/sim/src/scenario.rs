@@ -1,10 +1,13 @@
 //! Scenarios: one thing goes wrong in a cluster where all is well, and a bound must hold. What is
 //! measured is virtual time, so a bound holds to the nanosecond on every machine.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate_check::Violation;
+use quorate_raft::{Membership, NodeId};
 
+use crate::quiet::Quiet;
 use crate::sabotage::Sabotage;
 use crate::swarm::Options;
 use crate::tenure;
@@ -69,7 +72,7 @@ pub fn compare(all: &[Measured]) -> Result<(), String> {
 }
 
 /// The names and what they demand.
-pub const ALL: [(&str, &str); 7] = [
+pub const ALL: [(&str, &str); 8] = [
     ("hung-leader", "a leader whose disk hangs is replaced within 3 election timeouts"),
     ("hung-idle-leader", "so is one without load, from the first write on"),
     (
@@ -83,6 +86,10 @@ pub const ALL: [(&str, &str); 7] = [
     ("power-loss", "all writes acknowledged are there after the power failed everywhere"),
     ("lease", "with leases, and clocks as bad as was declared, no read is stale"),
     ("no-quorum", "without a quorum every request ends in time, and the log stays bounded"),
+    (
+        "spare",
+        "10 election timeouts after a voter is gone a spare votes in its place, and then as many may go as before",
+    ),
 ];
 
 /// Plays a scenario with so many members.
@@ -118,6 +125,7 @@ pub fn play_with(
         "power-loss" => power_loss(play).map(Measured::from),
         "lease" => tenure::play(members, seed, true).map(|played| Measured::from(played.took)),
         "no-quorum" => no_quorum(play).map(Measured::from),
+        "spare" => spare(play).map(Measured::from),
         other => panic!("there is no scenario {other}"),
     };
     result.map_err(|violation| format!("{name}, {members} members, seed {seed}: {violation}"))
@@ -278,7 +286,7 @@ fn no_quorum(play: Play) -> Result<Duration, Violation> {
     let mut left = world.members();
     let majority = left.len() / 2 + 1;
     let down = left.iter().copied().filter(|id| *id != leader).take(majority).collect();
-    left.retain(|id| !std::collections::BTreeSet::contains(&down, id));
+    left.retain(|id| !BTreeSet::contains(&down, id));
     world.power_fails(&down)?;
     world.clients_ask(left);
     let bounds = WithoutQuorum {
@@ -294,6 +302,84 @@ fn no_quorum(play: Play) -> Result<Duration, Violation> {
         bounds.demand(longest, world.log_bytes_max())?;
     }
     Ok(longest)
+}
+
+/// Lets time pass until this holds, which it must within so long.
+fn wait(
+    world: &mut World,
+    at_most: Duration,
+    what: &str,
+    mut holds: impl FnMut(&mut World) -> bool,
+) -> Result<(), Violation> {
+    let end = world.now() + at_most;
+    while !holds(world) {
+        if world.now() > end {
+            return Err(broken(format!("{what}: not after {at_most:?}")));
+        }
+        world.run_until(world.now() + Duration::from_millis(1))?;
+    }
+    Ok(())
+}
+
+/// From the moment that a voter dies for good to the one that a spare votes in its place. Then half of the others die
+/// as well, perhaps the leader among them, which nobody survives without the spare. By turns it is the leader or
+/// another one that dies first, in a group with clients or in one that is quiet.
+fn spare(play: Play) -> Result<Duration, Violation> {
+    let (leader_dies, is_quiet) = (play.seed.is_multiple_of(2), play.seed % 4 < 2);
+    let mut world = calm(Play { members: play.members + 1, ..play }, |options| {
+        options.replace_after = Some(options.heartbeat * 10);
+        if is_quiet {
+            options.clients = 0;
+            options.quiet = Some(Quiet { after: options.heartbeat, every: LONG, lull: LONG });
+        }
+    })?;
+    let timeout = world.options().election_timeout;
+    let leader = world.leader().ok_or_else(|| broken("all is well, and nobody leads"))?;
+    let mut voters = world.members();
+    let spare =
+        voters.iter().copied().find(|id| *id != leader).ok_or_else(|| broken("it is alone"))?;
+    voters.remove(&spare);
+    world.changes_members(Membership {
+        learners: BTreeSet::from([spare]),
+        ..Membership::of_voters(voters.iter().copied())
+    });
+    wait(&mut world, timeout * 10, "the spare is a learner", |world| {
+        world.voters() == Some(&voters)
+    })?;
+    world.run_until(world.now() + timeout * 10)?;
+    let leader = world.leader().ok_or_else(|| broken("all is well, and nobody leads"))?;
+    let first = voters.iter().copied().find(|id| (*id == leader) == leader_dies);
+    let first = first.ok_or_else(|| broken("there is no follower"))?;
+    let began = world.now();
+    world.power_fails(&BTreeSet::from([first]))?;
+    voters.remove(&first);
+    world.clients_ask(voters.clone());
+    let mut left = voters.clone();
+    left.insert(spare);
+    wait(&mut world, timeout * 10, "the spare votes", |world| world.voters() == Some(&left))?;
+    let took = world.now() - began;
+
+    let most = voters.len() / 2;
+    let others: BTreeSet<NodeId> = voters.into_iter().take(most).collect();
+    world.power_fails(&others)?;
+    left.retain(|id| !others.contains(id));
+    world.clients_ask(left.clone());
+    for id in left {
+        let mut write = world.write_at(id);
+        wait(&mut world, timeout * 10, "a write is done", |world| {
+            match world.ended_well(&write) {
+                Some(false) => {
+                    write = world.write_at(id);
+                    false
+                }
+                ended => ended == Some(true),
+            }
+        })?;
+    }
+    let acknowledged = world.acknowledged_puts();
+    world.run_until(world.now() + timeout)?;
+    world.read_back(&acknowledged)?;
+    Ok(took)
 }
 
 #[cfg(test)]

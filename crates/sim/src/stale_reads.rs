@@ -1,9 +1,9 @@
 //! Reads that may be stale, in some runs: what clients ask for instead of a linearizable read, and what has to be known
 //! to judge the answers ([`quorate_check::staleness`]).
 //!
-//! How stale an answer is, a member says by its own clock. So whenever a client is answered it is noted what the clock of
-//! each member shows, whatever these clocks do: one that jumps makes answers look staler than they are, and one that stands
-//! makes the bound a longer time, and neither is an excuse.
+//! How stale an answer is, a member says by its own clock. So whenever a client is answered it is noted what the
+//! clock of each member shows, whatever these clocks do: one that jumps makes answers look staler than they are, and
+//! one that stands makes the bound a longer time, and neither is an excuse.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

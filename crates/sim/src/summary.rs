@@ -53,6 +53,8 @@ pub struct Summary {
     pub memberships: u64,
     /// How often a leader asked for a learner in the place of a voter that had failed.
     pub replaced: u64,
+    /// How often that was done: a spare took over.
+    pub took_over: u64,
     /// See `leaders`.
     pub rejoined: u64,
     /// Members whose storage was damaged, and how many of them healed.
@@ -114,6 +116,7 @@ impl Summary {
         self.snapshots += report.snapshots;
         self.memberships += report.memberships;
         self.replaced += report.replaced;
+        self.took_over += report.took_over;
         self.rejoined += report.rejoined;
         self.damaged += report.damaged;
         self.healed += report.healed;
@@ -199,6 +202,7 @@ impl Summary {
             ("snapshots", Json::Number(self.snapshots)),
             ("memberships", Json::Number(self.memberships)),
             ("replaced", Json::Number(self.replaced)),
+            ("spares_took_over", Json::Number(self.took_over)),
             ("rejoined", Json::Number(self.rejoined)),
             ("damaged", Json::Number(self.damaged)),
             ("healed", Json::Number(self.healed)),

@@ -1,11 +1,12 @@
 //! What the election policies are worth: how often each of them deposes a leader that lives, and how long each
 //! leaves a group without one after it has died.
 //!
-//! Three members with the timing of production (heartbeats each 100 ms, an election timeout of 1 s) and one
-//! client, in a network that is near, far, or near with hosts that are disturbed. For so long nobody crashes, and
-//! each election of that time that the leader has not asked for is a false one: it runs, and all links work. Then the leader loses its
-//! power again and again, each time at a moment of its heartbeat that is drawn, and what is measured is the time
-//! until another one has taken office. All of it is virtual time: a seed measures the same on every machine.
+//! Three members with the timing of production (heartbeats each 100 ms, an election timeout of 1 s) and one client,
+//! in a network that is near, far, or near with hosts that are disturbed. For so long nobody crashes, and each
+//! election of that time that the leader has not asked for is a false one: it runs, and all links work. Then the
+//! leader loses its power again and again, each time at a moment of its heartbeat that is drawn, and what is measured
+//! is the time until another one has taken office. All of it is virtual time: a seed measures the same on every
+//! machine.
 
 use core::fmt;
 use std::time::Duration;

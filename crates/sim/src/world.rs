@@ -47,7 +47,7 @@ use quorate_check::cluster::Cluster;
 use quorate_check::invariants::Invariants;
 use quorate_check::state_hash::StateHashes;
 use quorate_node::{Desired, Envelope, Fingerprint, Healed};
-use quorate_raft::{Index, NodeId};
+use quorate_raft::{Index, Membership, NodeId};
 use quorate_wal::WalOptions;
 
 use crate::chance::Chance;
@@ -211,6 +211,8 @@ pub struct Report {
     pub memberships: u64,
     /// How often a leader asked for a learner in the place of a voter that had failed.
     pub replaced: u64,
+    /// How often that was done: a spare took over.
+    pub took_over: u64,
     /// Reads of members that may not know of a write that was just answered.
     pub doubts: u64,
     /// Disks lost, and members that were voters again after that.
@@ -267,6 +269,8 @@ pub struct World {
     churn: Chance,
     /// The members that are pursued, if any are.
     desired: Option<Desired>,
+    /// The members that a leader asked for last to replace one that has failed, until that is done.
+    replacing: Option<Membership>,
     /// How many disks were lost.
     disks: u64,
     /// Decides which election policy a member is started with, where they differ.
@@ -409,6 +413,7 @@ impl World {
                 tails: 0,
                 memberships: 0,
                 replaced: 0,
+                took_over: 0,
                 doubts: 0,
                 wipes: 0,
                 rejoined: 0,
@@ -435,6 +440,7 @@ impl World {
             rot: Chance::new(seed ^ ROT),
             churn: Chance::new(seed ^ churn::CHURN),
             desired: None,
+            replacing: None,
             disks: 0,
             policies: Chance::new(seed ^ POLICIES),
             favours: seed ^ FAVOURS,

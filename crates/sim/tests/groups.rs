@@ -99,6 +99,26 @@ fn a_process_that_ends_and_begins_at_once_is_noticed() {
     assert!(fleet.term(GroupId(1)) > term, "the new process can't lead where the old one did");
 }
 
+/// A learner does not campaign, so nothing that it does wakes its leader.
+#[test]
+fn a_learner_that_starts_again_hears_of_its_quiet_leaders() {
+    const LEARNER: NodeId = NodeId(4);
+    let mut fleet = Fleet::new(Layout { nodes: 4, learners: 1, ..Layout::of(GROUPS) });
+    fleet.run_for(seconds(20));
+    assert_eq!((fleet.led(), fleet.quiet()), (GROUPS, GROUPS));
+    let terms: Vec<u64> = groups().map(|group| fleet.term(group)).collect();
+    fleet.kill(LEARNER);
+    fleet.run_for(seconds(20));
+    fleet.start(LEARNER);
+    fleet.run_for(seconds(20));
+    assert_eq!(fleet.quiet(), GROUPS, "it follows again");
+    for group in groups() {
+        fleet.read(LEARNER, group);
+    }
+    let now: Vec<u64> = groups().map(|group| fleet.term(group)).collect();
+    assert_eq!(terms, now, "and has deposed nobody");
+}
+
 #[test]
 fn a_quiet_leader_that_is_cut_off_gives_up_and_comes_back_as_a_follower() {
     let mut fleet = quiet();

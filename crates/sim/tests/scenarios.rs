@@ -42,6 +42,12 @@ fn without_a_quorum_requests_end_and_memory_is_bounded() {
     holds("no-quorum", 3, 1);
 }
 
+#[test]
+fn a_spare_takes_the_place_of_a_voter_that_is_gone() {
+    holds("spare", 3, 8);
+    holds("spare", 5, 4);
+}
+
 /// A broken promise breaks the bound, and is told so.
 #[track_caller]
 fn is_noticed(name: &str, sabotage: Sabotage, what: &str) {
@@ -52,6 +58,11 @@ fn is_noticed(name: &str, sabotage: Sabotage, what: &str) {
 #[test]
 fn a_leader_with_a_hung_disk_that_is_not_replaced_is_noticed() {
     is_noticed("hung-leader", Sabotage::HandOverLost, "leads after");
+}
+
+#[test]
+fn a_spare_that_nobody_calls_is_noticed() {
+    is_noticed("spare", Sabotage::FailureUnseen, "the spare votes");
 }
 
 #[test]

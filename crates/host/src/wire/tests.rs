@@ -183,12 +183,12 @@ fn envelope_body() -> impl Strategy<Value = EnvelopeBody> {
         }),
         1 => (term(), any::<u64>(), vec(any::<u64>(), 0..5)).prop_map(
             |(term, incarnation, numbers)| {
-                EnvelopeBody::Refused(Refused { term, incarnation, numbers })
+                EnvelopeBody::Refused(Unproposed { term, incarnation, numbers })
             }
         ),
         1 => (term(), any::<u64>(), vec(any::<u64>(), 0..5)).prop_map(
             |(term, incarnation, numbers)| {
-                EnvelopeBody::Returned(Refused { term, incarnation, numbers })
+                EnvelopeBody::Returned(Unproposed { term, incarnation, numbers })
             }
         ),
         1 => (any::<u64>(), heal_ask())

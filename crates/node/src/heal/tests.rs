@@ -46,12 +46,18 @@ fn entry(id: EntryId) -> Entry {
 
 impl Patient {
     fn of(members: u64, salvage: Salvage, machine: (u64, u64)) -> Self {
+        Self::among(Membership::of_voters((1..=members).map(NodeId)), salvage, machine)
+    }
+
+    fn among(membership: Membership, salvage: Salvage, machine: (u64, u64)) -> Self {
+        let is_witness = membership.is_witness(NodeId(1));
         let config = HealConfig {
             group: GroupId(1),
             id: NodeId(1),
             incarnation: 7,
-            membership: Membership::of_voters((1..=members).map(NodeId)),
+            membership,
             patience: PATIENCE,
+            is_witness,
         };
         let machine = EntryId::new(machine.0, machine.1);
         let mut patient = Self {
@@ -476,6 +482,37 @@ fn what_the_own_machine_has_is_not_asked_for() {
     assert!(!can_heal(&alone, NodeId(1), &own, EntryId::new(1, 1)));
     let mut patient = Patient::of(1, own, (2, 3));
     assert_eq!(patient.healed_log(), [(2, 4)]);
+}
+
+/// Three voters, of whom this one is a witness.
+fn with_witness(id: u64) -> Membership {
+    let witnesses = [NodeId(id)].into();
+    Membership { witnesses, ..Membership::of_voters([1, 2, 3].map(NodeId)) }
+}
+
+#[test]
+fn who_has_no_state_is_no_reason_to_wait_for_a_snapshot() {
+    let log = salvage(1, (0, 0), &[(1, true), (1, false)]);
+    let mut patient = Patient::among(with_witness(3), log, (0, 0));
+    patient.hears_of(3, &salvage(1, (1, 2), &[]), Some(Word::Follower(Term(1))));
+    patient.asked();
+    patient.now = patient.now + PATIENCE;
+    patient.flush();
+    assert_eq!(patient.asked(), [(2, lost(1, 2, 2)), (3, lost(1, 2, 2))]);
+    patient.hears_of(2, &salvage(1, (0, 0), &[(1, true), (1, true)]), None);
+    assert_eq!(patient.healed_log(), [(1, 1), (1, 2)]);
+}
+
+/// Its machine has no state that anybody could be given instead.
+#[test]
+fn a_witness_keeps_what_is_sound_after_what_it_lost() {
+    let log = [(1, true), (1, false), (1, true), (1, true)];
+    for machine in [(1, 2), (1, 3), (1, 4)] {
+        let mut patient = Patient::among(with_witness(1), salvage(1, (0, 0), &log), machine);
+        assert_eq!(patient.healed_log(), [(1, 3), (1, 4)], "at {machine:?}");
+    }
+    let mut patient = Patient::among(with_witness(1), salvage(1, (0, 0), &log), (1, 1));
+    assert_eq!(patient.asked(), [(2, lost(1, 2, 2)), (3, lost(1, 2, 2))]);
 }
 
 #[test]

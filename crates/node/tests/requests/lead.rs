@@ -254,8 +254,8 @@ fn a_request_without_a_leader_goes_on_with_the_next_one() {
     assert_eq!(cluster.failed, []);
 }
 
-/// A leader that hands over takes no more, and holds what it is given. When the lead is lost it gives that back, and the
-/// next leader has it before anything of its term is committed: nobody waits for that first.
+/// A leader that hands over takes no more, and holds what it is given. When the lead is lost it gives that back, and
+/// the next leader has it before anything of its term is committed: nobody waits for that first.
 #[test]
 fn what_is_given_to_a_leader_that_hands_over_comes_back() {
     let (mut cluster, old) = Cluster::with_leader();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quorate_host::{HostStatus, Membership, NodeId, PeerState, Replacement, Replacer, Step};
+use quorate_host::{HostStatus, Membership, NodeId, Replacement, Replacer, Step};
 use tokio::time::sleep;
 
 use super::about::{Later, about, forget_wish, later_of, peer_urls, urls_of};
@@ -73,14 +73,8 @@ impl Caretaker {
         }
         let member = &*self.member;
         let (now, clock) = (&status.membership, member.handle.clock());
-        let state = |id| {
-            let peer = status.peers.iter().find(|peer| peer.id == id);
-            peer.map_or(PeerState::Idle, |peer| peer.health.state)
-        };
         let is_spare = |id| later_of(now, id) == Later::Spare;
-        let standing = |id| status.standing(id);
-        let is_settled = !status.is_changing();
-        let found = replacer.look(clock.now(), now, is_settled, state, is_spare, standing);
+        let found = replacer.look(clock.now(), &status.group_view(), is_spare);
         let Some(Replacement { failed, spare, members: mut wanted }) = found else { return };
         for (id, later) in [(failed, Later::Spare), (spare, Later::Stays)] {
             wanted.about.insert(id, about(&urls_of(id, now, &member.identity), later));

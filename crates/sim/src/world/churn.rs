@@ -82,6 +82,7 @@ impl World {
                 let Replacement { failed, spare, members } = found;
                 self.report.replaced += 1;
                 self.trace.line(now, || format!("{id} replaces {failed} by {spare}"));
+                self.replacing = Some(members.clone());
                 self.ask_for(id, members);
             }
         }
@@ -91,6 +92,14 @@ impl World {
             }
         }
         self.schedule(self.options.heartbeat, super::Event::Reconcile);
+    }
+
+    /// A membership was committed: counts the spare that took somebody's place by it, if one did.
+    pub(super) fn members_committed(&mut self, members: &Membership) {
+        if self.replacing.as_ref().is_some_and(|replacing| are_these(members, replacing)) {
+            self.report.took_over += 1;
+            self.replacing = None;
+        }
     }
 
     /// Asks a leader for the next step toward these members, if one can be taken now.
@@ -124,7 +133,7 @@ impl World {
         self.ids().into_iter().filter(leads).collect()
     }
 
-    fn ask_for(&mut self, leader: NodeId, membership: Membership) {
+    pub(super) fn ask_for(&mut self, leader: NodeId, membership: Membership) {
         let change = Input::Change { group: GROUP, membership, waiter: CHANGE };
         self.post(leader, change);
     }
@@ -177,12 +186,12 @@ impl World {
         self.phase != Phase::Whole
             || self.options.churn_every.is_none()
             || self.places.values().all(|place| {
-                place.process.as_ref().is_some_and(|process| is_all(process.membership(), &all))
+                place.process.as_ref().is_some_and(|process| are_these(process.membership(), &all))
             })
     }
 }
 
-/// Whether all are voters, and no change is under way.
-fn is_all(now: &Membership, all: &Membership) -> bool {
-    (&now.voters, &now.outgoing, &now.learners) == (&all.voters, &all.outgoing, &all.learners)
+/// Whether these have the votes of those, and no change is under way.
+fn are_these(now: &Membership, these: &Membership) -> bool {
+    (&now.voters, &now.outgoing, &now.learners) == (&these.voters, &these.outgoing, &these.learners)
 }

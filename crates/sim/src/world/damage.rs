@@ -146,6 +146,11 @@ impl World {
             let losers = holders.iter().filter(|holder| holder.lacks().1.contains(&id)).count();
             all_have_a_word && !is_committed(id) && losers == 1
         };
+        // What a witness has it may compact, but for its tail.
+        let keeps = |holder: &Holder, id: EntryId| {
+            let stays = || self.tail_holds(holder.id, Index(id.index.0 - 1));
+            holder.has(id) && (!holder.is_witness || stays())
+        };
         holders.iter().all(|needy| {
             let (begins, lost) = needy.lacks();
             let others = || holders.iter().filter(|other| other.id != needy.id);
@@ -160,7 +165,7 @@ impl World {
             let has_copies = lost
                 .iter()
                 .filter(|id| !can_be_given_up(**id))
-                .all(|id| id.index <= needy.state.index || others().any(|other| other.has(*id)));
+                .all(|id| id.index <= needy.state.index || others().any(|other| keeps(other, *id)));
             can_heal && is_reached && has_copies
         })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_check::Violation;
 use quorate_node::Input;
-use quorate_raft::{NodeId, RoleKind};
+use quorate_raft::{Membership, NodeId, RoleKind};
 
 use super::{Event, World};
 use crate::chance::Chance;
@@ -70,6 +70,22 @@ impl World {
         if let Some(leader) = self.leader().filter(|leader| *leader != to) {
             self.post(leader, Input::Transfer { group: GROUP, to: Some(to) });
         }
+    }
+
+    /// Whoever leads is asked for other members.
+    pub fn changes_members(&mut self, members: Membership) {
+        if let Some(leader) = self.leader() {
+            self.ask_for(leader, members);
+        }
+    }
+
+    /// Who votes, as far as the leader knows; nothing while that changes, or nobody leads.
+    #[must_use]
+    pub fn voters(&self) -> Option<&BTreeSet<NodeId>> {
+        let process = self.places[&self.leader()?].process.as_ref()?;
+        let (members, status) = (process.membership(), process.status());
+        let is_settled = !members.is_joint() && status.membership_since <= status.commit;
+        is_settled.then_some(&members.voters)
     }
 
     /// Nothing arrives any more between these and those, and all else does.

@@ -10,7 +10,8 @@ use quorate_node::{
     Incarnation, Input, News, NodeConfig, Priority,
 };
 use quorate_raft::{
-    AppendReply, Body, DiskId, EntryId, NodeId, Persist, Record, Recovered, RoleKind, Salvage, Time,
+    AppendReply, Body, DiskId, EntryId, NodeId, Payload, Persist, Record, Recovered, RoleKind,
+    Salvage, Time,
 };
 
 use super::{Event, Outcome, World, churn, storage_of};
@@ -55,7 +56,8 @@ impl World {
         config.pending_max = settings.pending_max;
         config.leader_priority = self.priority_of(id);
         let (sabotage, now) = (self.sabotage, self.now);
-        let replace_after = self.options.replace_after;
+        let looks = self.sabotage != Some(Sabotage::FailureUnseen);
+        let replace_after = self.options.replace_after.filter(|_| looks);
         let machine_options = MachineOptions {
             piece_bytes_max: self.options.snapshot_piece_bytes_max,
             ring_bytes: self.options.watches.map(|watches| watches.ring_bytes),
@@ -93,7 +95,6 @@ impl World {
         place.processes += 1;
         place.started = now;
         place.machine_durable = applied;
-        place.began_durable = applied;
         place.waits_for_room = false;
         self.begin_scrubbing(id);
         self.leases_start(id);
@@ -133,7 +134,9 @@ impl World {
 
     /// A member takes part from now on, with this log.
     fn started(&mut self, id: NodeId, recovered: &Recovered, applied: EntryId) -> Outcome {
-        self.place(id).has_everything();
+        let place = self.place(id);
+        place.has_everything();
+        place.flushed = None;
         self.trace.line(self.now, || {
             let (base, last) = (recovered.base, cluster::last(recovered));
             format!("{id} starts at {applied}, log {base} to {last}")
@@ -363,6 +366,9 @@ impl World {
             self.invariants.observe(Fact::Committed { node, entry })?;
             if first {
                 self.trace.line(now, || format!("{node} commits {} first", entry.id));
+                if let Payload::Membership(members) = &entry.payload {
+                    self.members_committed(members);
+                }
                 self.oracle.committed(entry)?;
                 self.lease_committed()?;
             }
@@ -622,6 +628,9 @@ impl World {
         }
         let fault = |fault| Violation::new("machine", format!("{node} fails: {fault}"));
         process.flush_machine().map_err(fault)?;
+        if process.durable() != place.machine_durable {
+            place.flushed = Some(process.durable());
+        }
         self.machine_moved(node)?;
         self.schedule_turn(node);
         Ok(())

@@ -59,8 +59,8 @@ pub(super) struct Place {
     pub(super) disk_factor: u32,
     /// Where the machine was durable when the observer was last told.
     pub(super) machine_durable: EntryId,
-    /// The same when the process began.
-    pub(super) began_durable: EntryId,
+    /// The same when a flush moved it last, if one has since the member began to take part.
+    pub(super) flushed: Option<EntryId>,
     /// What the member was about after its last turn.
     pub(super) stage: Stage,
     /// Whether its group was quiet after its last turn.
@@ -143,7 +143,7 @@ impl Place {
             cpu_factor: 1,
             disk_factor: 1,
             machine_durable: EntryId::ZERO,
-            began_durable: EntryId::ZERO,
+            flushed: None,
             stage: Stage::Down,
             is_quiet: false,
             asks: false,

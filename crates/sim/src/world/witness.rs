@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use quorate_check::Violation;
 use quorate_check::cluster;
-use quorate_raft::{Entry, Event, Index, Membership, NodeId};
+use quorate_raft::{Entry, EntryId, Event, Index, Membership, NodeId};
 
 use super::{Outcome, World};
 use crate::swarm::Options;
@@ -61,9 +61,9 @@ impl World {
                 && self.tail_holds(witness, reached)
     }
 
-    /// Whether the tail of the witness has room for all entries after this one that there are anywhere, so that it keeps
-    /// them whatever it compacts.
-    fn tail_holds(&self, witness: NodeId, after: Index) -> bool {
+    /// Whether the tail of the witness has room for all entries after this one that there are anywhere, so that it
+    /// keeps them whatever it compacts.
+    pub(super) fn tail_holds(&self, witness: NodeId, after: Index) -> bool {
         let limits = self.places[&witness].settings.limits;
         let tail = limits.retained_bytes_min.min(limits.retained_bytes_max);
         let logs = self.invariants.cluster().members.values().map(|member| &member.issued.entries);
@@ -98,11 +98,8 @@ impl World {
         let tail = limits.retained_bytes_min.min(limits.retained_bytes_max);
         let log = &self.invariants.cluster().member(id).issued;
         let place = &self.places[&id];
-        if place.machine_durable == place.began_durable {
-            // The log is as it was found. It is compacted with the next flush.
-            return Ok(());
-        }
-        let durable = place.machine_durable.index;
+        // The log is compacted with a flush that brings news, and not with a snapshot that agrees with it.
+        let Some(EntryId { index: durable, .. }) = place.flushed else { return Ok(()) };
         let held = || log.entries.iter().take_while(|entry| entry.id.index <= durable);
         let rest: usize = held().skip(1).map(Entry::cost).sum();
         match held().next() {
