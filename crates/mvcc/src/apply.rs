@@ -4,13 +4,15 @@
 //! first write, so that a refused command has changed nothing; after the first write only the
 //! engine can fail, and that ends the member.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
 use bytes::Bytes;
 use quorate_planted::planted;
 
-use crate::command::Command;
+use crate::auth::{self, Auth, Issued};
+use crate::command::{Command, Proposal};
 use crate::engine::{Engine, EngineError, Reader, Table};
 use crate::error::{Error, ReadError};
 use crate::fingerprint::{self, Item, Sums};
@@ -47,6 +49,7 @@ pub(crate) struct Changes {
     /// The memory that they take, or would take.
     pub(crate) event_bytes: usize,
     pub(crate) leases: Vec<LeaseChange>,
+    pub(crate) issued: Option<Issued>,
     /// What it changed in the fingerprint.
     pub(crate) sums: Sums,
     /// What the answer left of its room. An answer that is too large changes nothing else.
@@ -65,15 +68,24 @@ impl Changes {
     }
 }
 
+/// What a store is besides its rows.
+pub(crate) struct Parts<'a> {
+    pub(crate) engine: &'a mut dyn Engine,
+    pub(crate) instalments: &'a mut Instalments,
+    pub(crate) state: &'a mut State,
+    pub(crate) auth: &'a mut Arc<Auth>,
+}
+
 /// Applies a command that stands in the log with this term.
 pub(crate) fn apply(
-    engine: &mut dyn Engine,
-    instalments: &mut Instalments,
-    state: &mut State,
+    parts: Parts<'_>,
     term: u64,
-    command: &Command,
+    proposal: &Proposal,
     changes: &mut Changes,
 ) -> Result<Response, ReadError> {
+    let Parts { engine, instalments, state, auth } = parts;
+    let Proposal { caller, command } = proposal;
+    auth::needs::check(auth, &*engine, caller, command)?;
     let mut writer = Writer::new(engine, instalments, state, changes);
     let response = match command {
         Command::Put(put) => {
@@ -117,6 +129,12 @@ pub(crate) fn apply(
             engine.put(Table::Meta, &row, &record)?;
             changes.sums.come(fingerprint::member(&row, &record));
             Response::Member
+        }
+        Command::Auth(command) => {
+            let done = auth::admin::apply(engine, Arc::make_mut(auth), command)?;
+            changes.sums.add(done.sums);
+            changes.issued = done.issued;
+            Response::Auth
         }
     };
     if changes.count > 0 {

@@ -4,6 +4,7 @@
 //! negative), strings have their length before them. Reading gives an error for what can't be
 //! read; it never allocates more than it was given, since strings are slices of the input.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -92,6 +93,10 @@ impl Source {
             return Err(Malformed);
         }
         Ok(self.rest.split_to(length))
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, Malformed> {
+        String::from_utf8(self.bytes()?.into()).map_err(|_| Malformed)
     }
 
     pub(crate) fn flags<const N: usize>(&mut self) -> Result<[bool; N], Malformed> {

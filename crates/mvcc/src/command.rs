@@ -5,14 +5,15 @@
 //! give a command or a [`CommandError`], with memory in proportion to their length.
 //!
 //! ```text
-//! version (1 byte) · kind (1 byte) · fields
+//! 1 (1 byte) · kind (1 byte) · fields
+//! 2 (1 byte) · who wants it · kind (1 byte) · fields
 //! ```
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::auth::{self, AuthCommand, Caller, PasswordHash};
 use crate::codec::{self, Malformed, Source};
 use crate::error::Error;
 use crate::key::KeyRange;
@@ -58,13 +59,27 @@ pub enum Command {
     },
     /// A member tells its name and where clients reach it.
     Member(MemberAttributes),
+    /// Change users, roles or rights.
+    Auth(AuthCommand),
 }
 
-/// The version that is written, and the only one so far.
+/// A command, and who wants it carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Who wants it.
+    pub caller: Caller,
+    /// The command.
+    pub command: Command,
+}
+
+/// The version that is written of a command that nobody in particular wants, and the first there was.
 const VERSION: u8 = 1;
 
+/// The same, with who wants it before the kind: as there are users.
+const VERSION_WITH_CALLER: u8 = 2;
+
 /// The highest kind that is known.
-const KIND_MAX: u8 = 8;
+const KIND_MAX: u8 = 9;
 
 /// Why bytes are no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +101,25 @@ impl From<Malformed> for CommandError {
 pub const TXN_DEPTH_MAX: usize = 128;
 
 impl Command {
-    /// The bytes for the log.
+    /// The bytes for the log, of a command that [nobody](Caller::Nobody) in particular wants.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.encode_for(&Caller::Nobody)
+    }
+
+    /// The bytes for the log.
+    #[must_use]
+    pub fn encode_for(&self, caller: &Caller) -> Bytes {
         let mut out = Vec::with_capacity(64);
-        out.push(VERSION);
+        match caller {
+            Caller::Nobody => out.push(VERSION),
+            Caller::Server => out.extend_from_slice(&[VERSION_WITH_CALLER, 0]),
+            Caller::User { name, revision } => {
+                out.extend_from_slice(&[VERSION_WITH_CALLER, 1]);
+                codec::put_bytes(&mut out, name.as_bytes());
+                codec::put_u64(&mut out, *revision);
+            }
+        }
         match self {
             Self::Put(put) => {
                 out.push(1);
@@ -126,27 +155,15 @@ impl Command {
                 out.push(8);
                 encode_member(&mut out, member);
             }
+            Self::Auth(command) => {
+                out.push(9);
+                encode_auth(&mut out, command);
+            }
         }
         out.into()
     }
 
-    /// Reads the bytes of a log entry.
-    ///
-    /// # Errors
-    /// A [`CommandError`], which says whether a newer version could have written them.
-    pub fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
-        let mut source = Source::new(bytes.clone());
-        let (version, kind) = (source.u8()?, source.u8()?);
-        if version > VERSION || (version == VERSION && kind > KIND_MAX) {
-            return Err(CommandError::Newer);
-        }
-        if version != VERSION {
-            return Err(CommandError::Malformed);
-        }
-        Ok(Self::read(kind, &mut source)?)
-    }
-
-    fn read(kind: u8, source: &mut Source) -> Result<Self, Malformed> {
+    fn read(kind: u8, source: &mut Source) -> Result<Self, CommandError> {
         let command = match kind {
             1 => Self::Put(decode_put(source)?),
             2 => Self::DeleteRange(decode_delete(source)?),
@@ -156,11 +173,134 @@ impl Command {
             6 => Self::LeaseRevoke { id: source.i64()? },
             7 => Self::LeaseExpire { id: source.i64()?, term: source.u64()? },
             8 => Self::Member(decode_member(source)?),
-            _ => return Err(Malformed),
+            9 => Self::Auth(decode_auth(source)?),
+            _ => return Err(CommandError::Malformed),
         };
         source.end()?;
         Ok(command)
     }
+}
+
+impl Proposal {
+    /// Reads the bytes of a log entry.
+    ///
+    /// # Errors
+    /// A [`CommandError`], which says whether a newer version could have written them.
+    pub fn decode(bytes: &Bytes) -> Result<Self, CommandError> {
+        let mut source = Source::new(bytes.clone());
+        let caller = match source.u8()? {
+            0 => return Err(CommandError::Malformed),
+            VERSION => Caller::Nobody,
+            VERSION_WITH_CALLER => match source.u8()? {
+                0 => Caller::Server,
+                1 => Caller::User { name: source.text()?, revision: source.u64()? },
+                _ => return Err(CommandError::Newer),
+            },
+            _ => return Err(CommandError::Newer),
+        };
+        let kind = source.u8()?;
+        if kind > KIND_MAX {
+            return Err(CommandError::Newer);
+        }
+        Ok(Self { caller, command: Command::read(kind, &mut source)? })
+    }
+}
+
+/// Changes of users, roles and rights have kinds of their own.
+fn encode_auth(out: &mut Vec<u8>, command: &AuthCommand) {
+    let text = |out: &mut Vec<u8>, text: &str| codec::put_bytes(out, text.as_bytes());
+    match command {
+        AuthCommand::Enable => out.push(0),
+        AuthCommand::Disable => out.push(1),
+        AuthCommand::Issue { name, token, revision } => {
+            out.push(2);
+            text(out, name);
+            codec::put_bytes(out, token);
+            codec::put_u64(out, *revision);
+        }
+        AuthCommand::UserAdd { name, password } => {
+            out.push(3);
+            text(out, name);
+            codec::put_flags(out, [password.is_some()]);
+            codec::put_bytes(out, password.as_ref().map_or(&[], |password| &password.0));
+        }
+        AuthCommand::UserDelete { name } => {
+            out.push(4);
+            text(out, name);
+        }
+        AuthCommand::UserChangePassword { name, password } => {
+            out.push(5);
+            text(out, name);
+            codec::put_bytes(out, &password.0);
+        }
+        AuthCommand::UserGrantRole { user, role } => {
+            out.push(6);
+            text(out, user);
+            text(out, role);
+        }
+        AuthCommand::UserRevokeRole { user, role } => {
+            out.push(7);
+            text(out, user);
+            text(out, role);
+        }
+        AuthCommand::RoleAdd { name } => {
+            out.push(8);
+            text(out, name);
+        }
+        AuthCommand::RoleDelete { name } => {
+            out.push(9);
+            text(out, name);
+        }
+        AuthCommand::RoleGrantPermission { role, range, permission } => {
+            out.push(10);
+            text(out, role);
+            encode_range(out, range);
+            auth::row::encode_permission(out, *permission);
+        }
+        AuthCommand::RoleRevokePermission { role, range } => {
+            out.push(11);
+            text(out, role);
+            encode_range(out, range);
+        }
+    }
+}
+
+fn decode_auth(source: &mut Source) -> Result<AuthCommand, CommandError> {
+    Ok(match source.u8()? {
+        0 => AuthCommand::Enable,
+        1 => AuthCommand::Disable,
+        2 => AuthCommand::Issue {
+            name: source.text()?,
+            token: source.bytes()?,
+            revision: source.u64()?,
+        },
+        3 => {
+            let (name, [has_password], password) =
+                (source.text()?, source.flags()?, source.bytes()?);
+            if !has_password && !password.is_empty() {
+                return Err(CommandError::Malformed);
+            }
+            AuthCommand::UserAdd { name, password: has_password.then_some(PasswordHash(password)) }
+        }
+        4 => AuthCommand::UserDelete { name: source.text()? },
+        5 => AuthCommand::UserChangePassword {
+            name: source.text()?,
+            password: PasswordHash(source.bytes()?),
+        },
+        6 => AuthCommand::UserGrantRole { user: source.text()?, role: source.text()? },
+        7 => AuthCommand::UserRevokeRole { user: source.text()?, role: source.text()? },
+        8 => AuthCommand::RoleAdd { name: source.text()? },
+        9 => AuthCommand::RoleDelete { name: source.text()? },
+        10 => AuthCommand::RoleGrantPermission {
+            role: source.text()?,
+            range: decode_range(source)?,
+            permission: auth::row::decode_permission(source)?,
+        },
+        11 => {
+            AuthCommand::RoleRevokePermission { role: source.text()?, range: decode_range(source)? }
+        }
+        _ => return Err(CommandError::Newer),
+    })
 }
 
 fn encode_put(out: &mut Vec<u8>, put: &PutRequest) {
@@ -358,13 +498,9 @@ pub(crate) fn encode_member(out: &mut Vec<u8>, member: &MemberAttributes) {
 
 pub(crate) fn decode_member(source: &mut Source) -> Result<MemberAttributes, Malformed> {
     let mut member =
-        MemberAttributes { id: source.u64()?, name: decode_text(source)?, client_urls: Vec::new() };
+        MemberAttributes { id: source.u64()?, name: source.text()?, client_urls: Vec::new() };
     for _ in 0..source.count()? {
-        member.client_urls.push(decode_text(source)?);
+        member.client_urls.push(source.text()?);
     }
     Ok(member)
-}
-
-fn decode_text(source: &mut Source) -> Result<String, Malformed> {
-    String::from_utf8(source.bytes()?.into()).map_err(|_| Malformed)
 }

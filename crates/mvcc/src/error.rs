@@ -43,6 +43,34 @@ pub enum Error {
     /// A key to be written is longer than a row can hold. etcd's keys are bounded by the size of a
     /// request alone.
     KeyTooLong,
+    /// Rights can't be switched on without a user [`ROOT`](crate::auth::ROOT).
+    RootUserMissing,
+    /// Nor as long as that user has not the role of the same name.
+    RootRoleMissing,
+    /// Nobody said who wants something, or a user without a name.
+    UserEmpty,
+    /// The user is there already.
+    UserExists,
+    /// There is no such user.
+    UserNotFound,
+    /// A role without a name.
+    RoleEmpty,
+    /// The role is there already.
+    RoleExists,
+    /// There is no such role.
+    RoleNotFound,
+    /// The user has not this role.
+    RoleNotGranted,
+    /// The role permits nothing for exactly this range.
+    PermissionNotGranted,
+    /// The caller may not do that.
+    PermissionDenied,
+    /// Nobody is let in where rights are not checked.
+    AuthNotEnabled,
+    /// It would leave nobody who may change rights; or it is a range that can't be granted.
+    InvalidAuthManagement,
+    /// The caller was let in before the last change of users, roles and rights.
+    AuthOldRevision,
     /// What the request asks to be told is more than [`crate::response::ANSWER_BYTES_MAX`]. The one
     /// error that may come after a change: a command took effect, but for its answer.
     AnswerTooLarge,
@@ -67,6 +95,20 @@ impl fmt::Display for Error {
             Self::WatchIdInUse => "the id of the watch is in use",
             Self::UnknownCommand => "the bytes of the command make no sense",
             Self::KeyTooLong => "the key is too long",
+            Self::RootUserMissing => "there is no user root",
+            Self::RootRoleMissing => "the user root has not the role root",
+            Self::UserEmpty => "the name of the user is empty",
+            Self::UserExists => "the user exists",
+            Self::UserNotFound => "the user does not exist",
+            Self::RoleEmpty => "the name of the role is empty",
+            Self::RoleExists => "the role exists",
+            Self::RoleNotFound => "the role does not exist",
+            Self::RoleNotGranted => "the user has not this role",
+            Self::PermissionNotGranted => "the role has no such permission",
+            Self::PermissionDenied => "it is not permitted",
+            Self::AuthNotEnabled => "rights are not switched on",
+            Self::InvalidAuthManagement => "rights can't be changed so",
+            Self::AuthOldRevision => "rights have changed since the caller was let in",
             Self::AnswerTooLarge => "the answer is too large",
         })
     }

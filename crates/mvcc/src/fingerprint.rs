@@ -10,7 +10,7 @@
 //! by one addition, in any order:
 //!
 //! - **What lives**: the newest revision of each key with its value, the leases and the keys attached
-//!   to them, the names of the members. These rows are there on every member, however far its
+//!   to them, the names of the members, users and roles. These rows are there on every member, however far its
 //!   compaction is; so the sum can be computed again from rows, and is, of those of a snapshot.
 //! - **What ever happened**: every put and every deletion since the beginning. History goes away by
 //!   compaction at times that differ from member to member, so its rows can't be counted; what was
@@ -30,6 +30,7 @@ use bytes::Bytes;
 use quorate_node::Fingerprint;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::auth;
 use crate::codec::{Malformed, Source};
 use crate::engine::{EngineError, Table};
 use crate::response::{KeyValue, Lease};
@@ -48,6 +49,7 @@ enum Kind {
     Lease = 3,
     LeaseKey = 4,
     Member = 5,
+    Auth = 6,
 }
 
 /// An item of some numbers and two strings.
@@ -88,6 +90,11 @@ pub(crate) fn lease_key(id: i64, key: &[u8]) -> Item {
 /// What a member told about itself, by the row that it is in.
 pub(crate) fn member(row: &[u8], record: &[u8]) -> Item {
     item(Kind::Member, &[], row, record)
+}
+
+/// A user, a role, or whether rights are checked, by the row that it is in.
+pub(crate) fn auth(row: &[u8], record: &[u8]) -> Item {
+    item(Kind::Auth, &[], row, record)
 }
 
 /// The two sums, of a state or of what a command changes.
@@ -177,6 +184,7 @@ impl LiveRows {
                 self.sums.come(lease_key(id, &attached));
             }
             Table::Meta if key.starts_with(State::MEMBER) => self.sums.come(member(key, value)),
+            Table::Meta if auth::row::is_one(key) => self.sums.come(auth(key, value)),
             // What is in the state's row is what this is compared with; history has a sum of its own; and the
             // membership is none of the store's.
             Table::Meta | Table::Revision => {}

@@ -28,13 +28,14 @@
 //!
 //! **What is not here.** No clock, no randomness, no thread, no channel, no network: whoever needs
 //! `now` is given it. No size limits and no quota: what is too large is refused before it is proposed.
-//! No error texts of etcd: [`Error`] is an enum, and its words are the server's. No users and
-//! permissions yet.
+//! No error texts of etcd: [`Error`] is an enum, and its words are the server's. No
+//! passwords and no tokens: [`auth`] has the hashes that servers make of them.
 #![no_std]
 
 extern crate alloc;
 
 pub mod apply;
+pub mod auth;
 mod codec;
 pub mod command;
 mod compact;
@@ -61,7 +62,8 @@ pub mod txn;
 pub mod watch;
 mod wire;
 
-pub use command::Command;
+pub use auth::{Auth, AuthCommand, Caller, Issued, Rights};
+pub use command::{Command, Proposal};
 pub use error::{Error, ReadError};
 pub use hash::HashKv;
 pub use key::KeyRange;

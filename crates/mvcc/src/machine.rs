@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 use quorate_node::{
@@ -10,8 +11,9 @@ use quorate_node::{
 use quorate_planted::planted;
 use quorate_raft::EntryId;
 
-use crate::apply::{self, Changes};
-use crate::command::{Command, CommandError};
+use crate::apply::{self, Changes, Parts};
+use crate::auth::Auth;
+use crate::command::{Command, CommandError, Proposal};
 use crate::engine::Table;
 use crate::error::{Error, ReadError};
 use crate::instalment::Instalments;
@@ -51,8 +53,8 @@ impl Machine for Store {
             self.applied
         );
         let before = core::mem::replace(&mut self.applied, entry);
-        let result = match Command::decode(command) {
-            Ok(command) => self.apply_command(before, entry.term.0, &command)?,
+        let result = match Proposal::decode(command) {
+            Ok(proposal) => self.apply_proposal(before, entry.term.0, &proposal)?,
             Err(CommandError::Malformed) => Err(Error::UnknownCommand),
             Err(CommandError::Newer) if planted!(NewerCommandSkipped) => Err(Error::UnknownCommand),
             // The other members may know what to do. Going on without would be a different state.
@@ -143,6 +145,8 @@ impl Machine for Store {
         restore.finish(&mut *self.engine)?;
         self.state = State::load(&*self.engine).map_err(fault)?;
         self.committed = self.state;
+        self.auth = Arc::new(Auth::load(&*self.engine).map_err(fault)?);
+        self.committed_auth = self.auth.clone();
         self.membership = Some(piece.membership.clone());
         self.applied = piece.last;
         self.batch = Batch::default();
@@ -152,13 +156,13 @@ impl Machine for Store {
 }
 
 impl Store {
-    fn apply_command(
+    fn apply_proposal(
         &mut self,
         before: EntryId,
         term: u64,
-        command: &Command,
+        proposal: &Proposal,
     ) -> Result<Result<Response, Error>, Fault> {
-        if let Command::Member(member) = command
+        if let Command::Member(member) = &proposal.command
             && !members::is_one(self.membership.as_ref(), member.id)
         {
             return Ok(Ok(Response::Member));
@@ -166,13 +170,18 @@ impl Store {
         let mut changes = Changes::default();
         let unwritten = Some(self.state).filter(|state| *state != self.committed);
         let mut instalments = Instalments::new(before, unwritten, self.instalment_bytes);
-        let (engine, state) = (&mut *self.engine, &mut self.state);
-        let applied = apply::apply(engine, &mut instalments, state, term, command, &mut changes);
+        let parts = Parts {
+            engine: &mut *self.engine,
+            instalments: &mut instalments,
+            state: &mut self.state,
+            auth: &mut self.auth,
+        };
+        let applied = apply::apply(parts, term, proposal, &mut changes);
         self.batch.has_instalments |= instalments.count > 0;
         match applied {
             Err(ReadError::Engine(error)) => Err(fault(error)),
             Err(ReadError::Refused(error)) => {
-                assert!(changes.count == 0, "{error:?} came after a change of {command:?}");
+                assert!(changes.count == 0, "{error:?} came after a change of {proposal:?}");
                 Ok(Err(error))
             }
             Ok(response) => {

@@ -1,13 +1,16 @@
 //! What readers hold: a committed state that never changes.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Bound;
 
 use bytes::Bytes;
+use quorate_node::Fingerprint;
 use quorate_raft::EntryId;
 
 use crate::apply;
+use crate::auth::{Auth, Caller, Rights};
 use crate::engine::{ALL_KEYS, EngineError, Reader, Table, View};
 use crate::error::{Error, ReadError};
 use crate::hash::{self, HashKv};
@@ -28,19 +31,20 @@ use crate::txn;
 pub struct ReadState {
     view: View,
     state: State,
+    auth: Arc<Auth>,
     applied: EntryId,
 }
 
 impl fmt::Debug for ReadState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { view: _, state, applied } = self;
+        let Self { view: _, state, auth: _, applied } = self;
         f.debug_struct("ReadState").field("state", state).field("applied", applied).finish()
     }
 }
 
 impl ReadState {
-    pub(crate) fn new(view: View, state: State, applied: EntryId) -> Self {
-        Self { view, state, applied }
+    pub(crate) fn new(view: View, state: State, auth: Arc<Auth>, applied: EntryId) -> Self {
+        Self { view, state, auth, applied }
     }
 
     /// The newest revision.
@@ -66,6 +70,26 @@ impl ReadState {
     #[must_use]
     pub fn applied(&self) -> EntryId {
         self.applied
+    }
+
+    /// The [fingerprint](crate::fingerprint) of this state: costs nothing.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.state.sums.fingerprint(self.state.revision, self.state.compacted)
+    }
+
+    /// Users, roles and rights.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// What a caller may read of this state.
+    ///
+    /// # Errors
+    /// [`Error::UserEmpty`], [`Error::AuthOldRevision`], [`Error::PermissionDenied`].
+    pub fn rights(&self, caller: &Caller) -> Result<Rights<'_>, Error> {
+        Rights::of(&self.auth, &*self.view, caller)
     }
 
     fn snapshot(&self) -> Snapshot<'_> {

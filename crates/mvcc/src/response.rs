@@ -197,6 +197,8 @@ pub enum Response {
     },
     /// A member's attributes were noted.
     Member,
+    /// Users, roles or rights were changed.
+    Auth,
 }
 
 /// What the proposer of a command gets back.

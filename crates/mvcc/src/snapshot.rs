@@ -23,6 +23,7 @@ use quorate_node::{Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError};
 use quorate_planted::planted;
 use quorate_raft::EntryId;
 
+use crate::auth;
 use crate::codec::{self, Malformed, Source};
 use crate::command;
 use crate::engine::{Engine, EngineError, ROW_KEY_BYTES_MAX, Table, View};
@@ -281,6 +282,7 @@ fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<Named, EngineEr
             check_count(state.revision)?;
             return Ok(Named::State(state));
         }
+        Table::Meta if auth::row::is_one(key) => auth::row::check(key, value)?,
         Table::Meta => {
             command::decode_member(&mut Source::new(value.clone()))
                 .map_err(|Malformed| name("Meta"))?;

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use quorate_node::{Fault, FaultKind};
 use quorate_raft::EntryId;
 
 use crate::apply::{Changes, EVENT_BYTES_MAX};
+use crate::auth::{Auth, Issued};
 use crate::codec::{self, Malformed, Source};
 use crate::command;
 use crate::compact::Removal;
@@ -27,8 +29,8 @@ use crate::snapshot::Restore;
 
 /// The facts about the store as a whole. Everything else is in rows only.
 ///
-/// In `Table::Meta`: `state` (the four fields), `member` followed by an id for each member's attributes,
-/// and `group`, what the group that replicates the store keeps in it.
+/// In `Table::Meta`: `state` (the four fields), `member` followed by an id for each member's attributes, users,
+/// roles and rights ([`crate::auth`]), and `group`, what the group that replicates the store keeps in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     /// The newest revision; 1 when empty. Never decreases.
@@ -130,6 +132,10 @@ pub struct Store {
     pub(crate) state: State,
     /// As committed.
     pub(crate) committed: State,
+    /// Users, roles and rights, as changed so far.
+    pub(crate) auth: Arc<Auth>,
+    /// As committed.
+    pub(crate) committed_auth: Arc<Auth>,
     /// The last entry applied, committed or not.
     pub(crate) applied: EntryId,
     /// What is in [`State::MEMBERSHIP`].
@@ -155,6 +161,7 @@ pub(crate) struct Batch {
     /// The memory that the events take.
     event_bytes: usize,
     pub(crate) leases: Vec<LeaseChange>,
+    pub(crate) issued: Vec<Issued>,
     /// Whether the engine holds instalments of it.
     pub(crate) has_instalments: bool,
 }
@@ -162,8 +169,9 @@ pub(crate) struct Batch {
 impl Batch {
     /// Adds what a command did, which led to a revision if it changed anything.
     pub(crate) fn add(&mut self, revision: i64, changes: Changes) {
-        let Changes { count, events, event_bytes, leases, sums: _, room: _ } = changes;
+        let Changes { count, events, event_bytes, leases, issued, sums: _, room: _ } = changes;
         self.leases.extend(leases);
+        self.issued.extend(issued);
         self.changes += count;
         self.event_bytes = self.event_bytes.saturating_add(event_bytes);
         if self.event_bytes > EVENT_BYTES_MAX {
@@ -187,8 +195,11 @@ impl Store {
         instalment::take_back(&mut *engine, &state).map_err(fault)?;
         let applied = engine.applied();
         let membership = membership(&*engine).map_err(fault)?;
+        let auth = Arc::new(Auth::load(&*engine).map_err(fault)?);
         Ok(Self {
             engine,
+            committed_auth: auth.clone(),
+            auth,
             membership,
             state,
             committed: state,
@@ -222,7 +233,8 @@ impl Store {
     #[must_use]
     pub fn read_state(&self) -> ReadState {
         self.assert_whole();
-        ReadState::new(self.engine.view(), self.committed, self.engine.applied())
+        let auth = self.committed_auth.clone();
+        ReadState::new(self.engine.view(), self.committed, auth, self.engine.applied())
     }
 
     /// What the last commit changed, by revision: for watchers. What is not taken before the next
@@ -235,6 +247,12 @@ impl Store {
     /// [`Store::take_events`], the next commit drops what was not taken.
     pub fn take_lease_changes(&mut self) -> Vec<LeaseChange> {
         core::mem::take(&mut self.published.leases)
+    }
+
+    /// The tokens that were given out with the last commit. As with [`Store::take_events`], the next commit drops what
+    /// was not taken.
+    pub fn take_issued(&mut self) -> Vec<Issued> {
+        core::mem::take(&mut self.published.issued)
     }
 
     /// Takes space of compacted history back, looking at no more than `changes_max` changes. Every
@@ -280,6 +298,7 @@ impl Store {
         }
         self.engine.commit(through)?;
         self.committed = self.state;
+        self.committed_auth.clone_from(&self.auth);
         Ok(())
     }
 }

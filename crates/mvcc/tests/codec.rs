@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use quorate_mvcc::auth::{PasswordHash, Permission};
 use quorate_mvcc::command::CommandError;
 use quorate_mvcc::{
-    Command, Compare, CompareOperand, CompareResult, DeleteRangeRequest, KeyRange,
-    MemberAttributes, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    AuthCommand, Caller, Command, Compare, CompareOperand, CompareResult, DeleteRangeRequest,
+    KeyRange, MemberAttributes, Proposal, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -100,23 +101,60 @@ fn command() -> impl Strategy<Value = Command> {
                 Command::Member(MemberAttributes { id, name, client_urls })
             }
         ),
+        auth().prop_map(Command::Auth),
+    ]
+}
+
+fn auth() -> impl Strategy<Value = AuthCommand> {
+    let permission =
+        prop_oneof![Just(Permission::Read), Just(Permission::Write), Just(Permission::ReadWrite)];
+    let two = || any::<(String, String)>();
+    prop_oneof![
+        Just(AuthCommand::Enable),
+        Just(AuthCommand::Disable),
+        (any::<String>(), bytes(), any::<u64>())
+            .prop_map(|(name, token, revision)| AuthCommand::Issue { name, token, revision }),
+        (any::<String>(), prop::option::of(bytes().prop_map(PasswordHash)))
+            .prop_map(|(name, password)| AuthCommand::UserAdd { name, password }),
+        any::<String>().prop_map(|name| AuthCommand::UserDelete { name }),
+        (any::<String>(), bytes().prop_map(PasswordHash))
+            .prop_map(|(name, password)| AuthCommand::UserChangePassword { name, password }),
+        two().prop_map(|(user, role)| AuthCommand::UserGrantRole { user, role }),
+        two().prop_map(|(user, role)| AuthCommand::UserRevokeRole { user, role }),
+        any::<String>().prop_map(|name| AuthCommand::RoleAdd { name }),
+        any::<String>().prop_map(|name| AuthCommand::RoleDelete { name }),
+        (any::<String>(), range(), permission).prop_map(|(role, range, permission)| {
+            AuthCommand::RoleGrantPermission { role, range, permission }
+        }),
+        (any::<String>(), range())
+            .prop_map(|(role, range)| AuthCommand::RoleRevokePermission { role, range }),
+    ]
+}
+
+fn caller() -> impl Strategy<Value = Caller> {
+    prop_oneof![
+        Just(Caller::Nobody),
+        Just(Caller::Server),
+        any::<(String, u64)>().prop_map(|(name, revision)| Caller::User { name, revision }),
     ]
 }
 
 proptest! {
     #[test]
-    fn every_command_comes_back(command in command()) {
-        prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
+    fn every_command_comes_back(command in command(), caller in caller()) {
+        let proposal = Proposal { caller, command };
+        let bytes = proposal.command.encode_for(&proposal.caller);
+        prop_assert_eq!(Proposal::decode(&bytes), Ok(proposal));
     }
 
     #[test]
     fn a_command_that_is_cut_or_followed_by_something_is_none(command in command()) {
         let bytes = command.encode();
         for length in 0..bytes.len() {
-            prop_assert_eq!(Command::decode(&bytes.slice(..length)), Err(CommandError::Malformed));
+            prop_assert_eq!(Proposal::decode(&bytes.slice(..length)).map(|it| it.command), Err(CommandError::Malformed));
         }
         let longer = Bytes::from([&bytes[..], b"\0"].concat());
-        prop_assert_eq!(Command::decode(&longer), Err(CommandError::Malformed));
+        prop_assert_eq!(Proposal::decode(&longer).map(|it| it.command), Err(CommandError::Malformed));
     }
 
     /// What can be read is written again as the same bytes, so a command has one form only.
@@ -131,7 +169,7 @@ proptest! {
             bytes[at] = byte;
         }
         let bytes = Bytes::from(bytes);
-        if let Ok(command) = Command::decode(&bytes) {
+        if let Ok(command) = Proposal::decode(&bytes).map(|it| it.command) {
             prop_assert_eq!(command.encode(), bytes);
         }
     }
@@ -144,21 +182,76 @@ fn depth_is_bounded() {
         txn = TxnRequest { success: vec![RequestOp::Txn(txn)], ..TxnRequest::default() };
     }
     let deepest = Command::Txn(txn.clone());
-    assert_eq!(Command::decode(&deepest.encode()), Ok(deepest));
+    assert_eq!(Proposal::decode(&deepest.encode()).map(|it| it.command), Ok(deepest));
     let deeper =
         Command::Txn(TxnRequest { success: vec![RequestOp::Txn(txn)], ..TxnRequest::default() });
-    assert_eq!(Command::decode(&deeper.encode()), Err(CommandError::Malformed));
+    assert_eq!(
+        Proposal::decode(&deeper.encode()).map(|it| it.command),
+        Err(CommandError::Malformed)
+    );
 }
 
 #[test]
 fn a_newer_command_is_told_from_nonsense() {
-    let decode = |bytes: &'static [u8]| Command::decode(&Bytes::from_static(bytes));
+    let decode =
+        |bytes: &'static [u8]| Proposal::decode(&Bytes::from_static(bytes)).map(|it| it.command);
     assert_eq!(decode(b""), Err(CommandError::Malformed));
     assert_eq!(decode(b"\x01"), Err(CommandError::Malformed));
     assert_eq!(decode(b"\x00\x01"), Err(CommandError::Malformed));
     assert_eq!(decode(b"\x01\x00"), Err(CommandError::Malformed));
-    assert_eq!(decode(b"\x01\x09"), Err(CommandError::Newer));
-    assert_eq!(decode(b"\x02\x01"), Err(CommandError::Newer));
+    assert_eq!(decode(b"\x01\x0a"), Err(CommandError::Newer));
+    assert_eq!(decode(b"\x03\x01"), Err(CommandError::Newer));
+    // Of the callers, and of the changes of rights.
+    assert_eq!(decode(b"\x02\x02"), Err(CommandError::Newer));
+    assert_eq!(decode(b"\x01\x09\x0c"), Err(CommandError::Newer));
+    assert_eq!(decode(b"\x02\x00\x09"), Err(CommandError::Malformed));
+}
+
+/// The same of who wants a command, and of changes of rights.
+#[test]
+fn the_bytes_of_callers_and_rights_stay_as_they_are() {
+    let alice = Caller::User { name: "al".into(), revision: 300 };
+    let compact = Command::Compact { revision: 7 };
+    assert_eq!(compact.encode_for(&alice), &b"\x02\x01\x02al\xac\x02\x04\x07"[..]);
+    assert_eq!(compact.encode_for(&Caller::Server), &b"\x02\x00\x04\x07"[..]);
+    let range = KeyRange::parse(Bytes::from_static(b"a"), Bytes::from_static(b"b")).unwrap();
+    let (name, role) = ("n".to_owned(), "r".to_owned());
+    let user = name.clone();
+    let password = PasswordHash(Bytes::from_static(b"h"));
+    let cases: [(AuthCommand, &[u8]); 13] = [
+        (AuthCommand::Enable, b"\x00"),
+        (AuthCommand::Disable, b"\x01"),
+        (
+            AuthCommand::Issue { name: name.clone(), token: Bytes::from_static(b"t"), revision: 3 },
+            b"\x02\x01n\x01t\x03",
+        ),
+        (
+            AuthCommand::UserAdd { name: name.clone(), password: Some(password.clone()) },
+            b"\x03\x01n\x01\x01h",
+        ),
+        (AuthCommand::UserAdd { name: name.clone(), password: None }, b"\x03\x01n\x00\x00"),
+        (AuthCommand::UserDelete { name: name.clone() }, b"\x04\x01n"),
+        (AuthCommand::UserChangePassword { name: name.clone(), password }, b"\x05\x01n\x01h"),
+        (AuthCommand::UserGrantRole { user: user.clone(), role: role.clone() }, b"\x06\x01n\x01r"),
+        (AuthCommand::UserRevokeRole { user, role: role.clone() }, b"\x07\x01n\x01r"),
+        (AuthCommand::RoleAdd { name: name.clone() }, b"\x08\x01n"),
+        (AuthCommand::RoleDelete { name }, b"\x09\x01n"),
+        (
+            AuthCommand::RoleGrantPermission {
+                role: role.clone(),
+                range: range.clone(),
+                permission: Permission::ReadWrite,
+            },
+            b"\x0a\x01r\x01a\x01b\x02",
+        ),
+        (AuthCommand::RoleRevokePermission { role, range }, b"\x0b\x01r\x01a\x01b"),
+    ];
+    for (command, bytes) in cases {
+        let bytes = [b"\x01\x09", bytes].concat();
+        let command = Command::Auth(command);
+        assert_eq!(command.encode(), bytes, "{command:?}");
+        assert_eq!(Proposal::decode(&bytes.into()).map(|it| it.command), Ok(command));
+    }
 }
 
 /// The bytes of one command of each kind: logs that were written must stay readable.
@@ -204,6 +297,6 @@ fn the_bytes_stay_as_they_are() {
     ];
     for (command, bytes) in cases {
         assert_eq!(command.encode(), bytes, "{command:?}");
-        assert_eq!(Command::decode(&Bytes::from_static(bytes)), Ok(command));
+        assert_eq!(Proposal::decode(&Bytes::from_static(bytes)).map(|it| it.command), Ok(command));
     }
 }

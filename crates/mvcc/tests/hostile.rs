@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use quorate_mvcc::command::Command;
+use quorate_mvcc::command::{Command, Proposal};
 use quorate_mvcc::engine::Table;
 use quorate_mvcc::fingerprint::LiveRows;
 use quorate_mvcc::mem::MemEngine;
@@ -320,7 +320,7 @@ proptest! {
         prop_assert_eq!(&outcomes, &run(&mut other, &entries));
         let hash = |store: &Store| store.read_state().hash_kv(0);
         prop_assert_eq!(hash(&one), hash(&other));
-        match Command::decode(&entries[0]) {
+        match Proposal::decode(&entries[0]).map(|it| it.command) {
             Err(quorate_mvcc::command::CommandError::Newer) => prop_assert!(outcomes.is_err()),
             Err(_) => {
                 let refused = format!("{:?}", Error::UnknownCommand);

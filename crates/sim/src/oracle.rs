@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_check::Violation;
-use quorate_mvcc::{Command, Outcome, RangeResponse};
+use quorate_mvcc::{Outcome, Proposal, RangeResponse};
 use quorate_node::RequestError;
 use quorate_node::proposal::{self, ProposalId};
 use quorate_raft::{Entry, EntryId, Index, NodeId, Payload};
@@ -109,8 +109,8 @@ impl Oracle {
         if !self.committed.insert(name) {
             return Err(wrong(format!("{id} commits {name:?} a second time")));
         }
-        let command =
-            Command::decode(&command).map_err(|error| wrong(format!("{id}: {error:?}")))?;
+        let Proposal { command, .. } =
+            Proposal::decode(&command).map_err(|error| wrong(format!("{id}: {error:?}")))?;
         let request = Request::of_command(&command)
             .ok_or_else(|| wrong(format!("{id} is no request of a client: {command:?}")))?;
         if mark_of(&request).is_some_and(|mark| self.never.contains(&mark)) {

@@ -16,7 +16,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
-use quorate_mvcc::Command;
+use quorate_mvcc::Proposal;
 use quorate_node::{
     Fault, FaultKind, Fingerprint, Machine, Piece, RestoreError, Snapshot, SnapshotBytes,
     SnapshotError,
@@ -79,7 +79,7 @@ impl Cargo {
 
 /// What a command of the store carries. One that writes no value carries nothing.
 fn carried(command: &Bytes) -> Option<Bytes> {
-    let request = Request::of_command(&Command::decode(command).ok()?)?;
+    let request = Request::of_command(&Proposal::decode(command).ok()?.command)?;
     let (Request::Put { value, .. } | Request::Swap { value, .. }) = request else { return None };
     let (rest, length) = value.split_last_chunk::<4>()?;
     let begins = rest.len().checked_sub(u32::from_be_bytes(*length) as usize)?;

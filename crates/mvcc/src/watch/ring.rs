@@ -29,6 +29,14 @@ pub struct Recent {
     pub(super) state: ReadState,
 }
 
+impl Recent {
+    /// The committed state, which reflects what happened and nothing later.
+    #[must_use]
+    pub fn state(&self) -> &ReadState {
+        &self.state
+    }
+}
+
 impl WatchRing {
     /// A ring that begins at a state, with no events before it, and keeps up to `bytes_max` of them in
     /// memory.

@@ -88,7 +88,7 @@ pub enum Cancel {
         compact_revision: i64,
     },
     /// It was never created; or, with [`Error::AnswerTooLarge`], the next revision has more for it than
-    /// [`WatchLimits::revision_bytes`].
+    /// [`WatchLimits::revision_bytes`]; or its client may not watch its keys any more.
     Refused(Error),
 }
 
@@ -181,8 +181,18 @@ impl WatchStream {
     /// Creates a watcher, at the ring's present revision. Its events come with the next
     /// [`WatchStream::advance`], and so after this answer.
     pub fn create(&mut self, request: WatchCreateRequest, revision: i64) -> WatchResponse {
+        self.create_if(request, revision, |_| Ok(()))
+    }
+
+    /// The same, if that lets it: with the keys that will be watched.
+    pub fn create_if(
+        &mut self,
+        request: WatchCreateRequest,
+        revision: i64,
+        check: impl FnOnce(&KeyRange) -> Result<(), Error>,
+    ) -> WatchResponse {
         let created = WatchResponse { revision, created: true, ..WatchResponse::default() };
-        match self.try_create(request, revision) {
+        match self.try_create(request, revision, check) {
             Ok(watch_id) => WatchResponse { watch_id, ..created },
             Err(error) => WatchResponse {
                 watch_id: NO_WATCHER,
@@ -192,11 +202,17 @@ impl WatchStream {
         }
     }
 
-    fn try_create(&mut self, request: WatchCreateRequest, revision: i64) -> Result<i64, Error> {
+    fn try_create(
+        &mut self,
+        request: WatchCreateRequest,
+        revision: i64,
+        check: impl FnOnce(&KeyRange) -> Result<(), Error>,
+    ) -> Result<i64, Error> {
         if request.start_revision < 0 {
             return Err(Error::Compacted);
         }
         let range = KeyRange::parse_watch(request.key, request.range_end)?;
+        check(&range)?;
         let id = match request.watch_id {
             0 => self.unused_id(),
             id if self.watchers.contains_key(&id) => return Err(Error::WatchIdInUse),
@@ -246,6 +262,25 @@ impl WatchStream {
         self.remove(watch_id)?;
         let cancel = Some(Cancel::Asked);
         Some(WatchResponse { revision, watch_id, cancel, ..WatchResponse::default() })
+    }
+
+    /// Ends every watcher whose keys that does not let it watch any more, with its reason.
+    pub fn cancel_unless(
+        &mut self,
+        revision: i64,
+        check: impl Fn(&KeyRange) -> Result<(), Error>,
+    ) -> Vec<WatchResponse> {
+        let refused = self.watchers.iter().filter_map(|(id, watcher)| {
+            let refusal = check(&watcher.range).err()?;
+            Some((*id, refusal))
+        });
+        let refused: Vec<_> = refused.collect();
+        let end = |(watch_id, refusal)| {
+            self.remove(watch_id);
+            let cancel = Some(Cancel::Refused(refusal));
+            WatchResponse { revision, watch_id, cancel, ..WatchResponse::default() }
+        };
+        refused.into_iter().map(end).collect()
     }
 
     fn remove(&mut self, id: i64) -> Option<Watcher> {

@@ -15,7 +15,9 @@ use parse::Arguments;
 use quorate_mvcc::engine::Table;
 use quorate_mvcc::mem::{MemEngine, all_rows};
 use quorate_mvcc::watch::{WatchCreateRequest, WatchLimits, WatchRing, WatchStream};
-use quorate_mvcc::{Command, MemberAttributes, Refounding, RequestOp, Response, Store, TxnRequest};
+use quorate_mvcc::{
+    Caller, Command, MemberAttributes, Refounding, RequestOp, Response, Store, TxnRequest,
+};
 use quorate_node::{Machine, Piece};
 use quorate_raft::{EntryId, Membership, NodeId};
 
@@ -28,6 +30,8 @@ struct Runner {
     stream: WatchStream,
     limits: WatchLimits,
     term: u64,
+    /// Who wants what the script says.
+    caller: Caller,
 }
 
 fn empty_store() -> Store {
@@ -43,18 +47,27 @@ impl Runner {
             advance_bytes: 1 << 20,
             revision_bytes: 1 << 30,
         };
-        Self { store, ring, stream: WatchStream::new(limits), limits, term: 1 }
+        Self {
+            store,
+            ring,
+            stream: WatchStream::new(limits),
+            limits,
+            term: 1,
+            caller: Caller::Nobody,
+        }
     }
 
     /// Applies and commits one command, and lets the ring hear of it.
     fn apply(&mut self, command: &Command) -> Answer {
         let entry = EntryId::new(self.term, self.store.applied().index.0 + 1);
-        let outcome = self.store.apply(entry, &command.encode())?;
+        let outcome = self.store.apply(entry, &command.encode_for(&self.caller))?;
         self.store.commit(entry)?;
         self.ring.publish(self.store.take_events(), self.store.read_state());
+        let issued = self.store.take_issued();
+        let issued: String = issued.iter().map(|issued| format!("{issued:?}\n")).collect();
         match outcome.result {
             Err(error) => Err(format!("{error:?}, at revision {}", outcome.revision).into()),
-            Ok(response) => Ok(print::response(&response, outcome.revision)),
+            Ok(response) => Ok(print::response(&response, outcome.revision) + &issued),
         }
     }
 
@@ -72,7 +85,9 @@ impl Runner {
         if !txn.is_read_only() {
             return self.apply(&Command::Txn(txn));
         }
-        let response = self.store.read_state().txn(&txn)?;
+        let state = self.store.read_state();
+        state.rights(&self.caller)?.txn(&txn)?;
+        let response = state.txn(&txn)?;
         let at = response.revision;
         Ok(format!("read only: {}", print::response(&Response::Txn(response), at)))
     }
@@ -179,7 +194,11 @@ impl goldenscript::Runner for Runner {
         let state = self.store.read_state();
         let output = match line.name.as_str() {
             "put" => self.apply(&Command::Put(args.put()?))?,
-            "get" => print::range(&state.range(&args.range_request()?)?),
+            "get" => {
+                let request = args.range_request()?;
+                state.rights(&self.caller)?.range(&request)?;
+                print::range(&state.range(&request)?)
+            }
             "del" => self.apply(&Command::DeleteRange(args.delete()?))?,
             "txn" => self.txn(parse::txn(&args.positional()?)?)?,
             // As it stands in the log, whether a server has checked it or not.
@@ -233,6 +252,22 @@ impl goldenscript::Runner for Runner {
                 let outgoing = leaving.into_iter().collect();
                 let now = Membership { outgoing, ..Membership::of_voters(voters) };
                 self.change(&now)?
+            }
+            // Who wants what follows: nobody, the servers, or a user, let in now or at a revision of the rights.
+            "as" => {
+                let revision =
+                    args.maybe_number("rev")?.map_or(state.auth().revision(), |at| at as u64);
+                self.caller = match args.positional()?.as_str() {
+                    "nobody" => Caller::Nobody,
+                    "server" => Caller::Server,
+                    name => Caller::User { name: name.to_owned(), revision },
+                };
+                String::new()
+            }
+            "auth" => print::auth(state.auth()),
+            "enable" | "disable" | "issue" | "user_add" | "user_delete" | "password"
+            | "grant_role" | "revoke_role" | "role_add" | "role_delete" | "permit" | "forbid" => {
+                self.apply(&Command::Auth(args.auth(&line.name)?))?
             }
             "fingerprint" => format!("{:?}\n", self.store.fingerprint()),
             "hash" => {

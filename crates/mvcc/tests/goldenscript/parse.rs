@@ -12,9 +12,10 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use goldenscript::Argument;
+use quorate_mvcc::auth::{PasswordHash, Permission, admin};
 use quorate_mvcc::{
-    Compare, CompareOperand, CompareResult, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest,
-    RequestOp, SortOrder, SortTarget, TxnRequest,
+    AuthCommand, Compare, CompareOperand, CompareResult, DeleteRangeRequest, KeyRange, PutRequest,
+    RangeRequest, RequestOp, SortOrder, SortTarget, TxnRequest,
 };
 
 type Parsed<T> = Result<T, Box<dyn StdError>>;
@@ -100,6 +101,58 @@ impl Arguments {
     pub(crate) fn range(&mut self) -> Parsed<KeyRange> {
         let (key, range_end) = self.key_pair()?;
         KeyRange::parse(key, range_end).map_err(|error| format!("{error:?}").into())
+    }
+
+    /// A change of users, roles or rights, by the name of its line.
+    pub(crate) fn auth(&mut self, line: &str) -> Parsed<AuthCommand> {
+        let hash = |password: String| PasswordHash(password.into());
+        Ok(match line {
+            "enable" => AuthCommand::Enable,
+            "disable" => AuthCommand::Disable,
+            "issue" => AuthCommand::Issue {
+                revision: self.number("rev")?,
+                name: self.positional()?,
+                token: self.positional()?.into(),
+            },
+            "user_add" => AuthCommand::UserAdd {
+                name: self.positional()?,
+                password: self.maybe_positional().map(hash),
+            },
+            "user_delete" => AuthCommand::UserDelete { name: self.positional()? },
+            "password" => AuthCommand::UserChangePassword {
+                name: self.positional()?,
+                password: hash(self.positional()?),
+            },
+            "grant_role" => {
+                AuthCommand::UserGrantRole { user: self.positional()?, role: self.positional()? }
+            }
+            "revoke_role" => {
+                AuthCommand::UserRevokeRole { user: self.positional()?, role: self.positional()? }
+            }
+            "role_add" => AuthCommand::RoleAdd { name: self.positional()? },
+            "role_delete" => AuthCommand::RoleDelete { name: self.positional()? },
+            "permit" => AuthCommand::RoleGrantPermission {
+                role: self.positional()?,
+                permission: match self.positional()?.as_str() {
+                    "read" => Permission::Read,
+                    "write" => Permission::Write,
+                    "readwrite" => Permission::ReadWrite,
+                    other => return Err(format!("there is no permission {other}").into()),
+                },
+                range: self.permission_range()?,
+            },
+            "forbid" => AuthCommand::RoleRevokePermission {
+                role: self.positional()?,
+                range: self.permission_range()?,
+            },
+            other => unreachable!("{other} is no change of rights"),
+        })
+    }
+
+    fn permission_range(&mut self) -> Parsed<KeyRange> {
+        let (key, range_end) = self.key_pair()?;
+        admin::permission_range(key, range_end)
+            .map_err(|error| format!("{error:?}, before it is proposed").into())
     }
 
     pub(crate) fn put(&mut self) -> Parsed<PutRequest> {

@@ -4,11 +4,35 @@ use std::fmt::Write as _;
 
 use quorate_mvcc::watch::{Cancel, WatchResponse};
 use quorate_mvcc::{
-    Event, EventKind, KeyValue, RangeResponse, Response, ResponseOp, RevisionEvents, TxnResponse,
+    Auth, Event, EventKind, KeyValue, RangeResponse, Response, ResponseOp, RevisionEvents,
+    TxnResponse,
 };
 
 pub(crate) fn bytes(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
+}
+
+/// All users, roles and rights.
+pub(crate) fn auth(auth: &Auth) -> String {
+    let mut out = String::new();
+    let (is_enabled, revision) = (auth.is_enabled(), auth.revision());
+    writeln!(out, "enabled {is_enabled} revision {revision}").expect("a string");
+    for name in auth.users() {
+        let user = auth.user(name).expect("it is listed");
+        let password = if user.password.is_some() { "" } else { ", no password" };
+        let roles = user.roles.iter().map(|role| format!(" {role}")).collect::<String>();
+        writeln!(out, "user {name} since {}:{roles}{password}", user.since).expect("a string");
+    }
+    for name in auth.roles() {
+        let role = auth.role(name).expect("it is listed");
+        writeln!(out, "role {name}:").expect("a string");
+        for (range, permission) in role.permissions() {
+            let (key, range_end) = range.to_pair();
+            let (key, range_end) = (bytes(&key), bytes(&range_end));
+            writeln!(out, "  {permission:?} {key} {range_end}").expect("a string");
+        }
+    }
+    out
 }
 
 fn kv(kv: &KeyValue) -> String {
@@ -40,7 +64,7 @@ pub(crate) fn response(response: &Response, at: i64) -> String {
         Response::Txn(response) => txn(response),
         Response::LeaseGrant { id, ttl } => format!("lease {id} ttl {ttl}, at revision {at}\n"),
         Response::LeaseExpire { revoked } => format!("revoked {revoked}, at revision {at}\n"),
-        Response::Compact | Response::LeaseRevoke | Response::Member => {
+        Response::Compact | Response::LeaseRevoke | Response::Member | Response::Auth => {
             format!("ok, at revision {at}\n")
         }
     }
