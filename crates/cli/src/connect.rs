@@ -7,14 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
+use quorate_proto::etcdserverpb::AuthenticateRequest;
+use quorate_proto::etcdserverpb::auth_client::AuthClient;
 use quorate_proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_proto::etcdserverpb::kv_client::KvClient;
 use quorate_proto::etcdserverpb::lease_client::LeaseClient;
 use quorate_proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_proto::etcdserverpb::watch_client::WatchClient;
 use quorate_proto::quoratepb::membership_client::MembershipClient;
+use tokio::sync::OnceCell;
 use tonic::body::Body;
 use tonic::client::GrpcService as _;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
@@ -27,9 +33,32 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_delimiter = ',', default_value = "127.0.0.1:2379")]
     #[arg(env = "QUORATE_ENDPOINTS", help_heading = "Connection")]
     endpoints: Vec<String>,
+    /// The user who asks, as NAME:PASSWORD.
+    #[arg(long, global = true, value_parser = parse_user)]
+    #[arg(env = "QUORATE_USER", hide_env_values = true, help_heading = "Connection")]
+    user: Option<User>,
     /// How long a request may take, in seconds.
     #[arg(long, global = true, default_value_t = 8.0, help_heading = "Connection")]
     timeout: f64,
+}
+
+/// A name and a password, which is not shown.
+#[derive(Clone)]
+struct User {
+    name: String,
+    password: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn parse_user(text: &str) -> Result<User, String> {
+    let (name, password) =
+        text.split_once(':').ok_or("a name, a colon and a password are needed")?;
+    Ok(User { name: name.to_owned(), password: password.to_owned() })
 }
 
 /// Why a command failed.
@@ -67,6 +96,9 @@ impl fmt::Display for Error {
 pub(crate) struct Connection {
     endpoints: Vec<(String, Channel)>,
     timeout: Duration,
+    user: Option<User>,
+    /// What the user got for the password, once it was shown.
+    token: OnceCell<Token>,
 }
 
 impl Connection {
@@ -89,7 +121,12 @@ impl Connection {
                 .connect_lazy();
             Ok((endpoint.clone(), channel))
         });
-        Ok(Self { endpoints: endpoints.collect::<Result<_, _>>()?, timeout })
+        Ok(Self {
+            endpoints: endpoints.collect::<Result<_, _>>()?,
+            timeout,
+            user: options.user.clone(),
+            token: OnceCell::new(),
+        })
     }
 
     /// A way to the one member at `address`, a host and a port.
@@ -99,14 +136,16 @@ impl Connection {
             .connect_timeout(timeout)
             .tcp_nodelay(true)
             .connect_lazy();
-        Self { endpoints: vec![(address.to_owned(), channel)], timeout }
+        let endpoints = vec![(address.to_owned(), channel)];
+        Self { endpoints, timeout, user: None, token: OnceCell::new() }
     }
 
     /// Each endpoint by itself, for the commands that ask every member.
     pub(crate) fn each(&self) -> impl Iterator<Item = (&str, Self)> {
         self.endpoints.iter().map(|(name, channel)| {
             let endpoints = vec![(name.clone(), channel.clone())];
-            (name.as_str(), Self { endpoints, timeout: self.timeout })
+            let (timeout, user, token) = (self.timeout, self.user.clone(), self.token.clone());
+            (name.as_str(), Self { endpoints, timeout, user, token })
         })
     }
 
@@ -116,9 +155,42 @@ impl Connection {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
+        let token = self.token.get_or_try_init(|| self.log_in()).await?;
+        self.call_with(token, call).await
+    }
+
+    /// Shows the password of the user, if there is one, where users are asked for it.
+    async fn log_in(&self) -> Result<Token, Error> {
+        let Some(User { name, password }) = &self.user else { return Ok(Token(None)) };
+        let message = AuthenticateRequest { name: name.clone(), password: password.clone() };
+        let answer = self.call_with(&Token(None), |clients, timeout| {
+            let message = message.clone();
+            async move { clients.auth().authenticate(request(message, timeout)).await }
+        });
+        match answer.await {
+            Ok(answer) => {
+                let token = answer.token.parse();
+                Ok(Token(Some(token.map_err(|_| Error::Input("the token is no text".into()))?)))
+            }
+            // As etcd's clients have it: then nobody has to say who he is.
+            Err(Error::Refused(status)) if status.code() == Code::FailedPrecondition => {
+                Ok(Token(None))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn call_with<T, F>(
+        &self,
+        token: &Token,
+        call: impl Fn(Clients, Duration) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let mut reasons = Vec::new();
         for (name, channel) in &self.endpoints {
-            let clients = Clients(channel.clone());
+            let clients = Clients(InterceptedService::new(channel.clone(), token.clone()));
             match tokio::time::timeout(self.timeout, call(clients, self.timeout)).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) if never_left(&status) => {
@@ -182,32 +254,58 @@ fn reason(status: &Status) -> String {
     reason
 }
 
+/// What is sent with each request, if its user was let in.
+#[derive(Clone)]
+pub(crate) struct Token(Option<AsciiMetadataValue>);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("token", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A connection on which a user is known.
+pub(crate) type Line = InterceptedService<Channel, Token>;
+
 /// The services of one member.
 #[derive(Clone, Debug)]
-pub(crate) struct Clients(Channel);
+pub(crate) struct Clients(Line);
 
 impl Clients {
-    pub(crate) fn kv(self) -> KvClient<Channel> {
+    fn auth(self) -> AuthClient<Line> {
+        AuthClient::new(self.0)
+    }
+
+    pub(crate) fn kv(self) -> KvClient<Line> {
         KvClient::new(self.0).max_decoding_message_size(usize::MAX)
     }
 
-    pub(crate) fn lease(self) -> LeaseClient<Channel> {
+    pub(crate) fn lease(self) -> LeaseClient<Line> {
         LeaseClient::new(self.0)
     }
 
-    pub(crate) fn watch(self) -> WatchClient<Channel> {
+    pub(crate) fn watch(self) -> WatchClient<Line> {
         WatchClient::new(self.0).max_decoding_message_size(usize::MAX)
     }
 
-    pub(crate) fn cluster(self) -> ClusterClient<Channel> {
+    pub(crate) fn cluster(self) -> ClusterClient<Line> {
         ClusterClient::new(self.0)
     }
 
-    pub(crate) fn membership(self) -> MembershipClient<Channel> {
+    pub(crate) fn membership(self) -> MembershipClient<Line> {
         MembershipClient::new(self.0)
     }
 
-    pub(crate) fn maintenance(self) -> MaintenanceClient<Channel> {
+    pub(crate) fn maintenance(self) -> MaintenanceClient<Line> {
         MaintenanceClient::new(self.0)
     }
 }

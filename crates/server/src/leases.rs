@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_host::{AskError, Clock};
 use quorate_mvcc::lease::{EXPIRY_SCAN, LeaseAnswer, LeaseKeeper};
-use quorate_mvcc::{Lease, LeaseChange, Response};
+use quorate_mvcc::{Caller, Lease, LeaseChange, Response};
 use quorate_raft::Term;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -113,7 +113,7 @@ impl Leases {
         for command in commands {
             let member = member.clone();
             under_way.spawn(async move {
-                let outcome = member.propose(command).await;
+                let outcome = member.propose(&Caller::Nobody, command).await;
                 // Anything else is put right by a later look, or is the next leader's business.
                 if let Ok((_, Response::LeaseExpire { revoked: true })) = outcome {
                     member.metrics.lease_expired();

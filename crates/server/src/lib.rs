@@ -41,6 +41,7 @@ mod identity;
 mod join;
 mod leases;
 pub mod log;
+mod login;
 mod look;
 mod machine;
 mod member;

@@ -13,6 +13,7 @@ use quorate_node::{Fault, Fingerprint, Machine, Piece, RestoreError, Scrubbed, S
 use quorate_raft::EntryId;
 
 use crate::leases::Leases;
+use crate::login::Tokens;
 use crate::published::Published;
 
 /// The store, with those who want to hear of its commits.
@@ -20,6 +21,7 @@ pub(crate) struct Replica {
     store: Store,
     published: Arc<Published>,
     leases: Arc<Leases>,
+    tokens: Arc<Tokens>,
     space: Arc<Space>,
 }
 
@@ -28,12 +30,15 @@ impl Replica {
         store: Store,
         published: Arc<Published>,
         leases: Arc<Leases>,
+        tokens: Arc<Tokens>,
         space: Arc<Space>,
     ) -> Self {
-        Self { store, published, leases, space }
+        Self { store, published, leases, tokens, space }
     }
 
     fn publish(&mut self) {
+        // Before the state, so that whoever got a token is known by it.
+        self.tokens.note(self.store.take_issued());
         let (events, leases) = (self.store.take_events(), self.store.take_lease_changes());
         self.published.publish(self.store.read_state(), self.store.size(), events);
         // In this order: see `Leases::promote`.

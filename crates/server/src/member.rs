@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_host::{Handle, NodeId, Space};
-use quorate_mvcc::{Command, MemberAttributes, Outcome, ReadError, ReadState, Response};
+use quorate_mvcc::{
+    Caller, Command, MemberAttributes, Outcome, ReadError, ReadState, Response, Rights,
+};
 use quorate_proto::etcdserverpb as pb;
 
 use crate::identity::Identity;
 use crate::log::Log;
+use crate::login::{Passwords, Tokens};
 use crate::metrics::Metrics;
 use crate::published::{Published, Wait};
 use crate::rpc::Failure;
@@ -52,6 +55,8 @@ pub(crate) struct Member {
     pub(crate) published: Arc<Published>,
     /// How full the disk is.
     pub(crate) space: Arc<Space>,
+    pub(crate) passwords: Passwords,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Log,
     /// Says when the member ends.
@@ -101,8 +106,14 @@ impl Member {
 
     /// Has all members carry a command out. Answers when this member has: with the revision of the
     /// store after it, and what came of it.
-    pub(crate) async fn propose(&self, command: Command) -> Result<(i64, Response), Failure> {
-        let bytes = command.encode();
+    ///
+    /// Whether the caller may have that is checked where it is carried out.
+    pub(crate) async fn propose(
+        &self,
+        caller: &Caller,
+        command: Command,
+    ) -> Result<(i64, Response), Failure> {
+        let bytes = command.encode_for(caller);
         if bytes.len() > self.limits.request_bytes_max {
             return Err(Failure::RequestTooLarge);
         }
@@ -198,6 +209,11 @@ impl Member {
 pub(crate) struct State(pub(crate) ReadState);
 
 impl State {
+    /// What a caller may read of it.
+    pub(crate) fn rights(&self, caller: &Caller) -> Result<Rights<'_>, Failure> {
+        Ok(self.0.rights(caller)?)
+    }
+
     /// Reads what takes a moment: a few keys.
     pub(crate) fn read<T>(
         &self,

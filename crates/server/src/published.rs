@@ -3,6 +3,7 @@
 //! The apply thread puts in, everybody else takes out, and neither waits for the other: the locks here
 //! are held for as long as it takes to clone a few counters.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use quorate_host::{Permit, Permits};
@@ -25,6 +26,8 @@ pub(crate) struct Published {
     revision: watch::Sender<i64>,
     /// For requests that wait.
     waits: Arc<Permits>,
+    /// Whether the state wants rights to be checked: asked for each request.
+    checks_rights: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -38,19 +41,22 @@ impl Published {
     /// At most `waits_max` requests wait for another state at a time.
     pub(crate) fn new(state: ReadState, size: EngineSize, waits_max: usize) -> Self {
         let revision = watch::Sender::new(state.revision());
+        let checks_rights = AtomicBool::new(state.auth().is_enabled());
         let ring = WatchRing::new(RECENT_BYTES_MAX, state);
         let current = RwLock::new(Current { ring, size_bytes: total(size) });
-        Self { current, revision, waits: Permits::new(waits_max, usize::MAX) }
+        let waits = Permits::new(waits_max, usize::MAX);
+        Self { current, revision, waits, checks_rights }
     }
 
     /// Publishes what a commit left, and the events it made. A state that does not follow from those
     /// events is fine too: watchers then read its history.
     pub(crate) fn publish(&self, state: ReadState, size: EngineSize, events: Vec<RevisionEvents>) {
-        let revision = state.revision();
+        let (revision, checks_rights) = (state.revision(), state.auth().is_enabled());
         {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             current.ring.publish(events, state);
             current.size_bytes = total(size);
+            self.checks_rights.store(checks_rights, Ordering::Release);
         }
         // Also when only the compaction moved: that concerns watchers too.
         self.revision.send_replace(revision);
@@ -68,6 +74,11 @@ impl Published {
     /// The newest state.
     pub(crate) fn state(&self) -> ReadState {
         self.current(|current| current.ring.state().clone())
+    }
+
+    /// Whether rights are checked in the newest state.
+    pub(crate) fn checks_rights(&self) -> bool {
+        self.checks_rights.load(Ordering::Acquire)
     }
 
     /// The newest revision.

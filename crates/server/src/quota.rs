@@ -11,9 +11,14 @@ const KEY_OVERHEAD: u64 = 256;
 /// What a lease takes.
 pub(crate) const LEASE_COST: u64 = 64;
 
+/// The bytes that a key takes with its value.
+pub(crate) fn key_cost(key: &[u8], value: &[u8]) -> u64 {
+    KEY_OVERHEAD + key.len() as u64 + value.len() as u64
+}
+
 /// The bytes that a put adds.
 pub(crate) fn put_cost(put: &pb::PutRequest) -> u64 {
-    KEY_OVERHEAD + put.key.len() as u64 + put.value.len() as u64
+    key_cost(&put.key, &put.value)
 }
 
 /// The bytes that a transaction adds: those of its dearer branch, as it is not known which is taken.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use quorate_host::{Host, Machine, Space};
-use quorate_mvcc::{Command, MemberAttributes, Outcome, Store};
+use quorate_mvcc::{Caller, Command, MemberAttributes, Outcome, Store};
 use quorate_store::{DiskEngine, Options};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use crate::http::Pages;
 use crate::identity::{self, Identity};
 use crate::leases::Leases;
 use crate::log::Log;
+use crate::login::{Passwords, Tokens};
 use crate::machine::Replica;
 use crate::member::{Limits, Member};
 use crate::members::Caretaker;
@@ -154,6 +155,7 @@ impl Server {
         let published = Published::new(store.read_state(), store.size(), waits_max);
         let published = Arc::new(published);
         let leases = Arc::new(Leases::new());
+        let tokens = Arc::new(Tokens::new(config.auth_token_ttl));
         let space = Space::open(&config.data_dir).map_err(|error| {
             StartError(format!("can't ask how full {} is: {error}", config.data_dir.display()))
         })?;
@@ -161,7 +163,8 @@ impl Server {
             Box::new(witness::open(&config.data_dir, &rebuild, &log).map_err(StartError)?)
         } else {
             let space = Arc::clone(&space);
-            Box::new(Replica::new(store, published.clone(), leases.clone(), space))
+            let (published, leases, tokens) = (published.clone(), leases.clone(), tokens.clone());
+            Box::new(Replica::new(store, published, leases, tokens, space))
         };
         let (fall, fallen) = watch::channel(None);
         let again: std::io::Result<Vec<_>> =
@@ -209,6 +212,8 @@ impl Server {
             handle,
             published,
             space,
+            passwords: Passwords::new(),
+            tokens,
             metrics,
             log,
             stop: stopped,
@@ -537,7 +542,7 @@ async fn tell(member: &Member) -> Result<(), Failure> {
     if member.identity.is_witness() {
         return member.tell_name().await;
     }
-    member.propose(Command::Member(member.attributes.clone())).await.map(drop)
+    member.propose(&Caller::Nobody, Command::Member(member.attributes.clone())).await.map(drop)
 }
 
 /// Tells the cluster this member's name and where clients reach it; again, until that is in the log.

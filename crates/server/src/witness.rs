@@ -14,7 +14,7 @@ use std::path::Path;
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_host::{HostConfig, NodeId, Witness, open_witness};
 use quorate_mvcc::mem::MemEngine;
-use quorate_mvcc::{Command, MemberAttributes, Outcome, Store};
+use quorate_mvcc::{Caller, Command, MemberAttributes, Outcome, Store};
 
 use crate::log::Log;
 use crate::member::Member;
@@ -93,7 +93,7 @@ impl Member {
             return None;
         }
         let attributes = MemberAttributes { id: from.0, name, client_urls: Vec::new() };
-        self.propose(Command::Member(attributes)).await.ok()?;
+        self.propose(&Caller::Nobody, Command::Member(attributes)).await.ok()?;
         Some(Bytes::new())
     }
 }

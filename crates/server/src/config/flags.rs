@@ -41,7 +41,7 @@ use Kind::{Switch, Value};
 use Standing::{Ignored, Only, Refused, Used};
 
 const TLS: &str = "encrypted connections";
-const AUTH: &str = "authentication";
+const JWT: &str = "tokens in the JWT format";
 const DISCOVERY: &str = "discovery of the initial cluster";
 const TRACING: &str = "distributed tracing";
 const LOG_ROTATION: &str = "log rotation";
@@ -160,6 +160,11 @@ pub(super) const FLAGS: &[Flag] = &[
         Used("time between progress notifications of a watch (default 10m)"),
     ),
     flag(
+        "auth-token-ttl",
+        Value,
+        Used("seconds that a token of a user lives without being used (default 300)"),
+    ),
+    flag(
         "memory-mlock",
         Switch,
         Used("keep all memory out of the swap; needs the right to lock it (default false)"),
@@ -178,7 +183,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("log-outputs", Value, Only(&["default", "stderr"], "another output of the log")),
     flag("log-format", Value, Only(&["json"], "another format of the log")),
     flag("metrics", Value, Only(&["basic"], "extensive metrics")),
-    flag("auth-token", Value, Only(&["simple"], AUTH)),
+    flag("auth-token", Value, Only(&["simple"], JWT)),
     flag(
         "auto-compaction-retention",
         Value,
@@ -234,8 +239,8 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("tls-min-version", Value, Refused(TLS)),
     flag("tls-max-version", Value, Refused(TLS)),
     flag("cipher-suites", Value, Refused(TLS)),
-    flag("bcrypt-cost", Value, Refused(AUTH)),
-    flag("auth-token-ttl", Value, Refused(AUTH)),
+    // Hashes of passwords are made with Argon2id.
+    flag("bcrypt-cost", Value, Ignored),
     flag("log-rotation-config-json", Value, Refused(LOG_ROTATION)),
     flag("discovery", Value, Refused(DISCOVERY)),
     flag("discovery-token", Value, Refused(DISCOVERY)),

@@ -90,6 +90,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// The time between progress notifications of a watch.
     pub progress_interval: Duration,
+    /// How long a token lives that is not used.
+    pub auth_token_ttl: Duration,
     /// Whether all memory is kept out of the swap.
     pub memory_mlock: bool,
     /// What is logged.
@@ -271,6 +273,10 @@ impl Config {
                 "--watch-progress-notify-interval must be at least {PROGRESS_INTERVAL_MIN:?}"
             )));
         }
+        let auth_token_ttl = match number(&typed, "auth-token-ttl", 300)? {
+            0 => return Err(Stop::Refused("--auth-token-ttl must be at least 1".into())),
+            seconds => Duration::from_secs(seconds),
+        };
         let log_level = match typed.get("log-level") {
             None => Level::Info,
             Some(text) => Level::from_str(text).map_err(|()| typed.invalid("log-level", text))?,
@@ -300,6 +306,7 @@ impl Config {
             keepalive_interval: Some(keepalive).filter(|interval| !interval.is_zero()),
             keepalive_timeout: duration(&typed, "grpc-keepalive-timeout", Duration::from_secs(20))?,
             progress_interval,
+            auth_token_ttl,
             memory_mlock: typed.get("memory-mlock") == Some("true"),
             log_level,
             warnings,

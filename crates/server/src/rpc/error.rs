@@ -73,6 +73,24 @@ pub(crate) enum Failure {
     BadMetadata(&'static str),
     /// The health of a service that does not exist.
     UnknownService,
+    /// The lease of a lock ended while its owner waited.
+    SessionExpired,
+    /// The place in an election is lost.
+    NoLongerLeads,
+    /// An election has no candidates.
+    NobodyLeads,
+    /// The request does not say whose place it is about.
+    NoLeaderKey,
+    /// The token is one that nobody was given, or of a user who was put out.
+    InvalidToken,
+    /// There is no such user, or this is not the password.
+    WrongPassword,
+    /// The user is let in by a certificate, and not by a password.
+    HasNoPassword,
+    /// A permission without one.
+    PermissionNotGiven,
+    /// The system gives no random numbers.
+    NoEntropy,
     /// The call exists in etcd and not here yet.
     Unsupported(&'static str),
 }
@@ -82,7 +100,8 @@ impl Failure {
     fn row(self) -> (Code, String) {
         use Code::{
             DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound, OutOfRange,
-            ResourceExhausted, Unavailable, Unimplemented, Unknown,
+            PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented,
+            Unknown,
         };
         use mvcc::Error as Refusal;
 
@@ -100,6 +119,34 @@ impl Failure {
                 Refusal::LeaseProvided => (InvalidArgument, "etcdserver: lease is provided"),
                 Refusal::TooManyOps => {
                     (InvalidArgument, "etcdserver: too many operations in txn request")
+                }
+                Refusal::RootUserMissing => {
+                    (FailedPrecondition, "etcdserver: root user does not exist")
+                }
+                Refusal::RootRoleMissing => {
+                    (FailedPrecondition, "etcdserver: root user does not have root role")
+                }
+                Refusal::UserEmpty => (InvalidArgument, "etcdserver: user name is empty"),
+                Refusal::UserExists => (FailedPrecondition, "etcdserver: user name already exists"),
+                Refusal::UserNotFound => (FailedPrecondition, "etcdserver: user name not found"),
+                Refusal::RoleEmpty => (InvalidArgument, "etcdserver: role name is empty"),
+                Refusal::RoleExists => (FailedPrecondition, "etcdserver: role name already exists"),
+                Refusal::RoleNotFound => (FailedPrecondition, "etcdserver: role name not found"),
+                Refusal::RoleNotGranted => {
+                    (FailedPrecondition, "etcdserver: role is not granted to the user")
+                }
+                Refusal::PermissionNotGranted => {
+                    (FailedPrecondition, "etcdserver: permission is not granted to the role")
+                }
+                Refusal::PermissionDenied => (PermissionDenied, "etcdserver: permission denied"),
+                Refusal::AuthNotEnabled => {
+                    (FailedPrecondition, "etcdserver: authentication is not enabled")
+                }
+                Refusal::InvalidAuthManagement => {
+                    (InvalidArgument, "etcdserver: invalid auth management")
+                }
+                Refusal::AuthOldRevision => {
+                    (InvalidArgument, "etcdserver: revision of auth store is old")
                 }
                 Refusal::DuplicateKey => {
                     (InvalidArgument, "etcdserver: duplicate key given in txn request")
@@ -177,6 +224,19 @@ impl Failure {
                 );
             }
             Self::UnknownService => (NotFound, "unknown service"),
+            Self::InvalidToken => (Unauthenticated, "etcdserver: invalid auth token"),
+            Self::WrongPassword => {
+                (InvalidArgument, "etcdserver: authentication failed, invalid user ID or password")
+            }
+            Self::HasNoPassword => {
+                (Unknown, "auth: authentication failed, password was given for no password user")
+            }
+            Self::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
+            Self::NoEntropy => (Internal, "quorate: the system gives no random numbers"),
+            Self::SessionExpired => (Unknown, "mutex: session is expired"),
+            Self::NoLongerLeads => (Unknown, "election: not leader"),
+            Self::NobodyLeads => (Unknown, "election: no leader"),
+            Self::NoLeaderKey => (Unknown, "\"leader\" field must be provided"),
             Self::Unsupported(call) => {
                 return (Unimplemented, format!("quorate: {call} is not supported yet"));
             }
@@ -330,6 +390,60 @@ mod tests {
             (Failure::LearnerServesLittle, 9, "etcdserver: rpc not supported for learner"),
             (Failure::ClientVersion, 3, "etcdserver: invalid client api version"),
             (Failure::UnknownService, 5, "unknown service"),
+            (Failure::Refused(Refusal::RootUserMissing), 9, "etcdserver: root user does not exist"),
+            (
+                Failure::Refused(Refusal::RootRoleMissing),
+                9,
+                "etcdserver: root user does not have root role",
+            ),
+            (Failure::Refused(Refusal::UserEmpty), 3, "etcdserver: user name is empty"),
+            (Failure::Refused(Refusal::UserExists), 9, "etcdserver: user name already exists"),
+            (Failure::Refused(Refusal::UserNotFound), 9, "etcdserver: user name not found"),
+            (Failure::Refused(Refusal::RoleEmpty), 3, "etcdserver: role name is empty"),
+            (Failure::Refused(Refusal::RoleExists), 9, "etcdserver: role name already exists"),
+            (Failure::Refused(Refusal::RoleNotFound), 9, "etcdserver: role name not found"),
+            (
+                Failure::Refused(Refusal::RoleNotGranted),
+                9,
+                "etcdserver: role is not granted to the user",
+            ),
+            (
+                Failure::Refused(Refusal::PermissionNotGranted),
+                9,
+                "etcdserver: permission is not granted to the role",
+            ),
+            (Failure::Refused(Refusal::PermissionDenied), 7, "etcdserver: permission denied"),
+            (
+                Failure::Refused(Refusal::AuthNotEnabled),
+                9,
+                "etcdserver: authentication is not enabled",
+            ),
+            (
+                Failure::Refused(Refusal::InvalidAuthManagement),
+                3,
+                "etcdserver: invalid auth management",
+            ),
+            (
+                Failure::Refused(Refusal::AuthOldRevision),
+                3,
+                "etcdserver: revision of auth store is old",
+            ),
+            (Failure::InvalidToken, 16, "etcdserver: invalid auth token"),
+            (
+                Failure::WrongPassword,
+                3,
+                "etcdserver: authentication failed, invalid user ID or password",
+            ),
+            (
+                Failure::HasNoPassword,
+                2,
+                "auth: authentication failed, password was given for no password user",
+            ),
+            (Failure::PermissionNotGiven, 3, "etcdserver: permission not given"),
+            (Failure::SessionExpired, 2, "mutex: session is expired"),
+            (Failure::NoLongerLeads, 2, "election: not leader"),
+            (Failure::NobodyLeads, 2, "election: no leader"),
+            (Failure::NoLeaderKey, 2, "\"leader\" field must be provided"),
             (Failure::Unsupported("Hash"), 12, "quorate: Hash is not supported yet"),
         ] {
             let status = Status::from(failure);

@@ -8,7 +8,7 @@ use tonic::codegen::tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
 use super::freshness::{self, Wanted};
-use super::{Failure, convert};
+use super::{Failure, caller, convert};
 use crate::member::Member;
 use crate::quota;
 
@@ -22,9 +22,10 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
-        let wanted = Wanted::of(request.metadata())?;
+        let (wanted, caller) = (Wanted::of(request.metadata())?, caller(&request));
         let request = convert::range_request(request.into_inner())?;
         let (state, staleness) = self.0.state_as(wanted, request.serializable).await?;
+        state.rights(&caller)?.range(&request).map_err(Failure::from)?;
         let answer = if is_short(&request) {
             state.read(|state| state.range(&request))?
         } else {
@@ -51,10 +52,11 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         self.0.check_quota(quota::put_cost(&request))?;
         let request = convert::put_request(request)?;
-        let (_, answer) = self.0.propose(Command::Put(request)).await?;
+        let (_, answer) = self.0.propose(&caller, Command::Put(request)).await?;
         let Answer::Put(answer) = answer else { unreachable!("a put was answered {answer:?}") };
         let header = self.0.header(answer.revision);
         Ok(Response::new(pb::PutResponse { header, ..convert::put_response(answer) }))
@@ -64,8 +66,9 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        let caller = caller(&request);
         let request = convert::delete_request(request.into_inner())?;
-        let (_, answer) = self.0.propose(Command::DeleteRange(request)).await?;
+        let (_, answer) = self.0.propose(&caller, Command::DeleteRange(request)).await?;
         let Answer::DeleteRange(answer) = answer else {
             unreachable!("a delete was answered {answer:?}")
         };
@@ -77,14 +80,16 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         self.0.check_quota(quota::txn_cost(&request))?;
         let request = convert::txn_request(request, self.0.limits.txn_ops_max)?;
         let answer = if request.is_read_only() {
             let state = self.0.state_for(may_be_stale(&request)).await?;
+            state.rights(&caller)?.txn(&request).map_err(Failure::from)?;
             state.read_much(|state| state.txn(&request))?
         } else {
-            let (_, answer) = self.0.propose(Command::Txn(request)).await?;
+            let (_, answer) = self.0.propose(&caller, Command::Txn(request)).await?;
             let Answer::Txn(answer) = answer else {
                 unreachable!("a transaction was answered {answer:?}")
             };
@@ -98,10 +103,11 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
+        let caller = caller(&request);
         let pb::CompactionRequest { revision, physical } = request.into_inner();
         // Whoever can't wait is told so before anything is done.
         let wait = if physical { Some(self.0.published.wait()?) } else { None };
-        let (current, _) = self.0.propose(Command::Compact { revision }).await?;
+        let (current, _) = self.0.propose(&caller, Command::Compact { revision }).await?;
         if let Some(wait) = wait {
             self.0.wait_for_removal(wait, revision).await?;
         }

@@ -3,15 +3,17 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use quorate_mvcc::{Command, Error, Response as Answer};
+use quorate_mvcc::auth::Right;
+use quorate_mvcc::{Caller, Command, Error, Response as Answer};
 use quorate_proto::etcdserverpb as pb;
 use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::stream::Ending;
-use super::{Failure, oversize};
+use super::{Failure, caller, oversize};
 use crate::leases::Leases;
+use crate::login::Session;
 use crate::member::Member;
 use crate::quota;
 
@@ -31,13 +33,9 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        let caller = caller(&request);
         let pb::LeaseGrantRequest { id, ttl } = request.into_inner();
-        self.member.check_quota(quota::LEASE_COST)?;
-        let ttl = ttl.max(self.member.limits.lease_ttl_min);
-        let (revision, answer) = self.grant(id, ttl).await?;
-        let Answer::LeaseGrant { id, ttl } = answer else {
-            unreachable!("a grant was answered {answer:?}")
-        };
+        let Granted { revision, id, ttl } = grant(&self.member, &caller, id, ttl).await?;
         let header = self.member.header(revision);
         Ok(Response::new(pb::LeaseGrantResponse { header, id, ttl, error: String::new() }))
     }
@@ -47,7 +45,8 @@ impl pb::lease_server::Lease for Lease {
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
         let id = request.get_ref().id;
-        let (revision, _) = self.member.propose(Command::LeaseRevoke { id }).await?;
+        let revoke = Command::LeaseRevoke { id };
+        let (revision, _) = self.member.propose(&caller(&request), revoke).await?;
         Ok(Response::new(pb::LeaseRevokeResponse { header: self.member.header(revision) }))
     }
 
@@ -58,12 +57,13 @@ impl pb::lease_server::Lease for Lease {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let mut ending = Ending::new(&self.member, request.metadata());
+        let session = Session::of(&request);
         let requests = request.into_inner();
         let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
         let (member, leases) = (self.member.clone(), self.leases.clone());
         tokio::spawn(async move {
             let failure = tokio::select! {
-                ended = keep_alive(&member, &leases, requests, &answers) => ended.err(),
+                ended = keep_alive(&member, &leases, &session, requests, &answers) => ended.err(),
                 failure = ending.reached() => Some(failure.into()),
             };
             if let Some(status) = failure {
@@ -78,9 +78,14 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
+        let caller = caller(&request);
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         let remaining = self.leases.time_to_live(&self.member, id).await?;
         let state = self.member.state_for(false).await?;
+        let rights = state.rights(&caller)?;
+        if keys {
+            rights.lease(Right::Read, id).map_err(Failure::from)?;
+        }
         let keys = match remaining {
             Some(_) if keys => state.read_much(|state| Ok(state.lease_keys(id)?))?,
             _ => Vec::new(),
@@ -93,10 +98,15 @@ impl pb::lease_server::Lease for Lease {
 
     async fn lease_leases(
         &self,
-        _: Request<pb::LeaseLeasesRequest>,
+        request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         let state = self.member.state();
         let leases = state.read_much(|state| Ok(state.leases()?))?;
+        // Which leases there are tells of the keys that have them.
+        let rights = state.rights(&caller(&request))?;
+        for lease in &leases {
+            rights.lease(Right::Read, lease.id).map_err(Failure::from)?;
+        }
         let ids = self.leases.by_remaining(leases);
         let leases = ids.into_iter().map(|id| pb::LeaseStatus { id }).collect();
         let header = self.member.header(state.0.revision());
@@ -104,19 +114,36 @@ impl pb::lease_server::Lease for Lease {
     }
 }
 
-impl Lease {
-    /// Grants a lease with this id, or with one that is free if it is 0.
-    async fn grant(&self, id: i64, ttl: i64) -> Result<(i64, Answer), Failure> {
-        if id != 0 {
-            return self.member.propose(Command::LeaseGrant { id, ttl }).await;
-        }
-        loop {
-            let id = random_id();
-            match self.member.propose(Command::LeaseGrant { id, ttl }).await {
-                // One chance in 2^63 for each lease that there is.
-                Err(Failure::Refused(Error::LeaseExists)) => {}
-                granted => return granted,
+/// A lease that was granted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Granted {
+    /// The store's.
+    pub(super) revision: i64,
+    pub(super) id: i64,
+    /// In seconds, and perhaps more than was asked for.
+    pub(super) ttl: i64,
+}
+
+/// Grants a lease with this id, or with one that is free if it is 0.
+pub(super) async fn grant(
+    member: &Member,
+    caller: &Caller,
+    id: i64,
+    ttl: i64,
+) -> Result<Granted, Failure> {
+    member.check_quota(quota::LEASE_COST)?;
+    let ttl = ttl.max(member.limits.lease_ttl_min);
+    let draws = id == 0;
+    loop {
+        let id = if draws { random_id() } else { id };
+        match member.propose(caller, Command::LeaseGrant { id, ttl }).await {
+            // One chance in 2^63 for each lease that there is.
+            Err(Failure::Refused(Error::LeaseExists)) if draws => {}
+            Err(failure) => return Err(failure),
+            Ok((revision, Answer::LeaseGrant { id, ttl })) => {
+                return Ok(Granted { revision, id, ttl });
             }
+            Ok((_, other)) => unreachable!("a grant was answered {other:?}"),
         }
     }
 }
@@ -132,6 +159,7 @@ fn random_id() -> i64 {
 async fn keep_alive(
     member: &Member,
     leases: &Leases,
+    session: &Session,
     mut requests: Streaming<pb::LeaseKeepAliveRequest>,
     answers: &mpsc::Sender<Result<pb::LeaseKeepAliveResponse, Status>>,
 ) -> Result<(), Status> {
@@ -144,6 +172,10 @@ async fn keep_alive(
         // As in etcd, the revision is the one before the renewal.
         let header = member.header(member.published.revision());
         let id = request.id;
+        // Whoever may not write a key may not keep it alive either.
+        let state = member.state();
+        let caller = session.caller(state.0.auth()).map_err(Failure::from)?;
+        state.rights(&caller)?.lease(Right::Write, id).map_err(Failure::from)?;
         let ttl = leases.keep_alive(member, id).await?;
         let answer = pb::LeaseKeepAliveResponse { header, id, ttl };
         if answers.send(Ok(answer)).await.is_err() {

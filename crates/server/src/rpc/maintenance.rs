@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use quorate_node::Fingerprint;
 use quorate_proto::etcdserverpb as pb;
 use quorate_raft::NodeId;
 use tonic::codegen::tokio_stream::Empty;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::Failure;
+use super::{Failure, caller};
 use crate::member::Member;
 use crate::version;
 
@@ -81,6 +82,10 @@ impl pb::maintenance_server::Maintenance for Maintenance {
     ) -> Result<Response<pb::AlarmResponse>, Status> {
         use pb::alarm_request::AlarmAction;
 
+        if request.get_ref().action != i32::from(AlarmAction::Get) {
+            let state = self.0.published.state();
+            state.auth().check_root(&caller(&request)).map_err(Failure::from)?;
+        }
         if request.get_ref().action == i32::from(AlarmAction::Activate) {
             return Err(Failure::Unsupported("Alarm (activate)").into());
         }
@@ -88,18 +93,27 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
     }
 
+    /// Nothing is to be done, so it is done at once: space comes back by itself, while requests are served.
     async fn defragment(
         &self,
         _: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        Err(Failure::Unsupported("Defragment").into())
+        self.0
+            .log
+            .info("asked to defragment: there is nothing to do, as space comes back by itself");
+        // The header stays empty, as in etcd.
+        Ok(Response::new(pb::DefragmentResponse { header: None }))
     }
 
+    /// Of all that is replicated, users and leases too. Members at the same revision have the same.
     async fn hash(
         &self,
         _: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
-        Err(Failure::Unsupported("Hash").into())
+        let state = self.0.published.state();
+        let Fingerprint(all) = state.fingerprint();
+        let header = self.0.header(state.revision());
+        Ok(Response::new(pb::HashResponse { header, hash: (all >> 96) as u32 }))
     }
 
     type SnapshotStream = Empty<Result<pb::SnapshotResponse, Status>>;

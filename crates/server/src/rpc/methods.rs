@@ -24,6 +24,20 @@ impl Kind {
     }
 }
 
+/// What a caller needs where rights are checked. There is no call without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing: it is how one gets in, or how a machine asks whether anybody is there.
+    Everybody,
+    /// To be a user.
+    Users,
+    /// The role `root`.
+    Root,
+    /// What the request says: rights to keys, or to be the one whom it is about. The handler asks for it, with the
+    /// very request that it carries out.
+    Asked,
+}
+
 /// A call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Method {
@@ -33,14 +47,16 @@ pub(crate) struct Method {
     pub(crate) name: &'static str,
     /// How many messages either side sends.
     pub(crate) kind: Kind,
+    /// What a caller needs.
+    pub(crate) access: Access,
 }
 
-const fn unary(service: &'static str, name: &'static str) -> Method {
-    Method { service, name, kind: Kind::Unary }
+const fn unary(service: &'static str, name: &'static str, access: Access) -> Method {
+    Method { service, name, kind: Kind::Unary, access }
 }
 
-const fn stream(service: &'static str, name: &'static str, kind: Kind) -> Method {
-    Method { service, name, kind }
+const fn stream(service: &'static str, name: &'static str, kind: Kind, access: Access) -> Method {
+    Method { service, name, kind, access }
 }
 
 pub(crate) const KV: &str = "etcdserverpb.KV";
@@ -54,60 +70,62 @@ pub(crate) const ELECTION: &str = "v3electionpb.Election";
 pub(crate) const MEMBERSHIP: &str = "quoratepb.Membership";
 pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
 
+use Access::{Asked, Everybody, Root, Users};
+
 /// All calls.
 pub(crate) const METHODS: [Method; 52] = [
-    unary(KV, "Range"),
-    stream(KV, "RangeStream", Kind::ServerStream),
-    unary(KV, "Put"),
-    unary(KV, "DeleteRange"),
-    unary(KV, "Txn"),
-    unary(KV, "Compact"),
-    stream(WATCH, "Watch", Kind::BidirectionalStream),
-    unary(LEASE, "LeaseGrant"),
-    unary(LEASE, "LeaseRevoke"),
-    stream(LEASE, "LeaseKeepAlive", Kind::BidirectionalStream),
-    unary(LEASE, "LeaseTimeToLive"),
-    unary(LEASE, "LeaseLeases"),
-    unary(CLUSTER, "MemberAdd"),
-    unary(CLUSTER, "MemberRemove"),
-    unary(CLUSTER, "MemberUpdate"),
-    unary(CLUSTER, "MemberList"),
-    unary(CLUSTER, "MemberPromote"),
-    unary(MAINTENANCE, "Alarm"),
-    unary(MAINTENANCE, "Status"),
-    unary(MAINTENANCE, "Defragment"),
-    unary(MAINTENANCE, "Hash"),
-    unary(MAINTENANCE, "HashKV"),
-    stream(MAINTENANCE, "Snapshot", Kind::ServerStream),
-    unary(MAINTENANCE, "MoveLeader"),
-    unary(MAINTENANCE, "Downgrade"),
-    unary(AUTH, "AuthEnable"),
-    unary(AUTH, "AuthDisable"),
-    unary(AUTH, "AuthStatus"),
-    unary(AUTH, "Authenticate"),
-    unary(AUTH, "UserAdd"),
-    unary(AUTH, "UserGet"),
-    unary(AUTH, "UserList"),
-    unary(AUTH, "UserDelete"),
-    unary(AUTH, "UserChangePassword"),
-    unary(AUTH, "UserGrantRole"),
-    unary(AUTH, "UserRevokeRole"),
-    unary(AUTH, "RoleAdd"),
-    unary(AUTH, "RoleGet"),
-    unary(AUTH, "RoleList"),
-    unary(AUTH, "RoleDelete"),
-    unary(AUTH, "RoleGrantPermission"),
-    unary(AUTH, "RoleRevokePermission"),
-    unary(LOCK, "Lock"),
-    unary(LOCK, "Unlock"),
-    unary(ELECTION, "Campaign"),
-    unary(ELECTION, "Proclaim"),
-    unary(ELECTION, "Leader"),
-    stream(ELECTION, "Observe", Kind::ServerStream),
-    unary(ELECTION, "Resign"),
-    unary(MEMBERSHIP, "Reconcile"),
-    unary(HEALTH, "Check"),
-    stream(HEALTH, "Watch", Kind::ServerStream),
+    unary(KV, "Range", Asked),
+    stream(KV, "RangeStream", Kind::ServerStream, Asked),
+    unary(KV, "Put", Asked),
+    unary(KV, "DeleteRange", Asked),
+    unary(KV, "Txn", Asked),
+    unary(KV, "Compact", Root),
+    stream(WATCH, "Watch", Kind::BidirectionalStream, Asked),
+    unary(LEASE, "LeaseGrant", Users),
+    unary(LEASE, "LeaseRevoke", Asked),
+    stream(LEASE, "LeaseKeepAlive", Kind::BidirectionalStream, Asked),
+    unary(LEASE, "LeaseTimeToLive", Asked),
+    unary(LEASE, "LeaseLeases", Asked),
+    unary(CLUSTER, "MemberAdd", Root),
+    unary(CLUSTER, "MemberRemove", Root),
+    unary(CLUSTER, "MemberUpdate", Root),
+    unary(CLUSTER, "MemberList", Users),
+    unary(CLUSTER, "MemberPromote", Root),
+    unary(MAINTENANCE, "Alarm", Asked),
+    unary(MAINTENANCE, "Status", Users),
+    unary(MAINTENANCE, "Defragment", Root),
+    unary(MAINTENANCE, "Hash", Root),
+    unary(MAINTENANCE, "HashKV", Root),
+    stream(MAINTENANCE, "Snapshot", Kind::ServerStream, Root),
+    unary(MAINTENANCE, "MoveLeader", Root),
+    unary(MAINTENANCE, "Downgrade", Root),
+    unary(AUTH, "AuthEnable", Root),
+    unary(AUTH, "AuthDisable", Root),
+    unary(AUTH, "AuthStatus", Everybody),
+    unary(AUTH, "Authenticate", Everybody),
+    unary(AUTH, "UserAdd", Root),
+    unary(AUTH, "UserGet", Asked),
+    unary(AUTH, "UserList", Root),
+    unary(AUTH, "UserDelete", Root),
+    unary(AUTH, "UserChangePassword", Root),
+    unary(AUTH, "UserGrantRole", Root),
+    unary(AUTH, "UserRevokeRole", Root),
+    unary(AUTH, "RoleAdd", Root),
+    unary(AUTH, "RoleGet", Asked),
+    unary(AUTH, "RoleList", Root),
+    unary(AUTH, "RoleDelete", Root),
+    unary(AUTH, "RoleGrantPermission", Root),
+    unary(AUTH, "RoleRevokePermission", Root),
+    unary(LOCK, "Lock", Asked),
+    unary(LOCK, "Unlock", Asked),
+    unary(ELECTION, "Campaign", Asked),
+    unary(ELECTION, "Proclaim", Asked),
+    unary(ELECTION, "Leader", Asked),
+    stream(ELECTION, "Observe", Kind::ServerStream, Asked),
+    unary(ELECTION, "Resign", Asked),
+    unary(MEMBERSHIP, "Reconcile", Root),
+    unary(HEALTH, "Check", Everybody),
+    stream(HEALTH, "Watch", Kind::ServerStream, Everybody),
 ];
 
 /// Finds calls by their path.

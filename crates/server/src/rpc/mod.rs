@@ -4,16 +4,20 @@
 //! same for every call is here and nowhere else: what a request's metadata may demand, its deadline,
 //! and the form of the transport's own errors.
 
+mod auth;
 mod cluster;
 mod convert;
+mod election;
 mod error;
 pub(crate) mod freshness;
 mod health;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod membership;
 mod methods;
+mod queue;
 mod stream;
 mod watch;
 
@@ -24,9 +28,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
+use quorate_mvcc::Caller;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::grpc::health::v1 as healthpb;
-use quorate_proto::quoratepb;
+use quorate_proto::{quoratepb, v3electionpb, v3lockpb};
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service};
 use tonic::{Code, Status};
@@ -34,8 +39,9 @@ use tonic::{Code, Status};
 pub(crate) use self::cluster::check_urls;
 pub(crate) use self::error::Failure;
 pub(crate) use self::methods::METHODS;
-use self::methods::{Kind, Method, Paths};
+use self::methods::{Access, Kind, Method, Paths};
 use crate::leases::Leases;
+use crate::login::Credentials;
 use crate::member::Member;
 
 /// What a message may have on top of `--max-request-bytes`: etcd's allowance for all that is around
@@ -52,6 +58,9 @@ pub(crate) struct Services {
     lease: pb::lease_server::LeaseServer<lease::Lease>,
     cluster: pb::cluster_server::ClusterServer<cluster::Cluster>,
     maintenance: pb::maintenance_server::MaintenanceServer<maintenance::Maintenance>,
+    auth: pb::auth_server::AuthServer<auth::Auth>,
+    lock: v3lockpb::lock_server::LockServer<lock::Lock>,
+    election: v3electionpb::election_server::ElectionServer<election::Election>,
     membership: quoratepb::membership_server::MembershipServer<membership::Membership>,
     health: healthpb::health_server::HealthServer<health::Health>,
 }
@@ -76,6 +85,14 @@ impl Services {
                 member.clone(),
             ))
             .max_decoding_message_size(limit),
+            auth: pb::auth_server::AuthServer::new(auth::Auth(member.clone()))
+                .max_decoding_message_size(limit),
+            lock: v3lockpb::lock_server::LockServer::new(lock::Lock(member.clone()))
+                .max_decoding_message_size(limit),
+            election: v3electionpb::election_server::ElectionServer::new(election::Election(
+                member.clone(),
+            ))
+            .max_decoding_message_size(limit),
             membership: quoratepb::membership_server::MembershipServer::new(
                 membership::Membership(member.clone()),
             )
@@ -90,7 +107,7 @@ impl Services {
     /// future, which is small for that: it moves for each request.
     pub(crate) fn call(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let at = self.paths.find(request.uri().path());
         let deadline = at.and_then(|at| METHODS[at].deadline(request.headers()));
@@ -101,7 +118,7 @@ impl Services {
             }
             Some(at) => {
                 self.member.metrics.started(at);
-                match self.admit(METHODS[at], request.headers()) {
+                match self.admit(METHODS[at], &mut request) {
                     Ok(()) => self.dispatch(METHODS[at], request),
                     Err(failure) => refuse(failure),
                 }
@@ -118,7 +135,8 @@ impl Services {
     }
 
     /// What the metadata of any request may demand.
-    fn admit(&self, method: Method, metadata: &HeaderMap) -> Result<(), Failure> {
+    fn admit(&self, method: Method, request: &mut Request<Incoming>) -> Result<(), Failure> {
+        let metadata = request.headers();
         if metadata.get("client-api-version").is_some_and(|version| version.to_str().is_err()) {
             return Err(Failure::ClientVersion);
         }
@@ -142,6 +160,23 @@ impl Services {
         if wants_leader(metadata) && !self.member.knows_leader() {
             return Err(Failure::NoLeader);
         }
+        self.let_in(method.access, request)
+    }
+
+    /// Refuses who may not make a call at all, and notes who makes it for those calls that ask more.
+    fn let_in(&self, access: Access, request: &mut Request<Incoming>) -> Result<(), Failure> {
+        if access == Access::Everybody || !self.member.published.checks_rights() {
+            return Ok(());
+        }
+        let credentials = Credentials::of(request.headers());
+        let caller = self.member.caller(&credentials)?;
+        let state = self.member.published.state();
+        match access {
+            Access::Everybody => {}
+            Access::Users | Access::Asked => state.auth().check_user(&caller)?,
+            Access::Root => state.auth().check_root(&caller)?,
+        }
+        request.extensions_mut().insert(caller);
         Ok(())
     }
 
@@ -153,11 +188,19 @@ impl Services {
             methods::LEASE => self.lease.clone().call(request),
             methods::CLUSTER => self.cluster.clone().call(request),
             methods::MAINTENANCE => self.maintenance.clone().call(request),
+            methods::AUTH => self.auth.clone().call(request),
+            methods::LOCK => self.lock.clone().call(request),
+            methods::ELECTION => self.election.clone().call(request),
             methods::MEMBERSHIP => self.membership.clone().call(request),
             methods::HEALTH => self.health.clone().call(request),
             _ => refuse(Failure::Unsupported(method.name)),
         }
     }
+}
+
+/// Who makes a call: nobody, as long as rights are not checked.
+pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Caller {
+    request.extensions().get().cloned().unwrap_or_default()
 }
 
 /// An answer that is being made.

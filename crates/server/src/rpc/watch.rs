@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use quorate_mvcc::auth::Right;
 use quorate_mvcc::watch::{Cancel, WatchCreateRequest, WatchLimits, WatchResponse, WatchStream};
+use quorate_mvcc::{Error, KeyRange, ReadState};
 use quorate_proto::etcdserverpb as pb;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -22,6 +24,7 @@ use pb::watch_request::RequestUnion;
 
 use super::stream::Ending;
 use super::{Failure, convert, message_bytes_max, oversize};
+use crate::login::Session;
 use crate::member::Member;
 
 /// How many responses may wait for a client that does not read them.
@@ -48,8 +51,9 @@ impl pb::watch_server::Watch for Watch {
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let ending = Ending::new(&self.0, request.metadata());
+        let session = Session::of(&request);
         let (responses, receiver) = mpsc::channel(RESPONSES_WAITING_MAX);
-        let task = StreamTask::new(self.0.clone(), request.into_inner(), responses);
+        let task = StreamTask::new(self.0.clone(), session, request.into_inner(), responses);
         tokio::spawn(task.run(ending));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -58,6 +62,9 @@ impl pb::watch_server::Watch for Watch {
 /// A stream and what it is connected to.
 struct StreamTask {
     member: Arc<Member>,
+    session: Session,
+    /// The revision of the rights that its watchers were last held against.
+    checked: u64,
     requests: Streaming<pb::WatchRequest>,
     /// Whether the client may still want something. After it has said its last, its watchers go on.
     listening: bool,
@@ -83,11 +90,14 @@ enum Woken {
 impl StreamTask {
     fn new(
         member: Arc<Member>,
+        session: Session,
         requests: Streaming<pb::WatchRequest>,
         responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
     ) -> Self {
         let fragment_bytes = message_bytes_max(member.limits.request_bytes_max);
         Self {
+            session,
+            checked: 0,
             requests,
             listening: true,
             stream: WatchStream::new(WatchLimits {
@@ -150,7 +160,13 @@ impl StreamTask {
         let revision = self.member.published.revision();
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => {
-                let response = self.stream.create(create_request(request), revision);
+                let state = self.member.state();
+                let may_watch = |range: &KeyRange| {
+                    let caller = self.session.caller(state.0.auth())?;
+                    state.0.rights(&caller)?.check(Right::Read, range)
+                };
+                let request = create_request(request);
+                let response = self.stream.create_if(request, revision, may_watch);
                 // Its history, if it asked for any, comes with the next turn.
                 self.behind = true;
                 Ok(vec![response])
@@ -166,9 +182,25 @@ impl StreamTask {
         }
     }
 
+    /// Ends what the client may not watch any more, if rights have changed.
+    fn check_rights(&mut self, state: &ReadState) -> Vec<WatchResponse> {
+        let auth = state.auth();
+        if !auth.is_enabled() || auth.revision() == self.checked {
+            return Vec::new();
+        }
+        self.checked = auth.revision();
+        let caller = self.session.caller(auth);
+        let rights = caller.and_then(|caller| state.rights(&caller));
+        self.stream.cancel_unless(state.revision(), |range| match &rights {
+            Ok(rights) => rights.check(Right::Read, range),
+            Err(refusal) => Err(*refusal),
+        })
+    }
+
     /// Takes what has happened, or what happened long ago.
     fn advance(&mut self) -> Result<Vec<WatchResponse>, Status> {
         let recent = self.member.published.recent(self.stream.position());
+        let mut responses = self.check_rights(recent.state());
         let advance = if self.stream.reads_disk(&recent) {
             tokio::task::block_in_place(|| self.stream.advance(recent))
         } else {
@@ -179,7 +211,8 @@ impl StreamTask {
             Failure::Unreadable
         })?;
         self.behind = advance.more;
-        Ok(advance.responses)
+        responses.extend(advance.responses);
+        Ok(responses)
     }
 
     /// Sends what a turn has brought. `None` if it was the last.
@@ -204,7 +237,7 @@ impl StreamTask {
             None => (false, 0, String::new()),
             Some(Cancel::Asked) => (true, 0, String::new()),
             Some(Cancel::Compacted { compact_revision }) => (true, compact_revision, String::new()),
-            Some(Cancel::Refused(refusal)) => (true, 0, Failure::from(refusal).text()),
+            Some(Cancel::Refused(refusal)) => (true, 0, reason(refusal)),
         };
         pb::WatchResponse {
             header: self.member.header(response.revision),
@@ -216,6 +249,18 @@ impl StreamTask {
             fragment: response.fragment,
             events: response.events.into_iter().map(convert::event).collect(),
         }
+    }
+}
+
+/// Why a watcher ended, as etcd has it: where it is a matter of rights, in the form of its gRPC library.
+fn reason(refusal: Error) -> String {
+    let text = Failure::from(refusal).text();
+    match refusal {
+        Error::PermissionDenied | Error::UserEmpty | Error::AuthOldRevision => {
+            let code = Status::from(Failure::from(refusal)).code();
+            format!("rpc error: code = {code:?} desc = {text}")
+        }
+        _ => text,
     }
 }
 

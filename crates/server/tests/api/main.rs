@@ -1,5 +1,6 @@
 //! The server as its clients see it: members in this process, and real sockets between.
 
+mod auth;
 mod authority;
 mod cluster;
 mod divergence;
@@ -10,6 +11,7 @@ mod log;
 mod maintenance;
 mod members;
 mod rebuild;
+mod recipes;
 mod recover;
 mod repair;
 mod transport;

@@ -88,14 +88,38 @@ async fn no_alarm_is_ever_raised() {
 async fn what_is_missing_says_its_name() {
     let cluster = Cluster::start(1).await;
     let mut maintenance = cluster.maintenance(0).await;
-    let mut auth = pb::auth_client::AuthClient::new(cluster.channel(0).await);
     let code = Code::Unimplemented;
-    let refused = maintenance.defragment(pb::DefragmentRequest {}).await;
-    assert_refused(refused, code, "quorate: Defragment is not supported yet");
     let refused = maintenance.snapshot(pb::SnapshotRequest {}).await;
     assert_refused(refused, code, "quorate: Snapshot is not supported yet");
-    let refused = auth.auth_enable(pb::AuthEnableRequest {}).await;
-    assert_refused(refused, code, "quorate: AuthEnable is not supported yet");
+    let refused = maintenance.downgrade(pb::DowngradeRequest::default()).await;
+    assert_refused(refused, code, "quorate: Downgrade is not supported yet");
+}
+
+#[tokio::test]
+async fn to_defragment_is_to_do_nothing() {
+    let cluster = Cluster::start(1).await;
+    let answer = cluster.maintenance(0).await.defragment(pb::DefragmentRequest {}).await;
+    assert_eq!(answer.expect("nothing to do").into_inner().header, None);
+}
+
+#[tokio::test]
+async fn members_with_the_same_state_have_the_same_hash() {
+    let cluster = Cluster::start(3).await;
+    let hash = async |at: usize| {
+        let answer = cluster.maintenance(at).await.hash(pb::HashRequest {}).await;
+        let answer = answer.expect("hashed").into_inner();
+        (answer.header.expect("a header").revision, answer.hash)
+    };
+    let empty = hash(0).await;
+    for number in 0..3 {
+        within(cluster.kv(number).await.put(put("k", &number.to_string()))).await.expect("put");
+    }
+    for at in 0..3 {
+        cluster.catch_up(at, 2).await;
+    }
+    let full = hash(0).await;
+    assert_ne!(empty.1, full.1);
+    assert_eq!([hash(1).await, hash(2).await], [full, full]);
 }
 
 #[tokio::test]

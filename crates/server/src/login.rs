@@ -1,0 +1,102 @@
+//! Who lets users in: passwords, and the tokens that they get for them.
+//!
+//! A password is compared once, away from all threads that others wait for; the user gets a token for it, which is
+//! sent with each request. What stands in the log is a hash of the token, so that every member knows it and nobody can
+//! take it from there. Neither is ever shown ([`Secret`]).
+
+mod password;
+mod secret;
+mod tokens;
+
+use http::HeaderMap;
+use quorate_mvcc::{Auth, Caller, Error};
+
+use crate::member::Member;
+use crate::rpc::{Failure, caller};
+
+pub(crate) use self::password::Passwords;
+pub(crate) use self::secret::Secret;
+pub(crate) use self::tokens::{Token, Tokens};
+
+/// The metadata in which clients send their token: that of etcd's, and that of everybody else.
+const TOKEN: &str = "token";
+const AUTHORIZATION: &str = "authorization";
+
+/// What may stand before a token in the latter.
+const BEARER: &str = "Bearer ";
+
+/// What a client has sent to show who it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Credentials(Option<Token>);
+
+impl Credentials {
+    /// What the metadata of a request holds. A value that is no text is a token that nobody was given.
+    pub(crate) fn of(metadata: &HeaderMap) -> Self {
+        let found = metadata.get(TOKEN).or_else(|| metadata.get(AUTHORIZATION));
+        Self(found.map(|value| {
+            let bytes = value.as_bytes();
+            Token::of(bytes.strip_prefix(BEARER.as_bytes()).unwrap_or(bytes))
+        }))
+    }
+}
+
+/// Whoever opened a stream, for as long as it is open: that lasts longer than a token does.
+#[derive(Clone, Debug)]
+pub(crate) struct Session(Caller);
+
+impl Session {
+    pub(crate) fn of<T>(request: &tonic::Request<T>) -> Self {
+        Self(caller(request))
+    }
+
+    /// Who that is now, unless he was put out since.
+    pub(crate) fn caller(&self, auth: &Auth) -> Result<Caller, Error> {
+        match &self.0 {
+            Caller::User { name, revision } if auth.is_enabled() => {
+                if !auth.stays(name, *revision) {
+                    return Err(Error::PermissionDenied);
+                }
+                Ok(Caller::User { name: name.clone(), revision: auth.revision() })
+            }
+            caller => Ok(caller.clone()),
+        }
+    }
+}
+
+impl Member {
+    /// Who sends a request. As long as rights are not checked it is nobody, whatever was sent.
+    pub(crate) fn caller(&self, credentials: &Credentials) -> Result<Caller, Failure> {
+        if !self.published.checks_rights() {
+            return Ok(Caller::Nobody);
+        }
+        let Credentials(Some(token)) = credentials else { return Ok(Caller::Nobody) };
+        let state = self.published.state();
+        let auth = state.auth();
+        // Tokens are known on every member before their users hear of them. Who was put out since is known by the state.
+        match self.tokens.find(token) {
+            Some((name, since)) if auth.stays(&name, since) => {
+                Ok(Caller::User { name, revision: auth.revision() })
+            }
+            _ => Err(Failure::InvalidToken),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_wherever_clients_put_it() {
+        let of = |name: &'static str, value: &'static [u8]| {
+            let value = http::HeaderValue::from_bytes(value).expect("a header");
+            Credentials::of(&HeaderMap::from_iter([(http::HeaderName::from_static(name), value)])).0
+        };
+        let token = Some(Token::of(b"abc.1"));
+        assert_eq!(of("token", b"abc.1"), token);
+        assert_eq!(of("authorization", b"abc.1"), token);
+        assert_eq!(of("authorization", b"Bearer abc.1"), token);
+        assert!(of("token", b"\xff").is_some());
+        assert_eq!(of("other", b"abc.1"), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! Passwords: hashed and compared away from everybody who waits for something else.
+//!
+//! New hashes are made with Argon2id, which takes memory as well as time, so that guessing many at once is dear. Those
+//! that etcd makes (bcrypt) are understood, for users who come from there.
+
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash as Parsed;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use bytes::Bytes;
+use quorate_mvcc::auth::PasswordHash;
+use tokio::sync::Semaphore;
+
+use super::Secret;
+use crate::rpc::Failure;
+
+/// How many hashes are computed at once: each takes 19 MiB and some tens of milliseconds of a core.
+const AT_ONCE: usize = 2;
+
+/// How many more may wait for that. Who comes then is told to come again.
+const WAITING_MAX: usize = 64;
+
+/// Computes hashes.
+#[derive(Clone, Debug)]
+pub(crate) struct Passwords {
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+impl Passwords {
+    pub(crate) fn new() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Arc::new(Semaphore::new(AT_ONCE + WAITING_MAX)),
+        }
+    }
+
+    /// The hash of a new password.
+    pub(crate) async fn hash(&self, password: Secret) -> Result<PasswordHash, Failure> {
+        self.compute(move || {
+            // What it may fail for, besides memory, is the salt.
+            let hash = Argon2::default().hash_password(password.bytes());
+            Ok(PasswordHash(Bytes::from(hash.map_err(|_| Failure::NoEntropy)?.to_string())))
+        })
+        .await
+    }
+
+    /// Whether a password is the one that a hash was made of. Without a hash it is not, which takes as long.
+    pub(crate) async fn compare(
+        &self,
+        password: &Arc<Secret>,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, Failure> {
+        let password = password.clone();
+        self.compute(move || {
+            let Some(PasswordHash(hash)) = hash else {
+                // Nobody shall learn by the time whether there is such a user.
+                drop(Argon2::default().hash_password(password.bytes()));
+                return Ok(false);
+            };
+            let Ok(text) = str::from_utf8(&hash) else { return Ok(false) };
+            if text.starts_with("$2") {
+                // bcrypt has no say in what is behind 72 bytes.
+                let fits = password.bytes().len() <= 72;
+                return Ok(fits && bcrypt::verify(password.bytes(), text).unwrap_or(false));
+            }
+            let is_same = |hash| Argon2::default().verify_password(password.bytes(), &hash).is_ok();
+            Ok(Parsed::new(text).is_ok_and(is_same))
+        })
+        .await
+    }
+
+    /// Computes something when it has its turn, on a thread for such things.
+    async fn compute<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| Failure::TooManyRequests)?;
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| Failure::Stopped)?;
+        // Both are kept until it is done, whether or not somebody still waits for it.
+        let computed = tokio::task::spawn_blocking(move || {
+            let _kept = (place, turn);
+            job()
+        });
+        computed.await.map_err(|_| Failure::Stopped)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::from(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_password_is_recognised_by_its_hash() {
+        let passwords = Passwords::new();
+        let hash = passwords.hash(secret("right")).await.expect("hashed");
+        assert!(hash.0.starts_with(b"$argon2id$"), "the kind of hash stands in it");
+        let other = passwords.hash(secret("right")).await.expect("hashed");
+        assert!(hash != other, "each hash has a salt");
+        let compare = async |text: &str, hash: &PasswordHash| {
+            passwords.compare(&secret(text).into(), Some(hash.clone())).await.expect("compared")
+        };
+        assert!(compare("right", &hash).await);
+        assert!(!compare("wrong", &hash).await);
+        assert!(!compare("", &hash).await);
+        assert!(!passwords.compare(&secret("right").into(), None).await.expect("compared"));
+    }
+
+    #[tokio::test]
+    async fn hashes_of_etcd_are_understood_and_others_are_no_match() {
+        let passwords = Passwords::new();
+        let compare = async |text: &str, hash: &str| {
+            let hash = PasswordHash(Bytes::copy_from_slice(hash.as_bytes()));
+            passwords.compare(&secret(text).into(), Some(hash)).await.expect("compared")
+        };
+        let hash = bcrypt::hash("pass", 4).expect("hashed");
+        assert!(compare("pass", &hash).await);
+        assert!(!compare("fail", &hash).await);
+        let long = "p".repeat(73);
+        let of_long = bcrypt::hash(&long[..72], 4).expect("hashed");
+        assert!(!compare(&long, &of_long).await, "nothing is cut off in silence");
+        for wrong in
+            ["", "$2", "$2b$04$short", "plain", "$argon2id$", "$argon2id$v=19$m=1,t=1,p=1$x$y"]
+        {
+            assert!(!compare("pass", wrong).await, "{wrong}");
+        }
+    }
+}
