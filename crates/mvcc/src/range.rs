@@ -14,7 +14,7 @@ use crate::engine::{EngineError, Reader, Rows, Table};
 use crate::error::{Error, ReadError};
 use crate::key::KeyRange;
 use crate::request::{RangeRequest, SortOrder, SortTarget};
-use crate::response::{KeyValue, RangeResponse, Room};
+use crate::response::{KeyValue, Page, RangeResponse, Room};
 use crate::revision::Revision;
 use crate::rows;
 
@@ -58,6 +58,27 @@ impl<'a> Snapshot<'a> {
             Some(found) => found.kv().map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The next keys of a range, up to so many of them, and up to so many bytes if that is at least one.
+    pub(crate) fn page(
+        &self,
+        range: &KeyRange,
+        revision: i64,
+        keys_max: usize,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
+        let at = self.revision_to_read(revision)?;
+        let mut live = self.live_at(range, at);
+        let mut page = Page { kvs: Vec::new(), bytes: 0, rest: None };
+        while page.kvs.len() < keys_max.max(1) && page.bytes < bytes_max.max(1) {
+            let Some(found) = live.next()? else { return Ok(page) };
+            let kv = found.kv()?;
+            page.bytes += kv.room();
+            page.kvs.push(kv);
+        }
+        page.rest = page.kvs.last().and_then(|last| range.behind(&last.key));
+        Ok(page)
     }
 
     /// Answers a range. Ends early where there is no room for the answer.

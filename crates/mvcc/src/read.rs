@@ -18,7 +18,7 @@ use crate::key::KeyRange;
 use crate::range::Snapshot;
 use crate::request::{MemberAttributes, RangeRequest, TxnRequest};
 use crate::response::{
-    Event, EventKind, KeyValue, Lease, RangeResponse, RevisionEvents, Room, TxnResponse,
+    Event, EventKind, KeyValue, Lease, Page, RangeResponse, RevisionEvents, Room, TxnResponse,
 };
 use crate::revision::Revision;
 use crate::rows::{self, Change};
@@ -110,6 +110,21 @@ impl ReadState {
         let response = self.snapshot().range(request, &mut room)?;
         room.check()?;
         Ok(response)
+    }
+
+    /// The next keys of a range at a revision, 0 for the newest: up to so many of them, and until they take so many
+    /// bytes. Unlike [`ReadState::range`] it counts nothing, so pages of a long range cost what they hold.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`], [`Error::FutureRevision`], or a failed engine.
+    pub fn page(
+        &self,
+        range: &KeyRange,
+        revision: i64,
+        keys_max: usize,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
+        self.snapshot().page(range, revision, keys_max, bytes_max)
     }
 
     /// Answers a transaction that [can only read](TxnRequest::is_read_only).

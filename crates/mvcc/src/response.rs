@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::error::Error;
+use crate::key::KeyRange;
 
 /// A key with its value and history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,6 +123,17 @@ pub struct RangeResponse {
     pub more: bool,
     /// How many keys the range holds, whatever the limit and the filters.
     pub count: u64,
+}
+
+/// The next keys of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The keys.
+    pub kvs: Vec<KeyValue>,
+    /// About what they take, in bytes.
+    pub bytes: usize,
+    /// What is behind them, if there is anything; perhaps no keys.
+    pub rest: Option<KeyRange>,
 }
 
 /// The answer to a put.

@@ -73,6 +73,10 @@ pub(crate) enum Failure {
     BadMetadata(&'static str),
     /// The health of a service that does not exist.
     UnknownService,
+    /// A range that comes in pieces comes in the order of its keys.
+    NoOrderInPieces,
+    /// And with all of them.
+    NoFilterInPieces,
     /// The lease of a lock ended while its owner waited.
     SessionExpired,
     /// The place in an election is lost.
@@ -233,6 +237,12 @@ impl Failure {
             }
             Self::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
             Self::NoEntropy => (Internal, "quorate: the system gives no random numbers"),
+            Self::NoOrderInPieces => {
+                (Unimplemented, "RangeStream does not support custom sort orders")
+            }
+            Self::NoFilterInPieces => {
+                (Unimplemented, "RangeStream does not support revision filters")
+            }
             Self::SessionExpired => (Unknown, "mutex: session is expired"),
             Self::NoLongerLeads => (Unknown, "election: not leader"),
             Self::NobodyLeads => (Unknown, "election: no leader"),
@@ -440,6 +450,8 @@ mod tests {
                 "auth: authentication failed, password was given for no password user",
             ),
             (Failure::PermissionNotGiven, 3, "etcdserver: permission not given"),
+            (Failure::NoOrderInPieces, 12, "RangeStream does not support custom sort orders"),
+            (Failure::NoFilterInPieces, 12, "RangeStream does not support revision filters"),
             (Failure::SessionExpired, 2, "mutex: session is expired"),
             (Failure::NoLongerLeads, 2, "election: not leader"),
             (Failure::NobodyLeads, 2, "election: no leader"),

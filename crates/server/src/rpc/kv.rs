@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use quorate_mvcc::{Command, KeyRange, RangeRequest, RequestOp, Response as Answer, TxnRequest};
 use quorate_proto::etcdserverpb as pb;
-use tonic::codegen::tokio_stream::Empty;
+use tokio::sync::mpsc;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::freshness::{self, Wanted};
+use super::range_stream::RangeInPieces;
+use super::stream::Ending;
 use super::{Failure, caller, convert};
+use crate::login::Session;
 use crate::member::Member;
 use crate::quota;
 
@@ -38,14 +42,28 @@ impl pb::kv_server::Kv for Kv {
         Ok(response)
     }
 
-    type RangeStreamStream = Empty<Result<pb::RangeStreamResponse, Status>>;
+    type RangeStreamStream = ReceiverStream<Result<pb::RangeStreamResponse, Status>>;
 
-    /// Clients fall back to ranges with a limit.
     async fn range_stream(
         &self,
-        _: Request<pb::RangeRequest>,
+        request: Request<pb::RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(Failure::Unsupported("RangeStream").into())
+        let (session, mut ending) =
+            (Session::of(&request), Ending::new(&self.0, request.metadata()));
+        let request = convert::range_request(request.into_inner())?;
+        let range = RangeInPieces::new(self.0.clone(), session, request).await?;
+        let (pieces, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let failure = tokio::select! {
+                sent = range.send(&pieces) => sent.err(),
+                failure = ending.reached() => Some(failure),
+            };
+            if let Some(failure) = failure {
+                // A client that is gone needs no reason.
+                let _ = pieces.send(Err(failure.into())).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn put(

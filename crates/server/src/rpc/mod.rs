@@ -18,6 +18,7 @@ mod maintenance;
 mod membership;
 mod methods;
 mod queue;
+mod range_stream;
 mod stream;
 mod watch;
 

@@ -124,9 +124,70 @@ async fn refusals_have_the_words_of_etcd() {
     // To look for such a key is no crime. It is not there.
     let absent = kv.range(get(&"k".repeat(100_000))).await.expect("read").into_inner();
     assert_eq!(absent.count, 0);
+}
 
-    let text = "quorate: RangeStream is not supported yet";
-    assert_refused(kv.range_stream(get("a")).await, Code::Unimplemented, text);
+/// All pieces of a range, put together; how many they were, and how long the first one was.
+async fn in_pieces(
+    kv: &mut pb::kv_client::KvClient<tonic::transport::Channel>,
+    request: pb::RangeRequest,
+) -> Result<(pb::RangeResponse, usize, usize), tonic::Status> {
+    let mut pieces = within(kv.range_stream(request)).await?.into_inner();
+    let (mut whole, mut count, mut first) = (pb::RangeResponse::default(), 0, 0);
+    while let Some(piece) = within(pieces.message()).await? {
+        let piece = piece.range_response.expect("a piece");
+        assert!(whole.header.is_none(), "the header comes with the last piece");
+        if count == 0 {
+            first = piece.kvs.len();
+        }
+        count += 1;
+        let kvs = [whole.kvs, piece.kvs].concat();
+        whole = pb::RangeResponse { kvs, ..piece };
+    }
+    Ok((whole, count, first))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_in_pieces_is_the_range() {
+    let cluster = Cluster::start(3).await;
+    let mut kv = cluster.kv(1).await;
+    for number in 0..100 {
+        within(kv.put(put(&format!("a{number:03}"), "v"))).await.expect("written");
+    }
+    within(kv.delete_range(delete("a050"))).await.expect("deleted");
+    within(kv.put(put("b", "v"))).await.expect("written");
+    let all = get_all(b'a');
+    for request in [
+        all.clone(),
+        get("a007"),
+        get("missing"),
+        pb::RangeRequest { limit: 7, ..all.clone() },
+        pb::RangeRequest { limit: 99, ..all.clone() },
+        pb::RangeRequest { limit: 98, ..all.clone() },
+        pb::RangeRequest { limit: 1000, ..all.clone() },
+        pb::RangeRequest { revision: 60, ..all.clone() },
+        pb::RangeRequest { revision: 60, limit: 20, ..all.clone() },
+        pb::RangeRequest { keys_only: true, ..all.clone() },
+        pb::RangeRequest { count_only: true, ..all.clone() },
+        pb::RangeRequest { count_only: true, limit: 3, ..all.clone() },
+        pb::RangeRequest { serializable: true, range_end: "\0".into(), ..all.clone() },
+    ] {
+        let expected = within(kv.range(request.clone())).await.expect("read").into_inner();
+        let (whole, ..) = in_pieces(&mut kv, request.clone()).await.expect("read");
+        assert_eq!(whole, expected, "{request:?}");
+    }
+    let (_, count, first) = in_pieces(&mut kv, all.clone()).await.expect("read");
+    assert_eq!(first, 10, "the first piece comes soon");
+    assert!((3..10).contains(&count), "the pieces grow: {count}");
+
+    let future = pb::RangeRequest { revision: 1000, ..all.clone() };
+    let text = "etcdserver: mvcc: required revision is a future revision";
+    assert_refused(in_pieces(&mut kv, future).await, Code::OutOfRange, text);
+    let sorted = pb::RangeRequest { sort_target: 3, ..all.clone() };
+    let text = "RangeStream does not support custom sort orders";
+    assert_refused(in_pieces(&mut kv, sorted).await, Code::Unimplemented, text);
+    let filtered = pb::RangeRequest { min_mod_revision: 3, ..all };
+    let text = "RangeStream does not support revision filters";
+    assert_refused(in_pieces(&mut kv, filtered).await, Code::Unimplemented, text);
 }
 
 #[tokio::test]
