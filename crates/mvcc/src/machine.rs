@@ -145,7 +145,9 @@ impl Machine for Store {
         restore.finish(&mut *self.engine)?;
         self.state = State::load(&*self.engine).map_err(fault)?;
         self.committed = self.state;
-        self.auth = Arc::new(Auth::load(&*self.engine).map_err(fault)?);
+        if !planted!(RightsOfBeforeSnapshot) {
+            self.auth = Arc::new(Auth::load(&*self.engine).map_err(fault)?);
+        }
         self.committed_auth = self.auth.clone();
         self.membership = Some(piece.membership.clone());
         self.applied = piece.last;

@@ -1,7 +1,7 @@
 //! The table of the bugs: what each does, where it was seen, and who has to find it.
 //!
-//! Rows are those of the catalogue of bug classes that the project works from: 38 ways in which
-//! replicated logs, their storage and their interfaces have failed in the field.
+//! Rows are those of the catalogue of bug classes that the project works from, 38 ways in which replicated logs, their
+//! storage and their interfaces have failed in the field; and 39, rights that were not asked for.
 
 /// Who has to find a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -519,6 +519,26 @@ catalogue! {
     LeftToWitnesses: 9, "a change leaves a group of which only witnesses are there",
         from "ours, 46cfdf6", by test("quorate-raft", "scripts", "witness_leaver");
 
+    // ---- Users and rights.
+    RightsWithinTxn: 39, "what a transaction within a transaction does needs no right",
+        from "etcd, CVE-2026-33343", by test("quorate-mvcc", "goldenscript", "auth_txn");
+    RightsOfOneBranch: 39, "only the branch of a transaction that succeeds needs rights",
+        from "ours, from CVE-2026-33343", by test("quorate-mvcc", "goldenscript", "auth_txn");
+    PreviousNeedsNoRight: 39, "whoever may write a key is told what was there before",
+        from "etcd, CVE-2026-44283", by test("quorate-mvcc", "goldenscript", "auth_ranges");
+    LeaseNeedsNoRight: 39, "a key may join a lease that ends keys which its writer may not touch",
+        from "etcd, CVE-2026-44283", by test("quorate-mvcc", "goldenscript", "auth_ranges");
+    FirstKeyIsChecked: 39, "whoever may read the first key of a range may read all of it",
+        from "etcd, GHSA-xg4h", by test("quorate-mvcc", "goldenscript", "auth_ranges");
+    NobodyMayAct: 39, "a command of nobody is carried out though rights are checked",
+        from "etcd, CVE-2026-33413", by test("quorate-mvcc", "goldenscript", "auth_enable");
+    OldRightsCount: 39, "a command is carried out for a caller who was let in before rights changed",
+        from "Trail of Bits 2020, check and use", by test("quorate-mvcc", "goldenscript", "auth_enable");
+    TokenOfOldPassword: 39, "a token is given out though the password has changed since it was compared",
+        from "ours", by test("quorate-mvcc", "goldenscript", "auth_tokens");
+    RightsOfBeforeSnapshot: 25, "a member that got a snapshot goes by the rights of before",
+        from "etcd #14571", by test("quorate-mvcc", "goldenscript", "auth_snapshot");
+
     // ---- Groups that sleep.
     SleepForgetsVote: 3, "a member that slept has forgotten its vote",
         from "ours", by test("quorate-raft", "asleep", "whoever_sleeps");
@@ -540,7 +560,7 @@ mod tests {
     fn bugs_are_of_rows_that_exist_and_say_what_they_are() {
         let mut titles = BTreeSet::new();
         for exhibit in Bug::ALL.iter().map(|bug| bug.exhibit()) {
-            assert!((1..=38).contains(&exhibit.row), "{exhibit:?}");
+            assert!((1..=39).contains(&exhibit.row), "{exhibit:?}");
             assert!(titles.insert(exhibit.title), "twice: {exhibit:?}");
             assert!(!exhibit.from.is_empty() && exhibit.places > 0, "{exhibit:?}");
         }

@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use quorate_planted::planted;
+
 use super::row::{self, NAME_BYTES_MAX};
 use super::{Auth, AuthCommand, Issued, ROOT, Role, User};
 use crate::engine::{Engine, Table};
@@ -74,7 +76,7 @@ impl Auth {
                     return Err(Error::AuthNotEnabled);
                 }
                 // The password that was compared may be another by now.
-                if *revision != self.revision {
+                if *revision != self.revision && !planted!(TokenOfOldPassword) {
                     return Err(Error::AuthOldRevision);
                 }
                 self.user(name).ok_or(Error::UserNotFound)?;

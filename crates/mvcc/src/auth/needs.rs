@@ -5,6 +5,7 @@
 //! makes longer-lived or shorter-lived by joining them.
 
 use bytes::Bytes;
+use quorate_planted::planted;
 
 use super::{Auth, AuthCommand, Caller, Right, User};
 use crate::apply;
@@ -71,11 +72,13 @@ impl<'a> Rights<'a> {
         for compare in &txn.compare {
             self.check(Right::Read, &compare.range)?;
         }
-        for op in txn.success.iter().chain(&txn.failure) {
+        let other: &[RequestOp] = if planted!(RightsOfOneBranch) { &[] } else { &txn.failure };
+        for op in txn.success.iter().chain(other) {
             match op {
                 RequestOp::Range(range) => self.range(range)?,
                 RequestOp::Put(put) => self.put(put)?,
                 RequestOp::DeleteRange(delete) => self.delete(delete)?,
+                RequestOp::Txn(_) if planted!(RightsWithinTxn) => {}
                 RequestOp::Txn(txn) => self.txn(txn)?,
             }
         }
@@ -99,11 +102,14 @@ impl<'a> Rights<'a> {
     fn put(&self, put: &PutRequest) -> Result<(), ReadError> {
         let key = KeyRange::Point(put.key.clone());
         self.check(Right::Write, &key)?;
-        if put.prev_kv {
+        if put.prev_kv && !planted!(PreviousNeedsNoRight) {
             self.check(Right::Read, &key)?;
         }
         // A lease ends for all of its keys, so nobody adds a key to one of keys that he may not write.
-        if put.lease != 0 { self.lease(Right::Write, put.lease) } else { Ok(()) }
+        if put.lease != 0 && !planted!(LeaseNeedsNoRight) {
+            self.lease(Right::Write, put.lease)?;
+        }
+        Ok(())
     }
 
     fn delete(&self, delete: &DeleteRangeRequest) -> Result<(), ReadError> {
