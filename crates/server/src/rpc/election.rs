@@ -71,7 +71,10 @@ impl pb::election_server::Election for Election {
         let election = Self(self.0.clone());
         tokio::spawn(async move {
             let failure = tokio::select! {
-                failure = election.show_leaders(&queue, &leaders) => failure,
+                shown = election.show_leaders(&queue, &leaders) => match shown {
+                    Ok(()) => return,
+                    Err(failure) => failure,
+                },
                 failure = ending.reached() => failure,
                 () = leaders.closed() => return,
             };
@@ -117,27 +120,20 @@ impl Election {
         &self,
         queue: &Queue,
         leaders: &mpsc::Sender<Result<pb::LeaderResponse, Status>>,
-    ) -> Failure {
-        let mut state = match self.0.state_for(false).await {
-            Ok(state) => state,
-            Err(failure) => return failure,
-        };
+    ) -> Result<(), Failure> {
+        let _permit = self.0.published.wait()?;
+        let mut state = self.0.state_for(false).await?;
         let mut last_shown = 0;
         loop {
             let revision = state.0.revision();
-            match queue.first(&state) {
-                Err(failure) => return failure,
-                Ok(Some(leader)) if leader.mod_revision != last_shown => {
-                    last_shown = leader.mod_revision;
-                    if leaders.send(Ok(self.shows(revision, leader))).await.is_err() {
-                        return Failure::Stopped;
-                    }
+            let leader = queue.first(&state)?.filter(|leader| leader.mod_revision != last_shown);
+            if let Some(leader) = leader {
+                last_shown = leader.mod_revision;
+                if leaders.send(Ok(self.shows(revision, leader))).await.is_err() {
+                    return Ok(());
                 }
-                Ok(_) => {}
             }
-            if let Err(failure) = queue.changed(revision).await {
-                return failure;
-            }
+            queue.changed(revision).await?;
             state = self.0.state();
         }
     }

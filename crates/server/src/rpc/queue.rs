@@ -107,6 +107,7 @@ impl Queue {
     /// The state of this member may be older than that of others: whoever has left may stand there for a little
     /// longer. Nobody ever comes in before a place that is taken.
     pub(super) async fn turn(&self, place: &Place) -> Result<(), Failure> {
+        let _permit = self.member.published.wait()?;
         let mut changes = Changes::of(&self.member);
         // The last of those before: all others there leave before it is this one's turn, or it leaves its place itself.
         let before = self.range(SortOrder::Descend, place.created - 1);
