@@ -153,7 +153,11 @@ impl Cluster {
     pub fn deciding(&self, entry: EntryId) -> Vec<&Membership> {
         let known = Index(self.committed.len() as u64);
         let logs = self.members.values().map(|member| &member.issued);
-        let told = logs.filter(|log| at(log, entry.index).is_some_and(|held| held.id == entry));
+        let has = |log: &&Recovered| {
+            // What was compacted was committed.
+            entry.index <= log.base.index || at(log, entry.index).is_some_and(|it| it.id == entry)
+        };
+        let told = logs.filter(has);
         let told = told.flat_map(|log| &log.entries).filter(|entry| known < entry.id.index);
         let told = told.filter_map(|entry| match &entry.payload {
             Payload::Membership(membership) => Some((entry.id.index, &**membership)),
@@ -390,5 +394,23 @@ mod tests {
         assert!(member.holds_durably(EntryId::new(1, 1)));
         assert!(!member.holds_durably(EntryId::new(1, 2)));
         assert_eq!(last(&member.issued), EntryId::new(1, 2));
+    }
+
+    #[test]
+    fn a_log_that_was_compacted_tells_of_later_members_too() {
+        let node = NodeId(1);
+        let mut cluster = Cluster::new(Membership::of_voters([1, 2].map(NodeId)), []);
+        let start = Recovered::default();
+        cluster.learn(Fact::Started { node, recovered: &start, applied: EntryId::ZERO });
+        let alone = Membership::of_voters([node]);
+        let change = Payload::Membership(alone.clone().into());
+        let mut told = entries(&[(1, 1), (1, 2)]);
+        told.push(Entry { id: EntryId::new(1, 3), payload: change });
+        for record in [Record::Append(told), Record::Compact(EntryId::new(1, 2))] {
+            cluster.learn(Fact::Recorded { node, record: &record });
+        }
+        for index in [1, 2] {
+            assert!(cluster.deciding(EntryId::new(1, index)).contains(&&alone), "entry {index}");
+        }
     }
 }
