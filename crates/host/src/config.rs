@@ -122,7 +122,7 @@ pub struct Limits {
 
 impl Limits {
     /// What a witness keeps of the end of the log, in bytes, with [`Limits::of_witness`].
-    pub const WITNESS_TAIL_BYTES: usize = 16 << 20;
+    pub const WITNESS_TAIL_BYTES: usize = 8 << 20;
 
     /// Those of a witness, whose process is to stay small: it takes no requests, sends little, and what it keeps
     /// of the log is its tail. All that a leader may have on the way to it fits besides.

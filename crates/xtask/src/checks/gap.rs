@@ -45,7 +45,7 @@ pub(crate) struct Side<Found> {
 /// timing, and demands in the end what was acknowledged. `one` does one case.
 ///
 /// # Errors
-/// What a round says, a member that panicked, and a write that is lost.
+/// What a round says, a member that panicked, and a write that Quorate lost.
 pub(crate) fn beside<Found: Default>(
     rounds: u64,
     cases: usize,
@@ -65,8 +65,12 @@ pub(crate) fn beside<Found: Default>(
                 }
             }
         }
-        for side in &sides {
-            side.demand_what_was_acknowledged().await?;
+        let [ours, etcd] = &sides;
+        ours.demand_what_was_acknowledged().await?;
+        // etcd 3.5.1 is known to lose what it acknowledged when it is killed (etcd #13766). That is for the reader to
+        // know and no reason not to tell the times.
+        if let Err(error) = etcd.demand_what_was_acknowledged().await {
+            println!("{}: {error}", etcd.name);
         }
         io::Result::Ok(())
     })?;
