@@ -183,6 +183,8 @@ catalogue! {
         from "thesis 4.2.2", by test("quorate-raft", "scripts", "change_leaver_needed");
     VoteOfAnotherDisk: 11, "the vote of a member counts whatever disk it has",
         from "ours, a disk is a part of the name", by test("quorate-raft", "scripts", "change_new_disk_votes");
+    OldMembershipIsLast: 11, "a member that gets its log anew does not start again at a place where it was alone",
+        from "ours, seed 105599", by test("quorate-raft", "scripts", "rejoin_once_alone");
     OldDiskCounts: 11, "what a member acknowledged with the disk before counts for the one that was given a vote",
         from "ours, a disk is a part of the name", by test("quorate-raft", "scripts", "change_new_disk_late");
 

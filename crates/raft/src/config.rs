@@ -173,11 +173,23 @@ impl Config {
         if self.lease.is_some_and(|lease| !lease.is_possible()) {
             return Err(ConfigError::Drift);
         }
-        let is_other_voter = |id: &NodeId| *id != self.id && membership.is_voter(*id);
-        if self.rejoining.is_some() && !membership.members().iter().any(is_other_voter) {
-            return Err(ConfigError::RejoinsAlone);
-        }
         Ok(())
+    }
+
+    /// Checks that a member can begin with this and with nothing else: no log, and a state machine that was given
+    /// nothing. With a log that it has already got anew it may rejoin though its membership names nobody else: that may
+    /// be one of long ago, from a time in which the member was alone, and whoever sends the log is yet to come in it.
+    ///
+    /// # Errors
+    /// As for [`Config::validate`], and [`ConfigError::RejoinsAlone`].
+    pub fn validate_beginning(&self) -> Result<(), ConfigError> {
+        self.validate()?;
+        let membership = &self.membership;
+        let is_other_voter = |id: &NodeId| *id != self.id && membership.is_voter(*id);
+        match self.rejoining.is_some() && !membership.members().iter().any(is_other_voter) {
+            true => Err(ConfigError::RejoinsAlone),
+            false => Ok(()),
+        }
     }
 }
 
@@ -205,11 +217,11 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_told() {
-        assert_eq!(config().validate(), Ok(()));
+        assert_eq!(config().validate_beginning(), Ok(()));
         let with = |change: fn(&mut Config)| {
             let mut config = config();
             change(&mut config);
-            config.validate().unwrap_err()
+            config.validate_beginning().unwrap_err()
         };
         assert_eq!(with(|c| c.membership.voters.clear()), ConfigError::NoVoters);
         let learner = |c: &mut Config| c.membership.learners = [NodeId(2)].into();

@@ -104,7 +104,10 @@ impl Core {
         applied: EntryId,
         now: Time,
     ) -> Self {
-        if let Err(error) = config.validate() {
+        let begins = applied == EntryId::ZERO && recovered.entries.is_empty();
+        let begins = begins || planted!(OldMembershipIsLast);
+        let valid = if begins { config.validate_beginning() } else { config.validate() };
+        if let Err(error) = valid {
             panic!("the configuration can't work: {error}");
         }
         // Before its first term it has answered nobody, unless that is what its disk has lost.
