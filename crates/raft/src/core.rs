@@ -196,18 +196,18 @@ impl Core {
         self.memberships.since() <= self.commit
     }
 
-    /// Whether this member may ask to be elected: if it has a vote; or had one, and is not known to have lost it,
-    /// since the entry that takes it is not known to be committed. It may be the only one that has that
-    /// entry, or one of too few, and those who keep their votes can't do without it then: their logs are behind
-    /// its own (thesis §4.2.2). A witness never may.
+    /// Whether this member may ask to be elected: if it has a vote; or had one by the membership before, and the entry
+    /// that takes it is not known to be committed. It may be the only one that has that entry, or one of too few, and
+    /// those who keep their votes can't do without it then: their logs are behind its own (thesis §4.2.2). The
+    /// membership before is committed, as each is before the next is appended, even where this member, which has
+    /// started again, knows of a commit index from long before only. A witness never may.
     pub(crate) fn may_campaign(&self) -> bool {
         if self.is_witness() && !planted!(WitnessCampaigns) {
             return false;
         }
+        let had_vote = || self.memberships.previous().is_some_and(|it| it.is_voter(self.id));
         self.membership().is_voter(self.id)
-            || !self.is_membership_committed()
-                && self.memberships.at(self.commit).is_voter(self.id)
-                && !planted!(LeaverNeverCampaigns)
+            || !self.is_membership_committed() && had_vote() && !planted!(LeaverNeverCampaigns)
     }
 
     /// The log begins after this position, at which this membership counts.

@@ -307,6 +307,12 @@ impl Memberships {
         self.told.last().expect("the log begins with one").0
     }
 
+    /// The one before the last. It is committed (see `change.rs`), and forgotten only when the last is, too.
+    pub(crate) fn previous(&self) -> Option<&Membership> {
+        let (_, earlier) = self.told.split_last()?;
+        earlier.last().map(|(_, membership)| &**membership)
+    }
+
     /// The one that counted at this position, which is not before the begin of the log.
     pub(crate) fn at(&self, index: Index) -> &Membership {
         let after = self.told.partition_point(|(since, _)| *since <= index);
@@ -353,13 +359,16 @@ mod tests {
             (of(&[1]), of(&[1, 2]), of(&[1, 2]))
         );
         assert_eq!((told.latest().clone(), told.since()), (of(&[2]), Index(9)));
+        assert_eq!(told.previous(), Some(&of(&[1, 2])));
         let mut cut = told.clone();
         cut.truncate(Index(9));
         assert_eq!((cut.latest().clone(), cut.since()), (of(&[1, 2]), Index(5)));
         told.compact(Index(7));
         assert_eq!((at(&told, 7), at(&told, 9)), (of(&[1, 2]), of(&[2])));
+        assert_eq!(told.previous(), Some(&of(&[1, 2])));
         told.compact(Index(12));
         assert_eq!((told.told.len(), told.latest().clone()), (1, of(&[2])));
+        assert_eq!(told.previous(), None);
     }
 
     #[test]
