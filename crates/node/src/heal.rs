@@ -50,9 +50,17 @@
 //! members itself. If it begins a change, it needs a quorum of those before it all the same; if it ends
 //! one, it needs a majority of the voters to be, whatever the outgoing ones have.
 //!
+//! What its own machine is past is committed, and never given up so.
+//!
 //! With the entry goes all that follows it in this log, whose commitment would have committed it. The
 //! member starts in the latest term it was told of, so that a leader that was deposed and still counts
 //! on what is gone is not listened to.
+//!
+//! **Witnesses.** The machine of any other member has what is gone of the log up to where it is. That of a witness has
+//! no state, and what is sound of its log before a gap may be the last copy of something, as what is sound after it
+//! may be. So a witness asks for what it lost like anybody, though its machine is past it. If some member's machine
+//! has it (its log begins later), there is a state to be had instead, and the witness lets its log begin after the gap.
+//! Nobody waits in vain for that: whoever is to lead has all that is committed, in the log or in the machine.
 //!
 //! **What can't be healed.** Where the one sound copy is on a member that is down, the healing waits
 //! for it. A cluster of one has nobody to ask: unless its machine has all that the log lost, it must not begin.
@@ -177,15 +185,7 @@ impl Healer {
         );
         let (was_whole, hard_state) = (salvage.lost.is_empty(), salvage.hard_state);
         let (base, last) = (salvage.base, salvage.last.index);
-        // What the machine has need not be found. That of a witness has nothing to give, and what is sound of its log
-        // may be the last copy.
-        let is_of_log = salvage.name(machine.index) == Some(machine);
-        let covered = if config.is_witness && is_of_log {
-            last_lost(&salvage, machine.index)
-        } else {
-            Some(machine)
-        };
-        let replaced = covered.is_some_and(|covered| salvage.cover(covered));
+        let replaced = cover_by_machine(&mut salvage, machine, config.is_witness);
         let mut healer = Self {
             memberships: Vec::new(),
             config,
@@ -332,15 +332,23 @@ impl Healer {
             return Some(self.salvage.base.index);
         }
         let first = self.salvage.lost.first()?.first;
+        if first <= self.machine.index {
+            // Only a witness lacks what its machine is past. It has no use for the state.
+            return None;
+        }
         let somebody_has = self
             .found
             .values()
             .any(|found| found.entries.first().is_some_and(|entry| entry.id.index == first));
-        // A witness may begin after it, and has no snapshot to give.
+        (first <= self.covered_by_others() && !somebody_has).then_some(first)
+    }
+
+    /// How far the machine of some other member is, as it says where its log begins. A witness may begin anywhere,
+    /// and has no snapshot to give.
+    fn covered_by_others(&self) -> Index {
         let members = self.membership();
-        let mut founds = self.found.iter().filter(|(id, _)| !members.is_witness(**id));
-        let somebody_covers = founds.any(|(_, found)| first <= found.base.index);
-        (somebody_covers && !somebody_has).then_some(first)
+        let founds = self.found.iter().filter(|(id, _)| !members.is_witness(**id));
+        founds.map(|(_, found)| found.base.index).max().unwrap_or(Index(0))
     }
 
     /// What another member says.
@@ -398,7 +406,7 @@ impl Healer {
             }
         } else {
             self.found.insert(from, found);
-            let gave_up = self.give_up_what_nobody_had();
+            let gave_up = self.give_up_what_nobody_had() || self.give_up_what_others_applied();
             if gave_up || !self.all_asked || self.snapshot_needed().is_some() {
                 self.ask_at = now;
             }
@@ -428,9 +436,10 @@ impl Healer {
     fn give_up_what_nobody_had(&mut self) -> bool {
         let Some(&gap) = self.salvage.lost.first() else { return false };
         // Whoever does not have an entry does not have the later ones. So the first that can be
-        // given up follows what somebody has.
+        // given up follows what somebody has. What the own machine is past is committed.
+        let least = gap.before().max(self.machine.index);
         let mut candidates: Vec<Index> =
-            self.found.values().map(|found| found.held_to.max(gap.before()).next()).collect();
+            self.found.values().map(|found| found.held_to.max(least).next()).collect();
         candidates.sort_unstable();
         let given_up = candidates
             .into_iter()
@@ -441,6 +450,19 @@ impl Healer {
         self.learn_memberships();
         self.later_term = self.later_term.max(term);
         self.dropped_after = Some(self.salvage.last.index);
+        self.found.clear();
+        true
+    }
+
+    /// A witness gives up the first gap, as far as it is past it, and all before, if another member can give the state
+    /// instead. Returns whether it did.
+    fn give_up_what_others_applied(&mut self) -> bool {
+        let Some(&gap) = self.salvage.lost.first() else { return false };
+        let index = self.covered_by_others().min(self.machine.index).min(gap.last.index);
+        if index < gap.first {
+            return false;
+        }
+        self.salvage.cover(EntryId { term: gap.last.term, index });
         self.found.clear();
         true
     }
@@ -537,7 +559,7 @@ impl Healer {
                 self.barren.clear();
                 self.found.clear();
                 let end = self.salvage.last.index;
-                if self.salvage.cover(last) {
+                if cover_by_machine(&mut self.salvage, last, self.config.is_witness) {
                     self.replaced = true;
                     if last.index < end {
                         self.dropped_after = Some(last.index);
@@ -609,10 +631,12 @@ impl Healer {
     }
 }
 
-/// The last entry that is lost, up to this position.
-fn last_lost(salvage: &Salvage, through: Index) -> Option<EntryId> {
-    let lost = salvage.lost.iter().rfind(|lost| lost.first <= through)?;
-    salvage.name(lost.last.index.min(through))
+/// What the machine has need not be found. That of a witness has nothing to give, and what is sound of its log, before
+/// a gap or after it, may be the last copy: it stays, unless the log is not what the machine went along with. Returns
+/// whether the log is replaced.
+fn cover_by_machine(salvage: &mut Salvage, machine: EntryId, is_witness: bool) -> bool {
+    let is_of_log = salvage.name(machine.index) == Some(machine);
+    !(is_witness && is_of_log) && salvage.cover(machine)
 }
 
 #[cfg(test)]

@@ -503,16 +503,71 @@ fn who_has_no_state_is_no_reason_to_wait_for_a_snapshot() {
     assert_eq!(patient.healed_log(), [(1, 1), (1, 2)]);
 }
 
+/// A witness with this log, of which its machine is past so much.
+fn witness(log: &[(u64, bool)], machine: (u64, u64)) -> Patient {
+    Patient::among(with_witness(1), salvage(1, (0, 0), log), machine)
+}
+
 /// Its machine has no state that anybody could be given instead.
 #[test]
-fn a_witness_keeps_what_is_sound_after_what_it_lost() {
+fn a_witness_keeps_what_is_sound_before_and_after_what_it_lost() {
     let log = [(1, true), (1, false), (1, true), (1, true)];
-    for machine in [(1, 2), (1, 3), (1, 4)] {
-        let mut patient = Patient::among(with_witness(1), salvage(1, (0, 0), &log), machine);
-        assert_eq!(patient.healed_log(), [(1, 3), (1, 4)], "at {machine:?}");
+    for machine in [(0, 0), (1, 1), (1, 2), (1, 3), (1, 4)] {
+        let mut patient = witness(&log, machine);
+        assert_eq!(patient.asked(), [(2, lost(1, 2, 2)), (3, lost(1, 2, 2))]);
+        patient.hears_of(2, &salvage(1, (0, 0), &[(1, false), (1, true)]), None);
+        assert_eq!(patient.healed_log(), [(1, 1), (1, 2), (1, 3), (1, 4)], "at {machine:?}");
     }
-    let mut patient = Patient::among(with_witness(1), salvage(1, (0, 0), &log), (1, 1));
-    assert_eq!(patient.asked(), [(2, lost(1, 2, 2)), (3, lost(1, 2, 2))]);
+}
+
+#[test]
+fn a_witness_gives_up_what_it_is_past_when_there_is_a_state_to_be_had() {
+    let log = [(1, true), (1, false), (1, false), (1, true), (1, false), (1, true)];
+    let mut patient = witness(&log, (1, 6));
+    patient.hears_of(2, &salvage(1, (1, 2), &[(1, false)]), None);
+    assert_eq!(patient.asked().last(), Some(&(3, lost(1, 3, 3))), "as far as there is one");
+    patient.hears_of(2, &salvage(1, (1, 2), &[(1, true)]), None);
+    assert_eq!(patient.asked().last(), Some(&(2, lost(1, 5, 5))));
+    patient.hears_of(2, &salvage(1, (1, 6), &[]), None);
+    let healed = patient.healed().expect("it needs nothing else");
+    assert_eq!((healed.recovered.base, healed.dropped_after), (EntryId::new(1, 5), None));
+    assert_eq!(healed.recovered.entries, [entry(EntryId::new(1, 6))]);
+}
+
+#[test]
+fn what_another_witness_is_past_is_no_state_to_be_had() {
+    let witnesses = [1, 3].map(NodeId).into();
+    let members = Membership { witnesses, ..Membership::of_voters([1, 2, 3].map(NodeId)) };
+    let log = salvage(1, (0, 0), &[(1, true), (1, false)]);
+    let mut patient = Patient::among(members, log, (1, 2));
+    patient.hears_of(3, &salvage(1, (1, 2), &[]), Some(Word::Follower(Term(1))));
+    assert!(patient.healed().is_none());
+}
+
+/// It is committed, whoever never had it.
+#[test]
+fn a_witness_gives_up_nothing_that_it_is_past_because_others_never_had_it() {
+    let log = [(1, true), (1, false), (1, false), (1, true)];
+    let mut patient = witness(&log, (1, 2));
+    let behind = salvage(9, (0, 0), &[(1, true)]);
+    for other in OTHERS {
+        patient.hears_of(other, &behind, Some(Word::Follower(Term(9))));
+    }
+    assert_eq!(patient.asked().last(), Some(&(3, lost(1, 2, 3))), "nor what may follow");
+    patient.hears_of(2, &behind, Some(Word::Leader(Term(9))));
+    assert_eq!(patient.asked().last(), Some(&(3, lost(1, 2, 2))), "a leader is another matter");
+}
+
+#[test]
+fn a_witness_needs_no_snapshot_of_what_it_is_past() {
+    let mut patient = witness(&[(1, true), (1, true), (1, false), (1, true)], (0, 0));
+    patient.hears_of(2, &salvage(1, (1, 3), &[]), None);
+    assert_eq!(patient.pulled().last(), Some(&(2, Bytes::new())), "it is not past it yet");
+    patient.hears_piece(2, (1, 3), "", None);
+    patient.installs((1, 3));
+    assert_eq!(patient.asked(), [(2, lost(1, 3, 3)), (3, lost(1, 3, 3))]);
+    patient.hears_of(2, &salvage(1, (1, 3), &[]), None);
+    assert_eq!(patient.healed_log(), [(1, 4)]);
 }
 
 #[test]
