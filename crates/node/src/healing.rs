@@ -77,6 +77,10 @@ impl HealingGroup {
                     if self.config.rejoining.is_some() && !planted!(LostDiskIsNeverHad) {
                         found.word = None;
                     }
+                    // What is before the log is in no machine, if that was lost.
+                    if self.healer.machine().index < found.base.index {
+                        found.base = self.healer.machine();
+                    }
                     let way = (self.node.id, from);
                     out.send.push(entries_answer(group, way, incarnation, asked, found));
                 }
@@ -165,7 +169,7 @@ mod tests {
     use alloc::vec::Vec;
     use core::time::Duration;
 
-    use quorate_raft::{EntryId, GroupId, Index, Limits, Lost, NodeId, Salvage, Word};
+    use quorate_raft::{EntryId, Found, GroupId, Index, Limits, Lost, NodeId, Salvage, Word};
 
     use super::*;
     use crate::effects::{Heal, HealAnswer};
@@ -174,6 +178,15 @@ mod tests {
 
     /// What a member that heals says to another one, which lost entries that this one does not have.
     fn word(rejoining: bool) -> Option<Word> {
+        let own = Lost { first: Index(1), last: EntryId::new(1, 1) };
+        let salvage = Salvage { last: own.last, lost: [own].into(), ..Salvage::default() };
+        let found = found(salvage, EntryId::ZERO, rejoining);
+        assert_eq!(found.held_to, Index(1), "it does not have them");
+        found.word
+    }
+
+    /// What it says that has this.
+    fn found(salvage: Salvage, machine: EntryId, rejoining: bool) -> Found {
         let node = NodeConfig {
             id: NodeId(2),
             incarnation: 1,
@@ -196,10 +209,7 @@ mod tests {
             witness: false,
             limits: Limits::default(),
         };
-        let own = Lost { first: Index(1), last: EntryId::new(1, 1) };
-        let last = own.last;
-        let salvage = Salvage { last, lost: [own].into(), ..Salvage::default() };
-        let mut group = HealingGroup::new(&node, config, salvage, EntryId::ZERO, Time(0));
+        let mut group = HealingGroup::new(&node, config, salvage, machine, Time(0));
         assert_eq!(group.status().raft.rejoining, rejoining);
         let lost = Lost { first: Index(2), last: EntryId::new(1, 3) };
         let body =
@@ -209,8 +219,7 @@ mod tests {
         group.step(Time(0), Input::Peer(envelope), &mut out);
         let answers = out.send.into_iter().filter_map(|envelope| match envelope.body {
             EnvelopeBody::HealAnswer(HealAnswer { body: Heal::Entries { found, .. }, .. }) => {
-                assert_eq!(found.held_to, Index(1), "it does not have them");
-                Some(found.word)
+                Some(found)
             }
             _ => None,
         });
@@ -221,5 +230,16 @@ mod tests {
     fn a_member_that_lost_its_disk_and_heals_has_no_word() {
         assert_eq!(word(false), Some(Word::Follower(Term(0))));
         assert_eq!(word(true), None, "it may have held them and acknowledged them");
+    }
+
+    #[test]
+    fn a_member_that_lost_its_machine_has_nothing_of_what_is_before_its_log() {
+        let base = EntryId::new(1, 5);
+        let log = Salvage { base, last: base, ..Salvage::default() };
+        for machine in [EntryId::ZERO, EntryId::new(1, 4)] {
+            let found = found(log.clone(), machine, false);
+            assert_eq!((found.base, found.held_to), (machine, Index(5)), "yet it had them");
+        }
+        assert_eq!(found(log, base, false).base, base);
     }
 }
