@@ -132,8 +132,9 @@ impl World {
                         .look()
                         .unwrap_or_else(|_| Remembered::Forgotten(Default::default())),
                 };
+                let heals = place.process.is_some() && !place.is_sound();
                 let is_witness = self.is_witness(*id);
-                Holder { id: *id, state: place.storage.engine.kept().0, is_witness, log }
+                Holder { id: *id, state: place.storage.engine.kept().0, is_witness, heals, log }
             })
             .collect();
         // What was never committed may be gone for good, once all others say that they never had it. One that
@@ -146,9 +147,10 @@ impl World {
             let losers = holders.iter().filter(|holder| holder.lacks().1.contains(&id)).count();
             all_have_a_word && !is_committed(id) && losers == 1
         };
-        // What a witness has it may compact, but for its tail.
+        // What a witness has it may compact, but for its tail; and while it heals, what is before a gap.
         let keeps = |holder: &Holder, id: EntryId| {
-            let stays = || self.tail_holds(holder.id, Index(id.index.0 - 1));
+            let may_give_up = || holder.heals && holder.lacks().1.iter().any(|lost| id < *lost);
+            let stays = || self.tail_holds(holder.id, Index(id.index.0 - 1)) && !may_give_up();
             holder.has(id) && (!holder.is_witness || stays())
         };
         holders.iter().all(|needy| {
@@ -178,6 +180,8 @@ struct Holder {
     state: EntryId,
     /// Whether nothing is in that.
     is_witness: bool,
+    /// Whether it is at work on what it lost, and may have heard from somebody who is lost since.
+    heals: bool,
     log: Remembered,
 }
 
