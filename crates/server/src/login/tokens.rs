@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_host::Clock;
 use quorate_mvcc::auth::Issued;
+use quorate_raft::Time;
 use sha2::{Digest, Sha256};
 
 use super::Secret;
@@ -58,6 +60,7 @@ impl Token {
 /// The tokens that this member knows.
 #[derive(Debug)]
 pub(crate) struct Tokens {
+    clock: Clock,
     life: Duration,
     known: Mutex<Known>,
 }
@@ -66,7 +69,7 @@ pub(crate) struct Tokens {
 struct Known {
     tokens: HashMap<Token, Entry>,
     /// When those that are too old were last looked for.
-    swept: Option<Instant>,
+    swept: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -74,32 +77,32 @@ struct Entry {
     name: String,
     /// The revision of the rights at which it was given out.
     revision: u64,
-    used: Instant,
+    used: Time,
 }
 
 impl Tokens {
     /// Tokens that live so long without being used.
     pub(crate) fn new(life: Duration) -> Self {
-        Self { life, known: Mutex::default() }
+        Self { clock: Clock::start(), life, known: Mutex::default() }
     }
 
     /// Notes tokens that were given out.
     pub(crate) fn note(&self, issued: Vec<Issued>) {
-        self.note_at(Instant::now(), issued);
+        self.note_at(self.clock.now(), issued);
     }
 
-    fn note_at(&self, now: Instant, issued: Vec<Issued>) {
+    fn note_at(&self, now: Time, issued: Vec<Issued>) {
         if issued.is_empty() {
             return;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = known.swept.is_none_or(|swept| now.duration_since(swept) >= self.life);
+        let is_due = known.swept.is_none_or(|swept| now.since(swept) >= self.life);
         if is_due {
-            known.tokens.retain(|_, entry| now.duration_since(entry.used) < self.life);
+            known.tokens.retain(|_, entry| now.since(entry.used) < self.life);
             known.swept = Some(now);
         }
         if known.tokens.len() >= TOKENS_MAX {
-            let mut used: Vec<Instant> = known.tokens.values().map(|entry| entry.used).collect();
+            let mut used: Vec<Time> = known.tokens.values().map(|entry| entry.used).collect();
             let (_, limit, _) = used.select_nth_unstable(TOKENS_MAX / 4);
             let limit = *limit;
             known.tokens.retain(|_, entry| entry.used > limit);
@@ -115,13 +118,13 @@ impl Tokens {
 
     /// Whose token it is, and the revision of the rights at which it was given out. It lives on for a while by that.
     pub(crate) fn find(&self, token: &Token) -> Option<(String, u64)> {
-        self.find_at(Instant::now(), token)
+        self.find_at(self.clock.now(), token)
     }
 
-    fn find_at(&self, now: Instant, token: &Token) -> Option<(String, u64)> {
+    fn find_at(&self, now: Time, token: &Token) -> Option<(String, u64)> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = known.tokens.get_mut(token)?;
-        if now.duration_since(entry.used) >= self.life {
+        if now.since(entry.used) >= self.life {
             known.tokens.remove(token);
             return None;
         }
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_token_lives_as_long_as_it_is_used() {
-        let (tokens, begin) = (Tokens::new(LIFE), Instant::now());
+        let (tokens, begin) = (Tokens::new(LIFE), Time(1));
         let (token, other) = (Token::of(b"a"), Token::of(b"b"));
         tokens.note_at(begin, vec![issued("alice", &token)]);
         let alice = Some(("alice".to_owned(), 5));
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn old_tokens_make_room() {
-        let (tokens, begin) = (Tokens::new(LIFE), Instant::now());
+        let (tokens, begin) = (Tokens::new(LIFE), Time(1));
         tokens.note_at(begin, vec![issued("alice", &Token::of(b"a"))]);
         tokens.note_at(begin + LIFE, vec![issued("bob", &Token::of(b"b"))]);
         let known = tokens.known.lock().expect("no panic");
