@@ -179,6 +179,8 @@ catalogue! {
         from "Raft 6", by test("quorate-raft", "scripts", "change_undone");
     RejoinKeepsOldGoal: 11, "a member that lost its disk asks the voters of old, and counts again though there are others",
         from "our proof of rejoining", by test("quorate-raft", "scripts", "rejoin_other_members"), in 2 places;
+    NewDiskHearsOfCommit: 11, "a member with a new disk waits to hear that it was committed, though the next change was appended",
+        from "ours, seed 183070", by test("quorate-raft", "scripts", "witness_new_disk");
     LeaverNeverCampaigns: 9, "a voter that is to leave does not campaign, though the others lack what removes it",
         from "thesis 4.2.2", by test("quorate-raft", "scripts", "change_leaver_needed");
     VoteOfAnotherDisk: 11, "the vote of a member counts whatever disk it has",

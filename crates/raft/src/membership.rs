@@ -307,6 +307,12 @@ impl Memberships {
         self.told.last().expect("the log begins with one").0
     }
 
+    /// Since which position all of them have something, up to the last; `None` if that has it not.
+    pub(crate) fn since_when(&self, has: impl Fn(&Membership) -> bool) -> Option<Index> {
+        let having = self.told.iter().rev().take_while(|(_, membership)| has(membership));
+        having.last().map(|(since, _)| *since)
+    }
+
     /// The one before the last. It is committed (see `change.rs`), and forgotten only when the last is, too.
     pub(crate) fn previous(&self) -> Option<&Membership> {
         let (_, earlier) = self.told.split_last()?;
@@ -360,6 +366,8 @@ mod tests {
         );
         assert_eq!((told.latest().clone(), told.since()), (of(&[2]), Index(9)));
         assert_eq!(told.previous(), Some(&of(&[1, 2])));
+        let since_when = |id| told.since_when(|membership| membership.is_voter(NodeId(id)));
+        assert_eq!((since_when(1), since_when(2), since_when(3)), (None, Some(Index(5)), None));
         let mut cut = told.clone();
         cut.truncate(Index(9));
         assert_eq!((cut.latest().clone(), cut.since()), (of(&[1, 2]), Index(5)));

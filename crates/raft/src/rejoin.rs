@@ -98,7 +98,9 @@
 //! does for a member with a new id: a voter of that name never was before, and has nothing to remember.
 //! Where the entry is undone, so is all this.
 //!
-//! When the entry is committed on that disk, the member stops marking what it says. By then whoever leads or wins
+//! When the entry is committed on that disk, the member stops marking what it says, whether the last change of members is
+//! known to be committed or not: those who have to be won for that may be this very member and a witness, and neither
+//! can lead before (`witness_new_disk`). By then whoever leads or wins
 //! has that entry, and so has no use for the word of the same member with a disk before.
 //!
 //! One thing is left: what it said *with the disk before*, unmarked, may arrive late. Votes don't matter, since a
@@ -307,19 +309,27 @@ impl Core {
     pub(crate) fn advance_rejoining(&mut self) -> bool {
         let Some(rejoining) = &self.rejoining else { return false };
         if !rejoining.is_sealed {
-            let is_other = self.membership().counts(self.id, self.new_disk());
-            let goal = rejoining.goal.or(is_other.then(Goal::default));
-            let Some(goal) = goal else { return false };
-            let mut held = self.commit.min(self.log.durable());
-            if planted!(RejoinBeforeDurable) {
-                held = self.log.last().index;
+            let disk = self.new_disk();
+            let since = self.memberships.since_when(|it| it.counts(self.id, disk));
+            let held = match self.log.durable() {
+                _ if planted!(RejoinBeforeDurable) => self.log.last().index,
+                durable => self.commit.min(durable),
+            };
+            if let Some(since) = since {
+                // What there is a later membership behind is committed, whether this member has heard of it or not.
+                let is_followed = since < self.memberships.since() && since <= self.log.durable();
+                if since > held && (!is_followed || planted!(NewDiskHearsOfCommit)) {
+                    return false;
+                }
+            } else {
+                let Some(goal) = rejoining.goal else { return false };
+                let knows_members =
+                    self.memberships.since() <= held || planted!(RejoinKeepsOldGoal);
+                if !knows_members || self.term() < goal.term || held < goal.last {
+                    return false;
+                }
             }
-            let knows_members = self.memberships.since() <= held || planted!(RejoinKeepsOldGoal);
-            let reaches = self.term() >= goal.term && held >= goal.last;
-            if !knows_members || (!reaches && !is_other) {
-                return false;
-            }
-            if !is_other && !planted!(RejoinUnsealed) {
+            if since.is_none() && !planted!(RejoinUnsealed) {
                 if self.vote().is_some_and(|vote| vote != self.id) {
                     // Given as the other member that it was by a membership which is undone: a later term closes
                     // this one.

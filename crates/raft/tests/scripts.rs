@@ -342,12 +342,17 @@ impl Script {
                 }
                 Ok(())
             }
-            // crash NODE [survive=N]: it loses what was not synced but the first N writes.
+            // crash NODE [survive=N] [unnoted]: it loses what was not synced but the first N writes; and its
+            // host had not noted yet that it counts again.
             "crash" => {
                 let id = self.node(arguments)?;
                 let survive = arguments.take_key("survive").map_or(Ok(0), str::parse)?;
                 self.raft(id)?;
-                self.members.get_mut(&id).unwrap().crash(survive);
+                let member = self.members.get_mut(&id).unwrap();
+                member.crash(survive);
+                if arguments.next_pos() == Some("unnoted") {
+                    member.begin_to_rejoin();
+                }
                 Ok(())
             }
             // wipe NODE [unsaid]: its disk is lost while it is down, and a new one put in its place. It

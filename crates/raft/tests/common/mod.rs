@@ -273,6 +273,11 @@ impl Member {
         self.written = Recovered::default();
         self.machine = Machine::default();
         self.disks += 1;
+        self.begin_to_rejoin();
+    }
+
+    /// It rejoins when it is started.
+    pub(crate) fn begin_to_rejoin(&mut self) {
         self.config.rejoining = Some(DiskId(self.disks));
     }
 
