@@ -131,7 +131,7 @@ pub(crate) fn apply(
             Response::Member
         }
         Command::Auth(command) => {
-            let done = auth::admin::apply(engine, Arc::make_mut(auth), command)?;
+            let done = auth::admin::apply(engine, auth, command)?;
             changes.sums.add(done.sums);
             changes.issued = done.issued;
             Response::Auth

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use quorate_planted::planted;
 
 use super::row::{self, NAME_BYTES_MAX};
@@ -25,20 +26,24 @@ pub(crate) struct Done {
 /// Carries a command out. Everything that refuses comes before the first change.
 pub(crate) fn apply(
     engine: &mut dyn Engine,
-    auth: &mut Auth,
+    auth: &mut Arc<Auth>,
     command: &AuthCommand,
 ) -> Result<Done, ReadError> {
-    let mut next = auth.clone();
     let mut done = Done::default();
-    let mut changed = Rows::default();
-    done.issued = next.change(command, &mut changed)?;
-    let is_disabled = auth.is_enabled && !next.is_enabled;
-    next.revision += u64::from(!changed.rows.is_empty() || is_disabled);
-    if next == *auth {
+    if let AuthCommand::Issue { name, token, revision } = command {
+        done.issued = Some(auth.issue(name, token, *revision)?);
         return Ok(done);
     }
-    changed.rows.push((row::RIGHTS.to_vec(), Some(row::encode_rights(&next))));
-    for (row, record) in changed.rows {
+    let mut next = Auth::clone(auth);
+    let mut changed = Rows::new();
+    next.change(command, &mut changed)?;
+    let is_disabled = auth.is_enabled && !next.is_enabled;
+    next.revision += u64::from(!changed.is_empty() || is_disabled);
+    if next == **auth {
+        return Ok(done);
+    }
+    changed.push((row::RIGHTS.to_vec(), Some(row::encode_rights(&next))));
+    for (row, record) in changed {
         if let Some(before) = engine.get(Table::Meta, &row)? {
             done.sums.go(fingerprint::auth(&row, &before));
         }
@@ -50,18 +55,29 @@ pub(crate) fn apply(
             None => engine.delete(Table::Meta, &row)?,
         }
     }
-    *auth = next;
+    *auth = Arc::new(next);
     Ok(done)
 }
 
-/// The rows to write, or to delete.
-#[derive(Default)]
-struct Rows {
-    rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
+/// The rows to write, or to delete where there is no record.
+type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl Auth {
-    fn change(&mut self, command: &AuthCommand, rows: &mut Rows) -> Result<Option<Issued>, Error> {
+    /// Lets a user in whose password was compared at this revision. That is most of what is done here, and copies
+    /// nothing.
+    fn issue(&self, name: &str, token: &Bytes, revision: u64) -> Result<Issued, Error> {
+        if !self.is_enabled {
+            return Err(Error::AuthNotEnabled);
+        }
+        // The password that was compared may be another by now.
+        if revision != self.revision && !planted!(TokenOfOldPassword) {
+            return Err(Error::AuthOldRevision);
+        }
+        self.user(name).ok_or(Error::UserNotFound)?;
+        Ok(Issued { name: name.into(), token: token.clone(), revision })
+    }
+
+    fn change(&mut self, command: &AuthCommand, rows: &mut Rows) -> Result<(), Error> {
         // The one that all of this has if it changes anything.
         let revision = self.revision + 1;
         match command {
@@ -71,17 +87,8 @@ impl Auth {
                 self.out_before = revision;
             }
             AuthCommand::Disable => {}
-            AuthCommand::Issue { name, token, revision } => {
-                if !self.is_enabled {
-                    return Err(Error::AuthNotEnabled);
-                }
-                // The password that was compared may be another by now.
-                if *revision != self.revision && !planted!(TokenOfOldPassword) {
-                    return Err(Error::AuthOldRevision);
-                }
-                self.user(name).ok_or(Error::UserNotFound)?;
-                let (name, token) = (name.clone(), token.clone());
-                return Ok(Some(Issued { name, token, revision: *revision }));
+            AuthCommand::Issue { .. } => {
+                unreachable!("it changes nothing, and was answered before")
             }
             AuthCommand::UserAdd { name, password } => {
                 check_name(name, Error::UserEmpty)?;
@@ -145,7 +152,7 @@ impl Auth {
                 self.set_role(name, Some(role), rows);
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// To switch rights on is no change of them, so whoever was let in before stays in.
@@ -177,7 +184,7 @@ impl Auth {
     }
 
     fn set_user(&mut self, name: &str, user: Option<User>, rows: &mut Rows) {
-        rows.rows.push((row::user_row(name), user.as_ref().map(row::encode_user)));
+        rows.push((row::user_row(name), user.as_ref().map(row::encode_user)));
         match user {
             Some(user) => self.users.insert(name.into(), Arc::new(user)),
             None => self.users.remove(name),
@@ -185,7 +192,7 @@ impl Auth {
     }
 
     fn set_role(&mut self, name: &str, role: Option<Role>, rows: &mut Rows) {
-        rows.rows.push((row::role_row(name), role.as_ref().map(row::encode_role)));
+        rows.push((row::role_row(name), role.as_ref().map(row::encode_role)));
         match role {
             Some(role) => self.roles.insert(name.into(), Arc::new(role)),
             None => self.roles.remove(name),
@@ -205,7 +212,7 @@ fn check_name(name: &str, empty: Error) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::InvalidAuthManagement`].
-pub fn permission_range(key: bytes::Bytes, range_end: bytes::Bytes) -> Result<KeyRange, Error> {
+pub fn permission_range(key: Bytes, range_end: Bytes) -> Result<KeyRange, Error> {
     match KeyRange::parse(key, range_end) {
         Ok(range) if !range.is_empty() => Ok(range),
         _ => Err(Error::InvalidAuthManagement),

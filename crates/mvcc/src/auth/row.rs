@@ -150,25 +150,25 @@ impl Auth {
         let mut auth = Self::default();
         if let Some(record) = reader.get(Table::Meta, RIGHTS)? {
             (auth.is_enabled, auth.revision, auth.out_before) =
-                decode_rights(&mut Source::new(record))
-                    .map_err(|Malformed| rows::damaged("Meta", RIGHTS))?;
+                sound(RIGHTS, decode_rights(&mut Source::new(record)))?;
         }
         for found in all(reader, ROLE) {
             let (row, record) = found?;
-            let read =
-                name(&row).and_then(|name| Ok((name, decode_role(&mut Source::new(record))?)));
-            let (name, role) = read.map_err(|Malformed| rows::damaged("Meta", &row))?;
-            auth.roles.insert(name, Arc::new(role));
+            let role = sound(&row, decode_role(&mut Source::new(record)))?;
+            auth.roles.insert(sound(&row, name(&row))?, Arc::new(role));
         }
         for found in all(reader, USER) {
             let (row, record) = found?;
-            let read =
-                name(&row).and_then(|name| Ok((name, decode_user(&mut Source::new(record))?)));
-            let (name, user) = read.map_err(|Malformed| rows::damaged("Meta", &row))?;
-            auth.users.insert(name, Arc::new(user));
+            let user = sound(&row, decode_user(&mut Source::new(record)))?;
+            auth.users.insert(sound(&row, name(&row))?, Arc::new(user));
         }
         Ok(auth)
     }
+}
+
+/// What was read of a row, or that it is damaged.
+fn sound<T>(row: &[u8], read: Result<T, Malformed>) -> Result<T, EngineError> {
+    read.map_err(|Malformed| rows::damaged("Meta", row))
 }
 
 fn all<'a>(
