@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_host::{Handle, NodeId, Space};
+use quorate_mvcc::watch::{Advance, Recent, WatchStream};
 use quorate_mvcc::{
     Caller, Command, MemberAttributes, Outcome, ReadError, ReadState, Response, Rights,
 };
@@ -169,6 +170,24 @@ impl Member {
     /// The state that this member has.
     pub(crate) fn state(&self) -> State {
         State(self.published.state())
+    }
+
+    /// Takes what has happened for the watchers of a stream. The other tasks of this thread move to another one if that
+    /// has to be read from the disk.
+    pub(crate) fn advance(
+        &self,
+        stream: &mut WatchStream,
+        recent: Recent,
+    ) -> Result<Advance, Failure> {
+        let advance = if stream.reads_disk(&recent) {
+            tokio::task::block_in_place(|| stream.advance(recent))
+        } else {
+            stream.advance(recent)
+        };
+        advance.map_err(|error| {
+            self.log.error("failed to read the history").with("error", error);
+            Failure::Unreadable
+        })
     }
 
     /// Waits until the space of a compaction is back on this member, which happens in idle time and, a

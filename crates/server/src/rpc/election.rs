@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::queue::{Place, Queue, Waiter, told};
+use super::queue::{Place, Queue, told};
 use super::stream::Ending;
 use super::{Failure, caller, convert};
 use crate::member::Member;
@@ -141,8 +141,7 @@ impl Election {
 
 /// Waits until one leads. Says its place, and the revision at which it took or found that.
 async fn lead(queue: &Queue, lease: i64, value: Bytes) -> Result<(Place, i64), Failure> {
-    let taken = queue.enter(lease, value.clone()).await?;
-    let waiter = Waiter::new(queue, &taken.place);
+    let (taken, waiter) = queue.enter(lease, value.clone()).await?;
     if taken.value != value && queue.show(&taken.place, value).await?.is_none() {
         return Err(Failure::NoLongerLeads);
     }

@@ -7,7 +7,7 @@ use quorate_mvcc::{Caller, Command, KeyRange, RangeRequest};
 use quorate_proto::{etcdserverpb, v3lockpb as pb};
 use tonic::{Request, Response, Status};
 
-use super::queue::{Queue, Waiter, told};
+use super::queue::{Queue, told};
 use super::{Failure, caller, convert};
 use crate::member::Member;
 
@@ -42,11 +42,11 @@ impl Lock {
     /// Waits for the lock. Says the key that is there for as long as it is held, and the revision at which it was.
     async fn hold(&self, caller: Caller, name: &[u8], lease: i64) -> Result<(Bytes, i64), Failure> {
         let queue = Queue::of(&self.0, caller.clone(), name);
-        let taken = queue.enter(lease, Bytes::new()).await?;
+        let (taken, waiter) = queue.enter(lease, Bytes::new()).await?;
         if taken.is_first {
+            waiter.stays();
             return Ok((taken.place.key, taken.revision));
         }
-        let waiter = Waiter::new(&queue, &taken.place);
         queue.turn(&taken.place).await?;
         // The lease may have ended while it waited, and with it the key.
         let state = self.0.state_for(false).await?;

@@ -4,6 +4,7 @@
 //! comes next is in the store, for every client to see, and survives any member. The keys are those of etcd's client
 //! library, whose users stand in the same queues.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,6 +55,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) place: Place,
+    /// Whether it was not there before.
+    is_new: bool,
     /// The store's after it.
     pub(super) revision: i64,
     /// Whether nobody is before it.
@@ -67,9 +70,24 @@ impl Queue {
         Self { member: member.clone(), caller, prefix: [name, b"/"].concat().into() }
     }
 
+    /// Takes a place, and leaves it for a client that goes away before the [`Waiter`] is told that it stays.
+    pub(super) async fn enter(&self, lease: i64, value: Bytes) -> Result<(Taken, Waiter), Failure> {
+        let queue = self.clone();
+        // The client may go away before the answer is there. The task goes on, and drops the waiter then.
+        let entering = tokio::spawn(async move {
+            let taken = queue.take(lease, value).await?;
+            let waiter = Waiter::new(&queue, &taken);
+            Ok((taken, waiter))
+        });
+        entering.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(Failure::Stopped),
+        })
+    }
+
     /// Takes the place of a lease, or finds it taken: there is one for each. Without a lease it is that of a new one,
     /// which lives a minute.
-    pub(super) async fn enter(&self, lease: i64, value: Bytes) -> Result<Taken, Failure> {
+    async fn take(&self, lease: i64, value: Bytes) -> Result<Taken, Failure> {
         let lease = match lease {
             0 => lease::grant(&self.member, &self.caller, 0, LEASE_TTL).await?.id,
             lease => lease,
@@ -87,11 +105,11 @@ impl Queue {
             .await?;
         let revision = answer.revision;
         let [own, first] = <[ResponseOp; 2]>::try_from(answer.responses).expect("one for each");
-        let (created, value) = match own {
-            ResponseOp::Put(_) => (revision, value),
+        let (is_new, created, value) = match own {
+            ResponseOp::Put(_) => (true, revision, value),
             ResponseOp::Range(own) => {
                 let own = own.kvs.into_iter().next().expect("it was there in this transaction");
-                (own.create_revision, own.value)
+                (false, own.create_revision, own.value)
             }
             other => unreachable!("a put or a range was answered {other:?}"),
         };
@@ -99,7 +117,7 @@ impl Queue {
             unreachable!("a range was answered {first:?}")
         };
         let is_first = first.kvs.first().is_some_and(|first| first.key == key);
-        Ok(Taken { place: Place { key, created, lease }, revision, is_first, value })
+        Ok(Taken { place: Place { key, created, lease }, is_new, revision, is_first, value })
     }
 
     /// Waits until nobody is before a place.
@@ -197,7 +215,7 @@ fn guarded(place: &Place, op: RequestOp) -> TxnRequest {
     }
 }
 
-/// Leaves a place for a client that went away while it waited.
+/// Leaves a place for a client that went away before it had the turn.
 #[derive(Debug)]
 pub(super) struct Waiter {
     queue: Queue,
@@ -205,8 +223,10 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    pub(super) fn new(queue: &Queue, place: &Place) -> Self {
-        Self { queue: queue.clone(), place: Some(place.clone()) }
+    fn new(queue: &Queue, taken: &Taken) -> Self {
+        // Whoever had the turn before has it however often it asks.
+        let waits = taken.is_new || !taken.is_first;
+        Self { queue: queue.clone(), place: waits.then(|| taken.place.clone()) }
     }
 
     /// It has what it waited for.
@@ -264,12 +284,7 @@ impl Changes {
         loop {
             self.published.mark_unchanged();
             let recent = self.member.published.recent(stream.position());
-            let advance = if stream.reads_disk(&recent) {
-                tokio::task::block_in_place(|| stream.advance(recent))
-            } else {
-                stream.advance(recent)
-            };
-            let advance = advance.map_err(|_| Failure::Unreadable)?;
+            let advance = self.member.advance(&mut stream, recent)?;
             // A watch ends where the history is gone, or is too much at once: then it may have happened.
             let tells = |told: &WatchResponse| !told.events.is_empty() || told.cancel.is_some();
             if advance.responses.iter().any(tells) {

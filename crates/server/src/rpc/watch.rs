@@ -161,10 +161,7 @@ impl StreamTask {
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => {
                 let state = self.member.state();
-                let may_watch = |range: &KeyRange| {
-                    let caller = self.session.caller(state.0.auth())?;
-                    state.0.rights(&caller)?.check(Right::Read, range)
-                };
+                let may_watch = may_watch(&self.session, &state.0);
                 let request = create_request(request);
                 let response = self.stream.create_if(request, revision, may_watch);
                 // Its history, if it asked for any, comes with the next turn.
@@ -189,27 +186,14 @@ impl StreamTask {
             return Vec::new();
         }
         self.checked = auth.revision();
-        let caller = self.session.caller(auth);
-        let rights = caller.and_then(|caller| state.rights(&caller));
-        self.stream.cancel_unless(state.revision(), |range| match &rights {
-            Ok(rights) => rights.check(Right::Read, range),
-            Err(refusal) => Err(*refusal),
-        })
+        self.stream.cancel_unless(state.revision(), may_watch(&self.session, state))
     }
 
     /// Takes what has happened, or what happened long ago.
     fn advance(&mut self) -> Result<Vec<WatchResponse>, Status> {
         let recent = self.member.published.recent(self.stream.position());
         let mut responses = self.check_rights(recent.state());
-        let advance = if self.stream.reads_disk(&recent) {
-            tokio::task::block_in_place(|| self.stream.advance(recent))
-        } else {
-            self.stream.advance(recent)
-        };
-        let advance = advance.map_err(|error| {
-            self.member.log.error("failed to read the history").with("error", error);
-            Failure::Unreadable
-        })?;
+        let advance = self.member.advance(&mut self.stream, recent)?;
         self.behind = advance.more;
         responses.extend(advance.responses);
         Ok(responses)
@@ -249,6 +233,18 @@ impl StreamTask {
             fragment: response.fragment,
             events: response.events.into_iter().map(convert::event).collect(),
         }
+    }
+}
+
+/// Which ranges a client may watch, by the rights of a state.
+fn may_watch<'a>(
+    session: &Session,
+    state: &'a ReadState,
+) -> impl Fn(&KeyRange) -> Result<(), Error> + use<'a> {
+    let rights = session.caller(state.auth()).and_then(|caller| state.rights(&caller));
+    move |range| match &rights {
+        Ok(rights) => rights.check(Right::Read, range),
+        Err(refusal) => Err(*refusal),
     }
 }
 

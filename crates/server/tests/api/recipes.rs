@@ -229,6 +229,23 @@ async fn an_election_says_what_is_missing() {
     queue_of(&cluster, b'e', 1).await;
 }
 
+/// At whatever moment that is: before it stands in the queue, while it is about to, or later.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_goes_away_leaves_the_queue() {
+    let cluster = Cluster::start(1).await;
+    for id in [0x1a, 0x1b] {
+        grant(&cluster, id).await;
+    }
+    let mut client = locks(&cluster, 0).await;
+    within(client.lock(lock(0x1a))).await.expect("held");
+    for moment in 0..60 {
+        let moment = Duration::from_micros(100 * moment);
+        let waits = timeout(moment, client.lock(lock(0x1b))).await;
+        assert!(waits.is_err(), "the lock is held");
+    }
+    queue_of(&cluster, b'l', 1).await;
+}
+
 /// The key of a lock is a token that fences: whoever took the lock later has a higher one, and a resource that
 /// remembers the highest refuses the holder that was paused.
 #[tokio::test(flavor = "multi_thread")]
