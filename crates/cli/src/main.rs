@@ -48,6 +48,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
         flags: Vec<OsString>,
     },
+    /// Check the flags, variables and configuration file of a member.
+    #[command(subcommand)]
+    Config(Config),
     /// Run a whole cluster on this machine, to try things on.
     Dev(dev::Options),
     /// Tell what is damaged in a member that is alone and does not start, and repair it.
@@ -77,6 +80,18 @@ enum Command {
     Member(Client<member::Member>),
 }
 
+/// What is done with the configuration of a member.
+#[derive(Debug, Subcommand)]
+enum Config {
+    /// Tell whether `quorate server` would take these flags, and start nothing.
+    #[command(disable_help_flag = true)]
+    Check {
+        /// The flags; `quorate server --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+        flags: Vec<OsString>,
+    },
+}
+
 /// A command of the client, with the options that all of them have.
 #[derive(Debug, clap::Args)]
 struct Client<T: clap::Args> {
@@ -99,6 +114,7 @@ fn main() -> ExitCode {
             dev::end_with_parent();
             quorate_server::run(flags)
         }
+        Command::Config(Config::Check { flags }) => quorate_server::check(flags),
         Command::Dev(options) => dev::run(options),
         Command::Repair(options) => repair::run(&options),
         Command::Recover(options) => recover::run(options),

@@ -65,5 +65,5 @@ mod witness;
 
 pub use config::Config;
 pub use log::Log;
-pub use run::run;
+pub use run::{check, run};
 pub use server::{Listeners, Server, StartError};

@@ -23,15 +23,7 @@ use crate::server::Server;
 pub fn run(flags: Vec<OsString>) -> ExitCode {
     let config = match parse(flags) {
         Ok(config) => config,
-        Err(stop) => {
-            // If the terminal is gone, the exit code has to do.
-            let _ = if stop.is_answer() {
-                write!(io::stdout(), "{stop}")
-            } else {
-                writeln!(io::stderr(), "{stop}")
-            };
-            return ExitCode::from(stop.exit_code());
-        }
+        Err(stop) => return tell(&stop),
     };
     let log = Log::to_stderr(config.log_level);
     if let Err(error) = memory::prepare(config.memory_mlock, &log) {
@@ -46,6 +38,40 @@ pub fn run(flags: Vec<OsString>) -> ExitCode {
         }
     };
     runtime.block_on(run_until_signal(&config, &log))
+}
+
+/// Tells whether a member would take these flags, and these variables and this file, and starts nothing. The exit codes
+/// are those of [`run`].
+///
+/// What only the cluster knows is not asked: whether others have the same settings, or the ports are free.
+#[must_use]
+pub fn check(flags: Vec<OsString>) -> ExitCode {
+    let checked = parse(flags).and_then(|config| {
+        // The initial cluster counts where there is no member yet.
+        if !config.data_dir.exists() {
+            config.initial_cluster().map_err(Stop::Refused)?;
+        }
+        Ok(config)
+    });
+    let config = match checked {
+        Ok(config) => config,
+        Err(stop) => return tell(&stop),
+    };
+    let warnings = config.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let text: String = warnings.collect();
+    let name = &config.name;
+    let _ = writeln!(io::stdout(), "{text}the configuration of the member {name:?} is fine");
+    ExitCode::SUCCESS
+}
+
+/// Says why there is nothing to start. If the terminal is gone, the exit code has to do.
+fn tell(stop: &Stop) -> ExitCode {
+    let _ = if stop.is_answer() {
+        write!(io::stdout(), "{stop}")
+    } else {
+        writeln!(io::stderr(), "{stop}")
+    };
+    ExitCode::from(stop.exit_code())
 }
 
 /// Flags and variables are text. What is not can't be meant by any of them.

@@ -174,6 +174,11 @@ pub(super) const FLAGS: &[Flag] = &[
         Value,
         Used("'debug', 'info', 'warn', 'error', 'panic' or 'fatal' (default 'info')"),
     ),
+    flag(
+        "config-file",
+        Value,
+        Used("YAML or JSON with the names of these flags; all others have no effect then"),
+    ),
     flag("version", Switch, Used("print the version and exit")),
     flag("help", Switch, Used("print this and exit")),
     // What is done anyway.
@@ -208,7 +213,6 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("grpc-keepalive-min-time", Value, Only(&["5s"], "refusing clients that ping too often")),
     flag("corrupt-check-time", Value, Only(&["0", "0s"], "checking for corruption")),
     // What is missing.
-    flag("config-file", Value, Refused("the configuration file")),
     flag("wal-dir", Value, Refused("a directory of its own for the log")),
     flag("listen-client-http-urls", Value, Refused("a listener of its own for HTTP")),
     flag("listen-metrics-urls", Value, Refused("a listener of its own for metrics")),
@@ -322,6 +326,16 @@ pub(super) fn find(name: &str) -> Option<&'static Flag> {
 /// The environment variable of a flag.
 pub(super) fn variable(name: &str) -> String {
     format!("ETCD_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The spellings that Go's `strconv.ParseBool` takes, as `true` or `false`.
+pub(super) fn boolean(text: &str) -> Option<String> {
+    let value = match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
+        _ => return None,
+    };
+    Some(value.to_string())
 }
 
 /// The text for `--help`, and for who mistypes.

@@ -1,11 +1,12 @@
 //! The configuration, parsed twice: as typed ([`Typed`](typed::Typed)), then as meant ([`Config`]).
 //!
-//! The first parse knows flags and environment variables, the second one numbers, durations, URLs and
+//! The first parse knows flags, environment variables and the configuration file, the second one numbers, durations, URLs and
 //! which of them fit together. What depends on the data directory (whether there is a cluster already)
 //! is in neither: [`Config::initial_cluster`] is asked for only where no member lives yet, since
 //! etcd ignores those flags afterwards.
 
 mod duration;
+mod file;
 mod flags;
 mod initial;
 mod typed;

@@ -286,9 +286,9 @@ fn exit_code_1_for_what_can_not_be_meant() {
         ),
         (&["--cert-file=x"], &[], "--cert-file is not supported yet: encrypted connections"),
         (
-            &[],
-            &[("ETCD_CONFIG_FILE", "x")],
-            "--config-file is not supported yet: the configuration file",
+            &["--name=x"],
+            &[("ETCD_CONFIG_FILE", "/dev/null/x")],
+            "the configuration file /dev/null/x: can't read it: Not a directory (os error 20)",
         ),
     ] {
         let stop = parse(arguments, environment).expect_err(message);
@@ -304,4 +304,45 @@ fn help_and_version_come_before_other_complaints() {
     let version = parse(&["--version"], &[]).expect_err("no configuration");
     assert!(version.is_answer());
     assert!(version.to_string().starts_with("etcd Version: 3.6."));
+}
+
+#[test]
+fn a_file_is_all_that_counts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("quorate.yaml");
+    let file = format!("--config-file={}", path.display());
+    let variable = [("ETCD_CONFIG_FILE", path.to_str().expect("text"))];
+    let says = |text: &str| std::fs::write(&path, text).expect("written");
+
+    says("name: one\nheartbeat-interval: 50\nwatch-progress-notify-interval: 5000000000\n");
+    let config = parse(&["--name=two", &file], &[("ETCD_ZONE", "z")]).expect("a file");
+    assert_eq!((config.name.as_str(), config.zone.as_str()), ("one", ""));
+    assert_eq!(config.heartbeat_interval, Duration::from_millis(50));
+    assert_eq!(config.progress_interval, Duration::from_secs(5));
+    assert_eq!(
+        config.warnings,
+        [
+            "--name has no effect beside the configuration file",
+            "ETCD_ZONE has no effect beside the configuration file"
+        ]
+    );
+    // A name may stand in both, as neither counts.
+    let config = parse(&["--zone=y"], &[("ETCD_ZONE", "z"), variable[0]]).expect("a file");
+    assert_eq!((config.name.as_str(), config.warnings.len()), ("one", 2));
+
+    for (text, message) in [
+        ("nmae: x", "nmae is unknown"),
+        ("cert-file: x", "--cert-file is not supported yet: encrypted connections"),
+        (
+            "heartbeat-interval: soon",
+            "invalid value \"soon\" for heartbeat-interval in the configuration file: parse error",
+        ),
+    ] {
+        says(text);
+        let stop = parse(&[], &variable).expect_err(message);
+        assert_eq!(stop.exit_code(), 1);
+        assert!(stop.to_string().ends_with(message), "{stop}");
+    }
+    says("name: 'not read");
+    assert!(parse(&["--help"], &variable).expect_err("the usage").is_answer());
 }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Stop;
-use super::flags::{self, FLAGS, Kind, Standing};
+use super::flags::{self, FLAGS, Kind, Standing, boolean};
+use super::{Stop, file};
 
 /// Flags and their texts, each accepted by name. What a text means is the next step's question.
 #[derive(Debug, Default)]
@@ -27,6 +27,7 @@ struct Given {
 enum Source {
     CommandLine,
     Environment,
+    File,
 }
 
 impl Typed {
@@ -37,7 +38,11 @@ impl Typed {
     ) -> Result<Self, Stop> {
         let mut typed = Self::default();
         typed.read_arguments(arguments)?;
-        typed.read_environment(environment)?;
+        let environment: Vec<_> = environment.into_iter().collect();
+        match typed.config_file(&environment) {
+            Some(path) => typed.read_file(&path, &environment)?,
+            None => typed.read_environment(environment)?,
+        }
         if typed.is_set("help") {
             return Err(Stop::Help(flags::usage()));
         }
@@ -61,6 +66,9 @@ impl Typed {
             Some(Given { source: Source::Environment, .. }) => Stop::Refused(format!(
                 "invalid value {value:?} for {}: parse error",
                 flags::variable(name)
+            )),
+            Some(Given { source: Source::File, .. }) => Stop::Refused(format!(
+                "invalid value {value:?} for {name} in the configuration file: parse error"
             )),
             _ => Stop::Usage(format!("invalid value {value:?} for flag -{name}: parse error")),
         }
@@ -102,6 +110,35 @@ impl Typed {
             };
             self.values.insert(flag.name, Given { value, source: Source::CommandLine });
         }
+        Ok(())
+    }
+
+    /// The configuration file, if there is one to read: nobody who asks for help has to have it.
+    fn config_file(&self, environment: &[(String, String)]) -> Option<String> {
+        if self.is_set("help") || self.is_set("version") {
+            return None;
+        }
+        let variable = environment.iter().find(|(name, _)| name == "ETCD_CONFIG_FILE");
+        let named = self.get("config-file").or(variable.map(|(_, path)| path.as_str()));
+        named.filter(|path| !path.is_empty()).map(str::to_owned)
+    }
+
+    /// Where there is a configuration file nothing else counts, as in etcd. What is passed over by that is told.
+    fn read_file(&mut self, path: &str, environment: &[(String, String)]) -> Result<(), Stop> {
+        let settings = file::read(path)
+            .map_err(|why| Stop::Refused(format!("the configuration file {path}: {why}")))?;
+        let flags = self.values.keys().map(|name| format!("--{name}"));
+        let variables = environment.iter().map(|(name, _)| name.clone());
+        let variables = variables.filter(|name| name.starts_with("ETCD_"));
+        let passed_over = flags.chain(variables);
+        self.warnings = passed_over
+            .filter(|name| name != "--config-file" && name != "ETCD_CONFIG_FILE")
+            .map(|name| format!("{name} has no effect beside the configuration file"))
+            .collect();
+        self.values = settings
+            .into_iter()
+            .map(|(flag, value)| (flag.name, Given { value, source: Source::File }))
+            .collect();
         Ok(())
     }
 
@@ -175,14 +212,4 @@ impl Typed {
 
 fn stray(argument: &str) -> Stop {
     Stop::Refused(format!("{argument:?} is not a valid flag"))
-}
-
-/// The spellings that Go's `strconv.ParseBool` takes, as `true` or `false`.
-fn boolean(text: &str) -> Option<String> {
-    let value = match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
-        _ => return None,
-    };
-    Some(value.to_string())
 }
