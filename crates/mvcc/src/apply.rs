@@ -11,6 +11,7 @@ use core::ops::Bound;
 use bytes::Bytes;
 use quorate_planted::planted;
 
+use crate::alarm::Alarms;
 use crate::auth::{self, Auth, Issued};
 use crate::command::{Command, Proposal};
 use crate::engine::{Engine, EngineError, Reader, Table};
@@ -52,6 +53,8 @@ pub(crate) struct Changes {
     pub(crate) issued: Option<Issued>,
     /// What it changed in the fingerprint.
     pub(crate) sums: Sums,
+    /// By how much it changed [`State::bytes`].
+    pub(crate) bytes: i64,
     /// What the answer left of its room. An answer that is too large changes nothing else.
     pub(crate) room: Room,
 }
@@ -74,6 +77,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) instalments: &'a mut Instalments,
     pub(crate) state: &'a mut State,
     pub(crate) auth: &'a mut Arc<Auth>,
+    pub(crate) alarms: &'a mut Arc<Alarms>,
 }
 
 /// Applies a command that stands in the log with this term.
@@ -83,9 +87,11 @@ pub(crate) fn apply(
     proposal: &Proposal,
     changes: &mut Changes,
 ) -> Result<Response, ReadError> {
-    let Parts { engine, instalments, state, auth } = parts;
+    let Parts { engine, instalments, state, auth, alarms } = parts;
     let Proposal { caller, command } = proposal;
     auth::needs::check(auth, &*engine, caller, command)?;
+    // Behind the rights, and before all that a request could be refused for: etcd's order.
+    alarms.check(command)?;
     let mut writer = Writer::new(engine, instalments, state, changes);
     let response = match command {
         Command::Put(put) => {
@@ -101,7 +107,7 @@ pub(crate) fn apply(
         }
         Command::LeaseGrant { id, ttl } => {
             let lease = Lease { id: *id, ttl: *ttl };
-            grant(engine, lease)?;
+            changes.bytes += signed(grant(engine, lease)?);
             changes.sums.come(fingerprint::lease(lease));
             changes.leases.push(LeaseChange::Granted(lease));
             Response::LeaseGrant { id: *id, ttl: *ttl }
@@ -136,15 +142,27 @@ pub(crate) fn apply(
             changes.issued = done.issued;
             Response::Auth
         }
+        Command::Alarm(command) => {
+            let (alarm, sums) = Arc::make_mut(alarms).apply(engine, *command)?;
+            changes.sums.add(sums);
+            Response::Alarm(alarm)
+        }
     };
     if changes.count > 0 {
         state.revision += 1;
     }
     state.sums.add(changes.sums);
+    state.bytes = state.bytes.saturating_add_signed(changes.bytes);
     Ok(response)
 }
 
-fn grant(engine: &mut dyn Engine, lease: Lease) -> Result<(), ReadError> {
+/// A number of bytes, to be added or taken away.
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).expect("no row is so large")
+}
+
+/// Returns how many bytes that wrote.
+fn grant(engine: &mut dyn Engine, lease: Lease) -> Result<usize, ReadError> {
     // No lease is 0: in a put that means none.
     if lease.id == 0 {
         return Err(Error::LeaseNotFound.into());
@@ -156,8 +174,9 @@ fn grant(engine: &mut dyn Engine, lease: Lease) -> Result<(), ReadError> {
     if engine.get(Table::Lease, &row)?.is_some() {
         return Err(Error::LeaseExists.into());
     }
-    engine.put(Table::Lease, &row, &rows::number_record(lease.ttl))?;
-    Ok(())
+    let record = rows::number_record(lease.ttl);
+    engine.put(Table::Lease, &row, &record)?;
+    Ok(row.len() + record.len())
 }
 
 /// What a change has to know of the key as it was before.
@@ -231,9 +250,11 @@ impl<'a> Writer<'a> {
         self.engine.put(Table::Revision, &revision.to_bytes(), &change)?;
         let lease_before = before.map_or(0, |before| before.lease);
         let moved = instalment::move_lease(self.engine, key, lease_before, event.kv.lease)?;
-        let bytes = moved + row.len() + record.len() + Revision::LENGTH + change.len();
+        let bytes = row.len() + record.len() + Revision::LENGTH + change.len();
+        let attached = i64::from(event.kv.lease != 0) - i64::from(lease_before != 0);
+        self.changes.bytes += signed(bytes) + attached * signed(rows::lease_key_row(0, key).len());
         self.changes.add(event);
-        self.instalments.wrote(self.engine, bytes)
+        self.instalments.wrote(self.engine, moved + bytes)
     }
 
     /// Adds a change of a key to the fingerprint.
@@ -371,6 +392,7 @@ impl<'a> Writer<'a> {
         }
         // After the last change: see `instalment.rs`.
         self.engine.delete(Table::Lease, &row)?;
+        self.changes.bytes -= signed(row.len() + record.len());
         Ok(true)
     }
 }

@@ -77,6 +77,13 @@ impl Source {
     }
 
     /// A number of fixed length, big-endian.
+    pub(crate) fn fixed_u64(&mut self) -> Result<u64, Malformed> {
+        let bytes = *self.rest.first_chunk().ok_or(Malformed)?;
+        self.rest = self.rest.slice(8..);
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    /// The same, twice as long.
     pub(crate) fn u128(&mut self) -> Result<u128, Malformed> {
         let bytes = *self.rest.first_chunk().ok_or(Malformed)?;
         self.rest = self.rest.slice(16..);

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::alarm::{self, Alarm, AlarmCommand, AlarmKind};
 use crate::auth::{self, AuthCommand, Caller, PasswordHash};
 use crate::codec::{self, Malformed, Source};
 use crate::error::Error;
@@ -61,6 +62,8 @@ pub enum Command {
     Member(MemberAttributes),
     /// Change users, roles or rights.
     Auth(AuthCommand),
+    /// Raise an alarm or take one back.
+    Alarm(AlarmCommand),
 }
 
 /// A command, and who wants it carried out.
@@ -79,7 +82,7 @@ const VERSION: u8 = 1;
 const VERSION_WITH_CALLER: u8 = 2;
 
 /// The highest kind that is known.
-const KIND_MAX: u8 = 9;
+const KIND_MAX: u8 = 10;
 
 /// Why bytes are no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +162,10 @@ impl Command {
                 out.push(9);
                 encode_auth(&mut out, command);
             }
+            Self::Alarm(command) => {
+                out.push(10);
+                encode_alarm(&mut out, *command);
+            }
         }
         out.into()
     }
@@ -174,6 +181,7 @@ impl Command {
             7 => Self::LeaseExpire { id: source.i64()?, term: source.u64()? },
             8 => Self::Member(decode_member(source)?),
             9 => Self::Auth(decode_auth(source)?),
+            10 => Self::Alarm(decode_alarm(source)?),
             _ => return Err(CommandError::Malformed),
         };
         source.end()?;
@@ -299,6 +307,41 @@ fn decode_auth(source: &mut Source) -> Result<AuthCommand, CommandError> {
         11 => {
             AuthCommand::RoleRevokePermission { role: source.text()?, range: decode_range(source)? }
         }
+        _ => return Err(CommandError::Newer),
+    })
+}
+
+/// Changes of alarms have kinds of their own, too.
+fn encode_alarm(out: &mut Vec<u8>, command: AlarmCommand) {
+    match command {
+        AlarmCommand::Activate(Alarm { member, kind, clears_below }) => {
+            out.extend_from_slice(&[0, kind as u8]);
+            codec::put_u64(out, member);
+            alarm::encode_mark(out, clears_below);
+        }
+        AlarmCommand::Deactivate { member, kind } => {
+            out.extend_from_slice(&[1, kind as u8]);
+            codec::put_u64(out, member);
+        }
+        AlarmCommand::Clear { member, clears_below } => {
+            out.push(2);
+            codec::put_u64(out, member);
+            codec::put_u64(out, clears_below);
+        }
+    }
+}
+
+fn decode_alarm(source: &mut Source) -> Result<AlarmCommand, CommandError> {
+    let kind =
+        |source: &mut Source| AlarmKind::try_from(source.u8()?).map_err(|_| CommandError::Newer);
+    Ok(match source.u8()? {
+        0 => {
+            let (kind, member) = (kind(source)?, source.u64()?);
+            let clears_below = alarm::decode_mark(source)?;
+            AlarmCommand::Activate(Alarm { member, kind, clears_below })
+        }
+        1 => AlarmCommand::Deactivate { kind: kind(source)?, member: source.u64()? },
+        2 => AlarmCommand::Clear { member: source.u64()?, clears_below: source.u64()? },
         _ => return Err(CommandError::Newer),
     })
 }

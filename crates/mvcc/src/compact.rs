@@ -95,12 +95,14 @@ impl State {
             .take(changes_max)
             .map(|row| row.and_then(|(row, record)| rows::read_change(&row, &record)))
             .collect::<Result<_, _>>()?;
+        let mut bytes = 0;
         for change in &changes {
-            remove_before(engine, change)?;
+            bytes += remove_before(engine, change)?;
             if change.deletion && change.revision.main < self.compacted {
-                remove(engine, change)?;
+                bytes += remove(engine, change, rows::DELETE_RECORD.len())?;
             }
         }
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
         self.removal = match changes.last() {
             Some(Change { revision, .. }) if changes.len() == changes_max => {
                 let next = Revision { main: revision.main, sub: revision.sub + 1 };
@@ -115,23 +117,34 @@ impl State {
     }
 }
 
-/// Removes the older changes of a change's key.
-fn remove_before(engine: &mut dyn Engine, change: &Change) -> Result<(), EngineError> {
+/// Removes the older changes of a change's key. Returns how many bytes they took.
+fn remove_before(engine: &mut dyn Engine, change: &Change) -> Result<usize, EngineError> {
     let row = rows::key_row(&change.key, change.revision);
     let after = rows::after_prefix(&rows::key_prefix(&change.key));
-    let older: Vec<Revision> = engine
+    let older: Vec<(Revision, usize)> = engine
         .scan(Table::Key, (Bound::Excluded(&row), Bound::Excluded(&after)))
-        .map(|row| row.and_then(|(row, _)| rows::split_key_row(&row)).map(|(_, older)| older))
+        .map(|row| {
+            let (row, record) = row?;
+            Ok((rows::split_key_row(&row)?.1, record.len()))
+        })
         .collect::<Result<_, _>>()?;
-    for revision in older {
-        remove(engine, &Change { revision, ..change.clone() })?;
+    let mut bytes = 0;
+    for (revision, record_bytes) in older {
+        bytes += remove(engine, &Change { revision, ..change.clone() }, record_bytes)?;
     }
-    Ok(())
+    Ok(bytes)
 }
 
-fn remove(engine: &mut dyn Engine, change: &Change) -> Result<(), EngineError> {
-    engine.delete(Table::Key, &rows::key_row(&change.key, change.revision))?;
-    engine.delete(Table::Revision, &change.revision.to_bytes())
+/// Removes the two rows of a change, the first of which has a value of so many bytes. Returns how many they took.
+fn remove(
+    engine: &mut dyn Engine,
+    change: &Change,
+    record_bytes: usize,
+) -> Result<usize, EngineError> {
+    let row = rows::key_row(&change.key, change.revision);
+    engine.delete(Table::Key, &row)?;
+    engine.delete(Table::Revision, &change.revision.to_bytes())?;
+    Ok(row.len() + record_bytes + Revision::LENGTH + rows::revision_record_bytes(&change.key))
 }
 
 /// Whether a compaction at `compacted` lets a change stay; for readers that must not depend on how

@@ -71,6 +71,12 @@ pub enum Error {
     InvalidAuthManagement,
     /// The caller was let in before the last change of users, roles and rights.
     AuthOldRevision,
+    /// The store has reached its quota, by an [alarm](crate::alarm), and the command may make it grow.
+    NoSpace,
+    /// The data of members are damaged or differ, by an alarm.
+    CorruptCluster,
+    /// As many alarms are raised as can be.
+    TooManyAlarms,
     /// What the request asks to be told is more than [`crate::response::ANSWER_BYTES_MAX`]. The one
     /// error that may come after a change: a command took effect, but for its answer.
     AnswerTooLarge,
@@ -109,6 +115,9 @@ impl fmt::Display for Error {
             Self::AuthNotEnabled => "rights are not switched on",
             Self::InvalidAuthManagement => "rights can't be changed so",
             Self::AuthOldRevision => "rights have changed since the caller was let in",
+            Self::NoSpace => "an alarm is raised for want of space",
+            Self::CorruptCluster => "an alarm is raised for damaged data",
+            Self::TooManyAlarms => "too many alarms are raised",
             Self::AnswerTooLarge => "the answer is too large",
         })
     }

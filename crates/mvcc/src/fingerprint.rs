@@ -10,7 +10,7 @@
 //! by one addition, in any order:
 //!
 //! - **What lives**: the newest revision of each key with its value, the leases and the keys attached
-//!   to them, the names of the members, users and roles. These rows are there on every member, however far its
+//!   to them, the names of the members, users and roles, alarms. These rows are there on every member, however far its
 //!   compaction is; so the sum can be computed again from rows, and is, of those of a snapshot.
 //! - **What ever happened**: every put and every deletion since the beginning. History goes away by
 //!   compaction at times that differ from member to member, so its rows can't be counted; what was
@@ -30,6 +30,7 @@ use bytes::Bytes;
 use quorate_node::Fingerprint;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::alarm;
 use crate::auth;
 use crate::codec::{Malformed, Source};
 use crate::engine::{EngineError, Table};
@@ -50,6 +51,7 @@ enum Kind {
     LeaseKey = 4,
     Member = 5,
     Auth = 6,
+    Alarm = 7,
 }
 
 /// An item of some numbers and two strings.
@@ -95,6 +97,11 @@ pub(crate) fn member(row: &[u8], record: &[u8]) -> Item {
 /// A user, a role, or whether rights are checked, by the row that it is in.
 pub(crate) fn auth(row: &[u8], record: &[u8]) -> Item {
     item(Kind::Auth, &[], row, record)
+}
+
+/// An alarm, by the row that it is in.
+pub(crate) fn alarm(row: &[u8], record: &[u8]) -> Item {
+    item(Kind::Alarm, &[], row, record)
 }
 
 /// The two sums, of a state or of what a command changes.
@@ -185,6 +192,7 @@ impl LiveRows {
             }
             Table::Meta if key.starts_with(State::MEMBER) => self.sums.come(member(key, value)),
             Table::Meta if auth::row::is_one(key) => self.sums.come(auth(key, value)),
+            Table::Meta if alarm::is_one(key) => self.sums.come(alarm(key, value)),
             // What is in the state's row is what this is compared with; history has a sum of its own; and the
             // membership is none of the store's.
             Table::Meta | Table::Revision => {}

@@ -27,13 +27,15 @@
 //! `apply.rs`, a script in `tests/scripts`.
 //!
 //! **What is not here.** No clock, no randomness, no thread, no channel, no network: whoever needs
-//! `now` is given it. No size limits and no quota: what is too large is refused before it is proposed.
+//! `now` is given it. No size limits and no quota: what is too large is refused before it is proposed, and who has a quota
+//! raises an [`alarm`].
 //! No error texts of etcd: [`Error`] is an enum, and its words are the server's. No
 //! passwords and no tokens: [`auth`] has the hashes that servers make of them.
 #![no_std]
 
 extern crate alloc;
 
+pub mod alarm;
 pub mod apply;
 pub mod auth;
 mod codec;
@@ -62,6 +64,7 @@ pub mod txn;
 pub mod watch;
 mod wire;
 
+pub use alarm::{Alarm, AlarmCommand, AlarmKind, Alarms};
 pub use auth::{Auth, AuthCommand, Caller, Issued, Rights};
 pub use command::{Command, Proposal};
 pub use error::{Error, ReadError};

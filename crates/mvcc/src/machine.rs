@@ -11,6 +11,7 @@ use quorate_node::{
 use quorate_planted::planted;
 use quorate_raft::EntryId;
 
+use crate::alarm::Alarms;
 use crate::apply::{self, Changes, Parts};
 use crate::auth::Auth;
 use crate::command::{Command, CommandError, Proposal};
@@ -149,6 +150,10 @@ impl Machine for Store {
             self.auth = Arc::new(Auth::load(&*self.engine).map_err(fault)?);
         }
         self.committed_auth = self.auth.clone();
+        if !planted!(AlarmsOfBeforeSnapshot) {
+            self.alarms = Arc::new(Alarms::load(&*self.engine).map_err(fault)?);
+        }
+        self.committed_alarms = self.alarms.clone();
         self.membership = Some(piece.membership.clone());
         self.applied = piece.last;
         self.batch = Batch::default();
@@ -177,6 +182,7 @@ impl Store {
             instalments: &mut instalments,
             state: &mut self.state,
             auth: &mut self.auth,
+            alarms: &mut self.alarms,
         };
         let applied = apply::apply(parts, term, proposal, &mut changes);
         self.batch.has_instalments |= instalments.count > 0;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quorate_node::Fingerprint;
 use quorate_raft::EntryId;
 
+use crate::alarm::Alarms;
 use crate::apply;
 use crate::auth::{Auth, Caller, Rights};
 use crate::engine::{ALL_KEYS, EngineError, Reader, Table, View};
@@ -32,19 +33,26 @@ pub struct ReadState {
     view: View,
     state: State,
     auth: Arc<Auth>,
+    alarms: Arc<Alarms>,
     applied: EntryId,
 }
 
 impl fmt::Debug for ReadState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { view: _, state, auth: _, applied } = self;
+        let Self { view: _, state, auth: _, alarms: _, applied } = self;
         f.debug_struct("ReadState").field("state", state).field("applied", applied).finish()
     }
 }
 
 impl ReadState {
-    pub(crate) fn new(view: View, state: State, auth: Arc<Auth>, applied: EntryId) -> Self {
-        Self { view, state, auth, applied }
+    pub(crate) fn new(
+        view: View,
+        state: State,
+        auth: Arc<Auth>,
+        alarms: Arc<Alarms>,
+        applied: EntryId,
+    ) -> Self {
+        Self { view, state, auth, alarms, applied }
     }
 
     /// The newest revision.
@@ -78,10 +86,23 @@ impl ReadState {
         self.state.sums.fingerprint(self.state.revision, self.state.compacted)
     }
 
+    /// What keys, their history and leases take, in bytes, without what was removed and whatever the engine needs
+    /// besides. Members with the same history have the same, once the space of all compactions is back.
+    #[must_use]
+    pub fn bytes_in_use(&self) -> u64 {
+        self.state.bytes
+    }
+
     /// Users, roles and rights.
     #[must_use]
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// The alarms that are raised.
+    #[must_use]
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// What a caller may read of this state.

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::alarm::Alarm;
 use crate::error::Error;
 use crate::key::KeyRange;
 
@@ -211,6 +212,8 @@ pub enum Response {
     Member,
     /// Users, roles or rights were changed.
     Auth,
+    /// The alarm that is raised now, or that was taken back; `None` if there was none.
+    Alarm(Option<Alarm>),
 }
 
 /// What the proposer of a command gets back.

@@ -178,6 +178,11 @@ pub(crate) fn revision_record(deletion: bool, key: &[u8]) -> Vec<u8> {
     out
 }
 
+/// How many bytes that takes.
+pub(crate) fn revision_record_bytes(key: &[u8]) -> usize {
+    1 + key.len()
+}
+
 /// A change as `Table::Revision` knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {

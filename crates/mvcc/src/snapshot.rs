@@ -23,6 +23,7 @@ use quorate_node::{Piece, RestoreError, Snapshot, SnapshotBytes, SnapshotError};
 use quorate_planted::planted;
 use quorate_raft::EntryId;
 
+use crate::alarm;
 use crate::auth;
 use crate::codec::{self, Malformed, Source};
 use crate::command;
@@ -162,6 +163,9 @@ pub(crate) struct Restore {
     /// What lives in the rows so far, and what the state says that lives in all of them.
     live: LiveRows,
     live_by_state: u128,
+    /// The same of what the rows take.
+    bytes: u64,
+    bytes_by_state: u64,
     ended: bool,
 }
 
@@ -177,6 +181,8 @@ impl Restore {
             revision: State::START.revision,
             live: LiveRows::default(),
             live_by_state: State::START.sums.live,
+            bytes: 0,
+            bytes_by_state: State::START.bytes,
             ended: false,
         })
     }
@@ -198,7 +204,7 @@ impl Restore {
                 if source.u64().map_err(malformed)? != self.rows {
                     return Err(rejected("the number of rows is wrong"));
                 }
-                if self.live.sum() != self.live_by_state {
+                if self.live.sum() != self.live_by_state || self.bytes != self.bytes_by_state {
                     return Err(rejected("the rows are not those of the state"));
                 }
                 self.ended = true;
@@ -211,6 +217,7 @@ impl Restore {
                 Ok(Named::State(state)) => {
                     self.revision = self.revision.max(state.revision);
                     self.live_by_state = state.sums.live;
+                    self.bytes_by_state = state.bytes;
                     state.revision
                 }
                 Ok(Named::Revision(revision)) => revision,
@@ -221,6 +228,9 @@ impl Restore {
                 return Err(rejected("a change is of a revision that the state does not know"));
             }
             self.live.add(table, &key, &value).map_err(|error| rejected(&format!("{error}")))?;
+            if table != Table::Meta {
+                self.bytes += (key.len() + value.len()) as u64;
+            }
             let row = (table, key);
             if self.row.as_ref().is_some_and(|last| *last >= row) {
                 return Err(rejected("the rows are out of order"));
@@ -283,6 +293,7 @@ fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<Named, EngineEr
             return Ok(Named::State(state));
         }
         Table::Meta if auth::row::is_one(key) => auth::row::check(key, value)?,
+        Table::Meta if alarm::is_one(key) => drop(alarm::decode(key, value)?),
         Table::Meta => {
             command::decode_member(&mut Source::new(value.clone()))
                 .map_err(|Malformed| name("Meta"))?;

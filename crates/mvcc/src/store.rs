@@ -12,6 +12,7 @@ use bytes::Bytes;
 use quorate_node::{Fault, FaultKind};
 use quorate_raft::EntryId;
 
+use crate::alarm::Alarms;
 use crate::apply::{Changes, EVENT_BYTES_MAX};
 use crate::auth::{Auth, Issued};
 use crate::codec::{self, Malformed, Source};
@@ -29,8 +30,8 @@ use crate::snapshot::Restore;
 
 /// The facts about the store as a whole. Everything else is in rows only.
 ///
-/// In `Table::Meta`: `state` (the four fields), `member` followed by an id for each member's attributes, users,
-/// roles and rights ([`crate::auth`]), and `group`, what the group that replicates the store keeps in it.
+/// In `Table::Meta`: `state` (the five fields), `member` followed by an id for each member's attributes, users,
+/// roles and rights ([`crate::auth`]), alarms ([`crate::alarm`]), and `group`, what the group that replicates the store keeps in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     /// The newest revision; 1 when empty. Never decreases.
@@ -39,6 +40,9 @@ pub(crate) struct State {
     pub(crate) compacted: i64,
     /// How far the space of what was compacted is back.
     pub(crate) removal: Removal,
+    /// What keys, their history and leases take: the bytes of all rows but those of `Table::Meta`. Differs among
+    /// members that are not equally far with a removal.
+    pub(crate) bytes: u64,
     /// The sums of which the fingerprint is made.
     pub(crate) sums: Sums,
 }
@@ -46,7 +50,7 @@ pub(crate) struct State {
 impl State {
     /// Of an empty store: revision 1, so that the first change has 2 (etcd's rule).
     pub(crate) const START: Self =
-        Self { revision: 1, compacted: -1, removal: Removal::START, sums: Sums::ZERO };
+        Self { revision: 1, compacted: -1, removal: Removal::START, bytes: 0, sums: Sums::ZERO };
 
     pub(crate) const ROW: &'static [u8] = b"state";
     pub(crate) const MEMBER: &'static [u8] = b"member";
@@ -54,7 +58,7 @@ impl State {
     pub(crate) const MEMBERSHIP: &'static [u8] = b"group";
 
     /// The layout of the rows as a whole. A store of another one is refused.
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
 
     pub(crate) fn load(reader: &dyn Reader) -> Result<Self, EngineError> {
         match reader.get(Table::Meta, Self::ROW)? {
@@ -73,6 +77,7 @@ impl State {
         codec::put_i64(&mut out, self.revision);
         codec::put_i64(&mut out, self.compacted);
         out.extend(self.removal.encode());
+        out.extend_from_slice(&self.bytes.to_be_bytes());
         self.sums.encode(&mut out);
         out
     }
@@ -83,13 +88,14 @@ impl State {
         }
         let (revision, compacted) = (source.i64()?, source.i64()?);
         let removal = Removal::decode(source)?;
+        let bytes = source.fixed_u64()?;
         let sums = Sums::decode(source)?;
         source.end()?;
         let in_order = removal.done <= compacted && compacted <= revision;
         if !(1..=COUNT_MAX).contains(&revision) || compacted < -1 || !in_order {
             return Err(Malformed);
         }
-        Ok(Self { revision, compacted, removal, sums })
+        Ok(Self { revision, compacted, removal, bytes, sums })
     }
 
     pub(crate) fn member_row(id: u64) -> Vec<u8> {
@@ -136,6 +142,10 @@ pub struct Store {
     pub(crate) auth: Arc<Auth>,
     /// As committed.
     pub(crate) committed_auth: Arc<Auth>,
+    /// The alarms, as changed so far.
+    pub(crate) alarms: Arc<Alarms>,
+    /// As committed.
+    pub(crate) committed_alarms: Arc<Alarms>,
     /// The last entry applied, committed or not.
     pub(crate) applied: EntryId,
     /// What is in [`State::MEMBERSHIP`].
@@ -169,7 +179,8 @@ pub(crate) struct Batch {
 impl Batch {
     /// Adds what a command did, which led to a revision if it changed anything.
     pub(crate) fn add(&mut self, revision: i64, changes: Changes) {
-        let Changes { count, events, event_bytes, leases, issued, sums: _, room: _ } = changes;
+        let Changes { count, events, event_bytes, leases, issued, sums: _, bytes: _, room: _ } =
+            changes;
         self.leases.extend(leases);
         self.issued.extend(issued);
         self.changes += count;
@@ -196,10 +207,13 @@ impl Store {
         let applied = engine.applied();
         let membership = membership(&*engine).map_err(fault)?;
         let auth = Arc::new(Auth::load(&*engine).map_err(fault)?);
+        let alarms = Arc::new(Alarms::load(&*engine).map_err(fault)?);
         Ok(Self {
             engine,
             committed_auth: auth.clone(),
             auth,
+            committed_alarms: alarms.clone(),
+            alarms,
             membership,
             state,
             committed: state,
@@ -233,8 +247,8 @@ impl Store {
     #[must_use]
     pub fn read_state(&self) -> ReadState {
         self.assert_whole();
-        let auth = self.committed_auth.clone();
-        ReadState::new(self.engine.view(), self.committed, auth, self.engine.applied())
+        let (auth, alarms) = (self.committed_auth.clone(), self.committed_alarms.clone());
+        ReadState::new(self.engine.view(), self.committed, auth, alarms, self.engine.applied())
     }
 
     /// What the last commit changed, by revision: for watchers. What is not taken before the next
@@ -299,6 +313,7 @@ impl Store {
         self.engine.commit(through)?;
         self.committed = self.state;
         self.committed_auth.clone_from(&self.auth);
+        self.committed_alarms.clone_from(&self.alarms);
         Ok(())
     }
 }

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use quorate_mvcc::auth::{PasswordHash, Permission};
 use quorate_mvcc::command::CommandError;
 use quorate_mvcc::{
-    AuthCommand, Caller, Command, Compare, CompareOperand, CompareResult, DeleteRangeRequest,
-    KeyRange, MemberAttributes, Proposal, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    Alarm, AlarmCommand, AlarmKind, AuthCommand, Caller, Command, Compare, CompareOperand,
+    CompareResult, DeleteRangeRequest, KeyRange, MemberAttributes, Proposal, PutRequest,
+    RangeRequest, RequestOp, TxnRequest,
 };
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -102,6 +103,19 @@ fn command() -> impl Strategy<Value = Command> {
             }
         ),
         auth().prop_map(Command::Auth),
+        alarm().prop_map(Command::Alarm),
+    ]
+}
+
+fn alarm() -> impl Strategy<Value = AlarmCommand> {
+    let kind = || prop_oneof![Just(AlarmKind::NoSpace), Just(AlarmKind::Corrupt)];
+    prop_oneof![
+        (any::<u64>(), kind(), any::<Option<u64>>()).prop_map(|(member, kind, clears_below)| {
+            AlarmCommand::Activate(Alarm { member, kind, clears_below })
+        }),
+        (any::<u64>(), kind()).prop_map(|(member, kind)| AlarmCommand::Deactivate { member, kind }),
+        any::<(u64, u64)>()
+            .prop_map(|(member, clears_below)| AlarmCommand::Clear { member, clears_below }),
     ]
 }
 
@@ -199,11 +213,14 @@ fn a_newer_command_is_told_from_nonsense() {
     assert_eq!(decode(b"\x01"), Err(CommandError::Malformed));
     assert_eq!(decode(b"\x00\x01"), Err(CommandError::Malformed));
     assert_eq!(decode(b"\x01\x00"), Err(CommandError::Malformed));
-    assert_eq!(decode(b"\x01\x0a"), Err(CommandError::Newer));
+    assert_eq!(decode(b"\x01\x0b"), Err(CommandError::Newer));
     assert_eq!(decode(b"\x03\x01"), Err(CommandError::Newer));
     // Of the callers, and of the changes of rights.
     assert_eq!(decode(b"\x02\x02"), Err(CommandError::Newer));
     assert_eq!(decode(b"\x01\x09\x0c"), Err(CommandError::Newer));
+    // Of changes of alarms, and of alarms.
+    assert_eq!(decode(b"\x01\x0a\x03"), Err(CommandError::Newer));
+    assert_eq!(decode(b"\x01\x0a\x01\x03\x07"), Err(CommandError::Newer));
     assert_eq!(decode(b"\x02\x00\x09"), Err(CommandError::Malformed));
 }
 
@@ -276,7 +293,9 @@ fn the_bytes_stay_as_they_are() {
     };
     let member =
         MemberAttributes { id: 1, name: "n".into(), client_urls: vec!["u".into(), "w".into()] };
-    let cases: [(Command, &[u8]); 8] = [
+    let (member_id, kind) = (300, AlarmKind::NoSpace);
+    let raise = |clears_below| Alarm { member: member_id, kind, clears_below };
+    let cases: [(Command, &[u8]); 12] = [
         (Command::Put(put), b"\x01\x01\x01k\x01v\xac\x02\x02"),
         (
             Command::DeleteRange(DeleteRangeRequest { range, prev_kv: true }),
@@ -294,6 +313,19 @@ fn the_bytes_stay_as_they_are() {
         (Command::LeaseRevoke { id: 7 }, b"\x01\x06\x07"),
         (Command::LeaseExpire { id: 7, term: 3 }, b"\x01\x07\x07\x03"),
         (Command::Member(member), b"\x01\x08\x01\x01n\x02\x01u\x01w"),
+        (
+            Command::Alarm(AlarmCommand::Activate(raise(Some(5)))),
+            b"\x01\x0a\x00\x01\xac\x02\x01\x05",
+        ),
+        (Command::Alarm(AlarmCommand::Activate(raise(None))), b"\x01\x0a\x00\x01\xac\x02\x00"),
+        (
+            Command::Alarm(AlarmCommand::Deactivate { member: 1, kind: AlarmKind::Corrupt }),
+            b"\x01\x0a\x01\x02\x01",
+        ),
+        (
+            Command::Alarm(AlarmCommand::Clear { member: 1, clears_below: 5 }),
+            b"\x01\x0a\x02\x01\x05",
+        ),
     ];
     for (command, bytes) in cases {
         assert_eq!(command.encode(), bytes, "{command:?}");

@@ -10,7 +10,8 @@ use quorate_mvcc::engine::Table;
 use quorate_mvcc::fingerprint::LiveRows;
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::{
-    DeleteRangeRequest, Error, KeyRange, PutRequest, RangeRequest, RequestOp, Store, TxnRequest,
+    Alarm, AlarmCommand, AlarmKind, DeleteRangeRequest, Error, KeyRange, PutRequest, RangeRequest,
+    RequestOp, Store, TxnRequest,
 };
 use quorate_node::{Fault, Machine, Piece, RestoreError, SnapshotError};
 use quorate_raft::EntryId;
@@ -43,6 +44,11 @@ fn history() -> Vec<Command> {
         delete(b"a"),
         put("c", "4", 0),
         Command::Compact { revision: 3 },
+        Command::Alarm(AlarmCommand::Activate(Alarm {
+            member: 5,
+            kind: AlarmKind::NoSpace,
+            clears_below: Some(900),
+        })),
     ]
 }
 
@@ -103,7 +109,7 @@ fn rows(bodies: &[Vec<u8>]) -> Vec<Row> {
     rows
 }
 
-/// Makes the sum in the state's row that of the rows, as a liar would; rows that make no sense at all
+/// Makes the sums in the state's row those of the rows, as a liar would; rows that make no sense at all
 /// have none.
 fn sum_up(rows: &mut [Row]) {
     let mut live = LiveRows::default();
@@ -114,11 +120,14 @@ fn sum_up(rows: &mut [Row]) {
             return;
         }
     }
+    let bytes = |(_, key, value): &Row| (key.len() + value.len()) as u64;
+    let bytes: u64 = rows.iter().filter(|row| row.0 != 0).map(bytes).sum();
     let state = rows.iter_mut().find(|row| row.0 == 0 && row.1 == b"state");
     if let Some((_, _, state)) = state
-        && let Some(at) = state.len().checked_sub(32)
+        && let Some(at) = state.len().checked_sub(40)
     {
-        state[at..at + 16].copy_from_slice(&live.sum().to_be_bytes());
+        state[at..at + 8].copy_from_slice(&bytes.to_be_bytes());
+        state[at + 8..at + 24].copy_from_slice(&live.sum().to_be_bytes());
     }
 }
 
@@ -210,6 +219,13 @@ fn use_all(store: &mut Store) -> Result<Vec<String>, Fault> {
         ..TxnRequest::default()
     };
     let now = store.read_state().revision();
+    let alarms: Vec<Alarm> = store.read_state().alarms().iter().collect();
+    seen.push(format!("{alarms:?}"));
+    let disarm = alarms.iter().map(|&Alarm { member, kind, .. }| {
+        Command::Alarm(AlarmCommand::Deactivate { member, kind })
+    });
+    let commands: Vec<Bytes> = disarm.map(|command| command.encode()).collect();
+    seen.extend(run(store, &commands)?);
     let commands = [
         put("b", "5", 0),
         put("b", "6", 7),

@@ -543,6 +543,14 @@ catalogue! {
     RightsOfBeforeSnapshot: 25, "a member that got a snapshot goes by the rights of before",
         from "etcd #14571", by test("quorate-mvcc", "goldenscript", "auth_snapshot");
 
+    // ---- Alarms.
+    CappedTxnApplied: 28, "while an alarm is raised for want of space, a transaction that puts is carried out",
+        from "etcd, applierV3Capped", by simulator;
+    AlarmsOfBeforeSnapshot: 25, "a member that got a snapshot goes by the alarms of before, and missed that one was taken back",
+        from "etcd, restoreAlarms", by simulator;
+    ClearedByOldMark: 28, "an alarm that was raised anew is taken back by who saw the one before",
+        from "ours", by test("quorate-mvcc", "goldenscript", "alarm_clear");
+
     // ---- Groups that sleep.
     SleepForgetsVote: 3, "a member that slept has forgotten its vote",
         from "ours", by test("quorate-raft", "asleep", "whoever_sleeps");

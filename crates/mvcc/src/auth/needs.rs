@@ -130,7 +130,9 @@ impl<'a> Rights<'a> {
             Command::DeleteRange(delete) => self.delete(delete),
             Command::Txn(txn) => self.txn(txn),
             Command::LeaseRevoke { id } => self.lease(Right::Write, *id),
-            Command::Compact { .. } | Command::Auth(_) => Ok(self.check_root()?),
+            Command::Compact { .. } | Command::Auth(_) | Command::Alarm(_) => {
+                Ok(self.check_root()?)
+            }
             // Whoever was let in may have leases.
             Command::LeaseGrant { .. } | Command::LeaseExpire { .. } | Command::Member(_) => Ok(()),
         }

@@ -269,6 +269,8 @@ impl goldenscript::Runner for Runner {
             | "grant_role" | "revoke_role" | "role_add" | "role_delete" | "permit" | "forbid" => {
                 self.apply(&Command::Auth(args.auth(&line.name)?))?
             }
+            "raise" | "disarm" | "clear" => self.apply(&Command::Alarm(args.alarm(&line.name)?))?,
+            "alarms" => format!("{}\n", print::alarms(&Vec::from_iter(state.alarms().iter()))),
             "fingerprint" => format!("{:?}\n", self.store.fingerprint()),
             "hash" => {
                 let hash = state.hash_kv(args.number("rev")?)?;

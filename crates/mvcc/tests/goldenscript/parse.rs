@@ -14,8 +14,9 @@ use bytes::Bytes;
 use goldenscript::Argument;
 use quorate_mvcc::auth::{PasswordHash, Permission, admin};
 use quorate_mvcc::{
-    AuthCommand, Compare, CompareOperand, CompareResult, DeleteRangeRequest, KeyRange, PutRequest,
-    RangeRequest, RequestOp, SortOrder, SortTarget, TxnRequest,
+    Alarm, AlarmCommand, AlarmKind, AuthCommand, Compare, CompareOperand, CompareResult,
+    DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, RequestOp, SortOrder, SortTarget,
+    TxnRequest,
 };
 
 type Parsed<T> = Result<T, Box<dyn StdError>>;
@@ -101,6 +102,26 @@ impl Arguments {
     pub(crate) fn range(&mut self) -> Parsed<KeyRange> {
         let (key, range_end) = self.key_pair()?;
         KeyRange::parse(key, range_end).map_err(|error| format!("{error:?}").into())
+    }
+
+    /// A change of alarms, by the name of its line.
+    pub(crate) fn alarm(&mut self, line: &str) -> Parsed<AlarmCommand> {
+        let mark = self.keyed("below")?;
+        let (kind, member) = (self.alarm_kind()?, self.positional()?.parse()?);
+        Ok(match (line, mark) {
+            ("raise", clears_below) => AlarmCommand::Activate(Alarm { member, kind, clears_below }),
+            ("disarm", None) => AlarmCommand::Deactivate { member, kind },
+            ("clear", Some(clears_below)) => AlarmCommand::Clear { member, clears_below },
+            other => return Err(format!("{other:?} is no change of alarms").into()),
+        })
+    }
+
+    fn alarm_kind(&mut self) -> Parsed<AlarmKind> {
+        Ok(match self.positional()?.as_str() {
+            "nospace" => AlarmKind::NoSpace,
+            "corrupt" => AlarmKind::Corrupt,
+            other => return Err(format!("there is no alarm {other}").into()),
+        })
     }
 
     /// A change of users, roles or rights, by the name of its line.

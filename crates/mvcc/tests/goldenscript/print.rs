@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use quorate_mvcc::watch::{Cancel, WatchResponse};
 use quorate_mvcc::{
-    Auth, Event, EventKind, KeyValue, RangeResponse, Response, ResponseOp, RevisionEvents,
+    Alarm, Auth, Event, EventKind, KeyValue, RangeResponse, Response, ResponseOp, RevisionEvents,
     TxnResponse,
 };
 
@@ -46,6 +46,16 @@ fn before(prev_kv: Option<&KeyValue>) -> String {
     prev_kv.map_or(String::new(), |prev| format!(" before: {}", kv(prev)))
 }
 
+/// Alarms in one line.
+pub(crate) fn alarms(alarms: &[Alarm]) -> String {
+    let alarm = |Alarm { member, kind, clears_below }: &Alarm| {
+        let mark = clears_below.map_or(String::new(), |bytes| format!(" below {bytes}"));
+        format!("{kind:?} of {member}{mark}")
+    };
+    let alarms: Vec<String> = alarms.iter().map(alarm).collect();
+    if alarms.is_empty() { "no alarm".into() } else { alarms.join(", ") }
+}
+
 pub(crate) fn range(range: &RangeResponse) -> String {
     let RangeResponse { revision, kvs, more, count } = range;
     let more = if *more { ", more" } else { "" };
@@ -64,6 +74,7 @@ pub(crate) fn response(response: &Response, at: i64) -> String {
         Response::Txn(response) => txn(response),
         Response::LeaseGrant { id, ttl } => format!("lease {id} ttl {ttl}, at revision {at}\n"),
         Response::LeaseExpire { revoked } => format!("revoked {revoked}, at revision {at}\n"),
+        Response::Alarm(alarm) => format!("{}, at revision {at}\n", alarms(alarm.as_slice())),
         Response::Compact | Response::LeaseRevoke | Response::Member | Response::Auth => {
             format!("ok, at revision {at}\n")
         }

@@ -102,6 +102,8 @@ fn check_reads(store: &Store, model: &Model, requests: &[RangeRequest]) {
     for &id in model.leases.keys() {
         assert_eq!(state.lease_keys(id).unwrap(), model.lease_keys(id));
     }
+    let alarms = state.alarms().iter().map(|it| ((it.kind, it.member), it.clears_below));
+    assert_eq!(alarms.collect::<BTreeMap<_, _>>(), model.alarms);
 }
 
 /// The history that is left is that of the model, but for the keys as they were before, which
@@ -215,7 +217,7 @@ proptest! {
     }
 
     /// The fingerprint changes exactly when the state does, and never comes back to what it was for
-    /// another state. What of the rows is kept in sums is what the rows sum up to.
+    /// another state. What of the rows is kept in sums, and how much they take, is what the rows sum up to.
     #[test]
     fn another_state_has_another_fingerprint(
         steps in prop::collection::vec((random::command(), 0..4usize), 1..40),
@@ -233,22 +235,28 @@ proptest! {
             let keys: Vec<_> =
                 leases.iter().map(|lease| state.lease_keys(lease.id).unwrap()).collect();
             let all = RangeRequest::new(KeyRange::From(Bytes::from_static(b"\0")));
-            let told = format!("{:?} {leases:?} {keys:?} {:?} {}", state.range(&all),
-                state.revision(), state.compacted());
+            let told = format!("{:?} {leases:?} {keys:?} {:?} {} {:?}", state.range(&all),
+                state.revision(), state.compacted(), state.alarms());
             prop_assert_eq!(seen.entry(print).or_insert_with(|| told.clone()), &told);
         }
         let states: BTreeSet<_> = seen.values().collect();
         prop_assert_eq!(states.len(), seen.len(), "two fingerprints of one state");
         let mut live = LiveRows::default();
         let mut summed = None;
+        let counted = store.read_state().bytes_in_use();
+        let mut bytes = 0;
         for (table, key, value) in all_rows(&*store.into_engine()).unwrap() {
             live.add(table, &key, &value).unwrap();
+            if table != Table::Meta {
+                bytes += (key.len() + value.len()) as u64;
+            }
             if table == Table::Meta && key == "state" {
                 let at = value.len() - 32;
                 summed = Some(u128::from_be_bytes(value[at..at + 16].try_into().unwrap()));
             }
         }
         prop_assert_eq!(live.sum(), summed.unwrap_or_default());
+        prop_assert_eq!(bytes, counted);
     }
 
     /// When the removal is done, nothing is left that compaction lets go, and nothing is missing.

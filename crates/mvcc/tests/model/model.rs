@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_mvcc::{
-    Command, Compare, CompareOperand, CompareResult, DeleteRangeRequest, DeleteRangeResponse,
-    Error, Event, EventKind, KeyRange, KeyValue, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, RequestOp, Response, ResponseOp, SortOrder, SortTarget, TxnRequest, TxnResponse,
+    Alarm, AlarmCommand, AlarmKind, Command, Compare, CompareOperand, CompareResult,
+    DeleteRangeRequest, DeleteRangeResponse, Error, Event, EventKind, KeyRange, KeyValue,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, Response, ResponseOp,
+    SortOrder, SortTarget, TxnRequest, TxnResponse,
 };
 
 type Keys = BTreeMap<Bytes, KeyValue>;
@@ -19,6 +20,8 @@ pub(crate) struct Model {
     pub(crate) events: Vec<Vec<Event>>,
     pub(crate) compacted: i64,
     pub(crate) leases: BTreeMap<i64, i64>,
+    /// Each with its mark.
+    pub(crate) alarms: BTreeMap<(AlarmKind, u64), Option<u64>>,
 }
 
 /// A command under way.
@@ -31,7 +34,8 @@ struct Draft<'m> {
 impl Model {
     pub(crate) fn new() -> Self {
         let (states, events) = (vec![Keys::new()], vec![Vec::new()]);
-        Self { states, events, compacted: -1, leases: BTreeMap::new() }
+        let (leases, alarms) = (BTreeMap::new(), BTreeMap::new());
+        Self { states, events, compacted: -1, leases, alarms }
     }
 
     pub(crate) fn revision(&self) -> i64 {
@@ -51,6 +55,21 @@ impl Model {
     }
 
     pub(crate) fn apply(&mut self, command: &Command) -> Result<Response, Error> {
+        if let Command::Alarm(command) = command {
+            return Ok(Response::Alarm(self.alarm(*command)));
+        }
+        let is_raised = |kind| self.alarms.keys().any(|(raised, _)| *raised == kind);
+        if is_raised(AlarmKind::Corrupt) {
+            return Err(Error::CorruptCluster);
+        }
+        let grows = match command {
+            Command::Put(_) | Command::LeaseGrant { .. } => true,
+            Command::Txn(txn) => format!("{txn:?}").contains("Put("),
+            _ => false,
+        };
+        if grows && is_raised(AlarmKind::NoSpace) {
+            return Err(Error::NoSpace);
+        }
         let mut draft = Draft { model: self, keys: self.keys().clone(), events: Vec::new() };
         let response = match command {
             Command::Put(put) => {
@@ -105,6 +124,33 @@ impl Model {
             _ => {}
         }
         Ok(response)
+    }
+
+    fn alarm(&mut self, command: AlarmCommand) -> Option<Alarm> {
+        let (kind, member) = match command {
+            AlarmCommand::Activate(Alarm { member, kind, .. })
+            | AlarmCommand::Deactivate { member, kind } => (kind, member),
+            AlarmCommand::Clear { member, .. } => (AlarmKind::NoSpace, member),
+        };
+        let before = self.alarms.remove(&(kind, member));
+        let (is_raised, clears_below) = match command {
+            AlarmCommand::Activate(Alarm { clears_below, .. }) => {
+                (true, if before == Some(None) { None } else { clears_below })
+            }
+            AlarmCommand::Deactivate { .. } => (false, before.flatten()),
+            AlarmCommand::Clear { clears_below, .. } => {
+                (before.is_some() && before != Some(Some(clears_below)), before.flatten())
+            }
+        };
+        if is_raised {
+            self.alarms.insert((kind, member), clears_below);
+        }
+        let is_told = match command {
+            AlarmCommand::Activate(_) => true,
+            AlarmCommand::Deactivate { .. } => before.is_some(),
+            AlarmCommand::Clear { .. } => before.is_some() && !is_raised,
+        };
+        is_told.then_some(Alarm { member, kind, clears_below })
     }
 
     fn check_put(&self, put: &PutRequest) -> Result<(), Error> {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_mvcc::{
-    Command, Compare, CompareOperand, CompareResult, DeleteRangeRequest, KeyRange, PutRequest,
-    RangeRequest, RequestOp, TxnRequest,
+    Alarm, AlarmCommand, AlarmKind, Command, Compare, CompareOperand, CompareResult,
+    DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 
 /// Keys that are prefixes of one another, and with zero bytes.
@@ -126,5 +126,27 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         1 => (-1..25i64).prop_map(|revision| Command::Compact { revision }),
         1 => (1..4i64, 1..9i64).prop_map(|(id, ttl)| Command::LeaseGrant { id, ttl }),
         1 => (1..4i64).prop_map(|id| Command::LeaseRevoke { id }),
+        1 => alarm().prop_map(Command::Alarm),
+    ]
+}
+
+/// More are taken back than raised, so that most commands are carried out.
+fn alarm() -> impl Strategy<Value = AlarmCommand> {
+    let member = || prop::sample::select(vec![1u64, 1, 1, 2]);
+    let mark = || 100..102u64;
+    let raise = |kind| {
+        (member(), prop::option::of(mark())).prop_map(move |(member, clears_below)| {
+            AlarmCommand::Activate(Alarm { member, kind, clears_below })
+        })
+    };
+    let disarm = |kind| member().prop_map(move |member| AlarmCommand::Deactivate { member, kind });
+    prop_oneof![
+        3 => raise(AlarmKind::NoSpace),
+        1 => raise(AlarmKind::Corrupt),
+        4 => disarm(AlarmKind::NoSpace),
+        3 => disarm(AlarmKind::Corrupt),
+        3 => (member(), mark()).prop_map(|(member, clears_below)| {
+            AlarmCommand::Clear { member, clears_below }
+        }),
     ]
 }
