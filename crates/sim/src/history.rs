@@ -116,7 +116,7 @@ impl Recorder {
 
 fn as_seen(request: &model::Request) -> Option<Request> {
     Some(match (request, request.command()) {
-        (model::Request::Expire { .. }, _) => return None,
+        (model::Request::Expire { .. } | model::Request::Alarm(_), _) => return None,
         (model::Request::Read { key }, _) => {
             Request::Range(RangeRequest::new(KeyRange::Point(key.clone())))
         }

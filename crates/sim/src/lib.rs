@@ -36,6 +36,7 @@
 //! the member again says so. Except in runs that are *over the limit*: there nobody is asked to go on, and
 //! everybody not to lie ([`disk_faults::OverLimit`]).
 
+pub mod alarms;
 pub mod chance;
 pub mod clock;
 pub mod coverage;

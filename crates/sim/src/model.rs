@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_mvcc::{
-    Command, Compare, CompareOperand, CompareResult, DeleteRangeRequest, DeleteRangeResponse,
-    Error, Event, EventKind, KeyRange, KeyValue, Outcome, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, RequestOp, Response, ResponseOp, TxnRequest, TxnResponse,
+    Alarm, AlarmCommand, AlarmKind, Command, Compare, CompareOperand, CompareResult,
+    DeleteRangeRequest, DeleteRangeResponse, Error, Event, EventKind, KeyRange, KeyValue, Outcome,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, Response, ResponseOp,
+    TxnRequest, TxnResponse,
 };
 use quorate_raft::{EntryId, Index};
 
@@ -77,6 +78,8 @@ pub enum Request {
         /// The term.
         term: u64,
     },
+    /// Raise an alarm or take one back.
+    Alarm(AlarmCommand),
 }
 
 impl Request {
@@ -92,7 +95,8 @@ impl Request {
             | Self::Read { .. }
             | Self::Grant { .. }
             | Self::Revoke { .. }
-            | Self::Expire { .. } => None,
+            | Self::Expire { .. }
+            | Self::Alarm(_) => None,
         }
     }
 
@@ -119,6 +123,7 @@ impl Request {
                 failure: vec![RequestOp::Range(RangeRequest::new(KeyRange::Point(key)))],
             }),
             Self::Compact { revision } => Command::Compact { revision },
+            Self::Alarm(command) => Command::Alarm(command),
             Self::Read { .. } => return None,
         })
     }
@@ -150,6 +155,7 @@ impl Request {
                 _ => return None,
             },
             Command::Compact { revision } => Self::Compact { revision: *revision },
+            Command::Alarm(command) => Self::Alarm(*command),
             _ => return None,
         })
     }
@@ -166,6 +172,8 @@ pub struct Model {
     compacted: i64,
     /// The leases that there are, with their times to live.
     leases: BTreeMap<i64, i64>,
+    /// The alarms that are raised, with their marks.
+    alarms: BTreeMap<(AlarmKind, u64), Option<u64>>,
     /// Each key's changes, by position in the log.
     keys: BTreeMap<Bytes, BTreeMap<Index, Option<KeyValue>>>,
     /// The store's revision after each entry that changed it.
@@ -183,6 +191,7 @@ impl Default for Model {
             revision: 1,
             compacted: -1,
             leases: BTreeMap::new(),
+            alarms: BTreeMap::new(),
             keys: BTreeMap::new(),
             revisions: BTreeMap::new(),
             events: Vec::new(),
@@ -196,6 +205,8 @@ impl Model {
     pub fn apply(&mut self, at: EntryId, request: &Request) -> Outcome {
         let index = at.index;
         let result = match request {
+            Request::Alarm(command) => Ok(Response::Alarm(self.alarm(*command))),
+            request if self.refuses(request) => Err(Error::NoSpace),
             Request::Put { key, value } => Ok(Response::Put(self.put(index, key, value, 0))),
             Request::Delete { key } => Ok(Response::DeleteRange(self.delete(index, key))),
             Request::Swap { key, expected, value } => {
@@ -229,6 +240,62 @@ impl Model {
             }
         };
         Outcome { revision: self.revision, result }
+    }
+
+    /// Whether a request could make the store grow while there is an alarm. Of any other alarm no run has.
+    fn refuses(&self, request: &Request) -> bool {
+        let grows = match request {
+            Request::Put { .. }
+            | Request::Swap { .. }
+            | Request::Attach { .. }
+            | Request::Grant { .. } => true,
+            Request::Delete { .. }
+            | Request::Compact { .. }
+            | Request::Read { .. }
+            | Request::Revoke { .. }
+            | Request::Expire { .. }
+            | Request::Alarm(_) => false,
+        };
+        grows && !self.alarms.is_empty()
+    }
+
+    fn alarm(&mut self, command: AlarmCommand) -> Option<Alarm> {
+        let raised = |(kind, member): (AlarmKind, u64), clears_below: Option<u64>| Alarm {
+            member,
+            kind,
+            clears_below,
+        };
+        match command {
+            AlarmCommand::Activate(Alarm { member, kind, clears_below }) => {
+                let mark = self.alarms.entry((kind, member)).or_insert(clears_below);
+                if mark.is_some() {
+                    *mark = clears_below;
+                }
+                Some(raised((kind, member), *mark))
+            }
+            AlarmCommand::Deactivate { member, kind } => {
+                let mark = self.alarms.remove(&(kind, member))?;
+                Some(raised((kind, member), mark))
+            }
+            AlarmCommand::Clear { member, clears_below } => {
+                let at = (AlarmKind::NoSpace, member);
+                let mark = *self.alarms.get(&at)?;
+                if mark != Some(clears_below) {
+                    return None;
+                }
+                self.alarms.remove(&at);
+                Some(raised(at, mark))
+            }
+        }
+    }
+
+    /// The alarms that are raised.
+    pub fn alarms(&self) -> impl Iterator<Item = Alarm> + '_ {
+        self.alarms.iter().map(|(&(kind, member), &clears_below)| Alarm {
+            member,
+            kind,
+            clears_below,
+        })
     }
 
     fn present(&self, key: &Bytes) -> Option<KeyValue> {
@@ -382,6 +449,7 @@ mod tests {
             Request::Attach { key: key(), value: value("c"), lease: 5 },
             Request::Revoke { id: 5 },
             Request::Expire { id: 5, term: 2 },
+            Request::Alarm(AlarmCommand::Clear { member: 1, clears_below: 2 }),
         ] {
             let command = request.command().expect("it is no read");
             assert_eq!(Request::of_command(&command), Some(request));
@@ -438,5 +506,23 @@ mod tests {
         assert_eq!(deleted.len(), 2, "both keys in the revision after the two of their puts");
         assert_eq!((model.revision(), model.leases().len()), (4, 0));
         assert!(model.read(&other, Index(7)).kvs.is_empty());
+    }
+
+    #[test]
+    fn what_would_grow_is_refused_while_an_alarm_is_raised() {
+        let mut model = Model::default();
+        let mut step = |index, request| model.apply(EntryId::new(1, index), &request).result;
+        let put = || Request::Put { key: key(), value: value("a") };
+        let alarm = Alarm { member: 2, kind: AlarmKind::NoSpace, clears_below: Some(9) };
+        let raise = || Request::Alarm(AlarmCommand::Activate(alarm));
+        let clear = |clears_below| Request::Alarm(AlarmCommand::Clear { member: 2, clears_below });
+        step(1, put()).expect("no alarm is raised");
+        assert_eq!(step(2, raise()), Ok(Response::Alarm(Some(alarm))));
+        assert_eq!(step(3, put()), Err(Error::NoSpace));
+        step(4, Request::Delete { key: key() }).expect("that needs no space");
+        assert_eq!(step(5, clear(8)), Ok(Response::Alarm(None)));
+        assert_eq!(step(6, put()), Err(Error::NoSpace));
+        assert_eq!(step(7, clear(9)), Ok(Response::Alarm(Some(alarm))));
+        step(8, put()).expect("no alarm is raised");
     }
 }

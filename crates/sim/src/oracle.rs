@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_check::Violation;
-use quorate_mvcc::{Outcome, Proposal, RangeResponse};
+use quorate_mvcc::{Error, Outcome, Proposal, RangeResponse};
 use quorate_node::RequestError;
 use quorate_node::proposal::{self, ProposalId};
 use quorate_raft::{Entry, EntryId, Index, NodeId, Payload};
@@ -41,6 +41,8 @@ pub struct Tally {
     pub writes: u64,
     /// Reads that were answered.
     pub reads: u64,
+    /// Commands that were acknowledged and refused, for want of space.
+    pub refused: u64,
     /// Requests that ended in an error.
     pub failed: u64,
     /// Requests whose node crashed under them.
@@ -150,8 +152,14 @@ impl Oracle {
         outcome: &Outcome,
     ) -> Result<(), Violation> {
         let open = self.end(id)?;
-        if !matches!(open.request, Request::Expire { .. }) {
-            self.seen.answered(id, history::reply(outcome));
+        match outcome.result {
+            _ if matches!(open.request, Request::Expire { .. } | Request::Alarm(_)) => {}
+            // Of alarms the second opinion knows nothing but that what they refuse never takes effect.
+            Err(Error::NoSpace) => {
+                self.seen.failed(id);
+                self.tally.refused += 1;
+            }
+            _ => self.seen.answered(id, history::reply(outcome)),
         }
         let committed = self.requests.get(&at.index);
         if committed != Some(&open.request) {
@@ -358,7 +366,8 @@ fn mark_of(request: &Request) -> Option<Mark> {
         | Request::Compact { .. }
         | Request::Read { .. }
         | Request::Revoke { .. }
-        | Request::Expire { .. } => None,
+        | Request::Expire { .. }
+        | Request::Alarm(_) => None,
     }
 }
 

@@ -217,7 +217,7 @@ fn run<M: Machine<Outcome: fmt::Debug> + 'static>(
     trace: Trace,
 ) -> Result<Report, Box<Failure>> {
     // Those who watch the store and use its leases have no part in this.
-    let options = Options { watches: None, leases: None, ..Options::of_seed(seed) };
+    let options = Options { watches: None, leases: None, alarms: None, ..Options::of_seed(seed) };
     let mut world = World::new(seed, options.clone(), None, trace);
     world.carry(Arc::new(Course::new(subject)), Chance::new(seed ^ COMMANDS));
     run_world(world, seed, options, None)

@@ -94,6 +94,7 @@ impl Summary {
         self.events += report.events;
         self.tally.writes += report.tally.writes;
         self.tally.reads += report.tally.reads;
+        self.tally.refused += report.tally.refused;
         self.tally.failed += report.tally.failed;
         self.tally.lost += report.tally.lost;
         self.answered += report.answered;
@@ -147,8 +148,14 @@ impl Summary {
             .coverage
             .missing()
             .map(|(fault, stage)| Json::text(&format!("{} at {}", fault.name(), stage.name())));
-        let Tally { writes, reads, failed, lost } = self.tally;
-        let requests = [("writes", writes), ("reads", reads), ("failed", failed), ("lost", lost)];
+        let Tally { writes, reads, refused, failed, lost } = self.tally;
+        let requests = [
+            ("writes", writes),
+            ("reads", reads),
+            ("refused", refused),
+            ("failed", failed),
+            ("lost", lost),
+        ];
         let WatchCounts { streams, watches, resumed, cancelled, compacted, events, progress } =
             self.watches;
         let watched = [

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use quorate_raft::{ElectionPolicy, Lease, NodeId};
 
+use crate::alarms::Alarms;
 use crate::chance::Chance;
 use crate::disk_faults::{DiskFaults, OverLimit, Scrub};
 use crate::extremes::{Disks, Extremes, Hangs};
@@ -181,6 +182,8 @@ pub struct Options {
     pub stale_reads: Option<StaleReads>,
     /// Who uses leases, if anybody.
     pub leases: Option<Leases>,
+    /// The alarms for want of space, if any.
+    pub alarms: Option<Alarms>,
     /// Whether the group may fall quiet.
     pub quiet: Option<Quiet>,
 }
@@ -243,6 +246,7 @@ impl Options {
             extremes,
             watches: Watches::of_seed(seed),
             leases: Leases::of_seed(seed),
+            alarms: Alarms::of_seed(seed),
             stale_reads: StaleReads::of_seed(seed),
             ..plain
         };
@@ -445,6 +449,7 @@ impl Options {
             leader_lease: None,
             stale_reads: None,
             leases: None,
+            alarms: None,
             quiet: None,
         }
     }
@@ -603,6 +608,7 @@ impl Options {
             leader_lease: None,
             stale_reads: None,
             leases: None,
+            alarms: None,
             quiet: None,
         }
     }

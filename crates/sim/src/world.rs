@@ -15,9 +15,10 @@
 //! Here are time and the heap. What happens at an event is in `members.rs` (processes and what they
 //! ask for), `clients.rs` (requests), `churn.rs` (who comes and goes), `witness.rs`
 //! (who keeps no state), `watchers.rs` (who looks on), `leases.rs` and `lease_clients.rs`
-//! (what ends by a clock), `faults.rs`, `extremes.rs`, `damage.rs` and `disks.rs` (the first phase),
+//! (what ends by a clock), `alarms.rs` (what is refused for a while), `faults.rs`, `extremes.rs`, `damage.rs` and `disks.rs` (the first phase),
 //! `liveness.rs` and `partial.rs` (the second).
 
+mod alarms;
 mod churn;
 mod clients;
 mod damage;
@@ -50,6 +51,7 @@ use quorate_node::{Desired, Envelope, Fingerprint, Healed};
 use quorate_raft::{Index, Membership, NodeId};
 use quorate_wal::WalOptions;
 
+use crate::alarms::Alarms;
 use crate::chance::Chance;
 use crate::clock::{Clock, RIGHT_PPM};
 use crate::coverage::Coverage;
@@ -118,6 +120,7 @@ enum Event {
     Disk(DiskEvent),
     Transfer,
     Compact,
+    Alarm,
     Churn,
     Reconcile,
     PhaseEnds,
@@ -288,6 +291,7 @@ pub struct World {
     watching: Watching,
     stale_reads: Judging,
     leasing: Leasing,
+    alarming: Chance,
     oracle: Oracle,
     invariants: Invariants,
     /// What members said of their states, by the last entry of these.
@@ -376,6 +380,7 @@ impl World {
             rides: None,
             watching: Watching::new(seed, options.watches),
             leasing: Leasing::new(seed, options.leases),
+            alarming: Alarms::source(seed),
             stale_reads: Judging::new(seed, options.stale_reads),
             oracle: Oracle::default(),
             invariants: Invariants::new(Cluster::new(
@@ -499,6 +504,7 @@ impl World {
         self.begin_watchers();
         self.begin_disk_faults();
         self.begin_lease_clients();
+        self.begin_alarms();
         self.schedule(self.options.faulty_for, Event::PhaseEnds);
         Ok(())
     }
@@ -649,6 +655,7 @@ impl World {
             Event::Disk(event) => self.disk_event(event)?,
             Event::Transfer => self.transfer(),
             Event::Compact => self.compact(),
+            Event::Alarm => self.alarm(),
             Event::Churn => self.churn()?,
             Event::Reconcile => self.reconcile(),
             Event::PhaseEnds => self.phase_ends()?,

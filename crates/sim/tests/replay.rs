@@ -141,6 +141,7 @@ fn healing_across_terms() -> Options {
         leader_lease: None,
         stale_reads: None,
         leases: None,
+        alarms: None,
     }
 }
 

@@ -137,8 +137,9 @@ fn brief_request(request: &Request) -> String {
         Request::Compact { revision } => format!("compact {revision}"),
         Request::Read { key } => format!("read {}", short(key)),
         Request::Attach { key, lease, .. } => format!("attach {} to {lease}", short(key)),
-        Request::Grant { .. } | Request::Revoke { .. } | Request::Expire { .. } => {
-            format!("{request:?}")
-        }
+        Request::Grant { .. }
+        | Request::Revoke { .. }
+        | Request::Expire { .. }
+        | Request::Alarm(_) => format!("{request:?}"),
     }
 }

@@ -545,6 +545,10 @@ impl World {
             let key = self.oracle.request(request).and_then(Request::written).cloned();
             self.oracle.acknowledged(request, id, &outcome)?;
             self.note_acknowledged();
+            if outcome.result.is_err() {
+                // Whoever asked for a lease has none.
+                self.lease_command_ended(request, false);
+            }
             self.ended(request, true);
             if let Some(key) = key {
                 self.doubt(node, &key);
