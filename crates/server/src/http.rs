@@ -8,11 +8,13 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use quorate_host::About;
+use quorate_mvcc::AlarmKind;
 use tonic::body::Body;
 
 use crate::log::push_string;
 use crate::member::Member;
 use crate::metrics;
+use crate::quota;
 use crate::rpc::Failure;
 use crate::version;
 
@@ -50,13 +52,21 @@ impl Pages {
             "/peers" => page(StatusCode::OK, JSON, peers(&self.member)),
             "/health" => self.health(query).await,
             "/livez" => self.checks(query, &[Check::SerializableRead]).await,
-            _ => self.checks(query, &[Check::SerializableRead, Check::LinearizableRead]).await,
+            _ => {
+                let reads = [Check::SerializableRead, Check::LinearizableRead];
+                self.checks(query, &[&[Check::DataCorruption], &reads[..]].concat()).await
+            }
         }
     }
 
-    /// Whether the cluster behind this member answers. With `serializable=true`, whether the member
+    /// Whether no alarm is raised but those that do not matter to whoever asks, and the cluster behind this member answers. With `serializable=true`, whether the member
     /// itself does.
     async fn health(&self, query: &str) -> Response<Body> {
+        let state = self.member.published.state();
+        let mut alarms = state.alarms().iter().map(|alarm| quota::name(alarm.kind));
+        if let Some(alarm) = alarms.find(|alarm| !has(query, "exclude", alarm)) {
+            return unhealthy(&format!("ALARM {alarm}"));
+        }
         let check = if has(query, "serializable", "true") {
             Check::SerializableRead
         } else if self.member.knows_leader() {
@@ -92,6 +102,10 @@ impl Pages {
     }
 
     async fn check(&self, check: Check) -> Result<(), String> {
+        if check == Check::DataCorruption {
+            let is_raised = self.member.published.state().alarms().has(AlarmKind::Corrupt);
+            return if is_raised { Err("alarm activated: CORRUPT".to_owned()) } else { Ok(()) };
+        }
         let serializable = check == Check::SerializableRead;
         if self.member.identity.is_witness() {
             // It reads nothing, and does its part as long as it hears of a leader.
@@ -107,6 +121,7 @@ impl Pages {
 /// Something that can be found wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Check {
+    DataCorruption,
     SerializableRead,
     LinearizableRead,
 }
@@ -114,6 +129,7 @@ enum Check {
 impl Check {
     fn name(self) -> &'static str {
         match self {
+            Self::DataCorruption => "data_corruption",
             Self::SerializableRead => "serializable_read",
             Self::LinearizableRead => "linearizable_read",
         }

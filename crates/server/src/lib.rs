@@ -23,7 +23,8 @@
 //! `rebuild.rs` puts a store aside that can't be believed, and `run.rs` starts its member again ·
 //! `repair.rs` is what an operator can do about a member that is alone and lost something, and `recover.rs` about
 //! a cluster that lost its majority; `look.rs` looks at a store for both ·
-//! `memory.rs` keeps memory out of the swap · `quota.rs` estimates · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
+//! `memory.rs` keeps memory out of the swap · `quota.rs` estimates, and
+//! `quota/keeper.rs` raises the alarm and takes it back · `compactor.rs` compacts where nobody asks · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
 //!
 //! # What is not here
 //!
@@ -34,6 +35,7 @@
 compile_error!("a build with planted bugs serves nobody: see crates/planted");
 
 mod authority;
+mod compactor;
 pub mod config;
 mod host;
 mod http;

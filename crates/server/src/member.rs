@@ -12,7 +12,9 @@ use quorate_mvcc::{
     Caller, Command, MemberAttributes, Outcome, ReadError, ReadState, Response, Rights,
 };
 use quorate_proto::etcdserverpb as pb;
+use tokio::sync::Notify;
 
+use crate::config::Quota;
 use crate::identity::Identity;
 use crate::log::Log;
 use crate::login::{Passwords, Tokens};
@@ -29,8 +31,8 @@ pub(crate) struct Limits {
     pub(crate) txn_ops_max: usize,
     /// The most bytes of a command.
     pub(crate) request_bytes_max: usize,
-    /// The size of the store from which on growing writes are refused.
-    pub(crate) quota_bytes: Option<u64>,
+    /// How large the store may become.
+    pub(crate) quota: Quota,
     /// The shortest life of a lease, in seconds.
     pub(crate) lease_ttl_min: i64,
     /// The time between progress notifications of a watch.
@@ -56,6 +58,8 @@ pub(crate) struct Member {
     pub(crate) published: Arc<Published>,
     /// How full the disk is.
     pub(crate) space: Arc<Space>,
+    /// Told whenever a request was refused because of the quota.
+    pub(crate) refused: Notify,
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) metrics: Arc<Metrics>,
@@ -212,10 +216,11 @@ impl Member {
         if cost > 0 && self.space.is_scarce() {
             return Err(Failure::NoSpace);
         }
-        match self.limits.quota_bytes {
+        match self.limits.quota.bytes {
             Some(quota)
-                if cost > 0 && self.published.size_bytes().saturating_add(cost) >= quota =>
+                if cost > 0 && self.published.bytes_in_use().saturating_add(cost) >= quota =>
             {
+                self.refused.notify_one();
                 Err(Failure::NoSpace)
             }
             _ => Ok(()),

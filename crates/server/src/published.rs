@@ -96,6 +96,11 @@ impl Published {
         self.current(|current| current.size_bytes)
     }
 
+    /// What is in use of that: see [`ReadState::bytes_in_use`].
+    pub(crate) fn bytes_in_use(&self) -> u64 {
+        self.current(|current| current.ring.state().bytes_in_use())
+    }
+
     /// The right to wait for another state, unless too many wait.
     pub(crate) fn wait(&self) -> Result<Wait<'_>, Failure> {
         let permit = self.waits.take(0).ok_or(Failure::TooManyRequests)?;

@@ -1,7 +1,12 @@
-//! What a request would add to the store, as etcd estimates it.
+//! What a request would add to the store, as etcd estimates it, and how full the store may be.
 //!
 //! A request that adds nothing (a read, a delete) is never refused for want of space: deleting is how
-//! space is won back.
+//! space is won back. What counts is the size of what is in use, and not what lies on the disk: so deletions and
+//! compactions bring it down by themselves.
+
+mod keeper;
+
+pub(crate) use self::keeper::{Keeper, name};
 
 use quorate_proto::etcdserverpb as pb;
 
@@ -10,6 +15,16 @@ const KEY_OVERHEAD: u64 = 256;
 
 /// What a lease takes.
 pub(crate) const LEASE_COST: u64 = 64;
+
+/// From where on the log and a metric warn: four fifths of the quota.
+pub(crate) fn soft_limit(quota: u64) -> u64 {
+    quota - quota / 5
+}
+
+/// Below what an alarm goes that was raised at the quota: nine tenths of it.
+pub(crate) fn clear_mark(quota: u64) -> u64 {
+    quota - quota / 10
+}
 
 /// The bytes that a key takes with its value.
 pub(crate) fn key_cost(key: &[u8], value: &[u8]) -> u64 {

@@ -15,7 +15,7 @@ use quorate_host::{Host, Machine, Space};
 use quorate_mvcc::{Caller, Command, MemberAttributes, Outcome, Store};
 use quorate_store::{DiskEngine, Options};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -35,7 +35,7 @@ use crate::rebuild::Rebuild;
 use crate::rpc::{Failure, Services};
 use crate::serve::{Front, protocols, serve};
 use crate::shutdown::{self, ShutdownSender};
-use crate::{recover, repair, witness};
+use crate::{compactor, quota, recover, repair, witness};
 
 /// How long the end of the server waits for another member to take the lead, and then for requests
 /// that are under way: a moment each, since whoever restarts a cluster waits for both.
@@ -212,6 +212,7 @@ impl Server {
             handle,
             published,
             space,
+            refused: Notify::new(),
             passwords: Passwords::new(),
             tokens,
             metrics,
@@ -234,7 +235,13 @@ impl Server {
         server.spawn(leases.clone().run(member.clone()));
         let (data_dir, replace_after) = (config.data_dir.clone(), config.replace_failed_after);
         server.spawn(Caretaker::new(member.clone(), data_dir, replace_after).run());
-        server.spawn(watch_space(member));
+        server.spawn(watch_space(member.clone()));
+        if !is_witness {
+            server.spawn(quota::Keeper::new(member.clone()).run());
+            if let Some(policy) = config.auto_compaction {
+                server.spawn(compactor::run(member, policy));
+            }
+        }
         server.serve_clients(config, listeners.client, leases, rebuild, ready_sender)?;
         Ok(server)
     }
@@ -477,7 +484,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         txn_ops_max: config.max_txn_ops,
         request_bytes_max: config.max_request_bytes,
-        quota_bytes: config.quota_bytes,
+        quota: config.quota,
         lease_ttl_min: i64::try_from(lease_ttl_min).unwrap_or(i64::MAX),
         progress_interval: config.progress_interval,
         request_timeout: config.request_timeout(),

@@ -120,6 +120,15 @@ pub(super) const FLAGS: &[Flag] = &[
         Value,
         Used("size at which growing writes are refused, 0 is 2 GiB, negative is none (default 0)"),
     ),
+    flag("auto-compaction-mode", Value, Used("'periodic' or 'revision' (default 'periodic')")),
+    flag(
+        "auto-compaction-retention",
+        Value,
+        Used(
+            "history that automatic compaction leaves: hours or a duration, or a number of revisions, by the \
+             mode; 0 is no automatic compaction (default 24h if periodic, 0 otherwise)",
+        ),
+    ),
     flag(
         "zone",
         Value,
@@ -189,12 +198,6 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("log-format", Value, Only(&["json"], "another format of the log")),
     flag("metrics", Value, Only(&["basic"], "extensive metrics")),
     flag("auth-token", Value, Only(&["simple"], JWT)),
-    flag(
-        "auto-compaction-retention",
-        Value,
-        Only(&["0", "0s", "0m", "0h"], "automatic compaction"),
-    ),
-    flag("auto-compaction-mode", Value, Only(&["periodic", "revision"], "automatic compaction")),
     flag("enable-grpc-gateway", Switch, Only(&["false"], "the JSON gateway")),
     flag("enable-pprof", Switch, Only(&["false"], "profiling over HTTP")),
     flag("force-new-cluster", Switch, Only(&["false"], "forcing a new cluster")),

@@ -5,10 +5,12 @@
 //! is in neither: [`Config::initial_cluster`] is asked for only where no member lives yet, since
 //! etcd ignores those flags afterwards.
 
+mod compaction;
 mod duration;
 mod file;
 mod flags;
 mod initial;
+mod quota;
 mod typed;
 mod url;
 
@@ -20,16 +22,12 @@ use std::time::Duration;
 use quorate_host::Priority;
 use quorate_raft::{ElectionPolicy, Lease};
 
+pub use self::compaction::AutoCompaction;
 pub use self::initial::{InitialCluster, InitialMember};
+pub use self::quota::Quota;
 use self::typed::Typed;
 pub use self::url::Url;
 use crate::log::Level;
-
-/// The quota where none is given: 2 GiB, as in etcd.
-const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
-
-/// Beyond this, etcd warns: a store that large is slow to transfer and to start.
-const QUOTA_BYTES_ADVISED: u64 = 8 << 30;
 
 /// Beyond this, etcd warns: one such request holds up the heartbeats behind it.
 const REQUEST_BYTES_ADVISED: usize = 10 << 20;
@@ -77,8 +75,10 @@ pub struct Config {
     pub election_policy: ElectionPolicy,
     /// Whether leaders answer reads by a lease, and how wrong clocks may be then.
     pub leader_lease: Option<Lease>,
-    /// The size of the store from which on growing writes are refused. `None` is no limit.
-    pub quota_bytes: Option<u64>,
+    /// How large the store may become.
+    pub quota: Quota,
+    /// Which history is compacted without being asked. `None` is none.
+    pub auto_compaction: Option<AutoCompaction>,
     /// The most operations in one transaction.
     pub max_txn_ops: usize,
     /// The most bytes of one request. Its message may be 512 KiB larger.
@@ -250,15 +250,7 @@ impl Config {
         }
 
         let mut warnings = typed.warnings.clone();
-        let quota_bytes = match number::<i64>(&typed, "quota-backend-bytes", 0)? {
-            0 => Some(QUOTA_BYTES_DEFAULT),
-            quota => u64::try_from(quota).ok(),
-        };
-        if quota_bytes.is_some_and(|bytes| bytes > QUOTA_BYTES_ADVISED) {
-            warnings.push(format!(
-                "--quota-backend-bytes exceeds the advised maximum of {QUOTA_BYTES_ADVISED}"
-            ));
-        }
+        let quota = Quota::mean(&typed, &mut warnings)?;
         let max_request_bytes = number(&typed, "max-request-bytes", 1_572_864)?;
         if max_request_bytes > REQUEST_BYTES_ADVISED {
             warnings.push(format!(
@@ -300,7 +292,8 @@ impl Config {
             election_timeout: Duration::from_millis(election_ms),
             election_policy,
             leader_lease,
-            quota_bytes,
+            quota,
+            auto_compaction: AutoCompaction::mean(&typed)?,
             max_txn_ops: number(&typed, "max-txn-ops", 128)?,
             max_request_bytes,
             max_concurrent_streams: number(&typed, "max-concurrent-streams", u32::MAX)?,

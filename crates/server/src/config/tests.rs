@@ -14,7 +14,7 @@ fn texts(urls: &[Url]) -> Vec<&str> {
 }
 
 #[test]
-fn defaults_are_those_of_etcd() {
+fn defaults_are_those_of_etcd_but_for_compaction() {
     let config = parse(&[], &[]).expect("no flag is needed");
     assert_eq!(config.name, "default");
     assert_eq!(config.data_dir, PathBuf::from("default.etcd"));
@@ -32,7 +32,9 @@ fn defaults_are_those_of_etcd() {
     assert_eq!(config.election_timeout, Duration::from_millis(1000));
     assert_eq!(config.election_policy, ElectionPolicy::Adaptive);
     assert_eq!(config.request_timeout(), Duration::from_secs(7));
-    assert_eq!(config.quota_bytes, Some(2 << 30));
+    assert_eq!(config.quota, Quota { bytes: Some(2 << 30) });
+    let day = Duration::from_secs(86_400);
+    assert_eq!(config.auto_compaction, Some(AutoCompaction::Periodic(day)));
     assert_eq!(config.max_txn_ops, 128);
     assert_eq!(config.max_request_bytes, 1_572_864);
     assert_eq!(config.progress_interval, Duration::from_secs(600));
@@ -129,7 +131,7 @@ fn values() {
         &[("HOME", "/root")],
     )
     .expect("all supported");
-    assert_eq!(config.quota_bytes, None);
+    assert_eq!(config.quota, Quota { bytes: None });
     assert_eq!(config.progress_interval, Duration::from_secs(5));
     assert_eq!(config.keepalive_interval, None);
     assert_eq!(texts(&config.listen_client), ["http://127.0.0.1:1", "http://[::]:2379"]);
@@ -279,11 +281,11 @@ fn exit_code_1_for_what_can_not_be_meant() {
             "--client-cert-auth=true is not supported yet: encrypted connections (accepted: false)",
         ),
         (
-            &["--auto-compaction-retention=1"],
+            &["--auto-compaction-retention=often"],
             &[],
-            "--auto-compaction-retention=1 is not supported yet: automatic compaction \
-             (accepted: 0, 0s, 0m, 0h)",
+            "--auto-compaction-retention=often is no such amount of history",
         ),
+        (&["--auto-compaction-mode=hourly"], &[], "unexpected auto-compaction-mode \"hourly\""),
         (&["--cert-file=x"], &[], "--cert-file is not supported yet: encrypted connections"),
         (
             &["--name=x"],
@@ -345,4 +347,44 @@ fn a_file_is_all_that_counts() {
     }
     says("name: 'not read");
     assert!(parse(&["--help"], &variable).expect_err("the usage").is_answer());
+}
+
+#[test]
+fn how_much_history_automatic_compaction_leaves() {
+    use AutoCompaction::{Periodic, Revision};
+
+    let seconds = Duration::from_secs;
+    let meant = |mode: Option<&str>, retention: Option<&str>| {
+        let mode = mode.map(|mode| format!("--auto-compaction-mode={mode}"));
+        let retention = retention.map(|it| format!("--auto-compaction-retention={it}"));
+        let arguments: Vec<&str> =
+            [&mode, &retention].into_iter().flatten().map(|it| &**it).collect();
+        parse(&arguments, &[]).map(|config| config.auto_compaction)
+    };
+    for (mode, retention, expected) in [
+        (None, None, Some(Periodic(seconds(86_400)))),
+        (Some("periodic"), None, Some(Periodic(seconds(86_400)))),
+        (Some("revision"), None, None),
+        (None, Some("0"), None),
+        (None, Some("0s"), None),
+        (Some("revision"), Some("0"), None),
+        (None, Some("3"), Some(Periodic(seconds(3 * 3600)))),
+        (Some("periodic"), Some("5m"), Some(Periodic(seconds(300)))),
+        (None, Some("1h30m"), Some(Periodic(seconds(5400)))),
+        (Some("revision"), Some("1000"), Some(Revision(1000))),
+    ] {
+        assert_eq!(meant(mode, retention), Ok(expected), "{mode:?} {retention:?}");
+    }
+    for (mode, retention) in [
+        (Some("hourly"), None),
+        (None, Some("-1")),
+        (None, Some("-5m")),
+        (None, Some("often")),
+        (None, Some("9000000000000000000")),
+        (Some("revision"), Some("-1")),
+        (Some("revision"), Some("5m")),
+    ] {
+        let refused = meant(mode, retention).expect_err("no such thing");
+        assert_eq!(refused.exit_code(), 1, "{mode:?} {retention:?} {refused}");
+    }
 }

@@ -7,6 +7,7 @@ use quorate_host::{Histogram, PeerState};
 
 use super::{CODES, Metrics};
 use crate::member::Member;
+use crate::quota;
 use crate::rpc::METHODS;
 use crate::version;
 
@@ -31,8 +32,11 @@ fn of_the_member(page: &mut Page, metrics: &Metrics, member: &Member) {
     page.one("etcd_server_proposals_committed_total", "gauge", status.commit.0);
     page.one("etcd_server_proposals_applied_total", "gauge", status.applied.0);
     // No limit is etcd's zero here too.
-    let quota = member.limits.quota_bytes.unwrap_or(0);
-    page.one("etcd_server_quota_backend_bytes", "gauge", quota);
+    let quota = member.limits.quota.bytes;
+    page.one("etcd_server_quota_backend_bytes", "gauge", quota.unwrap_or(0));
+    let is_nearly_full =
+        quota.is_some_and(|quota| quota::soft_limit(quota) <= member.published.bytes_in_use());
+    page.one("quorate_quota_nearly_reached", "gauge", u8::from(is_nearly_full));
     page.labelled("etcd_server_version", "gauge", [("server_version", version::ETCD)], 1);
     page.labelled("etcd_cluster_version", "gauge", [("cluster_version", "3.6")], 1);
     let id = format!("{:x}", member.identity.member_id);
@@ -121,7 +125,16 @@ fn of_the_peers(page: &mut Page, member: &Member) {
 fn of_the_store(page: &mut Page, metrics: &Metrics, member: &Member) {
     let bytes = member.published.size_bytes();
     page.one("etcd_mvcc_db_total_size_in_bytes", "gauge", bytes);
-    page.one("etcd_debugging_mvcc_current_revision", "gauge", member.published.revision());
+    let state = member.published.state();
+    page.one("etcd_mvcc_db_total_size_in_use_in_bytes", "gauge", state.bytes_in_use());
+    page.one("etcd_debugging_mvcc_current_revision", "gauge", state.revision());
+    page.one("etcd_debugging_mvcc_compact_revision", "gauge", state.compacted().max(0));
+    page.head("etcd_debugging_server_alarms", "gauge");
+    for alarm in state.alarms().iter() {
+        let id = format!("{:x}", alarm.member);
+        let labels = [("server_id", id.as_str()), ("alarm_type", quota::name(alarm.kind))];
+        page.sample("etcd_debugging_server_alarms", labels, 1);
+    }
     page.one("etcd_debugging_mvcc_watcher_total", "gauge", load(&metrics.watchers));
     page.one("etcd_debugging_mvcc_watch_stream_total", "gauge", load(&metrics.watch_streams));
     page.one("etcd_debugging_server_lease_expired_total", "counter", load(&metrics.leases_expired));

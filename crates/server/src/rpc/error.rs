@@ -7,6 +7,9 @@ use quorate_host::{AskError, Membership, RequestError, TransferError};
 use quorate_mvcc as mvcc;
 use tonic::{Code, Status};
 
+/// What whoever has no room is told, by the quota of the member or by an alarm.
+const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+
 /// Why a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -95,6 +98,8 @@ pub(crate) enum Failure {
     PermissionNotGiven,
     /// The system gives no random numbers.
     NoEntropy,
+    /// What is to be done with alarms, or which, is a number that stands for nothing.
+    UnknownAlarm,
     /// The call exists in etcd and not here yet.
     Unsupported(&'static str),
 }
@@ -103,9 +108,9 @@ impl Failure {
     /// The code and the text.
     fn row(self) -> (Code, String) {
         use Code::{
-            DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound, OutOfRange,
-            PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented,
-            Unknown,
+            DataLoss, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
+            OutOfRange, PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable,
+            Unimplemented, Unknown,
         };
         use mvcc::Error as Refusal;
 
@@ -171,12 +176,15 @@ impl Failure {
                 Refusal::WatchIdInUse => {
                     (InvalidArgument, "mvcc: duplicate watch ID provided on the WatchStream")
                 }
+                Refusal::NoSpace => (ResourceExhausted, NO_SPACE),
+                Refusal::CorruptCluster => (DataLoss, "etcdserver: corrupt cluster"),
+                Refusal::TooManyAlarms => (ResourceExhausted, "quorate: too many alarms"),
                 // A member of a newer version proposed it, so it was none of ours; its client is
                 // told nothing, and this row is for completeness.
                 Refusal::UnknownCommand => (Internal, "quorate: the command can't be read"),
             },
             Self::Unreadable => (Internal, "quorate: the store can't be read"),
-            Self::NoSpace => (ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+            Self::NoSpace => (ResourceExhausted, NO_SPACE),
             Self::RequestTooLarge => (InvalidArgument, "etcdserver: request is too large"),
             Self::MessageTooLarge { found, limit } => {
                 let text = format!("grpc: received message larger than max ({found} vs. {limit})");
@@ -247,6 +255,7 @@ impl Failure {
             Self::NoLongerLeads => (Unknown, "election: not leader"),
             Self::NobodyLeads => (Unknown, "election: no leader"),
             Self::NoLeaderKey => (Unknown, "\"leader\" field must be provided"),
+            Self::UnknownAlarm => (InvalidArgument, "quorate: there is no such action or alarm"),
             Self::Unsupported(call) => {
                 return (Unimplemented, format!("quorate: {call} is not supported yet"));
             }
@@ -364,6 +373,8 @@ mod tests {
             (Failure::Refused(Refusal::LeaseExists), 9, "etcdserver: lease already exists"),
             (Failure::Refused(Refusal::LeaseTtlTooLarge), 11, "etcdserver: too large lease TTL"),
             (Failure::NoSpace, 8, "etcdserver: mvcc: database space exceeded"),
+            (Failure::Refused(Refusal::NoSpace), 8, "etcdserver: mvcc: database space exceeded"),
+            (Failure::Refused(Refusal::CorruptCluster), 15, "etcdserver: corrupt cluster"),
             (Failure::RequestTooLarge, 3, "etcdserver: request is too large"),
             (Failure::UnknownRole(9), 3, "quorate: there is no role 9"),
             (Failure::TooManyMembers, 3, "quorate: a cluster has at most 256 members"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quorate_mvcc::{Alarm, AlarmCommand, AlarmKind, Command, Response as Answer};
 use quorate_node::Fingerprint;
 use quorate_proto::etcdserverpb as pb;
 use quorate_raft::NodeId;
@@ -11,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Failure, caller};
 use crate::member::Member;
+use crate::quota;
 use crate::version;
 
 /// Metadata of a status: it is that of a witness.
@@ -33,17 +35,20 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         // What reads see is newer than what the raft thread last said, never older. A witness shows nothing to read.
         let applied = raft.applied.max(member.published.state().applied().index);
         let leader = member.leader();
-        let errors = match leader {
-            Some(_) => Vec::new(),
-            None => vec![Failure::NoLeader.text()],
-        };
+        let no_leader = leader.is_none().then(|| Failure::NoLeader.text());
+        let state = member.published.state();
+        let alarms = state.alarms().iter().map(|alarm| {
+            // The form in which etcd shows the message.
+            format!("memberID:{} alarm:{} ", alarm.member, quota::name(alarm.kind))
+        });
+        let errors = no_leader.into_iter().chain(alarms).collect();
         let mut response = Response::new(pb::StatusResponse {
-            header: member.header(member.published.revision()),
+            header: member.header(state.revision()),
             version: version::ETCD.to_owned(),
             // `etcdctl endpoint status` divides by it.
             db_size: bytes.max(1),
-            db_size_in_use: bytes.max(1),
-            db_size_quota: member.limits.quota_bytes.map_or(0, size),
+            db_size_in_use: size(state.bytes_in_use()).max(1),
+            db_size_quota: member.limits.quota.bytes.map_or(0, size),
             leader: leader.map_or(0, |leader| leader.0),
             raft_index: raft.commit.max(applied).0,
             raft_term: raft.term.0,
@@ -74,23 +79,44 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         }))
     }
 
-    /// No alarm is ever raised: a store at its quota refuses writes for as long as it is there. So the
-    /// list is empty, and to clear what is not raised succeeds, as in etcd.
+    /// To take back what is not raised succeeds, as in etcd, and so does to raise none.
     async fn alarm(
         &self,
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
         use pb::alarm_request::AlarmAction;
 
-        if request.get_ref().action != i32::from(AlarmAction::Get) {
-            let state = self.0.published.state();
-            state.auth().check_root(&caller(&request)).map_err(Failure::from)?;
-        }
-        if request.get_ref().action == i32::from(AlarmAction::Activate) {
-            return Err(Failure::Unsupported("Alarm (activate)").into());
-        }
-        let header = self.0.header(self.0.published.revision());
-        Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let member = request.member_id;
+        let kind = alarm_kind(request.alarm)?;
+        let action = AlarmAction::try_from(request.action).map_err(|_| Failure::UnknownAlarm)?;
+        let command = match (action, kind) {
+            (AlarmAction::Activate, Some(kind)) => {
+                AlarmCommand::Activate(Alarm { member, kind, clears_below: None })
+            }
+            (AlarmAction::Deactivate, Some(kind)) => AlarmCommand::Deactivate { member, kind },
+            (AlarmAction::Get | AlarmAction::Activate | AlarmAction::Deactivate, _) => {
+                let state = self.0.state_for(false).await?.0;
+                let is_listed = |alarm: &Alarm| kind.is_none_or(|kind| kind == alarm.kind);
+                let all = state.alarms().iter().filter(is_listed).map(alarm_member);
+                let alarms = if action == AlarmAction::Get {
+                    state.auth().check_user(&caller).map_err(Failure::from)?;
+                    all.collect()
+                } else {
+                    state.auth().check_root(&caller).map_err(Failure::from)?;
+                    Vec::new()
+                };
+                let header = self.0.header(state.revision());
+                return Ok(Response::new(pb::AlarmResponse { header, alarms }));
+            }
+        };
+        let (revision, answer) = self.0.propose(&caller, Command::Alarm(command)).await?;
+        let Answer::Alarm(alarm) = answer else {
+            unreachable!("a change of alarms was answered {answer:?}")
+        };
+        let (header, alarms) = (self.0.header(revision), alarm.map(alarm_member));
+        Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::from_iter(alarms) }))
     }
 
     /// Nothing is to be done, so it is done at once: space comes back by itself, while requests are served.
@@ -141,6 +167,24 @@ impl pb::maintenance_server::Maintenance for Maintenance {
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
         Err(Failure::Unsupported("Downgrade").into())
     }
+}
+
+/// Which alarm a number stands for; `None` for all, or for none.
+fn alarm_kind(number: i32) -> Result<Option<AlarmKind>, Failure> {
+    match pb::AlarmType::try_from(number) {
+        Ok(pb::AlarmType::None) => Ok(None),
+        Ok(pb::AlarmType::Nospace) => Ok(Some(AlarmKind::NoSpace)),
+        Ok(pb::AlarmType::Corrupt) => Ok(Some(AlarmKind::Corrupt)),
+        Err(_) => Err(Failure::UnknownAlarm),
+    }
+}
+
+fn alarm_member(alarm: Alarm) -> pb::AlarmMember {
+    let kind = match alarm.kind {
+        AlarmKind::NoSpace => pb::AlarmType::Nospace,
+        AlarmKind::Corrupt => pb::AlarmType::Corrupt,
+    };
+    pb::AlarmMember { member_id: alarm.member, alarm: kind.into() }
 }
 
 /// A size as the wire has it.

@@ -35,7 +35,8 @@ async fn pages_for_probes() {
     let ok = (200, "ok\n".to_owned());
     assert_eq!(get(&cluster, "/livez").await, ok);
     assert_eq!(get(&cluster, "/readyz").await, ok);
-    let verbose = "[+]serializable_read ok\n[+]linearizable_read ok\nok\n".to_owned();
+    let verbose =
+        "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok\n".to_owned();
     assert_eq!(get(&cluster, "/readyz?verbose").await, (200, verbose));
     let (status, version) = get(&cluster, "/version").await;
     assert_eq!(status, 200);
@@ -77,6 +78,7 @@ async fn numbers_for_dashboards() {
         "etcd_server_has_leader 1",
         "etcd_server_is_leader 1",
         "etcd_server_quota_backend_bytes 2147483648",
+        "quorate_quota_nearly_reached 0",
         "etcd_debugging_mvcc_current_revision 2",
         "# TYPE etcd_disk_wal_fsync_duration_seconds histogram",
         &format!("grpc_server_started_total{{grpc_method=\"Put\",{service}}} 2"),

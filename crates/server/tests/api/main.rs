@@ -1,5 +1,6 @@
 //! The server as its clients see it: members in this process, and real sockets between.
 
+mod alarm;
 mod auth;
 mod authority;
 mod cluster;

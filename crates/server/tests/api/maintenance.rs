@@ -70,21 +70,6 @@ async fn leadership_moves_on_request() {
 }
 
 #[tokio::test]
-async fn no_alarm_is_ever_raised() {
-    let cluster = Cluster::start(1).await;
-    let mut maintenance = cluster.maintenance(0).await;
-    let alarm = |action: pb::alarm_request::AlarmAction| pb::AlarmRequest {
-        action: action.into(),
-        ..Default::default()
-    };
-    let list = maintenance.alarm(alarm(pb::alarm_request::AlarmAction::Get)).await;
-    assert!(list.expect("a list").get_ref().alarms.is_empty());
-    let raised = maintenance.alarm(alarm(pb::alarm_request::AlarmAction::Activate)).await;
-    let text = "quorate: Alarm (activate) is not supported yet";
-    assert_refused(raised, Code::Unimplemented, text);
-}
-
-#[tokio::test]
 async fn what_is_missing_says_its_name() {
     let cluster = Cluster::start(1).await;
     let mut maintenance = cluster.maintenance(0).await;
