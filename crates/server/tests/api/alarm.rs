@@ -168,7 +168,7 @@ async fn alarms_are_raised_and_taken_back_by_hand() {
     assert_eq!(alarm(Activate, 7, Nospace).await, [no_space(7)]);
     let corrupt = pb::AlarmMember { member_id: 8, alarm: Corrupt.into() };
     assert_eq!(alarm(Activate, 8, Corrupt).await, std::slice::from_ref(&corrupt));
-    assert_eq!(alarm(Get, 99, NoAlarm).await, [no_space(7), corrupt.clone()]);
+    assert_eq!(alarm(Get, 99, NoAlarm).await, [no_space(7), corrupt]);
     assert_eq!(alarm(Get, 0, Corrupt).await, std::slice::from_ref(&corrupt));
 
     let mut kv = cluster.kv(1).await;
