@@ -161,8 +161,12 @@ fn seeds_that_found_bugs_pass() {
             "healing" => healing_across_terms(),
             other => panic!("nobody knows the options {other}"),
         };
-        if let Err(failure) = run_with(seed, options, None, Trace::off()) {
-            panic!("{failure}\nonce found: {line}");
+        // And as it was when there were no alarms.
+        let before = options.alarms.map(|_| Options { alarms: None, ..options.clone() });
+        for options in [Some(options), before].into_iter().flatten() {
+            if let Err(failure) = run_with(seed, options, None, Trace::off()) {
+                panic!("{failure}\nonce found: {line}");
+            }
         }
         seeds += 1;
     }
@@ -177,6 +181,7 @@ fn a_few_seeds_pass_and_together_exercise_every_kind_of_event() {
     let total = |of: fn(&quorate_sim::world::Report) -> u64| reports.iter().map(of).sum::<u64>();
     assert!(total(|r| r.tally.writes) > 500, "writes");
     assert!(total(|r| r.tally.reads) > 100, "reads");
+    assert!(total(|r| r.tally.refused) > 100, "what an alarm refused");
     assert!(total(|r| r.tally.failed) > 20, "failures");
     assert!(total(|r| r.tally.lost) > 10, "requests lost in a crash");
     assert!(total(|r| r.crashes) > 20, "crashes");
