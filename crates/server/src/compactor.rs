@@ -89,11 +89,14 @@ pub(crate) async fn run(member: Arc<Member>, policy: AutoCompaction) {
     let mut schedule = Schedule::new(policy, clock.now());
     loop {
         let leads = member.handle.status().is_leader();
-        let state = member.published.state();
-        let due = schedule.look(clock.now(), state.revision(), leads);
-        // Others may have compacted more.
-        if let Some(revision) = due.filter(|revision| *revision > state.compacted()) {
-            drop(state);
+        // Not for longer: a state keeps the space of what was removed since.
+        let due = {
+            let state = member.published.state();
+            let due = schedule.look(clock.now(), state.revision(), leads);
+            // Others may have compacted more.
+            due.filter(|revision| *revision > state.compacted())
+        };
+        if let Some(revision) = due {
             let proposed = member.propose(&Caller::Server, Command::Compact { revision });
             let proposed = tokio::select! {
                 proposed = proposed => proposed,

@@ -43,17 +43,8 @@ impl Keeper {
                 () = stop.requested() => return,
             };
             self.tell();
-            let member = &*self.member;
-            let state = member.published.state();
-            let view = View {
-                member: member.identity.member_id,
-                leads: member.handle.status().is_leader(),
-                quota: member.limits.quota.bytes,
-                bytes: state.bytes_in_use(),
-                was_refused,
-                alarms: state.alarms(),
-            };
-            for command in view.due() {
+            for command in self.due(was_refused) {
+                let member = &*self.member;
                 let proposed = member.propose(&Caller::Server, Command::Alarm(command));
                 let proposed = tokio::select! {
                     proposed = proposed => proposed,
@@ -70,6 +61,21 @@ impl Keeper {
             }
             self.tell();
         }
+    }
+
+    /// The changes that this member is to propose.
+    fn due(&self, was_refused: bool) -> Vec<AlarmCommand> {
+        let member = &*self.member;
+        let state = member.published.state();
+        let view = View {
+            member: member.identity.member_id,
+            leads: member.handle.status().is_leader(),
+            quota: member.limits.quota.bytes,
+            bytes: state.bytes_in_use(),
+            was_refused,
+            alarms: state.alarms(),
+        };
+        view.due()
     }
 
     /// Tells what has changed.
