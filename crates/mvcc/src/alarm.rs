@@ -1,7 +1,7 @@
 //! Alarms: what is wrong with the cluster and keeps it from writing, replicated with the data.
 //!
 //! etcd's model. An alarm is of one member and concerns all: as long as any is raised, every member refuses the same
-//! commands where they are applied ([`Alarms::check`]), so whoever proposed them before he had heard of it is refused too.
+//! commands where they are applied (`Alarms::check`), so whoever proposed them before he had heard of it is refused too.
 //!
 //! - [`AlarmKind::NoSpace`] refuses what makes the store grow: puts, also where a transaction may make one, and new leases.
 //!   Deletions, compactions, the ends of leases and everything else go on, since they are how space comes back.
