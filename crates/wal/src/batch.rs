@@ -68,17 +68,23 @@ impl Frames {
         });
     }
 
+    /// Makes room for so many bytes more at once: room that is made little by little is there twice for a moment.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
+    /// Replaces the body of a record by one of the same length.
+    pub(crate) fn rewrite(&mut self, position: usize, body: &[u8]) {
+        let blank = &mut self.blanks[position];
+        let begin = blank.at + HEADER_BYTES;
+        assert_eq!(body.len(), blank.length as usize, "a body of another length");
+        self.bytes[begin..begin + body.len()].copy_from_slice(body);
+        blank.body_checksum = crc32fast::hash(&self.bytes[begin..begin + padded(body.len())]);
+    }
+
     /// Says how the group stands after a record.
     pub(crate) fn stand(&mut self, position: usize, standing: Standing) {
         self.blanks[position].standing = standing;
-    }
-
-    /// Adds the records of another one behind its own.
-    pub(crate) fn join(&mut self, other: Self) {
-        let offset = self.bytes.len();
-        self.bytes.extend_from_slice(&other.bytes);
-        self.blanks
-            .extend(other.blanks.into_iter().map(|blank| Blank { at: blank.at + offset, ..blank }));
     }
 
     /// How many records there are.

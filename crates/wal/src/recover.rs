@@ -709,8 +709,7 @@ mod tests {
 
     /// What a log of one segment with these records opens as.
     fn opened(records: &[Record]) -> Result<Found, Trouble> {
-        let mut batch = Batch::default();
-        let mut frames = head(1, 0);
+        let mut batch = Batch { frames: head(1, 0), ..Batch::default() };
         records.iter().for_each(|record| batch.push(GroupId(1), record, 1 << 10));
         // As a log would that takes whatever it is given.
         let mut standing = Standing::default();
@@ -722,10 +721,9 @@ mod tests {
                     standing = Standing::empty(standing.hard_state, *id);
                 }
             }
-            batch.frames.stand(position, standing);
+            batch.frames.stand(1 + position, standing);
         }
-        frames.join(batch.frames);
-        let (bytes, _) = frames.seal(1, 0, 0, Link::default());
+        let (bytes, _) = batch.frames.seal(1, 0, 0, Link::default());
         let mut disk = begun();
         disk.insert(1, bytes.to_vec());
         recover(&mut disk, 1 << 10)

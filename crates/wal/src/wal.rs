@@ -29,7 +29,7 @@ use crate::group::GroupLog;
 use crate::heal::Damaged;
 use crate::mark::Marker;
 use crate::pledge::{self, Pledger};
-use crate::record::{Head, Kind, Link, put_entries, put_head};
+use crate::record::{HEADER_BYTES, Head, Kind, Link, put_entries, put_head};
 use crate::recover::{self, Found, OpenError, Tail, Trouble, recover};
 use crate::scrub::{Scrubbed, Scrubber, Step};
 use crate::segment::SEGMENT_BYTES_MAX;
@@ -543,33 +543,39 @@ pub(crate) fn checkpoint<'a>(
     oldest: u64,
     length_max: usize,
 ) -> Frames {
-    let mut states = Frames::default();
-    for (group, log, carried) in groups {
-        let standing = log.standing();
-        let first = if carried { standing.base.index.next() } else { Index(0) };
-        states.push(Title { kind: Kind::State, group, standing, first }, |_| ());
-        if !carried {
-            continue;
-        }
-        let entries: Vec<Entry> = log.entries().cloned().collect();
-        let mut standing = Standing::empty(standing.hard_state, standing.base);
-        for piece in pieces(&entries, length_max) {
-            let first = piece[0].id.index;
-            standing.extend(piece[piece.len() - 1].id);
-            let title = Title { kind: Kind::Carry, group, standing, first };
-            states.push(title, |body| put_entries(body, piece.iter()));
-        }
-    }
-    let head = Head { oldest, records: states.count() as u64 };
     let mut frames = Frames::default();
+    let head = |records: usize| {
+        let mut body = Vec::new();
+        put_head(&mut body, Head { oldest, records: records as u64 });
+        body
+    };
     let title = Title {
         kind: Kind::Head,
         group: GroupId(0),
         standing: Standing::default(),
         first: Index(0),
     };
-    frames.push(title, |body| put_head(body, head));
-    frames.join(states);
+    // How many records follow is not known yet.
+    frames.push(title, |body| body.extend(head(0)));
+    for (group, log, carried) in groups {
+        let standing = log.standing();
+        let first = if carried { standing.base.index.next() } else { Index(0) };
+        frames.push(Title { kind: Kind::State, group, standing, first }, |_| ());
+        if !carried {
+            continue;
+        }
+        let bytes = usize::try_from(log.bytes()).expect("it is in memory");
+        frames.reserve(bytes + HEADER_BYTES);
+        let entries: Vec<Entry> = log.entries().cloned().collect();
+        let mut standing = Standing::empty(standing.hard_state, standing.base);
+        for piece in pieces(&entries, length_max) {
+            let first = piece[0].id.index;
+            standing.extend(piece[piece.len() - 1].id);
+            let title = Title { kind: Kind::Carry, group, standing, first };
+            frames.push(title, |body| put_entries(body, piece.iter()));
+        }
+    }
+    frames.rewrite(0, &head(frames.count() - 1));
     frames
 }
 
