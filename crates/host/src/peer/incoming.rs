@@ -400,7 +400,7 @@ fn read_some(
     // do, must not each hold on to a piece of their own.
     let wanted = missing.clamp(WINDOW_BYTES, RESERVE_BYTES_MAX);
     if arrived.capacity() - before < missing.clamp(SPARE_BYTES_MIN, RESERVE_BYTES_MAX) {
-        arrived.reserve(wanted.max(READ_BYTES));
+        arrived.reserve(piece_bytes(before + wanted) - before);
     }
     arrived.resize(arrived.capacity().min(before + wanted), 0);
     let read = loop {
@@ -413,6 +413,17 @@ fn read_some(
     let read = read.map_err(|error| PeerError::from_io(&error))?;
     metrics.received_bytes.add(read as u64);
     Ok(read)
+}
+
+/// How large a piece of memory for so many bytes is. There are few sizes, since the memory of one piece is used again
+/// only for another one of its size.
+fn piece_bytes(wanted: usize) -> usize {
+    const LARGE: usize = 4 * READ_BYTES;
+    if wanted > LARGE {
+        wanted.next_multiple_of(LARGE)
+    } else {
+        wanted.next_power_of_two().max(READ_BYTES)
+    }
 }
 
 /// Whether an accept failed for a reason that is there at once the next time, too.
