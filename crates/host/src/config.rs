@@ -116,24 +116,28 @@ pub struct Limits {
     /// What the state machine may have applied since it was last asked to make itself durable, in bytes of
     /// entries: so much is in memory beside the log, and applied again after a crash.
     pub unflushed_bytes: usize,
+    /// The length of a segment of the log, in bytes. The disk space is taken when it begins.
+    pub segment_bytes: u64,
     /// The bounds of the algorithm itself.
     pub raft: quorate_raft::Limits,
 }
 
 impl Limits {
     /// What a witness keeps of the end of the log, in bytes, with [`Limits::of_witness`].
-    pub const WITNESS_TAIL_BYTES: usize = 8 << 20;
+    pub const WITNESS_TAIL_BYTES: usize = 4 << 20;
 
     /// Those of a witness, whose process is to stay small: it takes no requests, sends little, and what it keeps
-    /// of the log is its tail. All that a leader may have on the way to it fits besides.
+    /// of the log is its tail. All that a leader may have on the way to it fits besides. A segment is short, so that
+    /// those before it are given back without the tail being read and written again.
     #[must_use]
     pub fn of_witness() -> Self {
         const MIB: usize = 1 << 20;
         Self {
             peer_queue_bytes: 4 * MIB,
-            inbound_bytes: 8 * MIB,
+            inbound_bytes: 4 * MIB,
             asks_bytes: MIB,
-            unflushed_bytes: 2 * MIB,
+            unflushed_bytes: MIB,
+            segment_bytes: 2 * Self::WITNESS_TAIL_BYTES as u64,
             raft: quorate_raft::Limits {
                 retained_bytes_min: Self::WITNESS_TAIL_BYTES,
                 retained_bytes_max: Self::WITNESS_TAIL_BYTES,
@@ -157,6 +161,7 @@ impl Default for Limits {
             peer_queue_bytes: 64 << 20,
             inbound_bytes: 64 << 20,
             unflushed_bytes: quorate_node::UNFLUSHED_BYTES_MAX,
+            segment_bytes: quorate_wal::WalOptions::default().segment_bytes,
             raft: quorate_raft::Limits::default(),
         }
     }

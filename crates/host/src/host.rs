@@ -10,7 +10,7 @@ use quorate_node::{
     Applier, ApplyJob, Begin, GroupConfig, Incarnation, Machine, Node, NodeConfig, membership_of,
 };
 use quorate_raft::{EntryId, Membership, Time};
-use quorate_wal::{Disk, FileDisk};
+use quorate_wal::{Disk, FileDisk, WalOptions};
 use tokio::sync::watch;
 
 use crate::apply_thread::ApplyThread;
@@ -36,7 +36,7 @@ use crate::space::{PatientDisk, Space};
 use crate::status::HostStatus;
 use crate::transfers::Transfers;
 use crate::turn;
-use crate::wal_thread::{self, WalJob, WalThread};
+use crate::wal_thread::{self, WalJob, WalThread, wal_options};
 
 /// A running member. Stops when dropped, as by [`Host::shutdown`].
 pub struct Host<O: Send + 'static> {
@@ -375,5 +375,6 @@ fn open(
     };
     let has_begun = config.has_begun && config.rejoining.is_none();
     let owner = Owner { id: config.id, group: config.group, membership, has_begun, applied };
-    open_log(disk, &path, owner)
+    let options = WalOptions { segment_bytes: config.limits.segment_bytes, ..wal_options() };
+    open_log(disk, &path, owner, options)
 }

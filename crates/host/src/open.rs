@@ -12,10 +12,10 @@ use std::path::Path;
 
 use quorate_node::{Begin, Unfit, begin};
 use quorate_raft::{EntryId, GroupId, HardState, Membership, NodeId, Record, Remembered};
-use quorate_wal::{Damaged, Disk, HealError, OpenError, Opened, Report, Wal, WalError};
+use quorate_wal::{Damaged, Disk, HealError, OpenError, Opened, Report, Wal, WalError, WalOptions};
 
 use crate::error::StartError;
-use crate::wal_thread::{self, Log};
+use crate::wal_thread::Log;
 
 /// Whose log it is.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +57,13 @@ pub(crate) fn open_log(
     disk: Box<dyn Disk>,
     path: &Path,
     owner: Owner<'_>,
+    options: WalOptions,
 ) -> Result<Start, StartError> {
     let failed = |error: &dyn fmt::Display| StartError::Log {
         path: path.to_owned(),
         reason: error.to_string(),
     };
-    let opened = Wal::open(disk, wal_thread::wal_options()).map_err(|error| match error {
+    let opened = Wal::open(disk, options).map_err(|error| match error {
         OpenError::Io { .. } => failed(&error),
         OpenError::Corrupt(report) => {
             let (path, is_damage) = (path.to_owned(), !is_of_another_version(&report));

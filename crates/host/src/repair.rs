@@ -437,7 +437,7 @@ mod tests {
             has_begun: true,
             applied: machine,
         };
-        open_log(Box::new(disk.copy()), Path::new("wal"), owner).map(|_| ())
+        open_log(Box::new(disk.copy()), Path::new("wal"), owner, wal_options()).map(|_| ())
     }
 
     fn examined(disk: &MemDisk, machine: EntryId) -> Result<Repair, String> {
