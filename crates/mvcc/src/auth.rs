@@ -15,6 +15,7 @@
 
 pub mod admin;
 mod cover;
+mod founded;
 pub mod needs;
 pub(crate) mod row;
 

@@ -5,12 +5,10 @@ use alloc::vec::Vec;
 use crate::compact;
 use crate::engine::EngineError;
 use crate::read::ReadState;
-use crate::response::KeyValue;
-use crate::wire;
 
 /// CRC-32C (Castagnoli), continued from a checksum of what came before; 0 at the beginning.
 #[must_use]
-pub(crate) fn crc32c(before: u32, bytes: &[u8]) -> u32 {
+pub fn crc32c(before: u32, bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!before, |crc, byte| CRC32C_TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8)
 }
 
@@ -63,17 +61,10 @@ pub(crate) fn hash_kv(state: &ReadState, up_to: i64, lives: bool) -> Result<Hash
         if may_be_gone && !compact::is_kept(state.reader(), stays_at, &change)? {
             continue;
         }
+        let change = state.record(change)?;
         record.clear();
-        record.extend(change.revision.main.to_be_bytes());
-        record.push(b'_');
-        record.extend(change.revision.sub.to_be_bytes());
-        if change.deletion {
-            record.push(b't');
-            let kv = KeyValue { key: change.key, ..KeyValue::default() };
-            wire::put_key_value(&mut record, &kv);
-        } else {
-            wire::put_key_value(&mut record, &state.put_of(&change)?);
-        }
+        change.put_key(&mut record);
+        change.put_value(&mut record);
         hash = crc32c(hash, &record);
     }
     Ok(HashKv { hash, hash_revision: up_to, compact_revision: compacted })

@@ -21,7 +21,8 @@
 //! a disk, and `engine::suite` says in tests what any engine must do.
 //!
 //! **How it ends and begins again.** A store outlives its cluster: where one member is left of it, its
-//! store begins anew under other members ([`refound`]), at a revision that nobody has seen.
+//! store begins anew under other members ([`refound`]), at a revision that nobody has seen. What a store holds goes out
+//! as etcd's own backend would hold it ([`record`]), and what such a backend holds comes in ([`import`]).
 //!
 //! **To add a replicated operation**: a variant and its bytes in `command.rs`, its effect in
 //! `apply.rs`, a script in `tests/scripts`.
@@ -45,6 +46,7 @@ pub mod engine;
 pub mod error;
 pub mod fingerprint;
 pub mod hash;
+pub mod import;
 mod instalment;
 pub mod key;
 pub mod lease;
@@ -53,6 +55,7 @@ pub mod mem;
 mod members;
 mod range;
 pub mod read;
+pub mod record;
 pub mod refound;
 pub mod request;
 pub mod response;
@@ -69,9 +72,11 @@ pub use auth::{Auth, AuthCommand, Caller, Issued, Rights};
 pub use command::{Command, Proposal};
 pub use error::{Error, ReadError};
 pub use hash::HashKv;
+pub use import::{Beginning, Import, ImportError, Imported};
 pub use key::KeyRange;
 pub use lease::{LeaseAnswer, LeaseKeeper, Lessor, Remaining, Renewal};
 pub use read::ReadState;
+pub use record::Record;
 pub use refound::{RefoundError, Refounding};
 pub use request::*;
 pub use response::*;

@@ -156,7 +156,7 @@ impl Auth {
     }
 
     /// To switch rights on is no change of them, so whoever was let in before stays in.
-    fn enable(&mut self) -> Result<(), Error> {
+    pub(super) fn enable(&mut self) -> Result<(), Error> {
         if !self.is_enabled {
             let root = self.user(ROOT).ok_or(Error::RootUserMissing)?;
             if !root.roles.contains(ROOT) {
@@ -200,7 +200,7 @@ impl Auth {
     }
 }
 
-fn check_name(name: &str, empty: Error) -> Result<(), Error> {
+pub(super) fn check_name(name: &str, empty: Error) -> Result<(), Error> {
     if name.is_empty() {
         return Err(empty);
     }
