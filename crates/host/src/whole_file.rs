@@ -40,6 +40,27 @@ pub fn move_between(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a file that was written under another name its own, durably, in the place of one of that name.
+///
+/// # Errors
+/// If the system says so. The file is then the old one or the new one.
+pub fn complete(file: &File, written: &Path, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    rename(directory.unwrap_or(Path::new(".")), written, path)
+}
+
+/// Removes a file of a directory, durably, if it is there.
+///
+/// # Errors
+/// If the system says so.
+pub fn remove(directory: &Path, name: &str) -> io::Result<()> {
+    match fs::remove_file(directory.join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| File::open(directory)?.sync_all()),
+    }
+}
+
 /// Makes everything durable that is in a directory, whoever wrote it there.
 ///
 /// # Errors

@@ -32,6 +32,7 @@ use std::sync::{Mutex, PoisonError};
 
 use quorate_host::{DiskId, HostConfig, whole_file};
 
+use crate::backup;
 use crate::config::{Config, InitialCluster, InitialMember, InitialState, Url};
 use crate::join::{Joined, join};
 use crate::log::Log;
@@ -90,6 +91,7 @@ impl Identity {
     /// meant for the operator.
     pub(crate) fn load(data_dir: &Path) -> Result<Option<Self>, String> {
         recover::refuse_unfinished(data_dir)?;
+        backup::refuse_unfinished(data_dir)?;
         let path = data_dir.join(FILE);
         let damaged = || format!("{} is damaged; the member can't start", path.display());
         match fs::read_to_string(&path) {

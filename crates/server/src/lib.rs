@@ -22,7 +22,8 @@
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
 //! `rebuild.rs` puts a store aside that can't be believed, and `run.rs` starts its member again ·
 //! `repair.rs` is what an operator can do about a member that is alone and lost something, and `recover.rs` about
-//! a cluster that lost its majority; `look.rs` looks at a store for both ·
+//! a cluster that lost its majority; `look.rs` looks at a store for both · `backup.rs` makes snapshots, and members of
+//! them and of what etcd has ·
 //! `memory.rs` keeps memory out of the swap · `quota.rs` estimates, and
 //! `quota/keeper.rs` raises the alarm and takes it back · `compactor.rs` compacts where nobody asks · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
 //!
@@ -35,6 +36,7 @@
 compile_error!("a build with planted bugs serves nobody: see crates/planted");
 
 mod authority;
+pub mod backup;
 mod compactor;
 pub mod config;
 mod host;

@@ -6,11 +6,14 @@ use quorate_mvcc::{Alarm, AlarmCommand, AlarmKind, Command, Response as Answer};
 use quorate_node::Fingerprint;
 use quorate_proto::etcdserverpb as pb;
 use quorate_raft::NodeId;
-use tonic::codegen::tokio_stream::Empty;
+use tokio::sync::Semaphore;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::{Failure, caller};
+use super::stream::Ending;
+use super::{Failure, caller, snapshot};
+use crate::backup::Image;
 use crate::member::Member;
 use crate::quota;
 use crate::version;
@@ -18,9 +21,21 @@ use crate::version;
 /// Metadata of a status: it is that of a witness.
 const WITNESS: &str = "quorate-witness";
 
+/// How many snapshots are sent at once: each reads the whole store twice, and keeps all that it had.
+const SNAPSHOTS_MAX: usize = 2;
+
 /// The service.
 #[derive(Debug)]
-pub(crate) struct Maintenance(pub(crate) Arc<Member>);
+pub(crate) struct Maintenance {
+    member: Arc<Member>,
+    snapshots: Arc<Semaphore>,
+}
+
+impl Maintenance {
+    pub(crate) fn new(member: Arc<Member>) -> Self {
+        Self { member, snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)) }
+    }
+}
 
 #[tonic::async_trait]
 impl pb::maintenance_server::Maintenance for Maintenance {
@@ -29,7 +44,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         &self,
         _: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        let member = &self.0;
+        let member = &self.member;
         let raft = member.handle.status();
         let bytes = size(member.published.size_bytes());
         // What reads see is newer than what the raft thread last said, never older. A witness shows nothing to read.
@@ -69,10 +84,10 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let revision = request.get_ref().revision;
-        let state = self.0.state();
+        let state = self.member.state();
         let hash = state.read_much(|state| state.hash_kv(revision))?;
         Ok(Response::new(pb::HashKvResponse {
-            header: self.0.header(state.0.revision()),
+            header: self.member.header(state.0.revision()),
             hash: hash.hash,
             compact_revision: hash.compact_revision,
             hash_revision: hash.hash_revision,
@@ -97,7 +112,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
             }
             (AlarmAction::Deactivate, Some(kind)) => AlarmCommand::Deactivate { member, kind },
             (AlarmAction::Get | AlarmAction::Activate | AlarmAction::Deactivate, _) => {
-                let state = self.0.state_for(false).await?.0;
+                let state = self.member.state_for(false).await?.0;
                 let is_listed = |alarm: &Alarm| kind.is_none_or(|kind| kind == alarm.kind);
                 let all = state.alarms().iter().filter(is_listed).map(alarm_member);
                 let alarms = if action == AlarmAction::Get {
@@ -107,15 +122,15 @@ impl pb::maintenance_server::Maintenance for Maintenance {
                     state.auth().check_root(&caller).map_err(Failure::from)?;
                     Vec::new()
                 };
-                let header = self.0.header(state.revision());
+                let header = self.member.header(state.revision());
                 return Ok(Response::new(pb::AlarmResponse { header, alarms }));
             }
         };
-        let (revision, answer) = self.0.propose(&caller, Command::Alarm(command)).await?;
+        let (revision, answer) = self.member.propose(&caller, Command::Alarm(command)).await?;
         let Answer::Alarm(alarm) = answer else {
             unreachable!("a change of alarms was answered {answer:?}")
         };
-        let (header, alarms) = (self.0.header(revision), alarm.map(alarm_member));
+        let (header, alarms) = (self.member.header(revision), alarm.map(alarm_member));
         Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::from_iter(alarms) }))
     }
 
@@ -124,7 +139,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         &self,
         _: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        self.0
+        self.member
             .log
             .info("asked to defragment: there is nothing to do, as space comes back by itself");
         // The header stays empty, as in etcd.
@@ -136,19 +151,26 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         &self,
         _: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
-        let state = self.0.published.state();
+        let state = self.member.published.state();
         let Fingerprint(all) = state.fingerprint();
-        let header = self.0.header(state.revision());
+        let header = self.member.header(state.revision());
         Ok(Response::new(pb::HashResponse { header, hash: (all >> 96) as u32 }))
     }
 
-    type SnapshotStream = Empty<Result<pb::SnapshotResponse, Status>>;
+    type SnapshotStream = ReceiverStream<Result<pb::SnapshotResponse, Status>>;
 
+    /// Of the state that this member has, as in etcd.
     async fn snapshot(
         &self,
-        _: Request<pb::SnapshotRequest>,
+        request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(Failure::Unsupported("Snapshot").into())
+        let ending = Ending::new(&self.member, request.metadata());
+        let turn = self.snapshots.clone().try_acquire_owned();
+        let turn = turn.map_err(|_| Failure::TooManyRequests)?;
+        let state = self.member.state();
+        let (members, _) = self.member.members(&state)?;
+        let image = Image { state: state.0, members };
+        Ok(Response::new(snapshot::stream(image, turn, ending, self.member.log.clone())))
     }
 
     async fn move_leader(
@@ -156,7 +178,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         let target = NodeId(request.get_ref().target_id);
-        self.0.handle.transfer_leadership(Some(target)).await.map_err(Failure::from)?;
+        self.member.handle.transfer_leadership(Some(target)).await.map_err(Failure::from)?;
         // The header stays empty, as in etcd.
         Ok(Response::new(pb::MoveLeaderResponse { header: None }))
     }

@@ -19,6 +19,7 @@ mod membership;
 mod methods;
 mod queue;
 mod range_stream;
+mod snapshot;
 mod stream;
 mod watch;
 
@@ -82,9 +83,9 @@ impl Services {
             .max_decoding_message_size(limit),
             cluster: pb::cluster_server::ClusterServer::new(cluster::Cluster(member.clone()))
                 .max_decoding_message_size(limit),
-            maintenance: pb::maintenance_server::MaintenanceServer::new(maintenance::Maintenance(
-                member.clone(),
-            ))
+            maintenance: pb::maintenance_server::MaintenanceServer::new(
+                maintenance::Maintenance::new(member.clone()),
+            )
             .max_decoding_message_size(limit),
             auth: pb::auth_server::AuthServer::new(auth::Auth(member.clone()))
                 .max_decoding_message_size(limit),

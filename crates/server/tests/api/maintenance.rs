@@ -2,6 +2,7 @@
 
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::grpc::health::v1 as healthpb;
+use quorate_server::backup::SnapshotFile;
 use tonic::Code;
 
 use crate::cluster::{Cluster, assert_refused, put, within};
@@ -74,10 +75,67 @@ async fn what_is_missing_says_its_name() {
     let cluster = Cluster::start(1).await;
     let mut maintenance = cluster.maintenance(0).await;
     let code = Code::Unimplemented;
-    let refused = maintenance.snapshot(pb::SnapshotRequest {}).await;
-    assert_refused(refused, code, "quorate: Snapshot is not supported yet");
     let refused = maintenance.downgrade(pb::DowngradeRequest::default()).await;
     assert_refused(refused, code, "quorate: Downgrade is not supported yet");
+}
+
+/// What `etcdctl snapshot save` demands of the stream.
+#[tokio::test]
+async fn a_snapshot_is_a_file_with_its_hash_behind() {
+    let cluster = Cluster::start(1).await;
+    let mut kv = cluster.kv(0).await;
+    for number in 0..40 {
+        let value = "v".repeat(10_000);
+        kv.put(put(&format!("key{number}"), &value)).await.expect("put");
+    }
+    let mut maintenance = cluster.maintenance(0).await;
+    let answer = maintenance.snapshot(pb::SnapshotRequest {}).await.expect("it begins");
+    let (mut pieces, mut left) = (answer.into_inner(), None);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("snapshot");
+    let mut file = SnapshotFile::create(&path).expect("created");
+    let mut count = 0;
+    while let Some(piece) = pieces.message().await.expect("it goes on") {
+        assert_eq!((piece.header, &piece.version[..]), (None, "3.6.0"));
+        assert!((1..=32 << 10).contains(&piece.blob.len()));
+        file.write(&piece.blob).expect("written");
+        let length = piece.blob.len() as u64;
+        let is_hash = left == Some(0);
+        let expected = left.map_or(piece.remaining_bytes, |left: u64| left.saturating_sub(length));
+        assert_eq!(piece.remaining_bytes, expected);
+        assert!(!is_hash || length == 32);
+        left = Some(piece.remaining_bytes);
+        count += 1;
+    }
+    let bytes = file.finish().expect("its hash is right");
+    assert!(left == Some(0) && count > 10 && bytes % 512 == 32, "{count} pieces, {bytes} bytes");
+    let status = quorate_server::backup::status(&path, false).expect("sound");
+    assert_eq!((status.revision, status.total_bytes), (41, bytes - 32));
+}
+
+#[tokio::test]
+async fn few_snapshots_are_sent_at_once_and_who_goes_away_makes_room() {
+    let cluster = Cluster::start(1).await;
+    let mut kv = cluster.kv(0).await;
+    for number in 0..40 {
+        kv.put(put(&format!("key{number}"), &"v".repeat(100_000))).await.expect("put");
+    }
+    let mut maintenance = cluster.maintenance(0).await;
+    let mut first = Vec::new();
+    for _ in 0..2 {
+        // Nobody reads more of it.
+        let answer = maintenance.snapshot(pb::SnapshotRequest {}).await.expect("it begins");
+        let mut pieces = answer.into_inner();
+        pieces.message().await.expect("it goes on").expect("a piece");
+        first.push(pieces);
+    }
+    let refused = maintenance.snapshot(pb::SnapshotRequest {}).await;
+    assert_refused(refused, Code::ResourceExhausted, "etcdserver: too many requests");
+    drop(first);
+    while let Err(status) = maintenance.snapshot(pb::SnapshotRequest {}).await {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
