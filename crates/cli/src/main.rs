@@ -15,6 +15,7 @@ mod output;
 mod reconcile;
 mod recover;
 mod repair;
+mod snapshot;
 mod txn;
 mod watch;
 
@@ -59,6 +60,12 @@ enum Command {
     /// Make a new cluster of one member that is left of a cluster that lost its majority.
     #[command(long_about = recover::HELP)]
     Recover(recover::Options),
+    /// Save a cluster to a file, tell what a file holds, and make members of it.
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    /// Make a member out of what an etcd has: its data directory, or a file that was saved of it.
+    #[command(long_about = snapshot::IMPORT_HELP)]
+    Import(snapshot::Import),
     /// Read a key, or a range of keys.
     Get(Client<kv::Get>),
     /// Write a key.
@@ -118,6 +125,8 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(options),
         Command::Repair(options) => repair::run(&options),
         Command::Recover(options) => recover::run(options),
+        Command::Snapshot(snapshot) => snapshot::run(snapshot),
+        Command::Import(options) => snapshot::import(options),
         Command::Get(client) => execute(client),
         Command::Put(client) => execute(client),
         Command::Del(client) => execute(client),
