@@ -5,6 +5,7 @@ pub(crate) mod blackbox;
 pub(crate) mod capsule;
 pub(crate) mod client;
 pub(crate) mod cluster;
+pub(crate) mod come_and_go;
 pub(crate) mod compare;
 pub(crate) mod crash;
 pub(crate) mod crash_points;

@@ -37,6 +37,11 @@ const CHORES: &[Chore] = &[
         run: codegen::rewrite,
     },
     Chore {
+        name: "come-and-go",
+        help: "import what an etcd wrote, serve it, and let an etcd serve it again, all the same",
+        run: checks::come_and_go::run,
+    },
+    Chore {
         name: "compare",
         help: "measure etcd and Quorate by turns, and write docs/performance.md",
         run: checks::compare::run,

@@ -161,6 +161,20 @@ impl Cluster {
         homes: &[Home],
         flags: &[&str],
     ) -> io::Result<Self> {
+        let mut cluster = Self::prepare(base, program, homes, flags)?;
+        for member in 0..cluster.len() {
+            cluster.restart(member)?;
+        }
+        Ok(cluster)
+    }
+
+    /// The same without starting a member: somebody else makes their data first.
+    pub(crate) fn prepare(
+        base: &Path,
+        program: Program,
+        homes: &[Home],
+        flags: &[&str],
+    ) -> io::Result<Self> {
         let folder = temporary_folder(base)?;
         // All are held open until all are known, so that the kernel gives each only once.
         let listeners: Vec<TcpListener> = (0..3 * homes.len())
@@ -197,10 +211,19 @@ impl Cluster {
                 member.relay = Some(Relay::start(home.host, &from, &to)?);
             }
         }
-        for member in 0..cluster.len() {
-            cluster.restart(member)?;
-        }
         Ok(cluster)
+    }
+
+    /// What the members run.
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// All members, as `--initial-cluster` has them.
+    pub(crate) fn initial_cluster(&self) -> String {
+        let members = self.members.iter();
+        let members = members.map(|m| format!("{}=http://{}:{}", m.name, m.address, m.peer_port));
+        members.collect::<Vec<_>>().join(",")
     }
 
     /// How many members there are.
@@ -299,11 +322,7 @@ impl Cluster {
 
     /// Starts a member that is not running.
     pub(crate) fn restart(&mut self, number: usize) -> io::Result<()> {
-        let initial: Vec<String> = self
-            .members
-            .iter()
-            .map(|m| format!("{}=http://{}:{}", m.name, m.address, m.peer_port))
-            .collect();
+        let initial = self.initial_cluster();
         let member = &mut self.members[number];
         assert!(member.process.is_none(), "{} runs already", member.name);
         fs::create_dir_all(&member.folder)?;
@@ -319,7 +338,7 @@ impl Cluster {
             .args(["--data-dir", &member.data.to_string_lossy()])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &listen, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &initial.join(",")])
+            .args(["--initial-cluster", &initial])
             .args(["--initial-cluster-token", "check", "--initial-cluster-state", state])
             .args(&self.flags)
             .stdin(Stdio::null())
