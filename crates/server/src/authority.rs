@@ -44,6 +44,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::frames::{Frames, Part};
+use crate::accept::Begun;
 
 /// A connection whose reader finds zeros where a client names the server. What is written passes, and so
 /// does all that is read if it does not begin as HTTP/2 does.
@@ -58,6 +59,8 @@ pub(crate) struct AnyAuthority<S> {
     state: State,
     /// A header block that came in parts. Empty while what is read goes straight to the reader.
     kept: Vec<u8>,
+    /// Whom to tell that the connection has begun as HTTP/2 does.
+    begun: Option<Begun>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +75,13 @@ enum State {
 
 impl<S> AnyAuthority<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, frames: Frames::default(), state: State::Straight, kept: Vec::new() }
+        let (frames, state) = (Frames::default(), State::Straight);
+        Self { stream, frames, state, kept: Vec::new(), begun: None }
+    }
+
+    /// The same, which tells when HTTP/2's preface has come.
+    pub(crate) fn telling(self, begun: Begun) -> Self {
+        Self { begun: Some(begun), ..self }
     }
 }
 
@@ -82,14 +91,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for AnyAuthority<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, frames, state, kept } = &mut *self;
+        let Self { stream, frames, state, kept, begun } = &mut *self;
         loop {
             match *state {
                 State::Straight => {
                     let before = buffer.filled().len();
                     ready!(Pin::new(&mut *stream).poll_read(context, buffer))?;
                     let read = &mut buffer.filled_mut()[before..];
-                    let Some(Part { at, whole }) = frames.pass(read) else {
+                    let part = frames.pass(read);
+                    if begun.is_some() && frames.have_begun() {
+                        begun.take().expect("it is there").tell();
+                    }
+                    let Some(Part { at, whole }) = part else {
                         return Poll::Ready(Ok(()));
                     };
                     kept.extend_from_slice(&read[at..]);

@@ -14,8 +14,8 @@
 //! # The rooms
 //!
 //! `config` reads flags and variables · `identity.rs` says who the member is, and `join.rs` how one finds that out that joins · `server.rs` starts
-//! and ends it · `host.rs` sets the host up · `serve.rs` has the connections, and `authority.rs` makes hyper accept
-//! those of old clients · `rpc/` answers calls,
+//! and ends it · `host.rs` sets the host up · `serve.rs` has the connections, `accept.rs` their beginning, `tls.rs`
+//! their encryption, and `authority.rs` makes hyper accept those of old clients · `rpc/` answers calls,
 //! a file for each service, with `rpc/error.rs` as the one table of errors and `rpc/convert.rs` as the
 //! gateway into the data model · `member.rs` is what the services talk to · `members.rs` changes who belongs to
 //! the cluster, `members/caretaker.rs` where nobody asks, and `reconcile.rs` all at once · `witness.rs` is what a member without a store has · `machine.rs` wraps the store
@@ -30,11 +30,12 @@
 //! # What is not here
 //!
 //! No decision that safety rests on: those are in `quorate-raft` and `quorate-mvcc`, and simulated. No
-//! encryption and no authentication yet: such calls and flags are refused by name.
+//! encryption between members yet: such flags are refused by name.
 
 #[cfg(museum)]
 compile_error!("a build with planted bugs serves nobody: see crates/planted");
 
+mod accept;
 mod authority;
 pub mod backup;
 mod compactor;
@@ -64,6 +65,7 @@ mod serve;
 mod server;
 mod sha1;
 mod shutdown;
+mod tls;
 mod version;
 mod witness;
 

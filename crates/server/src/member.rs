@@ -23,6 +23,7 @@ use crate::published::{Published, Wait};
 use crate::rpc::Failure;
 use crate::rpc::freshness::Wanted;
 use crate::shutdown::Shutdown;
+use crate::tls::Tls;
 
 /// What a request may be.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,8 @@ pub(crate) struct Member {
     pub(crate) refused: Notify,
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Arc<Tokens>,
+    /// What encrypted connections of clients are served with.
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Log,
     /// Says when the member ends.

@@ -1,12 +1,13 @@
 //! Connections of clients: who connects, and which protocol they speak.
 //!
-//! One port serves gRPC and plain HTTP, as in etcd. The first bytes of a connection tell HTTP/1.1 from
-//! HTTP/2 (hyper looks at them), and the content type tells gRPC from the rest.
+//! One port serves gRPC and plain HTTP, as in etcd, encrypted or in clear ([`Acceptor`]). The first bytes of a
+//! connection tell HTTP/1.1 from HTTP/2 (hyper looks at them), and the content type tells gRPC from the rest.
 //!
 //! Below hyper there is [`AnyAuthority`], because hyper is stricter than widespread clients about the
 //! name by which they call a server.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tonic::body::Body;
 
+use crate::accept::{Acceptor, Begun};
 use crate::authority::AnyAuthority;
 use crate::config::Config;
 use crate::http::Pages;
@@ -38,6 +41,10 @@ const STREAM_WINDOW: u32 = 1 << 20;
 
 /// The same for all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// How long a connection over HTTP/1.1 may wait for its next request, or for the rest of it: longer than whoever
+/// collects metrics lets pass.
+const NEXT_REQUEST: Duration = Duration::from_secs(75);
 
 /// Everything that answers requests.
 #[derive(Debug)]
@@ -68,8 +75,8 @@ impl Front {
 /// How connections are served.
 pub(crate) fn protocols(config: &Config) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // A client that opens a connection and says nothing is hyper's business, and that takes a timer.
-    builder.http1().timer(TokioTimer::new());
+    // The first request is in time or the connection ends; those after it over HTTP/1.1 have this time each.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(NEXT_REQUEST);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -84,11 +91,13 @@ pub(crate) fn protocols(config: &Config) -> auto::Builder<TokioExecutor> {
 /// Accepts connections until `stop` is true, then lets the requests that are under way finish.
 pub(crate) async fn serve(
     listener: TcpListener,
+    acceptor: Acceptor,
     protocols: auto::Builder<TokioExecutor>,
     front: Arc<Front>,
     mut stop: Shutdown,
     log: Log,
 ) {
+    let server = Arc::new(Server { acceptor, protocols, front });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -98,17 +107,12 @@ pub(crate) async fn serve(
             () = stop.requested() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(connection(
-                    stream,
-                    protocols.clone(),
-                    front.clone(),
-                    stop.clone(),
-                ));
+            Ok((stream, from)) => {
+                connections.spawn(server.clone().connection(stream, from, stop.clone()));
             }
             Err(error) => {
                 log.warn("failed to accept a connection").with("error", error);
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -116,27 +120,58 @@ pub(crate) async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection to its end. How it ends is the client's business: a reset or a broken request
-/// is nothing an operator could act on.
-async fn connection(
-    stream: TcpStream,
+/// What serves the connections of a socket.
+struct Server {
+    acceptor: Acceptor,
     protocols: auto::Builder<TokioExecutor>,
     front: Arc<Front>,
-    mut stop: Shutdown,
-) {
-    // Answers are small and waited for; to hold them back for a fuller packet would only delay them.
-    if stream.set_nodelay(true).is_err() {
-        return;
+}
+
+impl Server {
+    /// Serves one connection to its end. How it ends is the client's business: a reset or a broken request
+    /// is nothing an operator could act on.
+    async fn connection(self: Arc<Self>, stream: TcpStream, from: SocketAddr, mut stop: Shutdown) {
+        let mut place = self.acceptor.lobby.enter();
+        let patience = self.acceptor.patience;
+        // In a box, so that it can go before the rest, and the place with it.
+        let mut overdue = Box::pin(async move {
+            tokio::select! {
+                () = place.lost() => {}
+                () = sleep(patience) => {}
+            }
+        });
+        let accepted = tokio::select! {
+            accepted = self.acceptor.accept(stream, from) => accepted,
+            () = &mut overdue => return,
+            () = stop.requested() => return,
+        };
+        let Ok(Some((stream, name))) = accepted else { return };
+
+        let begun = Begun::default();
+        let service = service_fn(|mut request: Request<Incoming>| {
+            begun.tell();
+            if let Some(name) = &name {
+                request.extensions_mut().insert(name.clone());
+            }
+            let answer = self.front.answer(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let stream = TokioIo::new(AnyAuthority::new(stream).telling(begun.clone()));
+        let mut connection = pin!(self.protocols.serve_connection(stream, service));
+        let goes_on = tokio::select! {
+            _ = connection.as_mut() => return,
+            () = begun.told() => true,
+            () = &mut overdue => return,
+            () = stop.requested() => false,
+        };
+        drop(overdue);
+        if goes_on {
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = stop.requested() => {}
+            }
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
     }
-    let service = service_fn(move |request| {
-        let answer = front.answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let stream = TokioIo::new(AnyAuthority::new(stream));
-    let mut connection = pin!(protocols.serve_connection(stream, service));
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = stop.requested() => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
 }

@@ -19,7 +19,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::config::{Config, Url};
+use crate::accept::{Acceptor, Lobby};
+use crate::config::{ClientSocket, Config, Url};
 use crate::host;
 use crate::http::Pages;
 use crate::identity::{self, Identity};
@@ -35,6 +36,7 @@ use crate::rebuild::Rebuild;
 use crate::rpc::{Failure, Services};
 use crate::serve::{Front, protocols, serve};
 use crate::shutdown::{self, ShutdownSender};
+use crate::tls::Tls;
 use crate::{compactor, quota, recover, repair, witness};
 
 /// How long the end of the server waits for another member to take the lead, and then for requests
@@ -68,7 +70,7 @@ pub struct Server {
 /// The sockets of a member, bound before it starts, so that their ports can be known.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For clients.
+    /// For clients: one for each address, of however many URLs ([`ClientSocket::of`]).
     pub client: Vec<TcpListener>,
     /// For other members.
     pub peer: Vec<TcpListener>,
@@ -80,15 +82,15 @@ impl Listeners {
     /// # Errors
     /// With the first address that can't be had.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let bind = |urls: &[Url]| {
-            urls.iter()
-                .map(|url| {
-                    TcpListener::bind(url.address())
-                        .map_err(|error| StartError(format!("can't listen on {url}: {error}")))
-                })
-                .collect::<Result<Vec<_>, _>>()
+        let bind = |url: &Url| {
+            TcpListener::bind(url.address())
+                .map_err(|error| StartError(format!("can't listen on {url}: {error}")))
         };
-        Ok(Self { client: bind(&config.listen_client)?, peer: bind(&config.listen_peer)? })
+        let sockets = ClientSocket::of(&config.listen_client);
+        Ok(Self {
+            client: sockets.iter().map(|socket| bind(&socket.url)).collect::<Result<_, _>>()?,
+            peer: config.listen_peer.iter().map(bind).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -123,6 +125,7 @@ impl Server {
         for warning in &config.warnings {
             log.warn(warning);
         }
+        let tls = Tls::open(config, &log).map_err(StartError)?;
         let identity = Identity::load_or_create(config, &log).map_err(StartError)?;
         log.info("starting the member")
             .with("name", &config.name)
@@ -215,6 +218,7 @@ impl Server {
             refused: Notify::new(),
             passwords: Passwords::new(),
             tokens,
+            tls: tls.clone(),
             metrics,
             log,
             stop: stopped,
@@ -235,6 +239,9 @@ impl Server {
         server.spawn(leases.clone().run(member.clone()));
         let (data_dir, replace_after) = (config.data_dir.clone(), config.replace_failed_after);
         server.spawn(Caretaker::new(member.clone(), data_dir, replace_after).run());
+        if let Some(tls) = tls {
+            server.spawn(tls.keep_fresh(member.stop.clone()));
+        }
         server.spawn(watch_space(member.clone()));
         if !is_witness {
             server.spawn(quota::Keeper::new(member.clone()).run());
@@ -267,15 +274,24 @@ impl Server {
         });
         let unusable = |error| StartError(format!("can't serve on a socket: {error}"));
         let protocols = protocols(config);
+        let lobby = Arc::new(Lobby::default());
+        let sockets = ClientSocket::of(&config.listen_client);
+        assert_eq!(sockets.len(), listeners.len(), "one for each address");
         let mut waiting = Vec::new();
         {
             // A socket is registered with the runtime it will be used on.
             let _entered = self.runtime.as_ref().expect("it is running").enter();
-            for listener in listeners {
+            for (listener, socket) in listeners.into_iter().zip(sockets) {
                 listener.set_nonblocking(true).map_err(unusable)?;
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(unusable)?;
                 self.client_addresses.push(listener.local_addr().map_err(unusable)?);
-                waiting.push(listener);
+                let acceptor = Acceptor {
+                    plain: socket.plain,
+                    tls: member.tls.clone().filter(|_| socket.secure),
+                    lobby: lobby.clone(),
+                    patience: config.tls.handshake_timeout,
+                };
+                waiting.push((listener, acceptor));
             }
         }
         let mut serving = JoinSet::new();
@@ -292,17 +308,24 @@ impl Server {
                     }
                 }
             }
-            for listener in waiting {
+            for (listener, acceptor) in waiting {
                 if let Ok(address) = listener.local_addr() {
                     member.log.info("ready to serve client requests");
-                    member
-                        .log
-                        .info("serving client traffic insecurely; this is strongly discouraged!")
-                        .with("traffic", "grpc+http")
-                        .with("address", address);
+                    let ways = [
+                        (acceptor.plain, "insecurely; this is strongly discouraged!"),
+                        (acceptor.tls.is_some(), "securely"),
+                    ];
+                    for (_, how) in ways.into_iter().filter(|(is_served, _)| *is_served) {
+                        member
+                            .log
+                            .info(&format!("serving client traffic {how}"))
+                            .with("traffic", "grpc+http")
+                            .with("address", address);
+                    }
                 }
+                let (protocols, front) = (protocols.clone(), front.clone());
                 let (stop, log) = (member.stop.clone(), member.log.clone());
-                serving.spawn(serve(listener, protocols.clone(), front.clone(), stop, log));
+                serving.spawn(serve(listener, acceptor, protocols, front, stop, log));
             }
             ready.send_replace(true);
             while serving.join_next().await.is_some() {}

@@ -75,6 +75,11 @@ impl Place {
 }
 
 impl Frames {
+    /// Whether all of HTTP/2's preface has passed.
+    pub(super) fn have_begun(&self) -> bool {
+        !matches!(self.place, Place::Preface { .. } | Place::Other)
+    }
+
     /// Takes the next bytes of the connection and overwrites the names in them. All of them are done
     /// with, unless a part is returned: then those from there on are to be given again, together with
     /// what comes after them.

@@ -54,6 +54,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
             ("client-cert-auth", "client-cert-auth"),
             ("trusted-ca-file", "trusted-ca-file"),
             ("auto-tls", "auto-tls"),
+            ("allowed-cn", "client-cert-allowed-cn"),
             ("allowed-hostname", "client-cert-allowed-hostname"),
         ],
     ),
@@ -317,8 +318,8 @@ mod tests {
             ("name: {a: b}", "name is a section, and can't be one"),
             ("client-transport-security: x", "client-transport-security is no section"),
             (
-                "client-transport-security: {allowed-cn: x}",
-                "client-transport-security.allowed-cn is unknown",
+                "client-transport-security: {allowed-names: x}",
+                "client-transport-security.allowed-names is unknown",
             ),
             ("pre-vote: maybe", "invalid value \"maybe\" for pre-vote: parse error"),
             ("just words", "it has no names with values"),

@@ -40,7 +40,7 @@ pub(super) enum Standing {
 use Kind::{Switch, Value};
 use Standing::{Ignored, Only, Refused, Used};
 
-const TLS: &str = "encrypted connections";
+const TLS: &str = "encrypted connections between members";
 const JWT: &str = "tokens in the JWT format";
 const DISCOVERY: &str = "discovery of the initial cluster";
 const TRACING: &str = "distributed tracing";
@@ -169,6 +169,53 @@ pub(super) const FLAGS: &[Flag] = &[
         Used("time between progress notifications of a watch (default 10m)"),
     ),
     flag(
+        "cert-file",
+        Value,
+        Used("certificate chain shown to clients, in PEM; read again when it changes"),
+    ),
+    flag("key-file", Value, Used("the private key of --cert-file")),
+    flag(
+        "trusted-ca-file",
+        Value,
+        Used("authorities, one of which must have signed the certificate of each client"),
+    ),
+    flag(
+        "client-cert-auth",
+        Switch,
+        Used(
+            "demand certificates of clients; who sends no token is the user in its certificate's CN",
+        ),
+    ),
+    flag("client-crl-file", Value, Used("lists of certificates that are revoked, in PEM or DER")),
+    flag(
+        "client-cert-allowed-cn",
+        Value,
+        Used("common names, 'name,…', one of which a client's certificate must have"),
+    ),
+    flag(
+        "client-cert-allowed-hostname",
+        Value,
+        Used("host names, 'name,…', for one of which a client's certificate must be made out"),
+    ),
+    flag(
+        "auto-tls",
+        Switch,
+        Used("make a certificate for clients, if none is given (default false)"),
+    ),
+    flag(
+        "self-signed-cert-validity",
+        Value,
+        Used("years for which such a certificate is valid (default 1)"),
+    ),
+    flag("tls-min-version", Value, Used("'TLS1.2' or 'TLS1.3' (default 'TLS1.3')")),
+    flag("tls-max-version", Value, Used("'TLS1.2' or 'TLS1.3' (default 'TLS1.3')")),
+    flag("cipher-suites", Value, Used("cipher suites, 'name,…', by Go's names (default all)")),
+    flag(
+        "handshake-timeout",
+        Value,
+        Used("time in which a new connection must have come to its first request (default 10s)"),
+    ),
+    flag(
         "auth-token-ttl",
         Value,
         Used("seconds that a token of a user lives without being used (default 300)"),
@@ -202,8 +249,6 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("enable-pprof", Switch, Only(&["false"], "profiling over HTTP")),
     flag("force-new-cluster", Switch, Only(&["false"], "forcing a new cluster")),
     flag("unsafe-no-fsync", Switch, Only(&["false"], "running without syncing")),
-    flag("client-cert-auth", Switch, Only(&["false"], TLS)),
-    flag("auto-tls", Switch, Only(&["false"], TLS)),
     flag("peer-client-cert-auth", Switch, Only(&["false"], TLS)),
     flag("peer-auto-tls", Switch, Only(&["false"], TLS)),
     flag("peer-skip-client-san-verification", Switch, Only(&["false"], TLS)),
@@ -227,13 +272,6 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("snapshot-catchup-entries", Value, Refused("choosing how much of the log is kept")),
     flag("raft-read-timeout", Value, Refused("choosing the timeouts between members")),
     flag("raft-write-timeout", Value, Refused("choosing the timeouts between members")),
-    flag("cert-file", Value, Refused(TLS)),
-    flag("key-file", Value, Refused(TLS)),
-    flag("trusted-ca-file", Value, Refused(TLS)),
-    flag("client-cert-file", Value, Refused(TLS)),
-    flag("client-key-file", Value, Refused(TLS)),
-    flag("client-crl-file", Value, Refused(TLS)),
-    flag("client-cert-allowed-hostname", Value, Refused(TLS)),
     flag("peer-cert-file", Value, Refused(TLS)),
     flag("peer-key-file", Value, Refused(TLS)),
     flag("peer-trusted-ca-file", Value, Refused(TLS)),
@@ -242,10 +280,9 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("peer-crl-file", Value, Refused(TLS)),
     flag("peer-cert-allowed-cn", Value, Refused(TLS)),
     flag("peer-cert-allowed-hostname", Value, Refused(TLS)),
-    flag("self-signed-cert-validity", Value, Refused(TLS)),
-    flag("tls-min-version", Value, Refused(TLS)),
-    flag("tls-max-version", Value, Refused(TLS)),
-    flag("cipher-suites", Value, Refused(TLS)),
+    // What etcd shows when it calls itself; nothing here does.
+    flag("client-cert-file", Value, Ignored),
+    flag("client-key-file", Value, Ignored),
     // Hashes of passwords are made with Argon2id.
     flag("bcrypt-cost", Value, Ignored),
     flag("log-rotation-config-json", Value, Refused(LOG_ROTATION)),

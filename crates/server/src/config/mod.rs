@@ -11,6 +11,7 @@ mod file;
 mod flags;
 mod initial;
 mod quota;
+mod tls;
 mod typed;
 mod url;
 
@@ -25,6 +26,7 @@ use quorate_raft::{ElectionPolicy, Lease};
 pub use self::compaction::AutoCompaction;
 pub use self::initial::{InitialCluster, InitialMember};
 pub use self::quota::Quota;
+pub use self::tls::{ClientSocket, Tls};
 use self::typed::Typed;
 pub use self::url::Url;
 use crate::log::Level;
@@ -91,6 +93,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// The time between progress notifications of a watch.
     pub progress_interval: Duration,
+    /// How connections of clients are encrypted, and how long they may take to begin.
+    pub tls: Tls,
     /// How long a token lives that is not used.
     pub auth_token_ttl: Duration,
     /// Whether all memory is kept out of the swap.
@@ -172,8 +176,8 @@ impl Config {
             _ => PathBuf::from(format!("{name}.etcd")),
         };
 
-        let listen_client = urls(&typed, "listen-client-urls", "http://localhost:2379")?;
-        let advertise_client = urls(&typed, "advertise-client-urls", "http://localhost:2379")?;
+        let listen_client = client_urls(&typed, "listen-client-urls")?;
+        let advertise_client = client_urls(&typed, "advertise-client-urls")?;
         let listen_peer = urls(&typed, "listen-peer-urls", "http://localhost:2380")?;
         let advertise_peer = urls(&typed, "initial-advertise-peer-urls", "http://localhost:2380")?;
         for url in listen_client.iter().chain(&listen_peer) {
@@ -251,6 +255,7 @@ impl Config {
 
         let mut warnings = typed.warnings.clone();
         let quota = Quota::mean(&typed, &mut warnings)?;
+        let tls = Tls::mean(&typed, &data_dir, &listen_client, &mut warnings)?;
         let max_request_bytes = number(&typed, "max-request-bytes", 1_572_864)?;
         if max_request_bytes > REQUEST_BYTES_ADVISED {
             warnings.push(format!(
@@ -300,6 +305,7 @@ impl Config {
             keepalive_interval: Some(keepalive).filter(|interval| !interval.is_zero()),
             keepalive_timeout: duration(&typed, "grpc-keepalive-timeout", Duration::from_secs(20))?,
             progress_interval,
+            tls,
             auth_token_ttl,
             memory_mlock: typed.get("memory-mlock") == Some("true"),
             log_level,
@@ -358,6 +364,11 @@ fn check_timing(heartbeat_ms: u64, election_ms: u64) -> Result<(), Stop> {
 fn urls(typed: &Typed, flag: &str, default: &str) -> Result<Vec<Url>, Stop> {
     let text = typed.get(flag).unwrap_or(default);
     Url::parse_list(text).map_err(|why| Stop::Refused(format!("--{flag}: {why}")))
+}
+
+fn client_urls(typed: &Typed, flag: &str) -> Result<Vec<Url>, Stop> {
+    let text = typed.get(flag).unwrap_or("http://localhost:2379");
+    Url::parse_list_for_clients(text).map_err(|why| Stop::Refused(format!("--{flag}: {why}")))
 }
 
 fn number<T: FromStr>(typed: &Typed, flag: &str, default: T) -> Result<T, Stop> {

@@ -250,7 +250,7 @@ fn exit_code_1_for_what_can_not_be_meant() {
         (
             &["--listen-peer-urls=https://127.0.0.1:2380"],
             &[],
-            "--listen-peer-urls: URLs with the scheme https are not supported yet: \
+            "--listen-peer-urls: URLs with the scheme https are not supported yet between members: \
              https://127.0.0.1:2380",
         ),
         (
@@ -276,9 +276,10 @@ fn exit_code_1_for_what_can_not_be_meant() {
             "--watch-progress-notify-interval must be at least 100ms",
         ),
         (
-            &["--client-cert-auth"],
+            &["--peer-client-cert-auth"],
             &[],
-            "--client-cert-auth=true is not supported yet: encrypted connections (accepted: false)",
+            "--peer-client-cert-auth=true is not supported yet: encrypted connections between members \
+             (accepted: false)",
         ),
         (
             &["--auto-compaction-retention=often"],
@@ -286,7 +287,11 @@ fn exit_code_1_for_what_can_not_be_meant() {
             "--auto-compaction-retention=often is no such amount of history",
         ),
         (&["--auto-compaction-mode=hourly"], &[], "unexpected auto-compaction-mode \"hourly\""),
-        (&["--cert-file=x"], &[], "--cert-file is not supported yet: encrypted connections"),
+        (
+            &["--peer-cert-file=x"],
+            &[],
+            "--peer-cert-file is not supported yet: encrypted connections between members",
+        ),
         (
             &["--name=x"],
             &[("ETCD_CONFIG_FILE", "/dev/null/x")],
@@ -300,7 +305,7 @@ fn exit_code_1_for_what_can_not_be_meant() {
 
 #[test]
 fn help_and_version_come_before_other_complaints() {
-    let help = parse(&["--cert-file=x", "-h"], &[]).expect_err("no configuration");
+    let help = parse(&["--peer-cert-file=x", "-h"], &[]).expect_err("no configuration");
     assert!(help.is_answer());
     assert!(help.to_string().contains("--listen-client-urls value"));
     let version = parse(&["--version"], &[]).expect_err("no configuration");
@@ -334,7 +339,10 @@ fn a_file_is_all_that_counts() {
 
     for (text, message) in [
         ("nmae: x", "nmae is unknown"),
-        ("cert-file: x", "--cert-file is not supported yet: encrypted connections"),
+        (
+            "peer-cert-file: x",
+            "--peer-cert-file is not supported yet: encrypted connections between members",
+        ),
         (
             "heartbeat-interval: soon",
             "invalid value \"soon\" for heartbeat-interval in the configuration file: parse error",

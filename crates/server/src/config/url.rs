@@ -3,34 +3,47 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// An `http` URL of a host and a port, which is all that a member's address is made of.
+/// An `http` or `https` URL of a host and a port, which is all that a member's address is made of.
 ///
 /// Ordered as text, because etcd sorts the URLs of a member before it derives the member's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Url {
     /// The URL as it is shown to clients: `http://host:port`.
     text: String,
+    /// Where in `text` the host begins.
+    host_at: usize,
     /// Where in `text` the port begins.
     port_at: usize,
     port: u16,
 }
 
-/// The scheme that is served so far.
-const SCHEME: &str = "http://";
-
 impl Url {
-    /// Parses one URL.
+    /// Parses the URL of a member as other members reach it.
     ///
     /// # Errors
     /// What is wrong with it, in etcd's words where etcd would refuse it too.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Self::parse_for_clients(text)?;
+        if url.is_secure() {
+            return Err(format!(
+                "URLs with the scheme https are not supported yet between members: {url}"
+            ));
+        }
+        Ok(url)
+    }
+
+    /// Parses the URL of a member as clients reach it.
+    ///
+    /// # Errors
+    /// What is wrong with it, in etcd's words where etcd would refuse it too.
+    pub fn parse_for_clients(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!("URL scheme must be http, https, unix, or unixs: {text}"));
         };
         match scheme {
-            "http" => {}
-            "https" | "unix" | "unixs" => {
+            "http" | "https" => {}
+            "unix" | "unixs" => {
                 return Err(format!("URLs with the scheme {scheme} are not supported yet: {text}"));
             }
             _ => return Err(format!("URL scheme must be http, https, unix, or unixs: {text}")),
@@ -51,7 +64,8 @@ impl Url {
             return Err(malformed());
         }
         let port: u16 = port.parse().map_err(|_| malformed())?;
-        Ok(Self { text: text.to_owned(), port_at: SCHEME.len() + host.len() + 1, port })
+        let host_at = text.len() - rest.len();
+        Ok(Self { text: text.to_owned(), host_at, port_at: host_at + host.len() + 1, port })
     }
 
     /// Parses a comma-separated list into ascending order.
@@ -64,10 +78,27 @@ impl Url {
         Ok(urls)
     }
 
+    /// The same with [`Url::parse_for_clients`].
+    ///
+    /// # Errors
+    /// Of the first that is wrong. An empty list is wrong.
+    pub fn parse_list_for_clients(text: &str) -> Result<Vec<Self>, String> {
+        let urls = text.split(',').map(Self::parse_for_clients);
+        let mut urls = urls.collect::<Result<Vec<_>, _>>()?;
+        urls.sort();
+        Ok(urls)
+    }
+
+    /// Whether connections to it are encrypted.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.text.starts_with("https:")
+    }
+
     /// The host, without the brackets of an IPv6 address. May be empty.
     #[must_use]
     pub fn host(&self) -> &str {
-        let host = &self.text[SCHEME.len()..self.port_at - 1];
+        let host = &self.text[self.host_at..self.port_at - 1];
         host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
@@ -80,7 +111,7 @@ impl Url {
     /// `host:port`, as a resolver takes it.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.text[SCHEME.len()..]
+        &self.text[self.host_at..]
     }
 
     /// The whole URL.
@@ -144,7 +175,10 @@ mod tests {
             ("", "URL scheme must be http, https, unix, or unixs: "),
             ("localhost:2379", "URL scheme must be http, https, unix, or unixs: localhost:2379"),
             ("ftp://a:1", "URL scheme must be http, https, unix, or unixs: ftp://a:1"),
-            ("https://a:1", "URLs with the scheme https are not supported yet: https://a:1"),
+            (
+                "https://a:1",
+                "URLs with the scheme https are not supported yet between members: https://a:1",
+            ),
             ("unix:///a", "URLs with the scheme unix are not supported yet: unix:///a"),
             ("http://a", "URL address does not have the form \"host:port\": http://a"),
             ("http://a:", "URL address does not have the form \"host:port\": http://a:"),
@@ -156,6 +190,15 @@ mod tests {
         ] {
             assert_eq!(Url::parse(text).expect_err(text), why);
         }
+    }
+
+    #[test]
+    fn clients_may_come_encrypted() {
+        let url = Url::parse_for_clients("https://[::1]:2379").expect("a URL");
+        assert_eq!((url.host(), url.address(), url.port()), ("::1", "[::1]:2379", 2379));
+        assert!(url.is_secure());
+        let url = Url::parse_for_clients("http://a:1").expect("a URL");
+        assert!(!url.is_secure());
     }
 
     #[test]

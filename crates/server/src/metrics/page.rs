@@ -9,6 +9,7 @@ use super::{CODES, Metrics};
 use crate::member::Member;
 use crate::quota;
 use crate::rpc::METHODS;
+use crate::tls::Tls;
 use crate::version;
 
 /// All numbers of a member.
@@ -20,6 +21,9 @@ pub(crate) fn render(member: &Member) -> String {
     of_the_peers(&mut page, member);
     of_the_store(&mut page, metrics, member);
     of_the_calls(&mut page, metrics);
+    if let Some(tls) = &member.tls {
+        of_the_certificates(&mut page, tls);
+    }
     page.0
 }
 
@@ -138,6 +142,23 @@ fn of_the_store(page: &mut Page, metrics: &Metrics, member: &Member) {
     page.one("etcd_debugging_mvcc_watcher_total", "gauge", load(&metrics.watchers));
     page.one("etcd_debugging_mvcc_watch_stream_total", "gauge", load(&metrics.watch_streams));
     page.one("etcd_debugging_server_lease_expired_total", "counter", load(&metrics.leases_expired));
+}
+
+/// Until when certificates are valid, as seconds since 1970: `time()` has the same beginning.
+fn of_the_certificates(page: &mut Page, tls: &Tls) {
+    let ends = [("own", tls.own_not_after()), ("authority", tls.trusted_not_after())];
+    page.head("quorate_tls_not_after_timestamp_seconds", "gauge");
+    for (whose, end) in ends {
+        if let Some(end) = end {
+            let labels = [("listener", "client"), ("certificate", whose)];
+            page.sample("quorate_tls_not_after_timestamp_seconds", labels, end);
+        }
+    }
+    let listener = [("listener", "client")];
+    page.labelled("quorate_tls_reloads_total", "counter", listener, tls.reloads());
+    page.labelled("quorate_tls_files_broken", "gauge", listener, u8::from(tls.is_stale()));
+    let failed = tls.handshakes_failed();
+    page.labelled("quorate_tls_handshakes_failed_total", "counter", listener, failed);
 }
 
 fn of_the_calls(page: &mut Page, metrics: &Metrics) {

@@ -15,6 +15,7 @@ mod rebuild;
 mod recipes;
 mod recover;
 mod repair;
+mod tls;
 mod transport;
 mod txn;
 mod watch;
