@@ -11,6 +11,7 @@ mod tokens;
 use http::HeaderMap;
 use quorate_mvcc::{Auth, Caller, Error};
 
+use crate::accept::CertifiedName;
 use crate::member::Member;
 use crate::rpc::{Failure, caller};
 
@@ -25,18 +26,33 @@ const AUTHORIZATION: &str = "authorization";
 /// What may stand before a token in the latter.
 const BEARER: &str = "Bearer ";
 
-/// What a client has sent to show who it is.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Credentials(Option<Token>);
+/// The metadata of a request that comes through a JSON gateway: the certificate of its connection is the gateway's,
+/// and not that of whoever asks.
+const GATEWAY: &str = "grpcgateway-accept";
+
+/// What a client shows to prove who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// Nothing.
+    None,
+    /// The token that it was given for its password.
+    Token(Token),
+    /// The certificate of its connection, with the name of a user.
+    Certificate(CertifiedName),
+}
 
 impl Credentials {
-    /// What the metadata of a request holds. A value that is no text is a token that nobody was given.
-    pub(crate) fn of(metadata: &HeaderMap) -> Self {
-        let found = metadata.get(TOKEN).or_else(|| metadata.get(AUTHORIZATION));
-        Self(found.map(|value| {
+    /// What the metadata of a request holds, or its connection. A value that is no text is a token that nobody was
+    /// given. Who sends a token means it, whatever the certificate says.
+    pub(crate) fn of(metadata: &HeaderMap, certified: Option<&CertifiedName>) -> Self {
+        if let Some(value) = metadata.get(TOKEN).or_else(|| metadata.get(AUTHORIZATION)) {
             let bytes = value.as_bytes();
-            Token::of(bytes.strip_prefix(BEARER.as_bytes()).unwrap_or(bytes))
-        }))
+            return Self::Token(Token::of(bytes.strip_prefix(BEARER.as_bytes()).unwrap_or(bytes)));
+        }
+        match certified {
+            Some(name) if !metadata.contains_key(GATEWAY) => Self::Certificate(name.clone()),
+            _ => Self::None,
+        }
     }
 }
 
@@ -69,9 +85,15 @@ impl Member {
         if !self.published.checks_rights() {
             return Ok(Caller::Nobody);
         }
-        let Credentials(Some(token)) = credentials else { return Ok(Caller::Nobody) };
         let state = self.published.state();
         let auth = state.auth();
+        let token = match credentials {
+            Credentials::None => return Ok(Caller::Nobody),
+            Credentials::Token(token) => token,
+            Credentials::Certificate(CertifiedName(name)) => {
+                return Ok(Caller::User { name: name.to_string(), revision: auth.revision() });
+            }
+        };
         // Tokens are known on every member before their users hear of them. Who was put out since is known by the state.
         match self.tokens.find(token) {
             Some((name, since)) if auth.stays(&name, since) => {
@@ -90,13 +112,26 @@ mod tests {
     fn a_token_is_found_wherever_clients_put_it() {
         let of = |name: &'static str, value: &'static [u8]| {
             let value = http::HeaderValue::from_bytes(value).expect("a header");
-            Credentials::of(&HeaderMap::from_iter([(http::HeaderName::from_static(name), value)])).0
+            let name = http::HeaderName::from_static(name);
+            Credentials::of(&HeaderMap::from_iter([(name, value)]), None)
         };
-        let token = Some(Token::of(b"abc.1"));
+        let token = Credentials::Token(Token::of(b"abc.1"));
         assert_eq!(of("token", b"abc.1"), token);
         assert_eq!(of("authorization", b"abc.1"), token);
         assert_eq!(of("authorization", b"Bearer abc.1"), token);
-        assert!(of("token", b"\xff").is_some());
-        assert_eq!(of("other", b"abc.1"), None);
+        assert!(matches!(of("token", b"\xff"), Credentials::Token(_)));
+        assert_eq!(of("other", b"abc.1"), Credentials::None);
+    }
+
+    #[test]
+    fn a_certificate_is_second_to_a_token_and_not_that_of_who_asks_a_gateway() {
+        let name = CertifiedName("alice".into());
+        let of = |header: &'static str| {
+            let name_and_value = (header.parse().expect("a name"), "x".parse().expect("a value"));
+            Credentials::of(&HeaderMap::from_iter([name_and_value]), Some(&name))
+        };
+        assert_eq!(of("other"), Credentials::Certificate(name.clone()));
+        assert_eq!(of("token"), Credentials::Token(Token::of(b"x")));
+        assert_eq!(of("grpcgateway-accept"), Credentials::None);
     }
 }

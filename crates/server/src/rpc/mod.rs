@@ -170,7 +170,7 @@ impl Services {
         if access == Access::Everybody || !self.member.published.checks_rights() {
             return Ok(());
         }
-        let credentials = Credentials::of(request.headers());
+        let credentials = Credentials::of(request.headers(), request.extensions().get());
         let caller = self.member.caller(&credentials)?;
         let state = self.member.published.state();
         match access {
