@@ -1,5 +1,7 @@
 //! How the client reaches a cluster: the first endpoint that answers.
 
+mod transport;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::time::Duration;
@@ -24,6 +26,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
+use self::transport::{NotConnected, Transport};
+
 /// How to reach a cluster.
 #[derive(Debug, clap::Args)]
 // Both are flattened into a command, and so would be two groups of one name.
@@ -40,6 +44,8 @@ pub(crate) struct Options {
     /// How long a request may take, in seconds.
     #[arg(long, global = true, default_value_t = 8.0, help_heading = "Connection")]
     timeout: f64,
+    #[command(flatten)]
+    transport: transport::Options,
 }
 
 /// A name and a password, which is not shown.
@@ -85,7 +91,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(status) => f.write_str(status.message()),
+            Self::Refused(status) => f.write_str(&reason(status)),
             Self::Unreachable(why) | Self::Input(why) => f.write_str(why),
         }
     }
@@ -105,20 +111,17 @@ impl Connection {
     pub(crate) fn new(options: &Options) -> Result<Self, Error> {
         let timeout = Duration::try_from_secs_f64(options.timeout)
             .map_err(|error| Error::Input(format!("--timeout {}: {error}", options.timeout)))?;
+        let transport = Transport::new(&options.transport, &options.endpoints)?;
         let endpoints = options.endpoints.iter().map(|endpoint| {
-            let address = match endpoint.strip_prefix("http://") {
-                Some(_) => endpoint.clone(),
-                None if endpoint.contains("://") => {
-                    let why = format!("{endpoint}: only http:// endpoints are supported so far");
-                    return Err(Error::Input(why));
-                }
-                None => format!("http://{endpoint}"),
-            };
-            let channel = Endpoint::from_shared(address)
+            let (address, tls) = transport.of(endpoint)?;
+            let prepared = Endpoint::from_shared(address)
                 .map_err(|error| Error::Input(format!("{endpoint}: {error}")))?
                 .connect_timeout(Duration::from_secs(2))
-                .tcp_nodelay(true)
-                .connect_lazy();
+                .tcp_nodelay(true);
+            let channel = match tls {
+                None => prepared.connect_lazy(),
+                Some(tls) => prepared.connect_with_connector_lazy(tls),
+            };
             Ok((endpoint.clone(), channel))
         });
         Ok(Self {
@@ -233,6 +236,9 @@ async fn page_of(mut channel: Channel, path: &str) -> Option<Bytes> {
 fn never_left(status: &Status) -> bool {
     let mut source = std::error::Error::source(status);
     while let Some(error) = source {
+        if error.is::<NotConnected>() {
+            return true;
+        }
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             return error.kind() == std::io::ErrorKind::ConnectionRefused
                 || status.code() == Code::Unavailable
