@@ -1,10 +1,13 @@
 //! How requests end without an answer, and why a host does not start.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use quorate_node::{Fault, Refusal};
 use quorate_raft::{ChangeError, EntryId, NodeId};
+
+use crate::transport::Protection;
 
 /// Why a command has no outcome, or a read may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,6 +343,17 @@ pub enum PeerError {
     },
     /// The other side is no member of this group.
     Stranger(NodeId),
+    /// The two sides protect their connections in different ways.
+    Protection {
+        /// What the other side seems to speak.
+        theirs: Protection,
+        /// What this one does.
+        ours: Protection,
+    },
+    /// The other side did not show that it knows a secret of ours, or what came was not said by it, or not now.
+    Unauthentic(&'static str),
+    /// Members do not speak plainly with this address unless that is allowed explicitly.
+    Unprotected(IpAddr),
     /// A frame that can't be right. The connection is dropped.
     Malformed(&'static str),
     /// The network's own word.
@@ -347,12 +361,31 @@ pub enum PeerError {
 }
 
 impl PeerError {
-    /// A socket with a deadline says that it would block when the deadline passes.
+    /// What a transport says with it, if it says more than the network does. A socket with a deadline says that it would
+    /// block when the deadline passes.
     pub(crate) fn from_io(error: &std::io::Error) -> Self {
+        if let Some(said) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
+            return said.clone();
+        }
         Self::Io(match error.kind() {
             std::io::ErrorKind::WouldBlock => std::io::ErrorKind::TimedOut,
             kind => kind,
         })
+    }
+}
+
+impl PeerError {
+    /// Whether the other side may be somebody who is to be kept out, rather than one who is not understood.
+    #[must_use]
+    pub fn is_unauthenticated(&self) -> bool {
+        matches!(self, Self::Protection { .. } | Self::Unauthentic(_) | Self::Unprotected(_))
+    }
+}
+
+/// So that a [transport](crate::Transport) can say it.
+impl From<PeerError> for std::io::Error {
+    fn from(error: PeerError) -> Self {
+        Self::new(std::io::ErrorKind::PermissionDenied, error)
     }
 }
 
@@ -371,6 +404,14 @@ impl fmt::Display for PeerError {
                 write!(f, "the address of member {meant} leads to member {found}")
             }
             Self::Stranger(id) => write!(f, "{id} is no member of the group"),
+            Self::Protection { theirs, ours } => {
+                write!(f, "the other side speaks {theirs}, this one {ours}")
+            }
+            Self::Unauthentic(reason) => write!(f, "not authentic: {reason}"),
+            Self::Unprotected(address) => write!(
+                f,
+                "{address} is not on this machine, and no plain connections are allowed with it"
+            ),
             Self::Malformed(reason) => write!(f, "malformed frame: {reason}"),
             Self::Io(kind) => write!(f, "{kind}"),
         }

@@ -19,12 +19,13 @@ use quorate_raft::NodeId;
 
 use crate::card::{CARD_BYTES_MAX, Card};
 use crate::error::PeerError;
+use crate::transport::Protection;
 
 /// The version of the protocol, of this handshake as of all frames. Members speak to no other.
 pub(crate) const VERSION: u16 = 1;
 
 /// What every greeting begins with.
-const MAGIC: [u8; 8] = *b"QUORATE\xff";
+pub(crate) const MAGIC: [u8; 8] = *b"QUORATE\xff";
 
 /// The bytes of a greeting: magic, version, verdict, cluster, from, to, incarnation, the length of the card,
 /// checksum. A card, if there is any, comes behind it and is followed by a checksum of its own.
@@ -119,7 +120,11 @@ impl Greeting {
         let (body, mut checksum) = bytes.split_at(GREETING_BYTES - CHECKSUM_BYTES);
         let mut rest = body;
         if rest[..MAGIC.len()] != MAGIC {
-            return Err(PeerError::NotAPeer);
+            // Within a protected connection everybody begins with it, so this one is plain.
+            return Err(match Protection::spoken(rest) {
+                Some(theirs) => PeerError::Protection { theirs, ours: Protection::Plain },
+                None => PeerError::NotAPeer,
+            });
         }
         rest.advance(MAGIC.len());
         let version = rest.get_u16_le();
@@ -278,6 +283,13 @@ mod tests {
         let http = &mut &b"GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n"[..];
         assert_eq!(Greeting::read(http), Err(PeerError::NotAPeer));
         assert!(matches!(Greeting::read(&mut &good[1..]), Err(PeerError::NotAPeer)));
+        for (first, theirs) in
+            [(&b"QUORMAC\xff"[..], Protection::Authenticated), (&[22, 3, 1], Protection::Encrypted)]
+        {
+            let bytes = [first, &[0; GREETING_BYTES]].concat();
+            let error = PeerError::Protection { theirs, ours: Protection::Plain };
+            assert_eq!(Greeting::read(&mut &bytes[..]), Err(error));
+        }
     }
 
     /// As from a peer that means harm: the checksums are right.

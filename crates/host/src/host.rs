@@ -136,7 +136,6 @@ impl<O: Send + 'static> Host<O> {
             card,
             transport: Arc::clone(&config.transport),
             patience: patience(&config),
-            clock,
             shared: Arc::clone(&shared),
             directory: Arc::clone(&directory),
             rejoining: config.rejoining.is_some(),

@@ -20,7 +20,7 @@ use crate::card::Card;
 use crate::error::PeerError;
 use crate::handshake::{Greeting, Identity};
 use crate::peer::addresses;
-use crate::transport::Transport;
+use crate::transport::{Hurried, Transport};
 
 /// More than any membership takes, in bytes.
 const MEMBERSHIP_BYTES_MAX: usize = 1 << 20;
@@ -49,20 +49,20 @@ pub fn inquire(
 ) -> Result<Found, PeerError> {
     let io = |error: std::io::Error| PeerError::from_io(&error);
     let mut connection = transport.connect(address, patience).map_err(io)?;
-    connection.socket.set_read_timeout(Some(patience)).map_err(io)?;
     connection.socket.set_write_timeout(Some(patience)).map_err(io)?;
     let about = About { addresses: own.to_vec(), ..About::default() };
     let card = Card { started_ms: 0, about: Arc::new(about) };
     Greeting::welcome(NOBODY, NOBODY.id, &card).write(&mut connection.stream).map_err(io)?;
-    let answer = Greeting::read(&mut connection.stream)?;
+    let mut hurried = Hurried::new(&mut connection, patience);
+    let answer = Greeting::read(&mut hurried)?;
     let mut length = [0; 4];
-    connection.stream.read_exact(&mut length).map_err(io)?;
+    hurried.read_exact(&mut length).map_err(io)?;
     let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
     if length > MEMBERSHIP_BYTES_MAX {
         return Err(PeerError::Malformed("a membership is larger than any may be"));
     }
     let mut bytes = vec![0; length + 4];
-    connection.stream.read_exact(&mut bytes).map_err(io)?;
+    hurried.read_exact(&mut bytes).map_err(io)?;
     let (membership, mut checksum) = bytes.split_at(length);
     if crc32fast::hash(membership) != checksum.get_u32_le() {
         return Err(PeerError::Malformed("the checksum of a membership is wrong"));

@@ -132,6 +132,7 @@
 //! | see one sync for many records | `wal_thread.rs` |
 //! | see where answers leave | `apply_thread.rs` |
 //! | know the bytes between members | `wire.rs`, `handshake.rs`, `card.rs` |
+//! | know who is heard, and what protects a connection | `transport.rs`, and what is below it |
 //! | know to whom there are connections | `following.rs`, `peer/directory.rs` |
 //! | know what happens when a peer is away | `peer/outgoing.rs` |
 //! | know what a member checks before it starts | `host.rs` |
@@ -143,8 +144,8 @@
 //! # What is not here
 //!
 //! Nothing that matters for safety: a host moves bytes and time. No async runtime: the threads block,
-//! and handles can be awaited from any. No encryption: see [`Transport`] for where it goes. No
-//! logging: see [`HostEvent`].
+//! and handles can be awaited from any. No encryption: see [`Transport`] for where it goes, and
+//! [`Authenticated`] for tags without it. No logging: see [`HostEvent`].
 
 #[cfg(museum)]
 compile_error!("a build with planted bugs serves nobody: see crates/planted");
@@ -207,4 +208,6 @@ pub use repair::{IdleLog, Repair, Stretch, Verdict};
 pub use replica::{Replica, open_witness};
 pub use space::{Room, Space};
 pub use status::{HostStatus, PeerStatus};
+pub use transport::{Authenticated, Networks, PlainWithin, Protection, SECRET_BYTES_MIN};
 pub use transport::{Connection, Stream, Tcp, Transport};
+pub use transport::{Secret, Secrets, SecretsEvent, WeakSecret};

@@ -118,6 +118,9 @@ pub struct Metrics {
     pub scrubbed_bytes: Counter,
     /// Frames and handshakes of peers that were not understood.
     pub malformed: Counter,
+    /// Connections of and to others that ended because somebody did not prove who it is, or something was not said by
+    /// who it seemed to be: see [`PeerError::is_unauthenticated`](crate::PeerError::is_unauthenticated).
+    pub unauthenticated: Counter,
     /// Rounds of the raft thread, whoever ran them.
     pub rounds: Counter,
     /// By peer.

@@ -1,34 +1,92 @@
-//! How a connection between two members is made: the seam for encryption.
+//! How a connection between two members is made, and what protects it: the seam for encryption.
 //!
 //! A connection carries frames in one direction only, from the one who made it, and the opposite
 //! direction only the answer to the handshake. One thread at a time therefore owns each end, and a
 //! transport needs no halves that two threads could use.
+//!
+//! What protects a connection stands below everything that members say on it, the greeting included
+//! (`handshake.rs`): whatever a member believes of another has come through it. A member has one transport, for those
+//! whom it calls as for those who call it, and no transport falls back on less.
+
+mod authenticated;
+mod hello;
+mod networks;
+mod record;
+mod secrets;
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use quorate_raft::Time;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+pub use self::authenticated::Authenticated;
+pub use self::networks::{Networks, PlainWithin};
+pub use self::secrets::{SECRET_BYTES_MIN, Secret, Secrets, SecretsEvent, WeakSecret};
+use crate::clock::Clock;
+use crate::handshake;
+
+/// What protects what members say to one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing but a checksum.
+    Plain,
+    /// A tag on everything, made with a shared secret.
+    Authenticated,
+    /// TLS.
+    Encrypted,
+}
+
+impl Protection {
+    /// What somebody seems to speak who begins like this, if it is any of them.
+    pub(crate) fn spoken(first: &[u8]) -> Option<Self> {
+        if first.starts_with(&handshake::MAGIC) {
+            Some(Self::Plain)
+        } else if first.starts_with(&hello::MAGIC) {
+            Some(Self::Authenticated)
+        } else if first.starts_with(&[22, 3]) {
+            // A handshake record, of any version since 1996.
+            Some(Self::Encrypted)
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "plainly",
+            Self::Authenticated => "with tags (hmac)",
+            Self::Encrypted => "TLS",
+        })
+    }
+}
+
 /// Makes and accepts connections.
 pub trait Transport: Send + Sync {
-    /// Connects to an address (`host:port`), within about this time for each address it resolves to.
+    /// Connects to an address (`host:port`), within about this time for each address it resolves to, and as much again
+    /// for what a protocol has to exchange first.
     ///
     /// # Errors
-    /// The network's own.
+    /// The network's own, and a [`PeerError`](crate::PeerError) as the cause of one.
     fn connect(&self, address: &str, timeout: Duration) -> io::Result<Connection>;
 
     /// Takes in a connection that somebody else made. Must not wait for the other side; what a
     /// protocol has to exchange first happens at the first read.
     ///
     /// # Errors
-    /// The network's own.
+    /// The network's own, and a [`PeerError`](crate::PeerError) as the cause of one.
     fn accept(&self, socket: TcpStream) -> io::Result<Connection>;
 }
 
 /// What can be read from and written to.
+///
+/// A read reads from the socket once at most, so that a deadline on the socket is one of the read, too. Where that is not
+/// enough to return a byte, it is [`Interrupted`](io::ErrorKind::Interrupted), and called again.
 pub trait Stream: Read + Write + Send {
     /// Writes as much as the network takes at once, and says how much that is: perhaps nothing.
     /// Never waits. What is left goes through [`Write`] before anything else.
@@ -46,14 +104,19 @@ pub trait Stream: Read + Write + Send {
 
 impl Stream for TcpStream {
     fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = SendFlags::DONTWAIT;
-        #[cfg(not(target_vendor = "apple"))]
-        let flags = flags | SendFlags::NOSIGNAL;
-        match rustix::net::send(self, bytes, flags) {
-            Ok(written) => Ok(written),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(error) => Err(error.into()),
-        }
+        send_now(self, bytes)
+    }
+}
+
+/// Gives the network as much as it takes at once, and says how much that is.
+fn send_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT;
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = flags | SendFlags::NOSIGNAL;
+    match rustix::net::send(socket, bytes, flags) {
+        Ok(written) => Ok(written),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -78,7 +141,33 @@ impl Drop for Connection {
     }
 }
 
-/// Plain TCP.
+/// A connection that is read from until a deadline, however slowly the bytes drip in.
+pub(crate) struct Hurried<'a> {
+    connection: &'a mut Connection,
+    clock: Clock,
+    until: Time,
+}
+
+impl<'a> Hurried<'a> {
+    /// For so long from now on.
+    pub(crate) fn new(connection: &'a mut Connection, patience: Duration) -> Self {
+        let clock = Clock::start();
+        Self { connection, clock, until: clock.now() + patience }
+    }
+}
+
+impl Read for Hurried<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.since(self.clock.now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.connection.socket.set_read_timeout(Some(left))?;
+        self.connection.stream.read(buffer)
+    }
+}
+
+/// Plain TCP, with anybody. See [`PlainWithin`] for one that looks whom it speaks with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
@@ -88,18 +177,27 @@ impl Tcp {
         socket.set_nodelay(true)?;
         Ok(Connection { stream: Box::new(socket.try_clone()?), socket })
     }
-}
 
-impl Transport for Tcp {
-    fn connect(&self, address: &str, timeout: Duration) -> io::Result<Connection> {
+    /// Connects to the first of the addresses that this resolves to that may be used and answers.
+    fn connect_where(
+        address: &str,
+        timeout: Duration,
+        may: impl Fn(SocketAddr) -> io::Result<()>,
+    ) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in address.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, timeout) {
-                Ok(socket) => return Self::connection(socket),
+            match may(address).and_then(|()| TcpStream::connect_timeout(&address, timeout)) {
+                Ok(socket) => return Ok(socket),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+}
+
+impl Transport for Tcp {
+    fn connect(&self, address: &str, timeout: Duration) -> io::Result<Connection> {
+        Self::connect_where(address, timeout, |_| Ok(())).and_then(Self::connection)
     }
 
     fn accept(&self, socket: TcpStream) -> io::Result<Connection> {

@@ -174,6 +174,7 @@ impl Directory {
             queue: Arc::clone(&to.queue),
             on_change: Arc::clone(&dialing.on_change),
             metrics: Arc::clone(&to.metrics),
+            all: Arc::clone(&dialing.metrics),
             reporter: Arc::clone(&dialing.reporter),
         }
     }

@@ -1,7 +1,6 @@
 //! Connections from peers: a thread that accepts, and one for each connection that reads.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +9,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use quorate_node::News;
-use quorate_raft::{NodeId, Time};
+use quorate_raft::NodeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::ask::{PeerReply, Reply};
 use crate::card::Card;
-use crate::clock::Clock;
 use crate::error::PeerError;
 use crate::handle::{Shared, Signal};
 use crate::handshake::{self, Greeting, Identity, Verdict};
@@ -23,7 +21,7 @@ use crate::inquiry;
 use crate::metrics::PeerMetrics;
 use crate::peer::{self, Directory, Peer};
 use crate::report::Reporter;
-use crate::transport::{Connection, Transport};
+use crate::transport::{Connection, Hurried, Transport};
 use crate::wire::{self, Of, Packet};
 
 /// Connections that have not said yet who they are. More are closed at once.
@@ -55,8 +53,6 @@ pub(crate) struct Incoming<O> {
     pub(crate) transport: Arc<dyn Transport>,
     /// How long to wait for a greeting, to its last byte.
     pub(crate) patience: Duration,
-    /// The clock, for that.
-    pub(crate) clock: Clock,
     /// The raft thread's inbox, and who answers questions.
     pub(crate) shared: Arc<Shared<O>>,
     /// The peers: where answers go, and who is told that one is there.
@@ -149,7 +145,16 @@ impl<O: Send + 'static> Incoming<O> {
     fn take_in(self: &Arc<Self>, socket: TcpStream) -> std::io::Result<()> {
         socket.set_nonblocking(false)?;
         let handle = socket.try_clone()?;
-        let connection = self.transport.accept(socket)?;
+        let connection = match self.transport.accept(socket) {
+            Ok(connection) => connection,
+            Err(error) => match PeerError::from_io(&error) {
+                PeerError::Io(_) => return Err(error),
+                refusal => {
+                    self.refuse(None, refusal);
+                    return Ok(());
+                }
+            },
+        };
         let mut connections = self.lock();
         connections.threads.retain(|thread| !thread.is_finished());
         if connections.stopped || connections.strangers >= STRANGERS_MAX {
@@ -233,11 +238,18 @@ impl<O: Send + 'static> Incoming<O> {
         match end {
             // That a connection ends is told by the one who writes on it.
             Ok(()) | Err(PeerError::Io(_)) => {}
-            Err(error) => {
-                self.shared.metrics.malformed.add(1);
-                self.reporter.refused(peer, error);
-            }
+            Err(error) => self.refuse(peer, error),
         }
+    }
+
+    /// Counts and tells of somebody who is not heard, or not any more.
+    fn refuse(&self, peer: Option<NodeId>, error: PeerError) {
+        let metrics = &self.shared.metrics;
+        match error.is_unauthenticated() {
+            true => metrics.unauthenticated.add(1),
+            false => metrics.malformed.add(1),
+        }
+        self.reporter.refused(peer, error);
     }
 
     /// Hears who connects, and answers. With an error comes the peer, if it is one.
@@ -248,10 +260,9 @@ impl<O: Send + 'static> Incoming<O> {
             // Whether it arrives or not, the connection ends here.
             let _ = Greeting::refusal(self.identity, to, verdict).write(&mut connection.stream);
         };
-        let until = self.clock.now() + self.patience;
-        let mut hurried = Hurried { connection: &mut *connection, clock: self.clock, until };
+        let mut hurried = Hurried::new(connection, self.patience);
         let greeting = Greeting::read(&mut hurried).map_err(|error| {
-            if matches!(error, PeerError::Version { .. }) {
+            if matches!(error, PeerError::Version { .. } | PeerError::Protection { .. }) {
                 refuse(connection, NodeId(0), Verdict::Version);
             }
             (None, error)
@@ -365,24 +376,6 @@ impl<O: Send + 'static> Incoming<O> {
                 Of::Host => self.shared.inbox.push_own([Signal::Step(payload, reply)]),
             }
         }
-    }
-}
-
-/// A connection that is read from until a deadline, however slowly the bytes drip in.
-struct Hurried<'a> {
-    connection: &'a mut Connection,
-    clock: Clock,
-    until: Time,
-}
-
-impl Read for Hurried<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = self.until.since(self.clock.now());
-        if left.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        self.connection.socket.set_read_timeout(Some(left))?;
-        self.connection.stream.read(buffer)
     }
 }
 

@@ -18,9 +18,9 @@ use quorate_raft::NodeId;
 use crate::card::Card;
 use crate::error::PeerError;
 use crate::handshake::{self, Greeting, Identity};
-use crate::metrics::PeerMetrics;
+use crate::metrics::{Metrics, PeerMetrics};
 use crate::report::Reporter;
-use crate::transport::{Connection, Transport};
+use crate::transport::{Connection, Hurried, Transport};
 use crate::wire::{self, Packet};
 
 /// The pause after the first failure to connect. It doubles with each.
@@ -289,6 +289,8 @@ pub(crate) struct Outgoing {
     pub(crate) on_change: Arc<dyn Fn(News) + Send + Sync>,
     /// Counts.
     pub(crate) metrics: Arc<PeerMetrics>,
+    /// Those of all peers together.
+    pub(crate) all: Arc<Metrics>,
     /// Events.
     pub(crate) reporter: Arc<Reporter>,
 }
@@ -326,6 +328,9 @@ impl Outgoing {
             if self.queue.is_stopped() {
                 return;
             }
+            if error.is_unauthenticated() {
+                self.all.unauthenticated.add(1);
+            }
             self.reporter.lost(self.peer, error);
             self.queue.pause(backoff);
             backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -336,12 +341,11 @@ impl Outgoing {
         let io = |error: std::io::Error| PeerError::from_io(&error);
         let mut connection = self.transport.connect(address, self.patience).map_err(io)?;
         let socket = connection.socket.try_clone().map_err(io)?;
-        socket.set_read_timeout(Some(self.patience)).map_err(io)?;
         give_up_after(&socket, self.patience).map_err(io)?;
         Greeting::welcome(self.identity, self.peer, &self.card)
             .write(&mut connection.stream)
             .map_err(io)?;
-        let answer = Greeting::read(&mut connection.stream)?;
+        let answer = Greeting::read(&mut Hurried::new(&mut connection, self.patience))?;
         handshake::heed(self.identity, self.peer, &answer)?;
         self.queue.set_connection(Some((socket, answer.from.incarnation)));
         Ok((connection, answer.news()))

@@ -1,17 +1,18 @@
 //! What may arrive on the peer port, over real sockets.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::mpsc;
 
 use quorate_node::{About, Envelope, EnvelopeBody, Incarnation, PeerState, View};
 use quorate_raft::{Body, GroupId, Message, Term};
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::{HostEvent, Limits};
 use crate::fatal::Fatal;
 use crate::metrics::Metrics;
 use crate::peer::Dialing;
-use crate::transport::Tcp;
+use crate::transport::{Authenticated, Secret, Secrets, Tcp};
 
 const US: Identity = Identity { cluster_id: 5, id: NodeId(1), incarnation: 10 };
 const PEER: Identity = Identity { cluster_id: 5, id: NodeId(2), incarnation: 20 };
@@ -30,6 +31,10 @@ impl Fixture {
     }
 
     fn with_patience(patience: Duration) -> Self {
+        Self::with_transport(patience, Arc::new(Tcp))
+    }
+
+    fn with_transport(patience: Duration, transport: Arc<dyn Transport>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::channel();
@@ -40,7 +45,7 @@ impl Fixture {
         let directory = Arc::new(Directory::new(Dialing {
             identity: US,
             card: Card::default(),
-            transport: Arc::new(Tcp),
+            transport: Arc::clone(&transport),
             patience,
             queue_bytes: 1 << 20,
             on_change: Arc::new(|_| {}),
@@ -52,9 +57,8 @@ impl Fixture {
         let incoming = Arc::new(Incoming {
             identity: US,
             card: Card::default(),
-            transport: Arc::new(Tcp),
+            transport,
             patience,
-            clock: Clock::start(),
             shared: Arc::new(Shared::new(US.id, Limits::default(), metrics)),
             directory,
             rejoining: false,
@@ -195,20 +199,60 @@ fn whoever_speaks_something_else_is_turned_away() {
     assert_eq!(fixture.refused(), (None, PeerError::NotAPeer));
 }
 
-#[test]
-fn a_greeting_that_drips_in_is_not_waited_for() {
-    let fixture = Fixture::with_patience(Duration::from_millis(50));
+/// With this transport, what somebody says who connects is not waited for beyond the patience.
+fn assert_hurried(transport: Arc<dyn Transport>, said: &[u8]) {
+    let fixture = Fixture::with_transport(Duration::from_millis(50), transport);
     let mut socket = fixture.connect();
-    let mut greeting = Vec::new();
-    Greeting::welcome(PEER, US.id, &Card::default()).write(&mut greeting).unwrap();
-    let began = fixture.incoming.clock.now();
+    let clock = Clock::start();
+    let began = clock.now();
     // Each byte comes well within the time, and all of them do not.
-    let cut_off = greeting.iter().any(|byte| {
+    let cut_off = said.iter().any(|byte| {
         thread::sleep(Duration::from_millis(10));
         socket.write_all(&[*byte]).is_err()
     });
     assert!(cut_off || is_closed(&mut socket));
-    assert!(fixture.incoming.clock.now().since(began) >= Duration::from_millis(50));
+    assert!(clock.now().since(began) >= Duration::from_millis(50));
+}
+
+#[test]
+fn a_greeting_that_drips_in_is_not_waited_for() {
+    let mut greeting = Vec::new();
+    Greeting::welcome(PEER, US.id, &Card::default()).write(&mut greeting).unwrap();
+    assert_hurried(Arc::new(Tcp), &greeting);
+}
+
+#[test]
+fn a_call_that_drips_in_is_not_waited_for() {
+    let secret = Secret::new(b"0123456789abcdefghijklmnopqrstuv").unwrap();
+    let secrets = Arc::new(Secrets::fixed(secret, []));
+    // The beginning of one: what comes later does not matter.
+    let call = [&b"QUORMAC\xff\x01\x00"[..], &[0; 60]].concat();
+    assert_hurried(Arc::new(Authenticated::new(secrets)), &call);
+}
+
+/// A transport that speaks with nobody.
+struct Closed;
+
+impl Transport for Closed {
+    fn connect(&self, _: &str, _: Duration) -> std::io::Result<Connection> {
+        unreachable!("only who accepts is tested")
+    }
+
+    fn accept(&self, socket: TcpStream) -> std::io::Result<Connection> {
+        Err(PeerError::Unprotected(socket.peer_addr()?.ip()).into())
+    }
+}
+
+#[test]
+fn whom_the_transport_does_not_speak_with_is_counted_and_told_once() {
+    let fixture = Fixture::with_transport(LONG, Arc::new(Closed));
+    for _ in 0..20 {
+        assert!(is_closed(&mut fixture.connect()));
+    }
+    let unprotected = PeerError::Unprotected([127, 0, 0, 1].into());
+    assert_eq!(fixture.refused(), (None, unprotected));
+    assert!(fixture.events.try_recv().is_err(), "it is told once");
+    assert_eq!(fixture.incoming.shared.metrics.unauthenticated.get(), 20);
 }
 
 #[test]

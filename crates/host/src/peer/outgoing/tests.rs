@@ -49,6 +49,7 @@ impl Fixture {
             queue: Arc::clone(&queue),
             on_change: Arc::new(|_| {}),
             metrics: Arc::clone(&metrics),
+            all: Arc::default(),
             reporter: Arc::new(Reporter::new(Arc::new(move |event: &HostEvent| {
                 let _ = sender.send(event.clone());
             }))),
