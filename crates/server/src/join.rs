@@ -7,7 +7,7 @@
 use std::thread;
 use std::time::Duration;
 
-use quorate_host::{Clock, Found, NodeId, Tcp, inquire};
+use quorate_host::{Clock, Found, NodeId, inquire};
 
 use crate::config::{Config, InitialMember, Url};
 use crate::log::Log;
@@ -46,12 +46,13 @@ pub(crate) fn join(config: &Config, log: &Log) -> Result<Joined, String> {
             .to_owned());
     }
     let addresses: Vec<String> = own.iter().map(|url| url.address().to_owned()).collect();
+    let transport = config.peer_links.transport(log)?;
     let clock = Clock::start();
     let began = clock.now();
     let mut stranger = None;
     loop {
         for url in &others {
-            match inquire(&Tcp, url.address(), &addresses, ANSWER_PATIENCE) {
+            match inquire(&*transport, url.address(), &addresses, ANSWER_PATIENCE) {
                 Ok(found) => match found.id {
                     Some(id) => return Ok(joined(id.0, &found, &listed, own)),
                     None => stranger = Some(found.cluster_id),

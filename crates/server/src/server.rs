@@ -126,6 +126,7 @@ impl Server {
             log.warn(warning);
         }
         let tls = Tls::open(config, &log).map_err(StartError)?;
+        let transport = config.peer_links.transport(&log).map_err(StartError)?;
         let identity = Identity::load_or_create(config, &log).map_err(StartError)?;
         log.info("starting the member")
             .with("name", &config.name)
@@ -172,8 +173,9 @@ impl Server {
         let (fall, fallen) = watch::channel(None);
         let again: std::io::Result<Vec<_>> =
             listeners.peer.iter().map(TcpListener::try_clone).collect();
-        let host_config =
+        let mut host_config =
             host::config(config, &identity, listeners.peer, &metrics, &log, &space, fall);
+        host_config.transport = transport;
         let (host, handle) = match Host::start(host_config, machine) {
             Ok(started) => started,
             Err(error) if identity.others_have_the_state() && error.log_is_lost().is_some() => {

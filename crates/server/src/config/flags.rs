@@ -87,6 +87,30 @@ pub(super) const FLAGS: &[Flag] = &[
              the same on all members of a new cluster (default none)",
         ),
     ),
+    flag(
+        "peer-auth",
+        Value,
+        Used(
+            "'hmac' puts a tag on all that members say to one another, with a shared secret and without encryption; \
+             'none' does not; the same on all members (default 'none')",
+        ),
+    ),
+    flag(
+        "peer-secret-file",
+        Value,
+        Used(
+            "file of the secret for --peer-auth=hmac: on its first line the one to speak with, on others more \
+             that are heard; read anew when it changes",
+        ),
+    ),
+    flag(
+        "peer-insecure-allow",
+        Value,
+        Used(
+            "addresses and networks beyond this machine whose members are spoken with without any protection, \
+             '10.0.0.0/24,…' (default none)",
+        ),
+    ),
     flag("initial-cluster-state", Value, Used("'new' or 'existing' (default 'new')")),
     flag(
         "initial-cluster-token",

@@ -10,6 +10,7 @@ mod duration;
 mod file;
 mod flags;
 mod initial;
+mod peers;
 mod quota;
 mod tls;
 mod typed;
@@ -25,6 +26,7 @@ use quorate_raft::{ElectionPolicy, Lease};
 
 pub use self::compaction::AutoCompaction;
 pub use self::initial::{InitialCluster, InitialMember};
+pub use self::peers::PeerLinks;
 pub use self::quota::Quota;
 pub use self::tls::{ClientSocket, Tls};
 use self::typed::Typed;
@@ -55,6 +57,8 @@ pub struct Config {
     pub listen_peer: Vec<Url>,
     /// Where other members are told to find it.
     pub advertise_peer: Vec<Url>,
+    /// What protects the connections between members.
+    pub peer_links: PeerLinks,
     /// The members of a new cluster as typed, `name=url,…`.
     pub initial_cluster: String,
     /// The names of those of them that are witnesses.
@@ -202,6 +206,7 @@ impl Config {
                 .collect::<Vec<_>>()
                 .join(","),
         };
+        let peer_links = PeerLinks::mean(&typed, &listen_peer, &initial_cluster)?;
         let initial_witnesses = typed.get("initial-witnesses").unwrap_or_default();
         let initial_witnesses = initial_witnesses.split(',').map(str::trim);
         let initial_witnesses =
@@ -286,6 +291,7 @@ impl Config {
             advertise_client,
             listen_peer,
             advertise_peer,
+            peer_links,
             initial_cluster,
             initial_witnesses,
             initial_state,

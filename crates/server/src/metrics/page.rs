@@ -65,6 +65,8 @@ fn of_the_host(page: &mut Page, member: &Member) {
     page.one("quorate_entries_applied_total", "counter", host.entries_applied.get());
     page.one("quorate_scrubbed_bytes_total", "counter", host.scrubbed_bytes.get());
     page.one("quorate_peer_malformed_total", "counter", host.malformed.get());
+    let unauthenticated = host.unauthenticated.get();
+    page.one("quorate_peer_unauthenticated_total", "counter", unauthenticated);
     page.one("quorate_raft_rounds_total", "counter", host.rounds.get());
 
     let peers = host.peers();

@@ -158,6 +158,11 @@ impl Cluster {
         within(server.shutdown()).await;
     }
 
+    /// Ends a member at once, as a crash would.
+    pub(crate) fn kill(&mut self, at: usize) {
+        drop(self.members[at].server.take().expect("it runs"));
+    }
+
     /// Starts a member again, with the data it had.
     pub(crate) async fn restart(&mut self, at: usize) {
         let server = Server::start(&self.config(at), Log::to_stderr(Level::Error));

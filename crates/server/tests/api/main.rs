@@ -11,6 +11,7 @@ mod lease;
 mod log;
 mod maintenance;
 mod members;
+mod peers;
 mod rebuild;
 mod recipes;
 mod recover;

@@ -18,6 +18,9 @@ pub(crate) type Losses = BTreeMap<(usize, usize), u64>;
 /// All packets, in a thousand.
 pub(crate) const ALL: u64 = 1000;
 
+/// The addresses of all hosts.
+pub(crate) const NETWORK: &str = "10.177.0.0/24";
+
 /// The switch, and the prefix of the names of its ports.
 const SWITCH: &str = "switch";
 const PORT: &str = "port";
