@@ -352,6 +352,8 @@ pub enum PeerError {
     },
     /// The other side did not show that it knows a secret of ours, or what came was not said by it, or not now.
     Unauthentic(&'static str),
+    /// TLS came to nothing, or to an end, with this reason: a certificate that is not believed, say.
+    Tls(String),
     /// Members do not speak plainly with this address unless that is allowed explicitly.
     Unprotected(IpAddr),
     /// A frame that can't be right. The connection is dropped.
@@ -378,7 +380,10 @@ impl PeerError {
     /// Whether the other side may be somebody who is to be kept out, rather than one who is not understood.
     #[must_use]
     pub fn is_unauthenticated(&self) -> bool {
-        matches!(self, Self::Protection { .. } | Self::Unauthentic(_) | Self::Unprotected(_))
+        matches!(
+            self,
+            Self::Protection { .. } | Self::Unauthentic(_) | Self::Tls(_) | Self::Unprotected(_)
+        )
     }
 }
 
@@ -408,6 +413,7 @@ impl fmt::Display for PeerError {
                 write!(f, "the other side speaks {theirs}, this one {ours}")
             }
             Self::Unauthentic(reason) => write!(f, "not authentic: {reason}"),
+            Self::Tls(reason) => write!(f, "TLS: {reason}"),
             Self::Unprotected(address) => write!(
                 f,
                 "{address} is not on this machine, and no plain connections are allowed with it"

@@ -209,5 +209,5 @@ pub use replica::{Replica, open_witness};
 pub use space::{Room, Space};
 pub use status::{HostStatus, PeerStatus};
 pub use transport::{Authenticated, Networks, PlainWithin, Protection, SECRET_BYTES_MIN};
-pub use transport::{Connection, Stream, Tcp, Transport};
+pub use transport::{Connection, Hurried, Stream, Tcp, Transport};
 pub use transport::{Secret, Secrets, SecretsEvent, WeakSecret};

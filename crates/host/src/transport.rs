@@ -141,8 +141,9 @@ impl Drop for Connection {
     }
 }
 
-/// A connection that is read from until a deadline, however slowly the bytes drip in.
-pub(crate) struct Hurried<'a> {
+/// A connection that is read from until a deadline, however slowly the bytes drip in: for what has to be exchanged before
+/// anybody is believed. Leaves a timeout on the socket.
+pub struct Hurried<'a> {
     connection: &'a mut Connection,
     clock: Clock,
     until: Time,
@@ -150,9 +151,16 @@ pub(crate) struct Hurried<'a> {
 
 impl<'a> Hurried<'a> {
     /// For so long from now on.
-    pub(crate) fn new(connection: &'a mut Connection, patience: Duration) -> Self {
+    #[must_use]
+    pub fn new(connection: &'a mut Connection, patience: Duration) -> Self {
         let clock = Clock::start();
         Self { connection, clock, until: clock.now() + patience }
+    }
+}
+
+impl fmt::Debug for Hurried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hurried").field("until", &self.until).finish_non_exhaustive()
     }
 }
 

@@ -53,6 +53,7 @@ mod member;
 mod members;
 mod memory;
 mod metrics;
+mod peer_tls;
 mod published;
 mod quota;
 mod rebuild;

@@ -40,7 +40,6 @@ pub(super) enum Standing {
 use Kind::{Switch, Value};
 use Standing::{Ignored, Only, Refused, Used};
 
-const TLS: &str = "encrypted connections between members";
 const JWT: &str = "tokens in the JWT format";
 const DISCOVERY: &str = "discovery of the initial cluster";
 const TRACING: &str = "distributed tracing";
@@ -91,8 +90,54 @@ pub(super) const FLAGS: &[Flag] = &[
         "peer-auth",
         Value,
         Used(
-            "'hmac' puts a tag on all that members say to one another, with a shared secret and without encryption; \
-             'none' does not; the same on all members (default 'none')",
+            "'tls' encrypts what members say to one another; 'hmac' puts a tag on it, with a shared secret and \
+             without encryption; 'none' does neither; the same on all members (default 'tls' with https URLs, \
+             else 'none')",
+        ),
+    ),
+    flag(
+        "peer-cert-file",
+        Value,
+        Used("certificate chain shown to other members, in PEM; read anew when it changes"),
+    ),
+    flag("peer-key-file", Value, Used("the private key of --peer-cert-file")),
+    flag(
+        "peer-client-cert-file",
+        Value,
+        Used("the certificate for connections to other members, if it is another one"),
+    ),
+    flag("peer-client-key-file", Value, Used("the private key of --peer-client-cert-file")),
+    flag(
+        "peer-trusted-ca-file",
+        Value,
+        Used("authorities, one of which must have signed the certificate of each member"),
+    ),
+    flag(
+        "peer-client-cert-auth",
+        Switch,
+        Used("demand certificates of members, which --peer-trusted-ca-file does anyway"),
+    ),
+    flag(
+        "peer-crl-file",
+        Value,
+        Used("lists of certificates of members that are revoked, in PEM or DER"),
+    ),
+    flag(
+        "peer-cert-allowed-cn",
+        Value,
+        Used("common names, 'name,…', one of which a member's certificate must have"),
+    ),
+    flag(
+        "peer-cert-allowed-hostname",
+        Value,
+        Used("host names, 'name,…', for one of which a member's certificate must be made out"),
+    ),
+    flag(
+        "peer-auto-tls",
+        Switch,
+        Used(
+            "make a certificate for other members, if none is given: encrypts, and lets in whoever comes \
+             (default false)",
         ),
     ),
     flag(
@@ -273,9 +318,11 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("enable-pprof", Switch, Only(&["false"], "profiling over HTTP")),
     flag("force-new-cluster", Switch, Only(&["false"], "forcing a new cluster")),
     flag("unsafe-no-fsync", Switch, Only(&["false"], "running without syncing")),
-    flag("peer-client-cert-auth", Switch, Only(&["false"], TLS)),
-    flag("peer-auto-tls", Switch, Only(&["false"], TLS)),
-    flag("peer-skip-client-san-verification", Switch, Only(&["false"], TLS)),
+    flag(
+        "peer-skip-client-san-verification",
+        Switch,
+        Only(&["true"], "comparing the certificate of a member that connects with its address"),
+    ),
     flag("socket-reuse-port", Switch, Only(&["false"], "sharing a port")),
     flag("socket-reuse-address", Switch, Only(&["false"], "choosing how an address is reused")),
     flag("enable-log-rotation", Switch, Only(&["false"], LOG_ROTATION)),
@@ -296,14 +343,6 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("snapshot-catchup-entries", Value, Refused("choosing how much of the log is kept")),
     flag("raft-read-timeout", Value, Refused("choosing the timeouts between members")),
     flag("raft-write-timeout", Value, Refused("choosing the timeouts between members")),
-    flag("peer-cert-file", Value, Refused(TLS)),
-    flag("peer-key-file", Value, Refused(TLS)),
-    flag("peer-trusted-ca-file", Value, Refused(TLS)),
-    flag("peer-client-cert-file", Value, Refused(TLS)),
-    flag("peer-client-key-file", Value, Refused(TLS)),
-    flag("peer-crl-file", Value, Refused(TLS)),
-    flag("peer-cert-allowed-cn", Value, Refused(TLS)),
-    flag("peer-cert-allowed-hostname", Value, Refused(TLS)),
     // What etcd shows when it calls itself; nothing here does.
     flag("client-cert-file", Value, Ignored),
     flag("client-key-file", Value, Ignored),

@@ -26,7 +26,8 @@ use quorate_raft::{ElectionPolicy, Lease};
 
 pub use self::compaction::AutoCompaction;
 pub use self::initial::{InitialCluster, InitialMember};
-pub use self::peers::PeerLinks;
+use self::peers::PeerUrls;
+pub use self::peers::{EncryptedLinks, PeerLinks};
 pub use self::quota::Quota;
 pub use self::tls::{ClientSocket, Tls};
 use self::typed::Typed;
@@ -180,8 +181,9 @@ impl Config {
             _ => PathBuf::from(format!("{name}.etcd")),
         };
 
-        let listen_client = client_urls(&typed, "listen-client-urls")?;
-        let advertise_client = client_urls(&typed, "advertise-client-urls")?;
+        let mut warnings = typed.warnings.clone();
+        let listen_client = urls(&typed, "listen-client-urls", "http://localhost:2379")?;
+        let advertise_client = urls(&typed, "advertise-client-urls", "http://localhost:2379")?;
         let listen_peer = urls(&typed, "listen-peer-urls", "http://localhost:2380")?;
         let advertise_peer = urls(&typed, "initial-advertise-peer-urls", "http://localhost:2380")?;
         for url in listen_client.iter().chain(&listen_peer) {
@@ -206,7 +208,12 @@ impl Config {
                 .collect::<Vec<_>>()
                 .join(","),
         };
-        let peer_links = PeerLinks::mean(&typed, &listen_peer, &initial_cluster)?;
+        let peer_urls = PeerUrls {
+            listen: &listen_peer,
+            advertise: &advertise_peer,
+            initial_cluster: &initial_cluster,
+        };
+        let peer_links = PeerLinks::mean(&typed, &data_dir, peer_urls, &mut warnings)?;
         let initial_witnesses = typed.get("initial-witnesses").unwrap_or_default();
         let initial_witnesses = initial_witnesses.split(',').map(str::trim);
         let initial_witnesses =
@@ -258,7 +265,6 @@ impl Config {
             )));
         }
 
-        let mut warnings = typed.warnings.clone();
         let quota = Quota::mean(&typed, &mut warnings)?;
         let tls = Tls::mean(&typed, &data_dir, &listen_client, &mut warnings)?;
         let max_request_bytes = number(&typed, "max-request-bytes", 1_572_864)?;
@@ -370,11 +376,6 @@ fn check_timing(heartbeat_ms: u64, election_ms: u64) -> Result<(), Stop> {
 fn urls(typed: &Typed, flag: &str, default: &str) -> Result<Vec<Url>, Stop> {
     let text = typed.get(flag).unwrap_or(default);
     Url::parse_list(text).map_err(|why| Stop::Refused(format!("--{flag}: {why}")))
-}
-
-fn client_urls(typed: &Typed, flag: &str) -> Result<Vec<Url>, Stop> {
-    let text = typed.get(flag).unwrap_or("http://localhost:2379");
-    Url::parse_list_for_clients(text).map_err(|why| Stop::Refused(format!("--{flag}: {why}")))
 }
 
 fn number<T: FromStr>(typed: &Typed, flag: &str, default: T) -> Result<T, Stop> {

@@ -250,8 +250,8 @@ fn exit_code_1_for_what_can_not_be_meant() {
         (
             &["--listen-peer-urls=https://127.0.0.1:2380"],
             &[],
-            "--listen-peer-urls: URLs with the scheme https are not supported yet between members: \
-             https://127.0.0.1:2380",
+            "--initial-advertise-peer-urls=http://localhost:2380: with --peer-auth=tls, members have \
+             https URLs",
         ),
         (
             &["--initial-advertise-peer-urls=http://:2380"],

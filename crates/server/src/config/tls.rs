@@ -120,6 +120,17 @@ impl Tls {
     }
 }
 
+/// How long certificates are valid that a member makes for itself.
+pub(super) fn validity(typed: &Typed) -> Result<Duration, Stop> {
+    let years: u32 = number(typed, "self-signed-cert-validity", 1)?;
+    if !(1..=VALIDITY_YEARS_MAX).contains(&years) {
+        return Err(Stop::Refused(format!(
+            "--self-signed-cert-validity={years} is not between 1 and {VALIDITY_YEARS_MAX}"
+        )));
+    }
+    Ok(years * YEAR)
+}
+
 /// Who the member is, and what is to be made for that.
 fn identity(
     typed: &Typed,
@@ -128,12 +139,7 @@ fn identity(
     warnings: &mut Vec<String>,
 ) -> Result<(Option<Identity>, Option<Automatic>), Stop> {
     let is_automatic = is_on(typed, "auto-tls");
-    let years: u32 = number(typed, "self-signed-cert-validity", 1)?;
-    if !(1..=VALIDITY_YEARS_MAX).contains(&years) {
-        return Err(Stop::Refused(format!(
-            "--self-signed-cert-validity={years} is not between 1 and {VALIDITY_YEARS_MAX}"
-        )));
-    }
+    let valid = validity(typed)?;
     match (path(typed, "cert-file"), path(typed, "key-file")) {
         (None, None) if is_automatic => {
             if listen.iter().all(|url| !url.is_secure()) {
@@ -145,7 +151,7 @@ fn identity(
             hosts.retain(|host| !host.is_empty());
             hosts.sort();
             hosts.dedup();
-            let automatic = Automatic { directory, hosts, valid: years * YEAR };
+            let automatic = Automatic { directory, hosts, valid };
             Ok((Some(Identity { certificate, key }), Some(automatic)))
         }
         (None, None) => Ok((None, None)),
@@ -194,7 +200,7 @@ fn clients(typed: &Typed) -> Result<Clients, Stop> {
     Ok(Clients::Verified(trust, allowed))
 }
 
-fn protocol(typed: &Typed) -> Result<Protocol, Stop> {
+pub(super) fn protocol(typed: &Typed) -> Result<Protocol, Stop> {
     let refused = |error: quorate_tls::Error| Stop::Refused(error.to_string());
     let version = |flag: &str| match typed.get(flag) {
         None | Some("") => Ok(Version::Tls13),
@@ -324,7 +330,7 @@ mod tests {
     #[test]
     fn one_address_is_one_socket() {
         let urls = "http://a:1,https://a:1,https://b:1";
-        let sockets = ClientSocket::of(&Url::parse_list_for_clients(urls).expect("URLs"));
+        let sockets = ClientSocket::of(&Url::parse_list(urls).expect("URLs"));
         let found = sockets.iter().map(|it| (it.url.address(), it.plain, it.secure));
         assert_eq!(found.collect::<Vec<_>>(), [("a:1", true, true), ("b:1", false, true)]);
     }

@@ -18,25 +18,11 @@ pub struct Url {
 }
 
 impl Url {
-    /// Parses the URL of a member as other members reach it.
+    /// Parses one URL.
     ///
     /// # Errors
     /// What is wrong with it, in etcd's words where etcd would refuse it too.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Self::parse_for_clients(text)?;
-        if url.is_secure() {
-            return Err(format!(
-                "URLs with the scheme https are not supported yet between members: {url}"
-            ));
-        }
-        Ok(url)
-    }
-
-    /// Parses the URL of a member as clients reach it.
-    ///
-    /// # Errors
-    /// What is wrong with it, in etcd's words where etcd would refuse it too.
-    pub fn parse_for_clients(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!("URL scheme must be http, https, unix, or unixs: {text}"));
@@ -78,21 +64,10 @@ impl Url {
         Ok(urls)
     }
 
-    /// The same with [`Url::parse_for_clients`].
-    ///
-    /// # Errors
-    /// Of the first that is wrong. An empty list is wrong.
-    pub fn parse_list_for_clients(text: &str) -> Result<Vec<Self>, String> {
-        let urls = text.split(',').map(Self::parse_for_clients);
-        let mut urls = urls.collect::<Result<Vec<_>, _>>()?;
-        urls.sort();
-        Ok(urls)
-    }
-
     /// Whether connections to it are encrypted.
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        self.text.starts_with("https:")
+        self.text.starts_with("https")
     }
 
     /// The host, without the brackets of an IPv6 address. May be empty.
@@ -175,10 +150,6 @@ mod tests {
             ("", "URL scheme must be http, https, unix, or unixs: "),
             ("localhost:2379", "URL scheme must be http, https, unix, or unixs: localhost:2379"),
             ("ftp://a:1", "URL scheme must be http, https, unix, or unixs: ftp://a:1"),
-            (
-                "https://a:1",
-                "URLs with the scheme https are not supported yet between members: https://a:1",
-            ),
             ("unix:///a", "URLs with the scheme unix are not supported yet: unix:///a"),
             ("http://a", "URL address does not have the form \"host:port\": http://a"),
             ("http://a:", "URL address does not have the form \"host:port\": http://a:"),
@@ -193,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn clients_may_come_encrypted() {
-        let url = Url::parse_for_clients("https://[::1]:2379").expect("a URL");
+    fn encrypted_ones() {
+        let url = Url::parse("https://[::1]:2379").expect("a URL");
         assert_eq!((url.host(), url.address(), url.port()), ("::1", "[::1]:2379", 2379));
         assert!(url.is_secure());
-        let url = Url::parse_for_clients("http://a:1").expect("a URL");
+        let url = Url::parse("http://a:1").expect("a URL");
         assert!(!url.is_secure());
     }
 

@@ -74,15 +74,15 @@ impl Cluster {
     fn config(&self, at: usize) -> Config {
         let member = &self.members[at];
         let all: Vec<_> = (self.members.iter().enumerate())
-            .map(|(at, member)| format!("m{at}=http://{}", member.peer))
+            .map(|(at, _)| format!("m{at}={}", self.peer_url(at)))
             .collect();
         let mut flags = vec![
             format!("--name=m{at}"),
             format!("--data-dir={}", member.directory.path().display()),
             format!("--listen-client-urls=http://{}", member.client),
             format!("--advertise-client-urls=http://{}", member.client),
-            format!("--listen-peer-urls=http://{}", member.peer),
-            format!("--initial-advertise-peer-urls=http://{}", member.peer),
+            format!("--listen-peer-urls={}", self.peer_url(at)),
+            format!("--initial-advertise-peer-urls={}", self.peer_url(at)),
             format!("--initial-cluster={}", all.join(",")),
         ];
         flags.extend(self.flags.iter().cloned());
@@ -105,7 +105,11 @@ impl Cluster {
     }
 
     pub(crate) fn peer_url(&self, at: usize) -> String {
-        format!("http://{}", self.members[at].peer)
+        // As the flags that members are started with have it.
+        let is_secure =
+            |flag: &String| flag.starts_with("--peer-cert") || flag == "--peer-auto-tls";
+        let scheme = if self.flags.iter().any(is_secure) { "https" } else { "http" };
+        format!("{scheme}://{}", self.members[at].peer)
     }
 
     /// Starts a member that was prepared as one that joins, until it serves clients.

@@ -1,4 +1,9 @@
-//! Members that share a secret, as real members: they elect, write, come back and join, and hear nobody else.
+//! Members that share a secret or show each other certificates, as real members: they elect, write, come back and join, and
+//! hear nobody else.
+
+#[path = "../../../tls/tests/handshakes/pki.rs"]
+#[allow(dead_code, reason = "some of it is for other tests")]
+mod pki;
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +12,11 @@ use std::time::Duration;
 use quorate_proto::etcdserverpb as pb;
 use quorate_server::Log;
 use quorate_server::log::Level;
+use quorate_tls::Identity;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use self::pki::Authority;
 use crate::cluster::{Cluster, get, put, within};
 use crate::http::page;
 
@@ -55,6 +62,19 @@ fn texts(flags: &[String]) -> Vec<&str> {
     flags.iter().map(String::as_str).collect()
 }
 
+/// Flags of members that show this certificate, and believe this authority.
+fn shown(authority: &Authority, own: &Identity) -> Vec<String> {
+    let file = |flag: &str, path: &Path| format!("--peer-{flag}={}", path.display());
+    let mut flags = vec![
+        file("cert-file", &own.certificate),
+        file("key-file", &own.key),
+        file("trusted-ca-file", &authority.file()),
+        "--peer-client-cert-auth".to_owned(),
+    ];
+    flags.extend(timing());
+    flags
+}
+
 async fn write(cluster: &Cluster, at: usize, key: &str) {
     within(cluster.kv(at).await.put(put(key, "1"))).await.expect("written");
 }
@@ -71,20 +91,9 @@ async fn metric(cluster: &Cluster, at: usize, name: &str) -> u64 {
     line.expect(name).parse().expect("a number")
 }
 
-/// Waits until a member has turned somebody away.
-async fn turned_away(cluster: &Cluster, at: usize) {
-    within(async {
-        while metric(cluster, at, "quorate_peer_unauthenticated_total").await == 0 {
-            sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn members_with_a_secret_elect_write_come_back_and_join() {
-    let shared = Shared::new(FIRST);
-    let mut cluster = Cluster::start_with(3, &shared.flags()).await;
+/// Three members elect a leader, write, lose it and take it back, and take in a fourth.
+async fn elect_write_come_back_and_join(flags: &[&str]) {
+    let mut cluster = Cluster::start_with(3, flags).await;
     write(&cluster, 0, "a").await;
     let (leader, follower) = cluster.roles().await;
     let follower = follower.expect("there are three");
@@ -111,6 +120,24 @@ async fn members_with_a_secret_elect_write_come_back_and_join() {
 }
 
 #[tokio::test]
+async fn members_with_a_secret_elect_write_come_back_and_join() {
+    elect_write_come_back_and_join(&Shared::new(FIRST).flags()).await;
+}
+
+#[tokio::test]
+async fn members_with_certificates_elect_write_come_back_and_join() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(folder.path(), "authority");
+    elect_write_come_back_and_join(&texts(&shown(&authority, &authority.sign("m", 1)))).await;
+}
+
+#[tokio::test]
+async fn members_with_certificates_of_their_own_elect_write_come_back_and_join() {
+    let flags = [&["--peer-auto-tls".to_owned()][..], &timing()].concat();
+    elect_write_come_back_and_join(&texts(&flags)).await;
+}
+
+#[tokio::test]
 async fn the_secret_is_changed_while_the_cluster_goes_on() {
     let shared = Shared::new(FIRST);
     let mut cluster = Cluster::start_with(3, &shared.flags()).await;
@@ -132,15 +159,13 @@ async fn the_secret_is_changed_while_the_cluster_goes_on() {
     }
 }
 
-#[tokio::test]
-async fn who_has_another_secret_or_none_is_not_heard_and_harms_nobody() {
-    let (shared, other) = (Shared::new(FIRST), Shared::new(SECOND));
-    let mut cluster = Cluster::start_with(3, &shared.flags()).await;
-    let plain = timing();
-    for flags in [other.flags(), texts(&plain)] {
+/// Lets the third of three members have other flags, with which it is not heard, and takes it back.
+async fn one_is_not_heard_and_harms_nobody(right: &[&str], wrong: &[&[&str]]) {
+    let mut cluster = Cluster::start_with(3, right).await;
+    for flags in wrong {
         cluster.stop(2).await;
         let before = metric(&cluster, 0, "quorate_peer_unauthenticated_total").await;
-        cluster.set_flags(&flags);
+        cluster.set_flags(flags);
         cluster.restart_alone(2, &Log::to_stderr(Level::Fatal));
         within(async {
             while metric(&cluster, 0, "quorate_peer_unauthenticated_total").await == before {
@@ -151,7 +176,7 @@ async fn who_has_another_secret_or_none_is_not_heard_and_harms_nobody() {
         write(&cluster, 0, "a").await;
         write(&cluster, 1, "b").await;
         cluster.kill(2);
-        cluster.set_flags(&shared.flags());
+        cluster.set_flags(right);
         cluster.restart(2).await;
         cluster.catch_up(2, 0).await;
         assert!(has(&cluster, 2, "b").await);
@@ -159,19 +184,51 @@ async fn who_has_another_secret_or_none_is_not_heard_and_harms_nobody() {
 }
 
 #[tokio::test]
+async fn who_has_another_secret_or_none_is_not_heard_and_harms_nobody() {
+    let (shared, other, plain) = (Shared::new(FIRST), Shared::new(SECOND), timing());
+    one_is_not_heard_and_harms_nobody(&shared.flags(), &[&other.flags(), &texts(&plain)]).await;
+}
+
+#[tokio::test]
 async fn who_has_a_secret_is_not_heard_by_plain_members() {
     let (shared, plain) = (Shared::new(FIRST), timing());
-    let mut cluster = Cluster::start_with(3, &texts(&plain)).await;
-    cluster.stop(2).await;
-    cluster.set_flags(&shared.flags());
-    cluster.restart_alone(2, &Log::to_stderr(Level::Fatal));
-    turned_away(&cluster, 0).await;
-    write(&cluster, 0, "a").await;
-    cluster.kill(2);
-    cluster.set_flags(&texts(&plain));
-    cluster.restart(2).await;
-    cluster.catch_up(2, 0).await;
-    assert!(has(&cluster, 2, "a").await);
+    one_is_not_heard_and_harms_nobody(&texts(&plain), &[&shared.flags()]).await;
+}
+
+#[tokio::test]
+async fn who_has_no_good_certificate_is_not_heard_and_harms_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [ours, theirs] = ["ours", "theirs"].map(|name| Authority::new(folder.path(), name));
+    let right = shown(&ours, &ours.sign("m", 1));
+    let (shared, plain) = (Shared::new(FIRST), timing());
+    let own = [&["--peer-auto-tls".to_owned()][..], &timing()].concat();
+    let stranger = shown(&theirs, &theirs.sign("m", 1));
+    let wrong = [&texts(&stranger)[..], &shared.flags(), &texts(&plain), &texts(&own)];
+    one_is_not_heard_and_harms_nobody(&texts(&right), &wrong).await;
+    // And the reverse: TLS is not what plain members hear.
+    one_is_not_heard_and_harms_nobody(&texts(&plain), &[&texts(&right)]).await;
+}
+
+#[tokio::test]
+async fn certificates_are_changed_while_the_cluster_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(folder.path(), "authority");
+    let revoked = folder.path().join("revoked");
+    fs::write(&revoked, authority.revoke(&[9])).expect("written");
+    let mut flags = shown(&authority, &authority.sign("m", 1));
+    flags.push(format!("--peer-crl-file={}", revoked.display()));
+    let mut cluster = Cluster::start_with(3, &texts(&flags)).await;
+    // The certificate is replaced in its place, and then the old one is revoked.
+    authority.sign_into("m", "m", 2);
+    for list in [[9], [1]] {
+        fs::write(&revoked, authority.revoke(&list)).expect("written");
+        cluster.stop(2).await;
+        write(&cluster, 0, "a").await;
+        cluster.restart(2).await;
+        write(&cluster, 2, "b").await;
+        assert!(has(&cluster, 1, "b").await);
+    }
+    assert_eq!(metric(&cluster, 0, "quorate_peer_unauthenticated_total").await, 0);
 }
 
 #[tokio::test]
