@@ -19,6 +19,7 @@ pub(crate) mod full_disk;
 pub(crate) mod gap;
 pub(crate) mod handover;
 pub(crate) mod lan;
+pub(crate) mod links;
 pub(crate) mod members;
 pub(crate) mod misuse;
 pub(crate) mod options;

@@ -92,6 +92,11 @@ const CHORES: &[Chore] = &[
         run: checks::handover::run,
     },
     Chore {
+        name: "links",
+        help: "measure what a write costs with each way of protecting the links between members",
+        run: checks::links::run,
+    },
+    Chore {
         name: "members",
         help: "grow and shrink a real cluster under load while its members are killed, and time the pauses",
         run: checks::members::run,

@@ -225,9 +225,17 @@ impl Cluster {
 
     /// All members, as `--initial-cluster` has them.
     pub(crate) fn initial_cluster(&self) -> String {
+        let scheme = self.peer_scheme();
         let members = self.members.iter();
-        let members = members.map(|m| format!("{}=http://{}:{}", m.name, m.address, m.peer_port));
+        let members =
+            members.map(|m| format!("{}={scheme}://{}:{}", m.name, m.address, m.peer_port));
         members.collect::<Vec<_>>().join(",")
+    }
+
+    /// How members reach each other.
+    fn peer_scheme(&self) -> &'static str {
+        let is_secure = self.flags.iter().any(|flag| flag == "--peer-auto-tls");
+        if is_secure { "https" } else { "http" }
     }
 
     /// How many members there are.
@@ -326,16 +334,16 @@ impl Cluster {
 
     /// Starts a member that is not running.
     pub(crate) fn restart(&mut self, number: usize) -> io::Result<()> {
-        let initial = self.initial_cluster();
+        let (initial, scheme) = (self.initial_cluster(), self.peer_scheme());
         let member = &mut self.members[number];
         assert!(member.process.is_none(), "{} runs already", member.name);
         fs::create_dir_all(&member.folder)?;
         let log = File::options().create(true).append(true).open(member.folder.join("stderr"))?;
         // A member that has data does not look at it.
         let state = if member.joins { "existing" } else { "new" };
-        let at = |port| format!("http://{}:{port}", member.address);
-        let (client, peer, listen) =
-            (at(member.client_port), at(member.peer_port), at(member.listen_port));
+        let at = |scheme, port| format!("{scheme}://{}:{port}", member.address);
+        let client = at("http", member.client_port);
+        let (peer, listen) = (at(scheme, member.peer_port), at(scheme, member.listen_port));
         let mut command = self.program.command(member.host);
         command
             .args(["--name", &member.name])
