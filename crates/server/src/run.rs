@@ -51,6 +51,7 @@ pub fn check(flags: Vec<OsString>) -> ExitCode {
         if !config.data_dir.exists() {
             config.initial_cluster().map_err(Stop::Refused)?;
         }
+        config.peer_links.check().map_err(Stop::Refused)?;
         Ok(config)
     });
     let config = match checked {

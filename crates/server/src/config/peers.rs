@@ -14,7 +14,7 @@ use quorate_tls::{
 use super::tls::{Automatic, protocol, validity};
 use super::typed::Typed;
 use super::{Stop, Url};
-use crate::log::Log;
+use crate::log::{Level, Log};
 use crate::peer_tls::PeerTls;
 
 /// What protects the connections between members: the same on all of them.
@@ -163,6 +163,16 @@ impl PeerLinks {
                 }
                 Ok(Arc::new(PeerTls::open(server, client, log)?))
             }
+        }
+    }
+}
+
+impl PeerLinks {
+    /// Whether the files that it needs are of use, as they are now. Makes none.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Encrypted(links) if links.automatic.is_some() => Ok(()),
+            _ => self.transport(&Log::new(Level::Fatal, std::io::sink())).map(drop),
         }
     }
 }

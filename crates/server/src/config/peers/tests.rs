@@ -150,8 +150,9 @@ fn a_secret_that_is_of_no_use_is_told_with_its_flag_and_without_itself() {
             fs::write(&path, text).expect("written");
         }
         let why = links.transport(&log).err().expect("no secret");
+        assert_eq!(links.check().as_ref(), Err(&why));
         assert!(why.starts_with("--peer-secret-file: ") && !why.contains("hunter2"), "{why}");
     }
     fs::write(&path, "0123456789abcdefghijklmnopqrstuv").expect("written");
-    assert!(links.transport(&log).is_ok());
+    assert!(links.transport(&log).is_ok() && links.check().is_ok());
 }
