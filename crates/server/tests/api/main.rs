@@ -12,6 +12,8 @@ mod log;
 mod maintenance;
 mod members;
 mod peers;
+#[path = "../../../tls/tests/handshakes/pki.rs"]
+mod pki;
 mod rebuild;
 mod recipes;
 mod recover;

@@ -1,10 +1,6 @@
 //! Members that share a secret or show each other certificates, as real members: they elect, write, come back and join, and
 //! hear nobody else.
 
-#[path = "../../../tls/tests/handshakes/pki.rs"]
-#[allow(dead_code, reason = "some of it is for other tests")]
-mod pki;
-
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -16,9 +12,9 @@ use quorate_tls::Identity;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use self::pki::Authority;
 use crate::cluster::{Cluster, get, put, within};
 use crate::http::page;
+use crate::pki::Authority;
 
 const FIRST: &str = "the-first-secret/0123456789abcdefghijklmnopqrstuv";
 const SECOND: &str = "the-second-secret/0123456789abcdefghijklmnopqrstuv";

@@ -1,8 +1,5 @@
 //! Encrypted connections, and who is let in by which certificate.
 
-#[path = "../../../tls/tests/handshakes/pki.rs"]
-mod pki;
-
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -31,8 +28,8 @@ use tonic::codegen::Service;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request};
 
-use self::pki::Authority;
 use crate::cluster::{assert_refused, get, put, within};
+use crate::pki::Authority;
 
 /// A member that serves encrypted connections, and who signed its certificate.
 struct Member {
