@@ -63,8 +63,8 @@
 //!
 //! - **Conversions** to and from the types of the data model: they carry checks and error texts,
 //!   which are the server's.
-//! - **The HTTP and JSON gateway**: annotations for it would only repeat paths that the server has
-//!   to know anyway.
+//! - **The HTTP gateway**: annotations for it would only repeat paths that the server has to know
+//!   anyway. What the messages are in JSON is here, in [`json`].
 //! - **What etcd's members say to each other** (`LeaseCheckpoint`, `InternalRaftRequest`,
 //!   `membershippb`): Quorate's members have a protocol of their own, in `quorate-host`, and no
 //!   client sees it.
@@ -73,6 +73,7 @@
 //! - **TLS, compression and reflection**: they belong to whoever opens the socket.
 
 pub mod codec;
+pub mod json;
 mod redacted;
 
 #[rustfmt::skip]
@@ -86,6 +87,7 @@ mod redacted;
 mod generated {
     pub mod authpb;
     pub mod etcdserverpb;
+    pub(crate) mod json;
     pub mod mvccpb;
     pub mod quoratepb;
     pub mod v3electionpb;

@@ -6,6 +6,8 @@
 //! which is a library; the code is laid out by `prettyplease`, whose output depends on its version
 //! in `Cargo.lock` and not on the toolchain. That is why rustfmt leaves these files alone.
 
+mod json;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -45,6 +47,7 @@ pub(crate) fn generate() -> io::Result<BTreeMap<String, String>> {
     let descriptors = protox::compile(sources, [&protos])
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{error:?}")))?;
 
+    let tables = json::tables(&descriptors.file)?;
     let packages = descriptors
         .file
         .into_iter()
@@ -59,7 +62,8 @@ pub(crate) fn generate() -> io::Result<BTreeMap<String, String>> {
         .generate(packages)?;
 
     let text = |code: &String| format!("{HEADER}{code}");
-    Ok(modules.iter().map(|(module, code)| (module.to_file_name_or("root"), text(code))).collect())
+    let files = modules.iter().map(|(module, code)| (module.to_file_name_or("root"), text(code)));
+    Ok(files.chain([(json::FILE_NAME.to_owned(), text(&tables))]).collect())
 }
 
 /// Rewrites the generated files, and removes those that no package gives any more.
@@ -128,6 +132,7 @@ mod tests {
                 "authpb.rs",
                 "etcdserverpb.rs",
                 "grpc.health.v1.rs",
+                "json.rs",
                 "mvccpb.rs",
                 "quoratepb.rs",
                 "v3electionpb.rs",
