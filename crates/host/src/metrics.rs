@@ -48,7 +48,8 @@ impl Histogram {
         bounds
     };
 
-    pub(crate) fn record(&self, duration: Duration) {
+    /// Counts one that took so long.
+    pub fn record(&self, duration: Duration) {
         let bucket = Self::BOUNDS.partition_point(|bound| *bound < duration);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.count.fetch_add(1, Ordering::Relaxed);

@@ -1,27 +1,30 @@
 //! The pages for people and probes: `/health`, `/version`, `/metrics`, `/livez`, `/readyz` and `/peers`. The
-//! last one is Quorate's own; the others are etcd's.
+//! last one is Quorate's own; the others are etcd's. What the probes look at is in `http/checks.rs`.
+
+mod checks;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use quorate_host::About;
-use quorate_mvcc::AlarmKind;
 use tonic::body::Body;
 
+pub(crate) use self::checks::{Check, Probe};
 use crate::log::push_string;
 use crate::member::Member;
 use crate::metrics;
 use crate::quota;
-use crate::rpc::Failure;
 use crate::version;
 
 /// The pages.
 #[derive(Debug)]
 pub(crate) struct Pages {
     pub(crate) member: Arc<Member>,
+    /// Whether only those are served that tell how the member does: on `--listen-metrics-urls`.
+    pub(crate) only_probes: bool,
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -29,63 +32,107 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const PROMETHEUS: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
+/// What a path leads to.
+enum Found {
+    Version,
+    Metrics,
+    Peers,
+    Health,
+    /// All checks of a probe, or one.
+    Probe(Probe, Option<Check>),
+}
+
+impl Found {
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/version" => Self::Version,
+            "/metrics" => Self::Metrics,
+            "/peers" => Self::Peers,
+            "/health" => Self::Health,
+            path => {
+                let mut parts = path.strip_prefix('/')?.split('/');
+                let probe = Probe::named(parts.next()?)?;
+                let check = match parts.next() {
+                    None => None,
+                    Some(name) => Some(*probe.checks().iter().find(|check| check.name() == name)?),
+                };
+                if parts.next().is_some() {
+                    return None;
+                }
+                Self::Probe(probe, check)
+            }
+        })
+    }
+}
+
 impl Pages {
     /// Answers one request. What the request's body holds does not matter to any page.
     pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
         let uri = request.uri();
-        let paths = ["/health", "/version", "/metrics", "/livez", "/readyz", "/peers"];
-        if !paths.contains(&uri.path()) {
+        let found = match Found::at(uri.path()) {
+            Some(Found::Version | Found::Peers) if self.only_probes => None,
+            found => found,
+        };
+        let Some(found) = found else {
             return page(StatusCode::NOT_FOUND, TEXT, "404 page not found\n");
-        }
+        };
         if request.method() != Method::GET {
             let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Method Not Allowed\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
             return answer;
         }
         let query = uri.query().unwrap_or_default();
-        match uri.path() {
-            "/version" => page(StatusCode::OK, JSON, versions()),
-            "/metrics" => {
-                let text = metrics::render(&self.member);
-                page(StatusCode::OK, PROMETHEUS, text)
+        match found {
+            Found::Version => page(StatusCode::OK, JSON, versions()),
+            Found::Metrics => page(StatusCode::OK, PROMETHEUS, metrics::render(&self.member)),
+            Found::Peers => page(StatusCode::OK, JSON, peers(&self.member)),
+            Found::Health => self.health(query).await,
+            Found::Probe(probe, None) => {
+                let excluded = |check: &Check| has(query, "exclude", check.name());
+                let checks: Vec<_> =
+                    probe.checks().iter().filter(|check| !excluded(check)).copied().collect();
+                self.probe(query, probe, &checks).await
             }
-            "/peers" => page(StatusCode::OK, JSON, peers(&self.member)),
-            "/health" => self.health(query).await,
-            "/livez" => self.checks(query, &[Check::SerializableRead]).await,
-            _ => {
-                let reads = [Check::SerializableRead, Check::LinearizableRead];
-                self.checks(query, &[&[Check::DataCorruption], &reads[..]].concat()).await
-            }
+            Found::Probe(probe, Some(check)) => self.probe(query, probe, &[check]).await,
         }
     }
 
-    /// Whether no alarm is raised but those that do not matter to whoever asks, and the cluster behind this member answers. With `serializable=true`, whether the member
-    /// itself does.
+    /// Whether no alarm is raised but those that do not matter to whoever asks, and the cluster behind this member
+    /// answers. With `serializable=true`, whether the member itself does.
     async fn health(&self, query: &str) -> Response<Body> {
+        let reason = self.health_failure(query).await;
+        self.member.metrics.health(reason.is_none());
+        match reason {
+            None => page(StatusCode::OK, JSON, r#"{"health":"true","reason":""}"#),
+            Some(reason) => unhealthy(&reason),
+        }
+    }
+
+    async fn health_failure(&self, query: &str) -> Option<String> {
         let state = self.member.published.state();
         let mut alarms = state.alarms().iter().map(|alarm| quota::name(alarm.kind));
         if let Some(alarm) = alarms.find(|alarm| !has(query, "exclude", alarm)) {
-            return unhealthy(&format!("ALARM {alarm}"));
+            return Some(format!("ALARM {alarm}"));
         }
         let check = if has(query, "serializable", "true") {
             Check::SerializableRead
         } else if self.member.knows_leader() {
             Check::LinearizableRead
         } else {
-            return unhealthy("RAFT NO LEADER");
+            return Some("RAFT NO LEADER".to_owned());
         };
-        match self.check(check).await {
-            Ok(()) => page(StatusCode::OK, JSON, r#"{"health":"true","reason":""}"#),
-            Err(why) => unhealthy(&format!("RANGE ERROR:{why}")),
-        }
+        let made = check.make(&self.member).await;
+        made.err().map(|why| format!("RANGE ERROR:{why}"))
     }
 
     /// Makes checks and lists what came of them, if that was asked for or if one failed.
-    async fn checks(&self, query: &str, checks: &[Check]) -> Response<Body> {
+    async fn probe(&self, query: &str, probe: Probe, checks: &[Check]) -> Response<Body> {
         let mut lines = String::new();
         let mut failed = false;
-        for check in checks.iter().filter(|check| !has(query, "exclude", check.name())) {
-            match self.check(*check).await {
+        for check in checks {
+            let made = check.make(&self.member).await;
+            self.member.metrics.checked(probe, *check, made.is_ok());
+            match made {
                 Ok(()) => lines.push_str(&format!("[+]{} ok\n", check.name())),
                 Err(why) => {
                     failed = true;
@@ -94,45 +141,13 @@ impl Pages {
             }
         }
         let verbose = query.split('&').any(|pair| pair.split('=').next() == Some("verbose"));
-        match (failed, verbose) {
-            (true, _) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines),
+        let mut answer = match (failed, verbose) {
+            (true, _) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines + "\n"),
             (false, true) => page(StatusCode::OK, TEXT, lines + "ok\n"),
             (false, false) => page(StatusCode::OK, TEXT, "ok\n"),
-        }
-    }
-
-    async fn check(&self, check: Check) -> Result<(), String> {
-        if check == Check::DataCorruption {
-            let is_raised = self.member.published.state().alarms().has(AlarmKind::Corrupt);
-            return if is_raised { Err("alarm activated: CORRUPT".to_owned()) } else { Ok(()) };
-        }
-        let serializable = check == Check::SerializableRead;
-        if self.member.identity.is_witness() {
-            // It reads nothing, and does its part as long as it hears of a leader.
-            let is_fine = serializable || self.member.knows_leader();
-            return if is_fine { Ok(()) } else { Err(Failure::NoLeader.text()) };
-        }
-        // The state that comes back is not looked at: to get one is the check.
-        let state = self.member.state_for(serializable).await;
-        state.map(drop).map_err(|failure| failure.text())
-    }
-}
-
-/// Something that can be found wrong.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Check {
-    DataCorruption,
-    SerializableRead,
-    LinearizableRead,
-}
-
-impl Check {
-    fn name(self) -> &'static str {
-        match self {
-            Self::DataCorruption => "data_corruption",
-            Self::SerializableRead => "serializable_read",
-            Self::LinearizableRead => "linearizable_read",
-        }
+        };
+        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer
     }
 }
 
@@ -217,6 +232,18 @@ mod tests {
         assert!(has("serializable=true&exclude=NOSPACE", "exclude", "NOSPACE"));
         assert!(!has("serializable=false", "serializable", "true"));
         assert!(!has("", "serializable", "true"));
+    }
+
+    #[test]
+    fn paths() {
+        let is = |path| Found::at(path).is_some();
+        for path in ["/livez", "/readyz", "/livez/serializable_read", "/readyz/non_learner"] {
+            assert!(is(path), "{path}");
+        }
+        for path in ["/livez/", "/livez/non_learner", "/readyz/x", "/readyz/non_learner/", "/", "x"]
+        {
+            assert!(!is(path), "{path}");
+        }
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! lines and the pages.
 //!
 //! ```text
-//!  client ── serve.rs ──┬─ rpc/ ─── member.rs ──┬── Handle ──► host: log, peers
-//!                       └─ http.rs              ├── published.rs ◄── machine.rs ◄── apply thread
-//!                                               └── leases.rs ◄────────┘
+//!  client ── serve.rs ──┬───────────── rpc/ ─── member.rs ──┬── Handle ──► host: log, peers
+//!                       ├─ gateway/ ────┘                   ├── published.rs ◄── machine.rs ◄── apply thread
+//!                       └─ http.rs                          └── leases.rs ◄────────┘
 //! ```
 //!
 //! # The rooms
@@ -16,7 +16,8 @@
 //! `config` reads flags and variables · `identity.rs` says who the member is, and `join.rs` how one finds that out that joins · `server.rs` starts
 //! and ends it · `host.rs` sets the host up · `serve.rs` has the connections, `accept.rs` their beginning, `tls.rs`
 //! their encryption, and `authority.rs` makes hyper accept those of old clients · `rpc/` answers calls,
-//! a file for each service, with `rpc/error.rs` as the one table of errors and `rpc/convert.rs` as the
+//! a file for each service, which `gateway/` translates from JSON and back, with `rpc/error.rs` as the one table of
+//! errors and `rpc/convert.rs` as the
 //! gateway into the data model · `member.rs` is what the services talk to · `members.rs` changes who belongs to
 //! the cluster, `members/caretaker.rs` where nobody asks, and `reconcile.rs` all at once · `witness.rs` is what a member without a store has · `machine.rs` wraps the store
 //! for the apply thread and `published.rs` hands its states out · `leases.rs` runs the clock of leases ·
@@ -40,6 +41,7 @@ mod authority;
 pub mod backup;
 mod compactor;
 pub mod config;
+mod gateway;
 mod host;
 mod http;
 mod identity;

@@ -14,6 +14,7 @@ use quorate_raft::EntryId;
 
 use crate::leases::Leases;
 use crate::login::Tokens;
+use crate::metrics::Metrics;
 use crate::published::Published;
 
 /// The store, with those who want to hear of its commits.
@@ -23,6 +24,7 @@ pub(crate) struct Replica {
     leases: Arc<Leases>,
     tokens: Arc<Tokens>,
     space: Arc<Space>,
+    metrics: Arc<Metrics>,
 }
 
 impl Replica {
@@ -32,8 +34,9 @@ impl Replica {
         leases: Arc<Leases>,
         tokens: Arc<Tokens>,
         space: Arc<Space>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { store, published, leases, tokens, space }
+        Self { store, published, leases, tokens, space, metrics }
     }
 
     fn publish(&mut self) {
@@ -74,7 +77,7 @@ impl Machine for Replica {
     }
 
     fn commit(&mut self, through: EntryId) -> Result<(), Fault> {
-        self.store.commit(through)?;
+        self.metrics.commit(|| self.store.commit(through))?;
         self.publish();
         Ok(())
     }

@@ -12,8 +12,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{Request, Response, Version};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    CONTENT_TYPE, HeaderValue,
+};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -26,6 +29,7 @@ use tonic::body::Body;
 use crate::accept::{Acceptor, Begun};
 use crate::authority::AnyAuthority;
 use crate::config::Config;
+use crate::gateway::{self, RequestBody};
 use crate::http::Pages;
 use crate::log::Log;
 use crate::rpc::Services;
@@ -49,8 +53,17 @@ const NEXT_REQUEST: Duration = Duration::from_secs(75);
 /// Everything that answers requests.
 #[derive(Debug)]
 pub(crate) struct Front {
-    pub(crate) services: Services,
+    /// What does more than to look how the member does.
+    pub(crate) calls: Option<Calls>,
     pub(crate) pages: Pages,
+}
+
+/// The calls.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    pub(crate) services: Services,
+    /// Whether they can be made in JSON, too.
+    pub(crate) has_gateway: bool,
 }
 
 /// An answer that is being made.
@@ -64,12 +77,38 @@ impl Front {
                 .headers()
                 .get(CONTENT_TYPE)
                 .is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc {
-            return Box::pin(self.services.call(request));
+        if is_grpc && let Some(calls) = &self.calls {
+            return Box::pin(calls.services.call(request.map(RequestBody::grpc)));
         }
         let front = self.clone();
-        Box::pin(async move { front.pages.answer(request).await })
+        Box::pin(async move { for_any_origin(front.answer_http(request).await) })
     }
+
+    async fn answer_http(&self, request: Request<Incoming>) -> Response<Body> {
+        if request.method() == Method::OPTIONS {
+            // A browser asks first, and looks at the headers only.
+            return Response::new(Body::empty());
+        }
+        match &self.calls {
+            Some(Calls { services, has_gateway: true })
+                if gateway::path_of_call(request.uri().path()).is_some() =>
+            {
+                gateway::answer(services, request).await
+            }
+            _ => self.pages.answer(request).await,
+        }
+    }
+}
+
+/// Lets the scripts of any site read an answer, as etcd does unless it is told by `--cors` which ones may.
+fn for_any_origin(mut answer: Response<Body>) -> Response<Body> {
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    let methods = HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE");
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let allowed = HeaderValue::from_static("accept, content-type, authorization");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    answer
 }
 
 /// How connections are served.

@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::rebuild::Rebuild;
 use crate::rpc::{Failure, Services};
-use crate::serve::{Front, protocols, serve};
+use crate::serve::{Calls, Front, protocols, serve};
 use crate::shutdown::{self, ShutdownSender};
 use crate::tls::Tls;
 use crate::{compactor, quota, recover, repair, witness};
@@ -65,6 +65,7 @@ pub struct Server {
     /// Why the member's store is lost, once it is.
     fallen: watch::Receiver<Option<String>>,
     client_addresses: Vec<SocketAddr>,
+    metrics_addresses: Vec<SocketAddr>,
 }
 
 /// The sockets of a member, bound before it starts, so that their ports can be known.
@@ -74,6 +75,8 @@ pub struct Listeners {
     pub client: Vec<TcpListener>,
     /// For other members.
     pub peer: Vec<TcpListener>,
+    /// For probes and whoever collects metrics, beside those for clients.
+    pub metrics: Vec<TcpListener>,
 }
 
 impl Listeners {
@@ -87,9 +90,11 @@ impl Listeners {
                 .map_err(|error| StartError(format!("can't listen on {url}: {error}")))
         };
         let sockets = ClientSocket::of(&config.listen_client);
+        let bind_all = |urls: &[Url]| urls.iter().map(bind).collect::<Result<_, _>>();
         Ok(Self {
             client: sockets.iter().map(|socket| bind(&socket.url)).collect::<Result<_, _>>()?,
-            peer: config.listen_peer.iter().map(bind).collect::<Result<_, _>>()?,
+            peer: bind_all(&config.listen_peer)?,
+            metrics: bind_all(&config.http.listen_metrics)?,
         })
     }
 }
@@ -154,7 +159,7 @@ impl Server {
         } else {
             open_store(&config.data_dir, &rebuild, &identity, &log)?
         };
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(config.http.extensive_metrics));
         let waits_max = quorate_host::Limits::default().reads;
         let published = Published::new(store.read_state(), store.size(), waits_max);
         let published = Arc::new(published);
@@ -168,7 +173,7 @@ impl Server {
         } else {
             let space = Arc::clone(&space);
             let (published, leases, tokens) = (published.clone(), leases.clone(), tokens.clone());
-            Box::new(Replica::new(store, published, leases, tokens, space))
+            Box::new(Replica::new(store, published, leases, tokens, space, metrics.clone()))
         };
         let (fall, fallen) = watch::channel(None);
         let again: std::io::Result<Vec<_>> =
@@ -185,7 +190,7 @@ impl Server {
                 .with("error", &error);
                 rebuild.forget(&error.to_string()).map_err(StartError)?;
                 let peer = again.map_err(|error| StartError(error.to_string()))?;
-                let listeners = Listeners { client: listeners.client, peer };
+                let listeners = Listeners { peer, ..listeners };
                 return Self::start_on(config, listeners, log);
             }
             Err(error) if !identity.others_have_the_state() && error.is_damage() => {
@@ -236,6 +241,7 @@ impl Server {
             ready,
             fallen,
             client_addresses: Vec::new(),
+            metrics_addresses: Vec::new(),
             runtime: Some(runtime),
         };
         server.spawn(leases.clone().run(member.clone()));
@@ -251,6 +257,7 @@ impl Server {
                 server.spawn(compactor::run(member, policy));
             }
         }
+        server.serve_probes(config, listeners.metrics)?;
         server.serve_clients(config, listeners.client, leases, rebuild, ready_sender)?;
         Ok(server)
     }
@@ -258,6 +265,38 @@ impl Server {
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         let runtime = self.runtime.as_ref().expect("the runtime is there until the end");
         self.tasks.spawn_on(task, runtime.handle());
+    }
+
+    /// Serves `/metrics` and the probes at once: they are asked for most while there is nobody else to talk to.
+    fn serve_probes(
+        &mut self,
+        config: &Config,
+        listeners: Vec<TcpListener>,
+    ) -> Result<(), StartError> {
+        let member = self.member.clone();
+        let pages = Pages { member: member.clone(), only_probes: true };
+        let front = Arc::new(Front { calls: None, pages });
+        let acceptor = Acceptor {
+            plain: true,
+            tls: None,
+            lobby: Arc::default(),
+            patience: config.tls.handshake_timeout,
+        };
+        for listener in listeners {
+            let listener = self.listen(listener)?;
+            self.metrics_addresses.push(listener.local_addr().map_err(unusable)?);
+            let (protocols, acceptor) = (protocols(config), acceptor.clone());
+            let (stop, log) = (member.stop.clone(), member.log.clone());
+            self.spawn(serve(listener, acceptor, protocols, front.clone(), stop, log));
+        }
+        Ok(())
+    }
+
+    /// Registers a socket with the runtime that it will be used on.
+    fn listen(&self, listener: TcpListener) -> Result<tokio::net::TcpListener, StartError> {
+        let _entered = self.runtime.as_ref().expect("it is running").enter();
+        listener.set_nonblocking(true).map_err(unusable)?;
+        tokio::net::TcpListener::from_std(listener).map_err(unusable)
     }
 
     /// Serves clients as soon as the member has told its name. Until then connections wait.
@@ -271,30 +310,27 @@ impl Server {
     ) -> Result<(), StartError> {
         let member = self.member.clone();
         let front = Arc::new(Front {
-            services: Services::new(member.clone(), leases),
-            pages: Pages { member: member.clone() },
+            calls: Some(Calls {
+                services: Services::new(member.clone(), leases),
+                has_gateway: config.http.gateway,
+            }),
+            pages: Pages { member: member.clone(), only_probes: false },
         });
-        let unusable = |error| StartError(format!("can't serve on a socket: {error}"));
         let protocols = protocols(config);
         let lobby = Arc::new(Lobby::default());
         let sockets = ClientSocket::of(&config.listen_client);
         assert_eq!(sockets.len(), listeners.len(), "one for each address");
         let mut waiting = Vec::new();
-        {
-            // A socket is registered with the runtime it will be used on.
-            let _entered = self.runtime.as_ref().expect("it is running").enter();
-            for (listener, socket) in listeners.into_iter().zip(sockets) {
-                listener.set_nonblocking(true).map_err(unusable)?;
-                let listener = tokio::net::TcpListener::from_std(listener).map_err(unusable)?;
-                self.client_addresses.push(listener.local_addr().map_err(unusable)?);
-                let acceptor = Acceptor {
-                    plain: socket.plain,
-                    tls: member.tls.clone().filter(|_| socket.secure),
-                    lobby: lobby.clone(),
-                    patience: config.tls.handshake_timeout,
-                };
-                waiting.push((listener, acceptor));
-            }
+        for (listener, socket) in listeners.into_iter().zip(sockets) {
+            let listener = self.listen(listener)?;
+            self.client_addresses.push(listener.local_addr().map_err(unusable)?);
+            let acceptor = Acceptor {
+                plain: socket.plain,
+                tls: member.tls.clone().filter(|_| socket.secure),
+                lobby: lobby.clone(),
+                patience: config.tls.handshake_timeout,
+            };
+            waiting.push((listener, acceptor));
         }
         let mut serving = JoinSet::new();
         self.spawn(async move {
@@ -388,6 +424,12 @@ impl Server {
         &self.client_addresses
     }
 
+    /// Where `/metrics` and the probes are served beside that, in the order of the configuration.
+    #[must_use]
+    pub fn metrics_addresses(&self) -> &[SocketAddr] {
+        &self.metrics_addresses
+    }
+
     /// The member's id.
     #[must_use]
     pub fn member_id(&self) -> u64 {
@@ -446,6 +488,10 @@ async fn timeout_on<T: Send + 'static>(
     let runtime = server.runtime.as_ref().expect("the runtime is there until the end");
     let ended = runtime.spawn(async move { timeout(patience, future).await.is_ok() });
     ended.await.unwrap_or(false)
+}
+
+fn unusable(error: std::io::Error) -> StartError {
+    StartError(format!("can't serve on a socket: {error}"))
 }
 
 /// A member that had a log once, and has none: it would begin with all its votes to give again.

@@ -289,6 +289,17 @@ pub(super) const FLAGS: &[Flag] = &[
         Value,
         Used("seconds that a token of a user lives without being used (default 300)"),
     ),
+    flag("enable-grpc-gateway", Switch, Used("serve the calls as JSON over HTTP (default true)")),
+    flag(
+        "metrics",
+        Value,
+        Used("'basic', or 'extensive': how long calls take, too (default 'basic')"),
+    ),
+    flag(
+        "listen-metrics-urls",
+        Value,
+        Used("URLs to serve /metrics and the probes on, beside those for clients (default none)"),
+    ),
     flag(
         "memory-mlock",
         Switch,
@@ -312,9 +323,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("logger", Value, Only(&["zap"], "another logger")),
     flag("log-outputs", Value, Only(&["default", "stderr"], "another output of the log")),
     flag("log-format", Value, Only(&["json"], "another format of the log")),
-    flag("metrics", Value, Only(&["basic"], "extensive metrics")),
     flag("auth-token", Value, Only(&["simple"], JWT)),
-    flag("enable-grpc-gateway", Switch, Only(&["false"], "the JSON gateway")),
     flag("enable-pprof", Switch, Only(&["false"], "profiling over HTTP")),
     flag("force-new-cluster", Switch, Only(&["false"], "forcing a new cluster")),
     flag("unsafe-no-fsync", Switch, Only(&["false"], "running without syncing")),
@@ -334,7 +343,6 @@ pub(super) const FLAGS: &[Flag] = &[
     // What is missing.
     flag("wal-dir", Value, Refused("a directory of its own for the log")),
     flag("listen-client-http-urls", Value, Refused("a listener of its own for HTTP")),
-    flag("listen-metrics-urls", Value, Refused("a listener of its own for metrics")),
     flag(
         "initial-election-tick-advance",
         Switch,

@@ -9,6 +9,7 @@ mod compaction;
 mod duration;
 mod file;
 mod flags;
+mod http;
 mod initial;
 mod peers;
 mod quota;
@@ -25,6 +26,7 @@ use quorate_host::Priority;
 use quorate_raft::{ElectionPolicy, Lease};
 
 pub use self::compaction::AutoCompaction;
+pub use self::http::Http;
 pub use self::initial::{InitialCluster, InitialMember};
 use self::peers::PeerUrls;
 pub use self::peers::{EncryptedLinks, PeerLinks};
@@ -104,6 +106,8 @@ pub struct Config {
     pub auth_token_ttl: Duration,
     /// Whether all memory is kept out of the swap.
     pub memory_mlock: bool,
+    /// What is served over plain HTTP.
+    pub http: Http,
     /// What is logged.
     pub log_level: Level,
     /// What the user should know although it keeps nothing from starting.
@@ -320,6 +324,7 @@ impl Config {
             tls,
             auth_token_ttl,
             memory_mlock: typed.get("memory-mlock") == Some("true"),
+            http: Http::mean(&typed)?,
             log_level,
             warnings,
             name,

@@ -224,6 +224,16 @@ fn exit_code_1_for_what_can_not_be_meant() {
             &[],
             "--replace-failed-after=1s is less than two election timeouts",
         ),
+        (
+            &["--listen-metrics-urls=http://metrics:1"],
+            &[],
+            "expected IP in URL for binding (http://metrics:1)",
+        ),
+        (
+            &["--enable-pprof"],
+            &[],
+            "--enable-pprof=true is not supported yet: profiling over HTTP (accepted: false)",
+        ),
         (&["--", "--name"], &[], "\"--name\" is not a valid flag"),
         (
             &["--name=a"],

@@ -2,13 +2,16 @@
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use quorate_host::{Histogram, PeerState};
 
-use super::{CODES, Metrics};
+use super::process::Process;
+use super::{CODES, Call, HandlingTime, Metrics};
+use crate::http::Probe;
 use crate::member::Member;
 use crate::quota;
-use crate::rpc::METHODS;
+use crate::rpc::{METHODS, Method};
 use crate::tls::Tls;
 use crate::version;
 
@@ -24,6 +27,8 @@ pub(crate) fn render(member: &Member) -> String {
     if let Some(tls) = &member.tls {
         of_the_certificates(&mut page, tls);
     }
+    of_the_probes(&mut page, metrics);
+    of_the_process(&mut page);
     page.0
 }
 
@@ -31,7 +36,8 @@ fn of_the_member(page: &mut Page, metrics: &Metrics, member: &Member) {
     let status = member.handle.status();
     page.one("etcd_server_has_leader", "gauge", u8::from(member.knows_leader()));
     page.one("etcd_server_is_leader", "gauge", u8::from(status.is_leader()));
-    page.one("etcd_server_is_learner", "gauge", 0);
+    let is_learner = status.membership.learners.contains(&status.id);
+    page.one("etcd_server_is_learner", "gauge", u8::from(is_learner));
     page.one("etcd_server_leader_changes_seen_total", "counter", load(&metrics.leader_changes));
     page.one("etcd_server_proposals_committed_total", "gauge", status.commit.0);
     page.one("etcd_server_proposals_applied_total", "gauge", status.applied.0);
@@ -59,6 +65,7 @@ fn of_the_host(page: &mut Page, member: &Member) {
     page.one("etcd_server_proposals_failed_total", "counter", host.proposals_failed.get());
     page.one("etcd_server_read_indexes_failed_total", "counter", host.reads_failed.get());
     page.histogram("etcd_disk_wal_fsync_duration_seconds", &host.wal_sync);
+    page.one("etcd_disk_wal_write_bytes_total", "gauge", host.wal_records.get());
     page.one("quorate_proposals_total", "counter", host.proposals.get());
     page.one("quorate_reads_total", "counter", host.reads.get());
     page.one("quorate_overloaded_total", "counter", host.overloaded.get());
@@ -101,6 +108,17 @@ fn of_the_peers(page: &mut Page, member: &Member) {
     let (status, now) = (member.handle.status(), member.handle.clock().now());
     let peers: Vec<_> =
         status.peers.iter().map(|peer| (format!("{:x}", peer.id.0), &peer.health)).collect();
+    let local = format!("{:x}", status.id.0);
+    page.head("etcd_network_known_peers", "gauge");
+    for (remote, _) in &peers {
+        let labels = [("Local", local.as_str()), ("Remote", remote.as_str())];
+        page.sample("etcd_network_known_peers", labels, 1);
+    }
+    page.head("etcd_network_active_peers", "gauge");
+    for ((remote, _), peer) in peers.iter().zip(&status.peers) {
+        let labels = [("Local", local.as_str()), ("Remote", remote.as_str())];
+        page.sample("etcd_network_active_peers", labels, u8::from(peer.connected));
+    }
     page.head("quorate_peer_state", "gauge");
     for (to, health) in &peers {
         for state in PeerState::ALL {
@@ -141,6 +159,8 @@ fn of_the_store(page: &mut Page, metrics: &Metrics, member: &Member) {
         let labels = [("server_id", id.as_str()), ("alarm_type", quota::name(alarm.kind))];
         page.sample("etcd_debugging_server_alarms", labels, 1);
     }
+    page.one("etcd_debugging_auth_revision", "gauge", state.auth().revision());
+    page.histogram("etcd_disk_backend_commit_duration_seconds", &metrics.store_commit);
     page.one("etcd_debugging_mvcc_watcher_total", "gauge", load(&metrics.watchers));
     page.one("etcd_debugging_mvcc_watch_stream_total", "gauge", load(&metrics.watch_streams));
     page.one("etcd_debugging_server_lease_expired_total", "counter", load(&metrics.leases_expired));
@@ -165,14 +185,24 @@ fn of_the_certificates(page: &mut Page, tls: &Tls) {
 
 fn of_the_calls(page: &mut Page, metrics: &Metrics) {
     page.one("etcd_network_client_grpc_sent_bytes_total", "counter", load(&metrics.sent_bytes));
-    page.head("grpc_server_started_total", "counter");
-    for (method, call) in METHODS.iter().zip(&metrics.calls) {
-        let labels = [
-            ("grpc_method", method.name),
-            ("grpc_service", method.service),
-            ("grpc_type", method.kind.label()),
-        ];
-        page.sample("grpc_server_started_total", labels, load(&call.started));
+    let received = load(&metrics.received_bytes);
+    page.one("etcd_network_client_grpc_received_bytes_total", "counter", received);
+    let counts: [(&str, fn(&Call) -> &AtomicU64); 3] = [
+        ("grpc_server_started_total", |call| &call.started),
+        ("grpc_server_msg_received_total", |call| &call.received_messages),
+        ("grpc_server_msg_sent_total", |call| &call.sent_messages),
+    ];
+    for (name, count) in counts {
+        page.head(name, "counter");
+        for (method, call) in METHODS.iter().zip(&metrics.calls) {
+            page.sample(name, labels(method), load(count(call)));
+        }
+    }
+    if metrics.is_extensive {
+        page.head("grpc_server_handling_seconds", "histogram");
+        for (method, call) in METHODS.iter().zip(&metrics.calls) {
+            page.handling(labels(method), &call.took);
+        }
     }
     page.head("grpc_server_handled_total", "counter");
     for (method, call) in METHODS.iter().zip(&metrics.calls) {
@@ -184,6 +214,58 @@ fn of_the_calls(page: &mut Page, metrics: &Metrics) {
                 ("grpc_type", method.kind.label()),
             ];
             page.sample("grpc_server_handled_total", labels, load(handled));
+        }
+    }
+}
+
+fn labels(method: &Method) -> [(&'static str, &'static str); 3] {
+    [
+        ("grpc_method", method.name),
+        ("grpc_service", method.service),
+        ("grpc_type", method.kind.label()),
+    ]
+}
+
+fn of_the_process(page: &mut Page) {
+    let process = Process::look();
+    page.maybe("process_cpu_seconds_total", "counter", process.cpu_seconds);
+    page.maybe("process_start_time_seconds", "gauge", process.start_seconds);
+    page.maybe("process_virtual_memory_bytes", "gauge", process.virtual_bytes);
+    page.maybe("process_resident_memory_bytes", "gauge", process.resident_bytes);
+    page.maybe("process_open_fds", "gauge", process.open_files);
+    page.maybe("process_max_fds", "gauge", process.files_max);
+    // The same two by names of etcd's own.
+    page.maybe("os_fd_used", "gauge", process.open_files);
+    page.maybe("os_fd_limit", "gauge", process.files_max);
+}
+
+fn of_the_probes(page: &mut Page, metrics: &Metrics) {
+    let [well, failed] = &metrics.healths;
+    page.one("etcd_server_health_success", "counter", load(well));
+    page.one("etcd_server_health_failures", "counter", load(failed));
+    // As in etcd, a check that was never made is not listed.
+    let made = || {
+        Probe::ALL.into_iter().flat_map(|probe| {
+            let checks = probe.checks().iter();
+            checks
+                .map(move |check| (probe, check, &metrics.probes[probe as usize][*check as usize]))
+        })
+    };
+    page.head("etcd_server_healthcheck", "gauge");
+    for (probe, check, checked) in made() {
+        if checked.counts.iter().any(|count| load(count) > 0) {
+            let labels = [("type", probe.name()), ("name", check.name())];
+            let is_well = checked.is_well.load(Ordering::Relaxed);
+            page.sample("etcd_server_healthcheck", labels, u8::from(is_well));
+        }
+    }
+    page.head("etcd_server_healthchecks_total", "counter");
+    for (probe, check, checked) in made() {
+        for (status, count) in ["success", "error"].into_iter().zip(&checked.counts) {
+            let labels = [("type", probe.name()), ("name", check.name()), ("status", status)];
+            if load(count) > 0 {
+                page.sample("etcd_server_healthchecks_total", labels, load(count));
+            }
         }
     }
 }
@@ -203,6 +285,13 @@ impl Page {
     /// A metric of one number.
     fn one(&mut self, name: &str, kind: &str, value: impl Display) {
         self.labelled(name, kind, [], value);
+    }
+
+    /// A metric of one number, if there is one.
+    fn maybe(&mut self, name: &str, kind: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.one(name, kind, value);
+        }
     }
 
     /// A metric of one number, with labels.
@@ -245,6 +334,23 @@ impl Page {
         self.sample(&bucket, [("le", "+Inf")], count);
         self.write(format_args!("{name}_sum {}\n", histogram.sum().as_secs_f64()));
         self.write(format_args!("{name}_count {count}\n"));
+    }
+
+    /// The histogram of one call.
+    fn handling(&mut self, labels: [(&str, &str); 3], took: &HandlingTime) {
+        let [method, service, kind] = labels;
+        let name = "grpc_server_handling_seconds";
+        let bounds = HandlingTime::BOUNDS_MS.map(|bound| (bound as f64 / 1000.0).to_string());
+        let mut count = 0;
+        for (bound, bucket) in bounds.iter().map(String::as_str).chain(["+Inf"]).zip(&took.buckets)
+        {
+            count += load(bucket);
+            let labels = [method, service, kind, ("le", bound)];
+            self.sample("grpc_server_handling_seconds_bucket", labels, count);
+        }
+        let sum = Duration::from_nanos(load(&took.sum_nanos)).as_secs_f64();
+        self.sample(&format!("{name}_sum"), labels, sum);
+        self.sample(&format!("{name}_count"), labels, count);
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {

@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
 use quorate_mvcc::Caller;
 use quorate_proto::etcdserverpb as pb;
 use quorate_proto::grpc::health::v1 as healthpb;
@@ -40,11 +39,13 @@ use tonic::{Code, Status};
 
 pub(crate) use self::cluster::check_urls;
 pub(crate) use self::error::Failure;
-pub(crate) use self::methods::METHODS;
-use self::methods::{Access, Kind, Method, Paths};
+use self::methods::{Access, Paths};
+pub(crate) use self::methods::{Kind, METHODS, Method};
+use crate::gateway::RequestBody;
 use crate::leases::Leases;
 use crate::login::Credentials;
 use crate::member::Member;
+use crate::metrics::Received;
 
 /// What a message may have on top of `--max-request-bytes`: etcd's allowance for all that is around
 /// the keys and values.
@@ -105,21 +106,30 @@ impl Services {
         }
     }
 
+    /// The most bytes of a command, of which the other limits are made.
+    pub(crate) fn request_bytes_max(&self) -> usize {
+        self.member.limits.request_bytes_max
+    }
+
     /// Begins one call. What has to be decided before the handler runs is decided here and not in the
     /// future, which is small for that: it moves for each request.
     pub(crate) fn call(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let at = self.paths.find(request.uri().path());
         let deadline = at.and_then(|at| METHODS[at].deadline(request.headers()));
+        let mut began = None;
         let answer = match at {
             None => {
                 let text = format!("unknown method {}", request.uri().path());
                 refuse(Status::unimplemented(text))
             }
             Some(at) => {
-                self.member.metrics.started(at);
+                let metrics = &self.member.metrics;
+                began = metrics.started(at);
+                let received = Received::new(metrics.clone(), at);
+                let mut request = request.map(|body| body.counted(received));
                 match self.admit(METHODS[at], &mut request) {
                     Ok(()) => self.dispatch(METHODS[at], request),
                     Err(failure) => refuse(failure),
@@ -130,14 +140,14 @@ impl Services {
         async move {
             let response = within_deadline(deadline, answer).await;
             match at {
-                Some(at) => metrics.watch_status(at, response),
+                Some(at) => metrics.watch_status(at, began, response),
                 None => response,
             }
         }
     }
 
     /// What the metadata of any request may demand.
-    fn admit(&self, method: Method, request: &mut Request<Incoming>) -> Result<(), Failure> {
+    fn admit(&self, method: Method, request: &mut Request<RequestBody>) -> Result<(), Failure> {
         let metadata = request.headers();
         if metadata.get("client-api-version").is_some_and(|version| version.to_str().is_err()) {
             return Err(Failure::ClientVersion);
@@ -166,7 +176,7 @@ impl Services {
     }
 
     /// Refuses who may not make a call at all, and notes who makes it for those calls that ask more.
-    fn let_in(&self, access: Access, request: &mut Request<Incoming>) -> Result<(), Failure> {
+    fn let_in(&self, access: Access, request: &mut Request<RequestBody>) -> Result<(), Failure> {
         if access == Access::Everybody || !self.member.published.checks_rights() {
             return Ok(());
         }
@@ -182,7 +192,7 @@ impl Services {
         Ok(())
     }
 
-    fn dispatch(&self, method: Method, request: Request<Incoming>) -> Answer {
+    fn dispatch(&self, method: Method, request: Request<RequestBody>) -> Answer {
         // A generated service is a handful of pointers, and wants to be called mutably.
         match method.service {
             methods::KV => self.kv.clone().call(request),

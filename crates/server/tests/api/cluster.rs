@@ -59,7 +59,8 @@ impl Cluster {
         let flags = flags.iter().map(ToString::to_string).collect();
         let mut cluster = Self { members: members.collect(), flags, listeners: BTreeMap::new() };
         for (at, (client, peer)) in sockets.into_iter().enumerate() {
-            let listeners = Listeners { client: vec![client], peer: vec![peer] };
+            let listeners =
+                Listeners { client: vec![client], peer: vec![peer], metrics: cluster.metrics() };
             let server = Server::start_on(&cluster.config(at), listeners, log.clone());
             let server = server.expect("started");
             cluster.members[at].server = Some(server);
@@ -100,7 +101,8 @@ impl Cluster {
             server: None,
         });
         let at = self.members.len() - 1;
-        self.listeners.insert(at, Listeners { client: vec![client], peer: vec![peer] });
+        let listeners = Listeners { client: vec![client], peer: vec![peer], metrics: Vec::new() };
+        self.listeners.insert(at, listeners);
         at
     }
 
@@ -196,6 +198,18 @@ impl Cluster {
     pub(crate) async fn abandon(&mut self, at: usize) {
         let server = self.members[at].server.take().expect("it runs");
         within(server.abandon()).await;
+    }
+
+    /// The sockets for those.
+    fn metrics(&self) -> Vec<TcpListener> {
+        let is_wanted = self.flags.iter().any(|flag| flag.starts_with("--listen-metrics-urls="));
+        let bind = |()| TcpListener::bind("127.0.0.1:0").expect("a port");
+        is_wanted.then_some(()).map(bind).into_iter().collect()
+    }
+
+    /// Where a member serves probes beside clients.
+    pub(crate) fn metrics_address(&self, at: usize) -> SocketAddr {
+        self.members[at].server.as_ref().expect("it runs").metrics_addresses()[0]
     }
 
     pub(crate) fn data_dir(&self, at: usize) -> &Path {

@@ -68,7 +68,7 @@ impl Member {
         ];
         all.extend(flags.iter().map(|flag| flag.replace("{}", &path)));
         let config = Config::parse(all, []).expect("good flags");
-        let listeners = Listeners { client: vec![client], peer: vec![peer] };
+        let listeners = Listeners { client: vec![client], peer: vec![peer], metrics: Vec::new() };
         let server = Server::start_on(&config, listeners, Log::to_stderr(Level::Fatal));
         let server = server.expect("started");
         assert!(within(server.ready()).await, "clients are served");
