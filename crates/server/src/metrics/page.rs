@@ -187,17 +187,9 @@ fn of_the_calls(page: &mut Page, metrics: &Metrics) {
     page.one("etcd_network_client_grpc_sent_bytes_total", "counter", load(&metrics.sent_bytes));
     let received = load(&metrics.received_bytes);
     page.one("etcd_network_client_grpc_received_bytes_total", "counter", received);
-    let counts: [(&str, fn(&Call) -> &AtomicU64); 3] = [
-        ("grpc_server_started_total", |call| &call.started),
-        ("grpc_server_msg_received_total", |call| &call.received_messages),
-        ("grpc_server_msg_sent_total", |call| &call.sent_messages),
-    ];
-    for (name, count) in counts {
-        page.head(name, "counter");
-        for (method, call) in METHODS.iter().zip(&metrics.calls) {
-            page.sample(name, labels(method), load(count(call)));
-        }
-    }
+    page.of_each_call("grpc_server_started_total", metrics, |call| &call.started);
+    page.of_each_call("grpc_server_msg_received_total", metrics, |call| &call.received_messages);
+    page.of_each_call("grpc_server_msg_sent_total", metrics, |call| &call.sent_messages);
     if metrics.is_extensive {
         page.head("grpc_server_handling_seconds", "histogram");
         for (method, call) in METHODS.iter().zip(&metrics.calls) {
@@ -334,6 +326,14 @@ impl Page {
         self.sample(&bucket, [("le", "+Inf")], count);
         self.write(format_args!("{name}_sum {}\n", histogram.sum().as_secs_f64()));
         self.write(format_args!("{name}_count {count}\n"));
+    }
+
+    /// A counter of each call.
+    fn of_each_call(&mut self, name: &str, metrics: &Metrics, count: fn(&Call) -> &AtomicU64) {
+        self.head(name, "counter");
+        for (method, call) in METHODS.iter().zip(&metrics.calls) {
+            self.sample(name, labels(method), load(count(call)));
+        }
     }
 
     /// The histogram of one call.
