@@ -99,8 +99,10 @@ pub struct PeerMetrics {
 pub struct Metrics {
     /// How long each sync of the log took.
     pub wal_sync: Histogram,
-    /// Bytes of commands and other records given to the log.
+    /// Records given to the log.
     pub wal_records: Counter,
+    /// Bytes of the batches that they were written in.
+    pub wal_bytes: Counter,
     /// Commands that clients of this member asked for.
     pub proposals: Counter,
     /// Commands of those that have an outcome.

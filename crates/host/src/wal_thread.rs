@@ -259,7 +259,9 @@ impl<O: Send + 'static> WalThread<O> {
 
     fn commit(&mut self) -> Result<(), WalError> {
         let start = self.clock.now();
+        let bytes = self.log.whole().batch_bytes();
         self.log.whole().commit()?;
+        self.shared.metrics.wal_bytes.add(bytes as u64);
         self.shared.metrics.wal_sync.record(self.clock.now().since(start));
         Ok(())
     }

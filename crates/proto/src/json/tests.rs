@@ -230,6 +230,48 @@ fn bytes_that_are_no_message() {
     assert!(write(txn, &wire, &mut String::new()).is_err());
 }
 
+/// Texts with some bytes that are others: whatever is read is a message, and whatever is a message is written.
+#[test]
+fn whatever_is_read_is_a_message() {
+    let txn = r#"{"compare":[{"target":"MOD","result":"LESS","key":"YQ==","mod_revision":"12","rangeEnd":"-_8"}],
+        "success":[{"request_put":{"key":"YWI=","value":"","lease":-3,"prev_kv":true}},{"request_range":null}],
+        "failure":[{"requestTxn":{"success":[{"request_delete_range":{"key":"x","x":[1.5e3,{"\u00e4":null}]}}]}}]}"#;
+    let table = message("/etcdserverpb.KV/Txn");
+    let mut state = 1_u64;
+    let mut random = move |below: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut read_ones, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        let mut text = txn.as_bytes().to_vec();
+        for _ in 0..=random(3) {
+            let at = random(text.len());
+            match random(4) {
+                0 => text[at] = random(256) as u8,
+                1 => text[at] = b"{}[],:\"\\0-"[random(10)],
+                2 => drop(text.remove(at)),
+                _ => text.insert(at, txn.as_bytes()[random(txn.len())]),
+            }
+        }
+        match read(table, &text) {
+            Err(_) => refused += 1,
+            Ok(wire) => {
+                read_ones += 1;
+                let txn = pb::TxnRequest::decode(wire.as_slice()).expect("a message");
+                let mut json = String::new();
+                write(table, &txn.encode_to_vec(), &mut json).expect("our own bytes");
+                let again = read(table, json.as_bytes()).expect("our own text");
+                assert_eq!(pb::TxnRequest::decode(again.as_slice()), Ok(txn));
+            }
+        }
+        // And bytes that are no message are none for long.
+        let _ = write(table, &text, &mut String::new());
+    }
+    assert!(read_ones > 500 && refused > 500, "{read_ones} and {refused}");
+}
+
 /// Whatever is written is read as the same, in every message that goes both ways.
 #[test]
 fn what_is_written_is_read() {

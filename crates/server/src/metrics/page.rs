@@ -65,7 +65,7 @@ fn of_the_host(page: &mut Page, member: &Member) {
     page.one("etcd_server_proposals_failed_total", "counter", host.proposals_failed.get());
     page.one("etcd_server_read_indexes_failed_total", "counter", host.reads_failed.get());
     page.histogram("etcd_disk_wal_fsync_duration_seconds", &host.wal_sync);
-    page.one("etcd_disk_wal_write_bytes_total", "gauge", host.wal_records.get());
+    page.one("etcd_disk_wal_write_bytes_total", "gauge", host.wal_bytes.get());
     page.one("quorate_proposals_total", "counter", host.proposals.get());
     page.one("quorate_reads_total", "counter", host.reads.get());
     page.one("quorate_overloaded_total", "counter", host.overloaded.get());

@@ -205,6 +205,7 @@ async fn names_that_dashboards_know_and_numbers_that_move() {
     ] {
         assert_grew(&before, &after, sample);
     }
+    assert!(moved("etcd_disk_wal_write_bytes_total") > 100.0, "bytes, and not records");
     // This process is older than nothing and newer than 2020, and a few megabytes at least.
     assert!(number(&after, "process_start_time_seconds") > 1_577_000_000.0);
     assert!(number(&after, "process_resident_memory_bytes") > 1e6);
