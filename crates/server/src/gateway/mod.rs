@@ -1,8 +1,8 @@
 //! The JSON gateway: the calls of etcd over plain HTTP, for whoever has `curl` and no gRPC.
 //!
 //! ```text
-//!  POST /v3/kv/put {"key":…} ──► request.rs ──► rpc/ (the services, as for gRPC) ──► answer.rs ──► {"header":…}
-//!                                JSON → frames                                     frames → JSON
+//!  POST /v3/kv/put {"key":…} ──► request.rs ──► rpc/, as for gRPC ──► answer.rs ──► {"header":…}
+//!                                JSON → frames                        frames → JSON
 //! ```
 //!
 //! It is a translation and nothing else. A body of JSON becomes a body of gRPC as the service reads it, and the answer
