@@ -70,7 +70,7 @@
 //!   client sees it.
 //! - **Version annotations** (`versionpb`): they are options of the `.proto` files and never on the
 //!   wire.
-//! - **TLS, compression and reflection**: they belong to whoever opens the socket.
+//! - **TLS, compression and reflection**: they belong to whoever opens the socket. For the last, [`DESCRIPTORS`] is here.
 
 pub mod codec;
 pub mod json;
@@ -97,6 +97,10 @@ mod generated {
 }
 
 pub use generated::{authpb, etcdserverpb, mvccpb, quoratepb, v3electionpb, v3lockpb};
+
+/// The descriptors of all packages, a `google.protobuf.FileDescriptorSet` without comments: what a server with
+/// reflection tells clients that have no `.proto` files.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 
 /// The packages below `grpc`, which gRPC itself defines.
 pub mod grpc {

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use prost_build::{Config, Module};
+use prost_types::FileDescriptorSet;
+use protox::prost_reflect::prost::Message as _;
 
 use crate::workspace;
 
@@ -35,6 +37,30 @@ pub(crate) fn folder() -> PathBuf {
     workspace::root().join("crates/proto/src/generated")
 }
 
+/// The descriptors of all files, as reflection tells them to clients.
+const DESCRIPTORS: &str = "descriptors.bin";
+
+/// The bytes of [`DESCRIPTORS`].
+///
+/// # Errors
+///
+/// Those of [`generate`].
+fn descriptors() -> io::Result<Vec<u8>> {
+    let mut descriptors = compile()?;
+    for file in &mut descriptors.file {
+        // Comments, which are four fifths.
+        file.source_code_info = None;
+    }
+    Ok(descriptors.encode_to_vec())
+}
+
+fn compile() -> io::Result<FileDescriptorSet> {
+    let protos = workspace::root().join("crates/proto/proto");
+    let sources = workspace::files(&protos, ".proto")?;
+    protox::compile(sources, [&protos])
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{error:?}")))
+}
+
 /// The generated code: for each file name, its text.
 ///
 /// # Errors
@@ -42,11 +68,7 @@ pub(crate) fn folder() -> PathBuf {
 /// A `.proto` file that cannot be read or does not compile. The message names the file and the
 /// line.
 pub(crate) fn generate() -> io::Result<BTreeMap<String, String>> {
-    let protos = workspace::root().join("crates/proto/proto");
-    let sources = workspace::files(&protos, ".proto")?;
-    let descriptors = protox::compile(sources, [&protos])
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{error:?}")))?;
-
+    let descriptors = compile()?;
     let tables = json::tables(&descriptors.file)?;
     let packages = descriptors
         .file
@@ -87,6 +109,8 @@ pub(crate) fn rewrite() -> io::Result<()> {
         }
         fs::write(&path, text).map_err(|error| workspace::at(&path, &error))?;
     }
+    let path = folder.join(DESCRIPTORS);
+    fs::write(&path, descriptors()?).map_err(|error| workspace::at(&path, &error))?;
     Ok(())
 }
 
@@ -119,6 +143,13 @@ mod tests {
                  checked in: {differs:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_descriptors_are_up_to_date() {
+        let checked_in = fs::read(folder().join(DESCRIPTORS)).expect("readable");
+        let generated = descriptors().expect("the .proto files compile");
+        assert!(generated == checked_in, "{DESCRIPTORS} is stale: run `cargo xtask codegen`");
     }
 
     /// The comparison above would also pass if nothing were compared.

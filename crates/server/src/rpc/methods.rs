@@ -70,10 +70,13 @@ pub(crate) const ELECTION: &str = "v3electionpb.Election";
 pub(crate) const MEMBERSHIP: &str = "quoratepb.Membership";
 pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
 
+pub(crate) const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+pub(crate) const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
 use Access::{Asked, Everybody, Root, Users};
 
 /// All calls.
-pub(crate) const METHODS: [Method; 52] = [
+pub(crate) const METHODS: [Method; 54] = [
     unary(KV, "Range", Asked),
     stream(KV, "RangeStream", Kind::ServerStream, Asked),
     unary(KV, "Put", Asked),
@@ -126,6 +129,9 @@ pub(crate) const METHODS: [Method; 52] = [
     unary(MEMBERSHIP, "Reconcile", Root),
     unary(HEALTH, "Check", Everybody),
     stream(HEALTH, "Watch", Kind::ServerStream, Everybody),
+    // Which calls there are is in the source, too.
+    stream(REFLECTION, "ServerReflectionInfo", Kind::BidirectionalStream, Everybody),
+    stream(REFLECTION_ALPHA, "ServerReflectionInfo", Kind::BidirectionalStream, Everybody),
 ];
 
 /// Finds calls by their path.

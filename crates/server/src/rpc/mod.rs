@@ -19,6 +19,7 @@ mod membership;
 mod methods;
 mod queue;
 mod range_stream;
+mod reflection;
 mod snapshot;
 mod stream;
 mod watch;
@@ -41,6 +42,7 @@ pub(crate) use self::cluster::check_urls;
 pub(crate) use self::error::Failure;
 use self::methods::{Access, Paths};
 pub(crate) use self::methods::{Kind, METHODS, Method};
+use self::reflection::Reflection;
 use crate::gateway::RequestBody;
 use crate::leases::Leases;
 use crate::login::Credentials;
@@ -66,6 +68,8 @@ pub(crate) struct Services {
     election: v3electionpb::election_server::ElectionServer<election::Election>,
     membership: quoratepb::membership_server::MembershipServer<membership::Membership>,
     health: healthpb::health_server::HealthServer<health::Health>,
+    reflection: Reflection,
+    reflection_alpha: Reflection,
 }
 
 impl Services {
@@ -102,6 +106,8 @@ impl Services {
             .max_decoding_message_size(limit),
             health: healthpb::health_server::HealthServer::new(health::Health(member.clone()))
                 .max_decoding_message_size(limit),
+            reflection: reflection::v1(limit),
+            reflection_alpha: reflection::v1alpha(limit),
             member,
         }
     }
@@ -155,7 +161,8 @@ impl Services {
         // What says how the member itself is doing.
         if !matches!(
             (method.service, method.name),
-            (methods::MAINTENANCE, "Status") | (methods::HEALTH, _)
+            (methods::MAINTENANCE, "Status")
+                | (methods::HEALTH | methods::REFLECTION | methods::REFLECTION_ALPHA, _)
         ) {
             self.member.check_state()?;
         }
@@ -164,7 +171,7 @@ impl Services {
             (method.service, method.name),
             (methods::KV, "Range")
                 | (methods::MAINTENANCE, "Status" | "Snapshot")
-                | (methods::HEALTH, _)
+                | (methods::HEALTH | methods::REFLECTION | methods::REFLECTION_ALPHA, _)
         );
         if !is_for_all {
             self.member.check_votes()?;
@@ -205,6 +212,8 @@ impl Services {
             methods::ELECTION => self.election.clone().call(request),
             methods::MEMBERSHIP => self.membership.clone().call(request),
             methods::HEALTH => self.health.clone().call(request),
+            methods::REFLECTION => self.reflection.clone().call(request),
+            methods::REFLECTION_ALPHA => self.reflection_alpha.clone().call(request),
             _ => refuse(Failure::Unsupported(method.name)),
         }
     }

@@ -18,6 +18,7 @@ mod pki;
 mod rebuild;
 mod recipes;
 mod recover;
+mod reflection;
 mod repair;
 mod tls;
 mod transport;
