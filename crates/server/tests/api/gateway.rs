@@ -402,3 +402,19 @@ async fn browsers_may_ask() {
         assert!(answer.head.contains(allowed), "{}", answer.head);
     }
 }
+
+#[tokio::test]
+async fn an_alarm_is_seen_by_probes() {
+    let cluster = Cluster::start(1).await;
+    let raise = json!({"action": "ACTIVATE", "alarm": "CORRUPT", "memberID": "7"});
+    let raised = good(&cluster, "/v3/maintenance/alarm", raise).await;
+    assert_eq!(raised["alarms"], json!([{"memberID": "7", "alarm": "CORRUPT"}]));
+    let (status, lines) = page(&cluster, 0, "/readyz/data_corruption").await;
+    assert_eq!(
+        (status, lines.as_str()),
+        (503, "[-]data_corruption failed: alarm activated: CORRUPT\n\n")
+    );
+    assert_eq!(page(&cluster, 0, "/health").await.0, 503);
+    let (_, numbers) = page(&cluster, 0, "/metrics").await;
+    assert!(numbers.lines().any(|line| line == "etcd_server_health_failures 1"));
+}

@@ -118,6 +118,7 @@ const NAMES: &[(&str, &str)] = &[
     ("etcd_server_proposals_failed_total", "counter"),
     ("etcd_server_quota_backend_bytes", "gauge"),
     ("etcd_mvcc_db_total_size_in_bytes", "gauge"),
+    ("etcd_mvcc_db_total_size_in_use_in_bytes", "gauge"),
     ("etcd_disk_wal_fsync_duration_seconds", "histogram"),
     ("etcd_disk_backend_commit_duration_seconds", "histogram"),
     ("etcd_network_client_grpc_received_bytes_total", "counter"),
