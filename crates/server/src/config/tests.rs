@@ -288,19 +288,25 @@ fn exit_code_1_for_what_can_not_be_meant() {
         (
             &["--peer-client-cert-auth"],
             &[],
-            "--peer-client-cert-auth=true is not supported yet: encrypted connections between members \
-             (accepted: false)",
+            "--peer-client-cert-auth has no use without https in --listen-peer-urls and \
+             --initial-advertise-peer-urls",
         ),
         (
             &["--auto-compaction-retention=often"],
             &[],
             "--auto-compaction-retention=often is no such amount of history",
         ),
+        (
+            &["--listen-metrics-urls=https://127.0.0.1:1"],
+            &[],
+            "--listen-metrics-urls: https is not supported there yet: https://127.0.0.1:1",
+        ),
         (&["--auto-compaction-mode=hourly"], &[], "unexpected auto-compaction-mode \"hourly\""),
         (
             &["--peer-cert-file=x"],
             &[],
-            "--peer-cert-file is not supported yet: encrypted connections between members",
+            "--peer-cert-file has no use without https in --listen-peer-urls and \
+             --initial-advertise-peer-urls",
         ),
         (
             &["--name=x"],
@@ -349,10 +355,7 @@ fn a_file_is_all_that_counts() {
 
     for (text, message) in [
         ("nmae: x", "nmae is unknown"),
-        (
-            "peer-cert-file: x",
-            "--peer-cert-file is not supported yet: encrypted connections between members",
-        ),
+        ("wal-dir: x", "--wal-dir is not supported yet: a directory of its own for the log"),
         (
             "heartbeat-interval: soon",
             "invalid value \"soon\" for heartbeat-interval in the configuration file: parse error",
