@@ -147,6 +147,7 @@ async fn lead(queue: &Queue, lease: i64, value: Bytes) -> Result<(Place, i64), F
     }
     if !taken.is_first {
         queue.turn(&taken.place).await?;
+        queue.has(&taken.place).await?.ok_or(Failure::NoLongerLeads)?;
     }
     waiter.stays();
     Ok((taken.place, taken.revision))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_mvcc::{Caller, Command, KeyRange, RangeRequest};
+use quorate_mvcc::{Caller, Command};
 use quorate_proto::{etcdserverpb, v3lockpb as pb};
 use tonic::{Request, Response, Status};
 
@@ -41,23 +41,16 @@ impl pb::lock_server::Lock for Lock {
 impl Lock {
     /// Waits for the lock. Says the key that is there for as long as it is held, and the revision at which it was.
     async fn hold(&self, caller: Caller, name: &[u8], lease: i64) -> Result<(Bytes, i64), Failure> {
-        let queue = Queue::of(&self.0, caller.clone(), name);
+        let queue = Queue::of(&self.0, caller, name);
         let (taken, waiter) = queue.enter(lease, Bytes::new()).await?;
         if taken.is_first {
             waiter.stays();
             return Ok((taken.place.key, taken.revision));
         }
         queue.turn(&taken.place).await?;
-        // The lease may have ended while it waited, and with it the key.
-        let state = self.0.state_for(false).await?;
-        let own = RangeRequest::new(KeyRange::Point(taken.place.key.clone()));
-        state.rights(&caller)?.range(&own)?;
-        let found = state.read(|state| state.range(&own))?;
-        if found.kvs.first().is_none_or(|own| own.create_revision != taken.place.created) {
-            return Err(Failure::SessionExpired);
-        }
+        let revision = queue.has(&taken.place).await?.ok_or(Failure::SessionExpired)?;
         waiter.stays();
-        Ok((taken.place.key, found.revision))
+        Ok((taken.place.key, revision))
     }
 
     async fn give_up(&self, caller: &Caller, key: Bytes) -> Result<i64, Failure> {

@@ -55,8 +55,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) place: Place,
-    /// Whether it was not there before.
-    is_new: bool,
+    /// Whether the client brought the lease, and may come back with it.
+    has_own_lease: bool,
     /// The store's after it.
     pub(super) revision: i64,
     /// Whether nobody is before it.
@@ -88,9 +88,9 @@ impl Queue {
     /// Takes the place of a lease, or finds it taken: there is one for each. Without a lease it is that of a new one,
     /// which lives a minute.
     async fn take(&self, lease: i64, value: Bytes) -> Result<Taken, Failure> {
-        let lease = match lease {
-            0 => lease::grant(&self.member, &self.caller, 0, LEASE_TTL).await?.id,
-            lease => lease,
+        let (lease, is_own) = match lease {
+            0 => (lease::grant(&self.member, &self.caller, 0, LEASE_TTL).await?.id, false),
+            lease => (lease, true),
         };
         let key = Bytes::from([&self.prefix[..], format!("{lease:x}").as_bytes()].concat());
         let first = RequestOp::Range(self.range(SortOrder::Ascend, 0));
@@ -105,11 +105,11 @@ impl Queue {
             .await?;
         let revision = answer.revision;
         let [own, first] = <[ResponseOp; 2]>::try_from(answer.responses).expect("one for each");
-        let (is_new, created, value) = match own {
-            ResponseOp::Put(_) => (true, revision, value),
+        let (created, value) = match own {
+            ResponseOp::Put(_) => (revision, value),
             ResponseOp::Range(own) => {
                 let own = own.kvs.into_iter().next().expect("it was there in this transaction");
-                (false, own.create_revision, own.value)
+                (own.create_revision, own.value)
             }
             other => unreachable!("a put or a range was answered {other:?}"),
         };
@@ -117,7 +117,8 @@ impl Queue {
             unreachable!("a range was answered {first:?}")
         };
         let is_first = first.kvs.first().is_some_and(|first| first.key == key);
-        Ok(Taken { place: Place { key, created, lease }, is_new, revision, is_first, value })
+        let place = Place { key, created, lease };
+        Ok(Taken { place, has_own_lease: is_own, revision, is_first, value })
     }
 
     /// Waits until nobody is before a place.
@@ -133,6 +134,17 @@ impl Queue {
             changes.of_key(&before.key, before.mod_revision + 1).await?;
         }
         Ok(())
+    }
+
+    /// Whether a place is still there, now that it has the turn: the lease may have ended in the meantime, or another
+    /// request with it was given up. Says the revision at which that was seen.
+    pub(super) async fn has(&self, place: &Place) -> Result<Option<i64>, Failure> {
+        let state = self.member.state_for(false).await?;
+        let own = RangeRequest::new(KeyRange::Point(place.key.clone()));
+        state.rights(&self.caller)?.range(&own)?;
+        let found = state.read(|state| state.range(&own))?;
+        let is_there = found.kvs.first().is_some_and(|own| own.create_revision == place.created);
+        Ok(is_there.then_some(found.revision))
     }
 
     /// Whoever has the turn in a state.
@@ -224,9 +236,10 @@ pub(super) struct Waiter {
 
 impl Waiter {
     fn new(queue: &Queue, taken: &Taken) -> Self {
-        // Whoever had the turn before has it however often it asks.
-        let waits = taken.is_new || !taken.is_first;
-        Self { queue: queue.clone(), place: waits.then(|| taken.place.clone()) }
+        // A place that is first stays, as in etcd: another request with the same lease may have found it, and was told
+        // that it has the turn. Nobody can ask with a lease that nobody was told of.
+        let leaves = !taken.is_first || !taken.has_own_lease;
+        Self { queue: queue.clone(), place: leaves.then(|| taken.place.clone()) }
     }
 
     /// It has what it waited for.

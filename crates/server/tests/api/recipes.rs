@@ -246,6 +246,24 @@ async fn whoever_goes_away_leaves_the_queue() {
     queue_of(&cluster, b'l', 1).await;
 }
 
+/// A client that gives up and asks again with its lease has what the request before brought it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_again_keeps_what_was_taken_before() {
+    let cluster = Cluster::start(1).await;
+    grant(&cluster, 0x1a).await;
+    let mut client = locks(&cluster, 0).await;
+    for moment in 0..30 {
+        let moment = Duration::from_micros(200 * moment);
+        let _ = timeout(moment, client.lock(lock(0x1a))).await;
+        let held = within(client.lock(lock(0x1a))).await.expect("held").into_inner();
+        // Long enough for a mistake to show.
+        sleep(Duration::from_millis(10)).await;
+        let found = cluster.kv(0).await.range(get_all(b'l')).await.expect("read").into_inner();
+        assert_eq!(found.count, 1, "it is held");
+        within(client.unlock(lock::UnlockRequest { key: held.key })).await.expect("given up");
+    }
+}
+
 /// The key of a lock is a token that fences: whoever took the lock later has a higher one, and a resource that
 /// remembers the highest refuses the holder that was paused.
 #[tokio::test(flavor = "multi_thread")]
