@@ -90,7 +90,8 @@ pub(crate) fn apply(
     let Parts { engine, instalments, state, auth, alarms } = parts;
     let Proposal { caller, command } = proposal;
     auth::needs::check(auth, &*engine, caller, command)?;
-    // Behind the rights, and before all that a request could be refused for: etcd's order.
+    // Before all else that a request could be refused for. etcd asks this before the rights, and so tells whoever has
+    // none how full the store is.
     alarms.check(command)?;
     let mut writer = Writer::new(engine, instalments, state, changes);
     let response = match command {

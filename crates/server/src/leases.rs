@@ -169,13 +169,18 @@ impl Leases {
         }
     }
 
-    /// Answers a member that asks this one because it leads.
+    /// Answers a member that asks this one because it leads; not at all when that has had no use for the answer for
+    /// long, as it may be where leases can't be ended.
     pub(crate) async fn answer(&self, member: &Member, question: Bytes) -> Option<Bytes> {
-        let answer = match Question::decode(question)? {
-            Question::KeepAlive(id) => self.renew(member, id).await,
-            Question::TimeToLive(id) => self.remaining(member, id).await,
+        let question = Question::decode(question)?;
+        let answer = async {
+            match question {
+                Question::KeepAlive(id) => self.renew(member, id).await,
+                Question::TimeToLive(id) => self.remaining(member, id).await,
+            }
         };
-        Some(encode(answer))
+        let answer = timeout(member.limits.request_timeout, answer).await;
+        Some(encode(answer.unwrap_or(LeaseAnswer::NotPrimary)))
     }
 
     /// A leader that has been succeeded without noticing must not renew what its successor lets run

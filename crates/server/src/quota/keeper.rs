@@ -1,15 +1,16 @@
 //! Raises the alarm for want of space, and takes it back when there is space again.
 //!
-//! Every member looks at its own store, raises the alarm that bears its id and says with it below which size it goes
-//! again. Whoever leads takes such alarms back, whosever they are, so that one of a member that is gone does not stay for
-//! ever. Between the size at which it is raised and the one at which it goes lies a tenth of the quota: otherwise it
-//! would come and go with every few writes.
+//! Every member looks at its own store, raises the alarm that bears its id, and takes it back when there is space
+//! again: nobody else knows how far it is with giving space back. Of members that are gone or failed, whoever leads takes
+//! such alarms back when its own store has space. Between the size at which an alarm is raised and the one at which it
+//! goes lies a tenth of the quota: otherwise it would come and go with every few writes.
 //!
 //! What an operator raised, nobody here takes back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_host::{HostStatus, NodeId, PeerState};
 use quorate_mvcc::{Alarm, AlarmCommand, AlarmKind, Alarms, Caller, Command};
 use tokio::time::sleep;
 
@@ -66,10 +67,11 @@ impl Keeper {
     /// The changes that this member is to propose.
     fn due(&self, was_refused: bool) -> Vec<AlarmCommand> {
         let member = &*self.member;
-        let state = member.published.state();
+        let (state, status) = (member.published.state(), member.handle.status());
+        let is_away = |id| is_away(&status, NodeId(id));
         let view = View {
             member: member.identity.member_id,
-            leads: member.handle.status().is_leader(),
+            is_away: status.is_leader().then_some(&is_away),
             quota: member.limits.quota.bytes,
             bytes: state.bytes_in_use(),
             was_refused,
@@ -118,6 +120,13 @@ impl Keeper {
     }
 }
 
+/// Whether a member is gone or failed, for all that this one knows, which leads.
+fn is_away(status: &HostStatus, id: NodeId) -> bool {
+    let health = status.peers.iter().find(|peer| peer.id == id).map(|peer| &peer.health);
+    let is_silent = |state| matches!(state, PeerState::Failed | PeerState::Leaving);
+    health.is_some_and(|health| is_silent(health.state)) || !status.membership.contains(id)
+}
+
 /// An alarm as etcd calls it.
 pub(crate) fn name(kind: AlarmKind) -> &'static str {
     match kind {
@@ -127,11 +136,12 @@ pub(crate) fn name(kind: AlarmKind) -> &'static str {
 }
 
 /// What a member has to know to say which alarms are to be changed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct View<'a> {
     /// Its id.
     member: u64,
-    leads: bool,
+    /// If it leads, who is gone or failed.
+    is_away: Option<&'a dyn Fn(u64) -> bool>,
     quota: Option<u64>,
     /// What is in use of its store.
     bytes: u64,
@@ -146,6 +156,7 @@ impl View<'_> {
         let mut due = Vec::new();
         let own = self.alarms.get(AlarmKind::NoSpace, self.member);
         let mark = self.quota.map(clear_mark);
+        let has_room = mark.is_none_or(|mark| self.bytes < mark);
         let raise = |clears_below| {
             AlarmCommand::Activate(Alarm {
                 member: self.member,
@@ -164,21 +175,21 @@ impl View<'_> {
             {
                 due.push(raise(Some(mark)));
             }
+            (Some(alarm), ..) if has_room => due.extend(clear(&alarm)),
             // It was raised by another quota, before this member was started with the present one.
             (Some(alarm), _, mark)
                 if alarm.clears_below.is_some() && alarm.clears_below != mark =>
             {
-                match mark.filter(|mark| *mark <= self.bytes) {
-                    Some(mark) => due.push(raise(Some(mark))),
-                    None => due.extend(clear(&alarm)),
-                }
+                due.push(raise(mark));
             }
             _ => {}
         }
-        let has_room = |alarm: &Alarm| alarm.clears_below.is_some_and(|mark| self.bytes < mark);
-        if self.leads && due.is_empty() {
-            let of_space = self.alarms.iter().filter(|alarm| alarm.kind == AlarmKind::NoSpace);
-            due.extend(of_space.filter(has_room).filter_map(|alarm| clear(&alarm)));
+        if let Some(is_away) = self.is_away
+            && has_room
+        {
+            let alarms = self.alarms.iter().filter(|alarm| alarm.kind == AlarmKind::NoSpace);
+            let of_others = alarms.filter(|alarm| alarm.member != self.member);
+            due.extend(of_others.filter(|it| is_away(it.member)).filter_map(|it| clear(&it)));
         }
         due
     }
@@ -192,9 +203,10 @@ mod tests {
     use super::*;
     use crate::witness::no_state;
 
-    /// The member whose view it is, and another.
+    /// The member whose view it is, another, and one that is away.
     const OWN: u64 = 1;
     const OTHER: u64 = 2;
+    const AWAY: u64 = 3;
     const QUOTA: u64 = 1000;
 
     fn raised(member: u64, clears_below: Option<u64>) -> Alarm {
@@ -217,14 +229,16 @@ mod tests {
         }
         let state = store.read_state();
         let alarms = state.alarms();
-        View { member: OWN, leads, quota, bytes, was_refused: refused, alarms }.due()
+        let is_away: &dyn Fn(u64) -> bool = &|id| id == AWAY;
+        let is_away = leads.then_some(is_away);
+        View { member: OWN, is_away, quota, bytes, was_refused: refused, alarms }.due()
     }
 
     #[test]
     fn an_alarm_is_raised_at_the_quota_and_goes_below_the_mark() {
         let (none, own) = (&[][..], &[raised(OWN, Some(900))][..]);
-        let other = &[raised(OTHER, Some(500))][..];
-        let by_hand = &[raised(OWN, None), raised(OTHER, None)][..];
+        let (other, away) = (&[raised(OTHER, Some(500))][..], &[raised(AWAY, Some(500))][..]);
+        let by_hand = &[raised(OWN, None), raised(OTHER, None), raised(AWAY, None)][..];
         let raise = AlarmCommand::Activate(raised(OWN, Some(900)));
         let clear = |member, clears_below| AlarmCommand::Clear { member, clears_below };
         let quota = Some(QUOTA);
@@ -236,13 +250,17 @@ mod tests {
             (none, quota, 899, true, true, vec![]),
             (other, quota, 1000, false, false, vec![raise]),
             (none, None, u64::MAX, true, true, vec![]),
-            // It stays between mark and quota, and whoever leads takes it back below.
+            // It stays between mark and quota, and goes below.
             (own, quota, 1000, true, true, vec![]),
             (own, quota, 900, true, true, vec![]),
-            (own, quota, 899, false, false, vec![]),
+            (own, quota, 899, false, false, vec![clear(OWN, 900)]),
             (own, quota, 899, false, true, vec![clear(OWN, 900)]),
-            (other, quota, 499, false, true, vec![clear(OTHER, 500)]),
-            (other, quota, 500, false, true, vec![]),
+            // That of another member is its own affair, unless it is away and this one leads, by whatever quota it was.
+            (other, quota, 0, false, true, vec![]),
+            (away, quota, 0, false, false, vec![]),
+            (away, quota, 899, false, true, vec![clear(AWAY, 500)]),
+            (away, quota, 900, false, true, vec![]),
+            (away, None, 1000, false, true, vec![clear(AWAY, 500)]),
             // By hand is by hand.
             (by_hand, quota, 0, false, true, vec![]),
             (by_hand, quota, 2000, true, true, vec![]),

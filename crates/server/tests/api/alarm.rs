@@ -216,16 +216,3 @@ async fn history_is_compacted_by_time() {
         assert_eq!(newest.kvs[0].value, "2");
     }
 }
-
-#[tokio::test]
-async fn history_stays_where_it_is_not_to_be_compacted() {
-    let cluster = Cluster::start_with(1, &["--auto-compaction-retention=0"]).await;
-    let mut kv = cluster.kv(0).await;
-    for number in 0..3 {
-        within(kv.put(put("a", &number.to_string()))).await.expect("put");
-    }
-    let (_, metrics) = page(&cluster, 0, "/metrics").await;
-    assert!(metrics.contains("\netcd_debugging_mvcc_compact_revision 0\n"), "{metrics}");
-    let first = pb::RangeRequest { revision: 2, ..get("a") };
-    assert_eq!(within(kv.range(first)).await.expect("it stays").get_ref().kvs[0].value, "0");
-}
