@@ -17,31 +17,6 @@ const BYTES_MAX: u64 = 1 << 20;
 /// How deep a file may be nested: a list in a section in the file.
 const DEPTH_MAX: usize = 3;
 
-/// The flags that are durations in etcd. There, a file has them in nanoseconds.
-const DURATIONS: [&str; 21] = [
-    "grpc-keepalive-min-time",
-    "grpc-keepalive-interval",
-    "grpc-keepalive-timeout",
-    "watch-progress-notify-interval",
-    "replace-failed-after",
-    "corrupt-check-time",
-    "compact-hash-check-time",
-    "compaction-sleep-interval",
-    "warning-apply-duration",
-    "warning-unary-request-duration",
-    "downgrade-check-time",
-    "backend-batch-interval",
-    "raft-read-timeout",
-    "raft-write-timeout",
-    "discovery-dial-timeout",
-    "discovery-request-timeout",
-    "discovery-keepalive-time",
-    "discovery-keepalive-timeout",
-    "cluster-remove-delay",
-    "cluster-sync-interval",
-    "retry-interval",
-];
-
 /// The parts of a file whose names stand for flags with other names.
 const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
     (
@@ -130,25 +105,22 @@ fn set(
         Node::Nothing => return Ok(()),
         Node::Section(_) => return Err(format!("{name} is a section, and can't be one")),
         Node::List(items) => items.join(","),
+        // Templates have this where nothing is to be said.
+        Node::Text(text) if text.is_empty() => return Ok(()),
         Node::Text(text) => text,
     };
     let value = match flag.kind {
         Kind::Switch => flags::boolean(&value)
             .ok_or_else(|| format!("invalid value {value:?} for {name}: parse error"))?,
-        Kind::Value if is_nanoseconds(flag, &value) => format!("{value}ns"),
-        Kind::Value => value,
+        // etcd has no other durations in a file.
+        Kind::Duration if value.bytes().all(|byte| byte.is_ascii_digit()) => format!("{value}ns"),
+        Kind::Value | Kind::Duration => value,
     };
     if settings.iter().any(|(known, _)| known.name == flag.name) {
         return Err(format!("{name} is there twice"));
     }
     settings.push((flag, value));
     Ok(())
-}
-
-fn is_nanoseconds(flag: &Flag, value: &str) -> bool {
-    DURATIONS.contains(&flag.name)
-        && !value.is_empty()
-        && value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// What stands at some place of a file.
@@ -275,6 +247,7 @@ mod tests {
             heartbeat-interval: 100\n\
             memory-mlock: true\n\
             wal-dir:\n\
+            cert-file: \"\"\n\
             initial-cluster-token: \"null\"\n\
             log-outputs: [stderr]\n\
             experimental-watch-progress-notify-interval: 5000000000\n\

@@ -20,6 +20,8 @@ pub(super) struct Flag {
 pub(super) enum Kind {
     /// `--name=value` or `--name value`.
     Value,
+    /// The same, and the value is a duration.
+    Duration,
     /// `--name` or `--name=true`. A word after it is not its value.
     Switch,
 }
@@ -37,13 +39,24 @@ pub(super) enum Standing {
     Refused(&'static str),
 }
 
-use Kind::{Switch, Value};
+use super::duration;
+use Kind::{Duration, Switch, Value};
 use Standing::{Ignored, Only, Refused, Used};
 
 const JWT: &str = "tokens in the JWT format";
 const DISCOVERY: &str = "discovery of the initial cluster";
 const TRACING: &str = "distributed tracing";
 const LOG_ROTATION: &str = "log rotation";
+
+impl Flag {
+    /// Whether a text means the same as another one.
+    pub(super) fn means(&self, text: &str, other: &str) -> bool {
+        match self.kind {
+            Duration => text == other || duration::parse(text) == duration::parse(other),
+            Value | Switch => text == other,
+        }
+    }
+}
 
 const fn flag(name: &'static str, kind: Kind, standing: Standing) -> Flag {
     Flag { name, kind, standing }
@@ -213,7 +226,7 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     flag(
         "replace-failed-after",
-        Value,
+        Duration,
         Used(
             "how long a voter must have failed until a spare takes its place, if this member leads; see \
              'member add --spare' (default 0, never)",
@@ -228,13 +241,13 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     flag(
         "grpc-keepalive-interval",
-        Value,
+        Duration,
         Used("silence after which a client is pinged, 0 is never (default 2h)"),
     ),
-    flag("grpc-keepalive-timeout", Value, Used("wait for the answer to a ping (default 20s)")),
+    flag("grpc-keepalive-timeout", Duration, Used("wait for the answer to a ping (default 20s)")),
     flag(
         "watch-progress-notify-interval",
-        Value,
+        Duration,
         Used("time between progress notifications of a watch (default 10m)"),
     ),
     flag(
@@ -281,7 +294,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("cipher-suites", Value, Used("cipher suites, 'name,…', by Go's names (default all)")),
     flag(
         "handshake-timeout",
-        Value,
+        Duration,
         Used("time in which a new connection must have come to its first request (default 10s)"),
     ),
     flag(
@@ -338,8 +351,12 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("enable-distributed-tracing", Switch, Only(&["false"], TRACING)),
     flag("cors", Value, Only(&["*"], "a list of origins")),
     flag("host-whitelist", Value, Only(&["*"], "a list of hosts")),
-    flag("grpc-keepalive-min-time", Value, Only(&["5s"], "refusing clients that ping too often")),
-    flag("corrupt-check-time", Value, Only(&["0", "0s"], "checking for corruption")),
+    flag(
+        "grpc-keepalive-min-time",
+        Duration,
+        Only(&["5s"], "refusing clients that ping too often"),
+    ),
+    flag("corrupt-check-time", Duration, Only(&["0", "0s"], "checking for corruption")),
     // What is missing.
     flag("wal-dir", Value, Refused("a directory of its own for the log")),
     flag("listen-client-http-urls", Value, Refused("a listener of its own for HTTP")),
@@ -349,8 +366,8 @@ pub(super) const FLAGS: &[Flag] = &[
         Refused("choosing when the first election begins"),
     ),
     flag("snapshot-catchup-entries", Value, Refused("choosing how much of the log is kept")),
-    flag("raft-read-timeout", Value, Refused("choosing the timeouts between members")),
-    flag("raft-write-timeout", Value, Refused("choosing the timeouts between members")),
+    flag("raft-read-timeout", Duration, Refused("choosing the timeouts between members")),
+    flag("raft-write-timeout", Duration, Refused("choosing the timeouts between members")),
     // What etcd shows when it calls itself; nothing here does.
     flag("client-cert-file", Value, Ignored),
     flag("client-key-file", Value, Ignored),
@@ -362,10 +379,10 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("discovery-endpoints", Value, Refused(DISCOVERY)),
     flag("discovery-srv", Value, Refused(DISCOVERY)),
     flag("discovery-srv-name", Value, Refused(DISCOVERY)),
-    flag("discovery-dial-timeout", Value, Refused(DISCOVERY)),
-    flag("discovery-request-timeout", Value, Refused(DISCOVERY)),
-    flag("discovery-keepalive-time", Value, Refused(DISCOVERY)),
-    flag("discovery-keepalive-timeout", Value, Refused(DISCOVERY)),
+    flag("discovery-dial-timeout", Duration, Refused(DISCOVERY)),
+    flag("discovery-request-timeout", Duration, Refused(DISCOVERY)),
+    flag("discovery-keepalive-time", Duration, Refused(DISCOVERY)),
+    flag("discovery-keepalive-timeout", Duration, Refused(DISCOVERY)),
     flag("discovery-insecure-transport", Switch, Refused(DISCOVERY)),
     flag("discovery-insecure-skip-tls-verify", Switch, Refused(DISCOVERY)),
     flag("discovery-cert", Value, Refused(DISCOVERY)),
@@ -373,14 +390,14 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("discovery-cacert", Value, Refused(DISCOVERY)),
     flag("discovery-user", Value, Refused(DISCOVERY)),
     flag("discovery-password", Value, Refused(DISCOVERY)),
-    flag("compact-hash-check-time", Value, Refused("checking for corruption")),
+    flag("compact-hash-check-time", Duration, Refused("checking for corruption")),
     flag("compaction-batch-limit", Value, Refused("choosing the pace of compaction")),
-    flag("compaction-sleep-interval", Value, Refused("choosing the pace of compaction")),
-    flag("warning-apply-duration", Value, Refused("warnings of slow requests")),
-    flag("warning-unary-request-duration", Value, Refused("warnings of slow requests")),
+    flag("compaction-sleep-interval", Duration, Refused("choosing the pace of compaction")),
+    flag("warning-apply-duration", Duration, Refused("warnings of slow requests")),
+    flag("warning-unary-request-duration", Duration, Refused("warnings of slow requests")),
     flag("max-learners", Value, Refused("learners")),
     flag("bootstrap-defrag-threshold-megabytes", Value, Refused("defragmenting at the start")),
-    flag("downgrade-check-time", Value, Refused("downgrading")),
+    flag("downgrade-check-time", Duration, Refused("downgrading")),
     flag("feature-gates", Value, Refused("feature gates")),
     flag("distributed-tracing-address", Value, Refused(TRACING)),
     flag("distributed-tracing-service-name", Value, Refused(TRACING)),
@@ -396,7 +413,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("snapshot-count", Value, Ignored),
     flag("max-snapshots", Value, Ignored),
     flag("max-wals", Value, Ignored),
-    flag("backend-batch-interval", Value, Ignored),
+    flag("backend-batch-interval", Duration, Ignored),
     flag("backend-batch-limit", Value, Ignored),
     flag("backend-bbolt-freelist-type", Value, Ignored),
     flag("txn-mode-write-with-shared-buffer", Switch, Ignored),
@@ -455,7 +472,7 @@ pub(super) fn usage() -> String {
     for flag in FLAGS {
         if let Used(line) = flag.standing {
             let name = match flag.kind {
-                Value => format!("--{} value", flag.name),
+                Value | Duration => format!("--{} value", flag.name),
                 Switch => format!("--{}", flag.name),
             };
             text.push_str(&format!("  {name:<40} {line}\n"));

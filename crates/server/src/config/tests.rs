@@ -366,6 +366,14 @@ fn a_file_is_all_that_counts() {
         assert_eq!(stop.exit_code(), 1);
         assert!(stop.to_string().ends_with(message), "{stop}");
     }
+    // What etcd writes there itself is what is done anyway.
+    says(
+        "corrupt-check-time: 0\ngrpc-keepalive-min-time: 5000000000\nhandshake-timeout: 2000000000\n",
+    );
+    let config = parse(&[], &variable).expect("a file");
+    assert_eq!(config.tls.handshake_timeout, Duration::from_secs(2));
+    says("corrupt-check-time: 1");
+    parse(&[], &variable).expect_err("that is not done");
     says("name: 'not read");
     assert!(parse(&["--help"], &variable).expect_err("the usage").is_answer());
 }

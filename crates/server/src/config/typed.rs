@@ -99,8 +99,8 @@ impl Typed {
             let flag = flags::find(name)
                 .ok_or_else(|| Stop::Usage(format!("flag provided but not defined: -{name}")))?;
             let value = match (flag.kind, value) {
-                (Kind::Value, Some(value)) => value,
-                (Kind::Value, None) => arguments
+                (Kind::Value | Kind::Duration, Some(value)) => value,
+                (Kind::Value | Kind::Duration, None) => arguments
                     .next()
                     .ok_or_else(|| Stop::Usage(format!("flag needs an argument: -{name}")))?,
                 (Kind::Switch, None) => "true".to_owned(),
@@ -174,7 +174,7 @@ impl Typed {
                 continue;
             }
             let value = match flag.kind {
-                Kind::Value => value,
+                Kind::Value | Kind::Duration => value,
                 Kind::Switch => boolean(&value).ok_or_else(|| {
                     Stop::Refused(format!("invalid value {value:?} for {variable}: parse error"))
                 })?,
@@ -191,7 +191,7 @@ impl Typed {
             let flag = flags::find(name).expect("only flags that were found are kept");
             match flag.standing {
                 Standing::Used(_) => {}
-                Standing::Only(values, _) if values.contains(&value.as_str()) => {}
+                Standing::Only(values, _) if values.iter().any(|it| flag.means(value, it)) => {}
                 Standing::Only(values, missing) => {
                     return Err(Stop::Refused(format!(
                         "--{name}={value} is not supported yet: {missing} (accepted: {})",
