@@ -13,9 +13,9 @@ pub struct Certificate {
     pub not_after: u64,
 }
 
-const SEQUENCE: u8 = 0x30;
+pub(crate) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-const OBJECT_ID: u8 = 0x06;
+pub(crate) const OBJECT_ID: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
 const TELETEX_STRING: u8 = 0x14;
@@ -32,19 +32,32 @@ impl Certificate {
     /// Reads a certificate in DER; `None` if it is none.
     #[must_use]
     pub fn parse(der: &[u8]) -> Option<Self> {
-        let mut certificate = Der(Der(der).next_of(SEQUENCE)?);
-        let mut signed = Der(certificate.next_of(SEQUENCE)?);
-        if signed.0.first() == Some(&VERSION) {
-            signed.next()?;
-        }
-        let (_serial, _algorithm, _issuer) =
-            (signed.next()?, signed.next_of(SEQUENCE)?, signed.next_of(SEQUENCE)?);
+        let mut signed = from_validity(der)?;
         let mut validity = Der(signed.next_of(SEQUENCE)?);
         let (_not_before, not_after) = (validity.next()?, validity.next()?);
         let not_after = seconds(not_after.0, not_after.1)?;
         let common_name = common_name(signed.next_of(SEQUENCE)?)?;
         Some(Self { common_name, not_after })
     }
+}
+
+/// What is in the `SubjectPublicKeyInfo` of a certificate.
+pub(crate) fn public_key_info(der: &[u8]) -> Option<&[u8]> {
+    let mut signed = from_validity(der)?;
+    let (_validity, _subject) = (signed.next_of(SEQUENCE)?, signed.next_of(SEQUENCE)?);
+    signed.next_of(SEQUENCE)
+}
+
+/// What is signed of a certificate, from the validity on.
+fn from_validity(der: &[u8]) -> Option<Der<'_>> {
+    let mut certificate = Der(Der(der).next_of(SEQUENCE)?);
+    let mut signed = Der(certificate.next_of(SEQUENCE)?);
+    if signed.0.first() == Some(&VERSION) {
+        signed.next()?;
+    }
+    let (_serial, _algorithm, _issuer) =
+        (signed.next()?, signed.next_of(SEQUENCE)?, signed.next_of(SEQUENCE)?);
+    Some(signed)
 }
 
 /// The one common name of a subject; the outer `None` is for what is no subject.
@@ -116,11 +129,11 @@ fn seconds(kind: u8, bytes: &[u8]) -> Option<u64> {
 }
 
 /// The rest of some DER.
-struct Der<'a>(&'a [u8]);
+pub(crate) struct Der<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Der<'a> {
     /// The next element: its tag and what is in it.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    pub(crate) fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&[tag, first], mut rest) = self.0.split_first_chunk::<2>()?;
         // Tags of several bytes do not occur here.
         if tag & 0x1f == 0x1f {
@@ -142,7 +155,7 @@ impl<'a> Der<'a> {
     }
 
     /// The next element, if it is one of these.
-    fn next_of(&mut self, wanted: u8) -> Option<&'a [u8]> {
+    pub(crate) fn next_of(&mut self, wanted: u8) -> Option<&'a [u8]> {
         self.next().filter(|(tag, _)| *tag == wanted).map(|(_, content)| content)
     }
 }

@@ -10,6 +10,8 @@
 //!              └── Reloading::look, now and then ──┘   (a broken file changes nothing)
 //! ```
 //!
+//! A [`PublicKey`] of a file is for who checks other signatures than those of connections.
+//!
 //! # What is kept to
 //!
 //! - **A set of files is taken whole or not at all.** Whatever does not fit (a key of another certificate, half a
@@ -32,6 +34,7 @@ mod files;
 mod names;
 mod pem;
 mod protocol;
+mod public_key;
 mod reload;
 mod self_signed;
 mod server;
@@ -47,6 +50,7 @@ pub use self::error::Error;
 pub use self::files::Files;
 pub use self::names::Allowed;
 pub use self::protocol::{Protocol, Version};
+pub use self::public_key::{KeyKind, PublicKey};
 pub use self::reload::{Look, Reloading, Source};
 pub use self::self_signed::self_signed;
 pub use self::server::{Clients, ServerSettings};
