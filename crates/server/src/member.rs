@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::config::Quota;
 use crate::identity::Identity;
 use crate::log::Log;
-use crate::login::{Passwords, Tokens};
+use crate::login::{Jwt, Passwords, Tokens};
 use crate::metrics::Metrics;
 use crate::published::{Published, Wait};
 use crate::rpc::Failure;
@@ -63,6 +63,8 @@ pub(crate) struct Member {
     pub(crate) refused: Notify,
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Arc<Tokens>,
+    /// What signs tokens and checks them, if users get such ones.
+    pub(crate) jwt: Option<Arc<Jwt>>,
     /// What encrypted connections of clients are served with.
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) metrics: Arc<Metrics>,

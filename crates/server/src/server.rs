@@ -26,7 +26,7 @@ use crate::http::Pages;
 use crate::identity::{self, Identity};
 use crate::leases::Leases;
 use crate::log::Log;
-use crate::login::{Passwords, Tokens};
+use crate::login::{Jwt, Passwords, Tokens};
 use crate::machine::Replica;
 use crate::member::{Limits, Member};
 use crate::members::Caretaker;
@@ -132,6 +132,7 @@ impl Server {
         }
         let tls = Tls::open(config, &log).map_err(StartError)?;
         let transport = config.peer_links.transport(&log).map_err(StartError)?;
+        let jwt = Jwt::open(&config.auth_token, &log).map_err(StartError)?;
         let identity = Identity::load_or_create(config, &log).map_err(StartError)?;
         log.info("starting the member")
             .with("name", &config.name)
@@ -225,6 +226,7 @@ impl Server {
             refused: Notify::new(),
             passwords: Passwords::new(),
             tokens,
+            jwt: jwt.clone(),
             tls: tls.clone(),
             metrics,
             log,
@@ -247,6 +249,9 @@ impl Server {
         server.spawn(leases.clone().run(member.clone()));
         let (data_dir, replace_after) = (config.data_dir.clone(), config.replace_failed_after);
         server.spawn(Caretaker::new(member.clone(), data_dir, replace_after).run());
+        if let Some(jwt) = jwt {
+            server.spawn(jwt.keep_fresh(member.stop.clone()));
+        }
         if let Some(tls) = tls {
             server.spawn(tls.keep_fresh(member.stop.clone()));
         }

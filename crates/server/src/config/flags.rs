@@ -43,7 +43,6 @@ use super::duration;
 use Kind::{Duration, Switch, Value};
 use Standing::{Ignored, Only, Refused, Used};
 
-const JWT: &str = "tokens in the JWT format";
 const DISCOVERY: &str = "discovery of the initial cluster";
 const TRACING: &str = "distributed tracing";
 const LOG_ROTATION: &str = "log rotation";
@@ -298,9 +297,17 @@ pub(super) const FLAGS: &[Flag] = &[
         Used("time in which a new connection must have come to its first request (default 10s)"),
     ),
     flag(
+        "auth-token",
+        Value,
+        Used(
+            "'simple', or 'jwt,sign-method=method,priv-key=file,pub-key=file,ttl=10m' for signed tokens \
+             (default 'simple')",
+        ),
+    ),
+    flag(
         "auth-token-ttl",
         Value,
-        Used("seconds that a token of a user lives without being used (default 300)"),
+        Used("seconds that a simple token lives without being used (default 300)"),
     ),
     flag("enable-grpc-gateway", Switch, Used("serve the calls as JSON over HTTP (default true)")),
     flag(
@@ -336,7 +343,6 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("logger", Value, Only(&["zap"], "another logger")),
     flag("log-outputs", Value, Only(&["default", "stderr"], "another output of the log")),
     flag("log-format", Value, Only(&["json"], "another format of the log")),
-    flag("auth-token", Value, Only(&["simple"], JWT)),
     flag("enable-pprof", Switch, Only(&["false"], "profiling over HTTP")),
     flag("force-new-cluster", Switch, Only(&["false"], "forcing a new cluster")),
     flag("unsafe-no-fsync", Switch, Only(&["false"], "running without syncing")),

@@ -5,6 +5,7 @@
 //! is in neither: [`Config::initial_cluster`] is asked for only where no member lives yet, since
 //! etcd ignores those flags afterwards.
 
+mod auth_token;
 mod compaction;
 mod duration;
 mod file;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use quorate_host::Priority;
 use quorate_raft::{ElectionPolicy, Lease};
 
+pub use self::auth_token::{AuthToken, Jwt, Method};
 pub use self::compaction::AutoCompaction;
 pub use self::http::Http;
 pub use self::initial::{InitialCluster, InitialMember};
@@ -102,7 +104,9 @@ pub struct Config {
     pub progress_interval: Duration,
     /// How connections of clients are encrypted, and how long they may take to begin.
     pub tls: Tls,
-    /// How long a token lives that is not used.
+    /// Which tokens users get.
+    pub auth_token: AuthToken,
+    /// How long a simple token lives that is not used.
     pub auth_token_ttl: Duration,
     /// Whether all memory is kept out of the swap.
     pub memory_mlock: bool,
@@ -322,6 +326,7 @@ impl Config {
             keepalive_timeout: duration(&typed, "grpc-keepalive-timeout", Duration::from_secs(20))?,
             progress_interval,
             tls,
+            auth_token: AuthToken::mean(&typed)?,
             auth_token_ttl,
             memory_mlock: typed.get("memory-mlock") == Some("true"),
             http: Http::mean(&typed)?,

@@ -94,6 +94,8 @@ pub(crate) enum Failure {
     WrongPassword,
     /// The user is let in by a certificate, and not by a password.
     HasNoPassword,
+    /// The member has the key that checks tokens, and none to sign one with.
+    VerifyOnly,
     /// A permission without one.
     PermissionNotGiven,
     /// The system gives no random numbers.
@@ -243,6 +245,7 @@ impl Failure {
             Self::HasNoPassword => {
                 (Unknown, "auth: authentication failed, password was given for no password user")
             }
+            Self::VerifyOnly => (Unknown, "auth: token signing attempted with verify-only key"),
             Self::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
             Self::NoEntropy => (Internal, "quorate: the system gives no random numbers"),
             Self::NoOrderInPieces => {
@@ -460,6 +463,7 @@ mod tests {
                 2,
                 "auth: authentication failed, password was given for no password user",
             ),
+            (Failure::VerifyOnly, 2, "auth: token signing attempted with verify-only key"),
             (Failure::PermissionNotGiven, 3, "etcdserver: permission not given"),
             (Failure::NoOrderInPieces, 12, "RangeStream does not support custom sort orders"),
             (Failure::NoFilterInPieces, 12, "RangeStream does not support revision filters"),

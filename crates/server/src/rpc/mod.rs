@@ -188,7 +188,7 @@ impl Services {
             return Ok(());
         }
         let credentials = Credentials::of(request.headers(), request.extensions().get());
-        let caller = self.member.caller(&credentials)?;
+        let caller = self.member.caller(credentials)?;
         let state = self.member.published.state();
         match access {
             Access::Everybody => {}

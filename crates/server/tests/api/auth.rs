@@ -14,18 +14,18 @@ use crate::cluster::{Cluster, assert_refused, delete, get, get_all, put, within}
 const DENIED: &str = "etcdserver: permission denied";
 const NOBODY: &str = "etcdserver: user name is empty";
 
-async fn auth(cluster: &Cluster, at: usize) -> pb::auth_client::AuthClient<Channel> {
+pub(crate) async fn auth(cluster: &Cluster, at: usize) -> pb::auth_client::AuthClient<Channel> {
     pb::auth_client::AuthClient::new(cluster.channel(at).await)
 }
 
 /// A request with a token.
-fn by<T>(token: &str, request: T) -> Request<T> {
+pub(crate) fn by<T>(token: &str, request: T) -> Request<T> {
     let mut request = Request::new(request);
     request.metadata_mut().insert("token", token.parse().expect("text"));
     request
 }
 
-fn user(name: &str, password: &str) -> pb::AuthUserAddRequest {
+pub(crate) fn user(name: &str, password: &str) -> pb::AuthUserAddRequest {
     pb::AuthUserAddRequest { name: name.into(), password: password.into(), ..Default::default() }
 }
 
@@ -43,17 +43,17 @@ fn permit(role: &str, may: Type, key: &str, range_end: &str) -> pb::AuthRoleGran
     pb::AuthRoleGrantPermissionRequest { name: role.into(), perm }
 }
 
-fn log_in(name: &str, password: &str) -> pb::AuthenticateRequest {
+pub(crate) fn log_in(name: &str, password: &str) -> pb::AuthenticateRequest {
     pb::AuthenticateRequest { name: name.into(), password: password.into() }
 }
 
-async fn token(cluster: &Cluster, at: usize, name: &str, password: &str) -> String {
+pub(crate) async fn token(cluster: &Cluster, at: usize, name: &str, password: &str) -> String {
     let answer = within(auth(cluster, at).await.authenticate(log_in(name, password))).await;
     answer.expect("let in").into_inner().token
 }
 
 /// Waits until a member has what was acknowledged. Anybody may ask this.
-async fn caught_up(cluster: &Cluster, at: usize) {
+pub(crate) async fn caught_up(cluster: &Cluster, at: usize) {
     let mut client = auth(cluster, at).await;
     within(client.auth_status(pb::AuthStatusRequest {})).await.expect("told");
 }
@@ -62,7 +62,13 @@ async fn caught_up(cluster: &Cluster, at: usize) {
 /// begins with `b`.
 async fn with_rights(size: usize) -> Cluster {
     let cluster = Cluster::start(size).await;
-    let mut auth = auth(&cluster, 0).await;
+    switch_on(&cluster).await;
+    cluster
+}
+
+/// The same with a cluster that is there.
+pub(crate) async fn switch_on(cluster: &Cluster) {
+    let mut auth = auth(cluster, 0).await;
     within(auth.user_add(user("root", "rootpw"))).await.expect("added");
     within(auth.user_grant_role(with_role("root", "root"))).await.expect("granted");
     within(auth.user_add(user("alice", "alicepw"))).await.expect("added");
@@ -75,7 +81,6 @@ async fn with_rights(size: usize) -> Cluster {
         within(kv.put(put(key, "v"))).await.expect("put");
     }
     within(auth.auth_enable(pb::AuthEnableRequest {})).await.expect("enabled");
-    cluster
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ mod cluster;
 mod divergence;
 mod gateway;
 mod http;
+mod jwt;
 mod kv;
 mod lease;
 mod log;
