@@ -130,7 +130,11 @@ fn start_up(binary: &Path, cluster: &Cluster) -> io::Result<()> {
         (&on(&nobodys), Some(1), "the data directory is damaged"),
         (&on(&unreadable), Some(1), "identity is damaged; the member can't start"),
         (&on(&damaged), Some(1), "there is no log in"),
-        (&["--data-dir", &data, "--cert-file", "x.pem"], None, "cert-file"),
+        (
+            &["--data-dir", &data, "--cert-file", "x.pem"],
+            Some(1),
+            "KeyFile and CertFile must both be present",
+        ),
     ];
     for (flags, code, text) in cases {
         let mut process = Command::new(binary)
