@@ -329,6 +329,21 @@ fn help_and_version_come_before_other_complaints() {
     assert!(version.to_string().starts_with("etcd Version: 3.6."));
 }
 
+/// What the handbook shows as a configuration file is one.
+#[test]
+fn the_file_in_the_handbook_is_fine() {
+    let handbook = include_str!("../../../../docs/operations.md");
+    let (_, text) = handbook.split_once("```yaml\n").expect("there is a file");
+    let (text, _) = text.split_once("```").expect("it has an end");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("quorate.yaml");
+    std::fs::write(&path, text).expect("written");
+    let file = format!("--config-file={}", path.display());
+    let config = parse(&[&file], &[]).expect("a configuration");
+    assert_eq!(config.initial_cluster().expect("three members").members.len(), 3);
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
 #[test]
 fn a_file_is_all_that_counts() {
     let directory = tempfile::tempdir().expect("a directory");
