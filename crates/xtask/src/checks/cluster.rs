@@ -5,6 +5,7 @@
 //! interface, and the processes end with the [`Cluster`]. A member can have another [`Home`]: a host of
 //! its own, a disk of its own, and a [`relay`] between the other members and itself.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
@@ -53,10 +54,20 @@ impl Program {
     pub(crate) fn quorate() -> io::Result<Self> {
         let root = workspace::root();
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
+        let mut command = Command::new(cargo);
+        command
             .args(["build", "--release", "--quiet", "--package", "quorate-cli"])
-            .current_dir(&root)
-            .status()?;
+            .current_dir(&root);
+        // Cargo tells a program that it runs which package that is of. The build of ring looks at these variables, and
+        // would not be current for them.
+        let about_this = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        };
+        env::vars_os().map(|(name, _)| name).filter(about_this).for_each(|name| {
+            command.env_remove(name);
+        });
+        let built = command.status()?;
         if !built.success() {
             return Err(io::Error::other("the release build failed"));
         }
