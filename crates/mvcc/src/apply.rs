@@ -90,8 +90,8 @@ pub(crate) fn apply(
     let Parts { engine, instalments, state, auth, alarms } = parts;
     let Proposal { caller, command } = proposal;
     auth::needs::check(auth, &*engine, caller, command)?;
-    // Before all else that a request could be refused for. etcd asks this before the rights, and so tells whoever has
-    // none how full the store is.
+    // Behind the rights, and before all else that a request could be refused for. In etcd it comes before the rights,
+    // and so tells whoever has none that the store is full.
     alarms.check(command)?;
     let mut writer = Writer::new(engine, instalments, state, changes);
     let response = match command {
