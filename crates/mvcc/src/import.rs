@@ -215,7 +215,7 @@ impl Import {
         let (live, bytes) = self.sum_up()?;
         self.sums.live = live;
         let state = State { revision, compacted, removal: Removal::START, bytes, sums: self.sums };
-        self.engine.put(Table::Meta, State::ROW, &state.encode())?;
+        state.write(&mut *self.engine)?;
         self.engine.commit(EntryId::ZERO)?;
         let mut store = Store::open(self.engine).map_err(ImportError::Fault)?;
         let membership = store.set_membership(how.entry, &how.membership);

@@ -60,7 +60,7 @@ impl Instalments {
             return Ok(());
         }
         if let Some(state) = self.state.take() {
-            engine.put(Table::Meta, State::ROW, &state.encode())?;
+            state.write(engine)?;
         }
         engine.commit(self.position)?;
         self.bytes = 0;

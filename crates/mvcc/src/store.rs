@@ -71,6 +71,16 @@ impl State {
         }
     }
 
+    /// Puts the state into its row. The state that a store begins with has none, also when a batch comes back to it:
+    /// rows must not tell how commands were batched.
+    pub(crate) fn write(&self, engine: &mut dyn Engine) -> Result<(), EngineError> {
+        if *self == Self::START {
+            engine.delete(Table::Meta, Self::ROW)
+        } else {
+            engine.put(Table::Meta, Self::ROW, &self.encode())
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.push(Self::FORMAT);
@@ -308,7 +318,7 @@ impl Store {
     /// Ends the engine's batch, with the state in it if that has changed.
     pub(crate) fn write_state(&mut self, through: EntryId) -> Result<(), EngineError> {
         if self.state != self.committed {
-            self.engine.put(Table::Meta, State::ROW, &self.state.encode())?;
+            self.state.write(&mut *self.engine)?;
         }
         self.engine.commit(through)?;
         self.committed = self.state;

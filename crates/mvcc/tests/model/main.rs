@@ -119,6 +119,19 @@ fn check_history(store: &Store, model: &Model) {
     }
 }
 
+/// A batch that comes back to what a store begins with leaves the rows of one that has two commits.
+#[test]
+fn a_batch_that_comes_back_to_the_beginning_leaves_its_rows() {
+    let commands = [Command::LeaseGrant { id: 1, ttl: 1 }, Command::LeaseRevoke { id: 1 }];
+    let rows = [true, false].map(|commit_between| {
+        let mut store = new_member();
+        apply(&mut store, &commands[0], commit_between);
+        apply(&mut store, &commands[1], true);
+        all_rows(&*store.into_engine()).unwrap()
+    });
+    assert_eq!(rows[0], rows[1]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
