@@ -97,6 +97,12 @@ impl Frames {
         self.bytes.len()
     }
 
+    /// How many bytes there is memory for.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Fills in the headers for a place in a segment, where the batch begins at `durable`. Returns the
     /// bytes and what comes next.
     pub(crate) fn seal(

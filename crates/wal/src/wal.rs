@@ -29,7 +29,7 @@ use crate::group::GroupLog;
 use crate::heal::Damaged;
 use crate::mark::Marker;
 use crate::pledge::{self, Pledger};
-use crate::record::{HEADER_BYTES, Head, Kind, Link, put_entries, put_head};
+use crate::record::{ALIGNMENT, HEADER_BYTES, Head, Kind, Link, put_entries, put_head};
 use crate::recover::{self, Found, OpenError, Tail, Trouble, recover};
 use crate::scrub::{Scrubbed, Scrubber, Step};
 use crate::segment::SEGMENT_BYTES_MAX;
@@ -564,15 +564,16 @@ pub(crate) fn checkpoint<'a>(
         if !carried {
             continue;
         }
-        let bytes = usize::try_from(log.bytes()).expect("it is in memory");
-        frames.reserve(bytes + HEADER_BYTES);
         let entries: Vec<Entry> = log.entries().cloned().collect();
+        let records: Vec<&[Entry]> = pieces(&entries, length_max).collect();
+        let bytes = usize::try_from(log.bytes()).expect("it is in memory");
+        frames.reserve(bytes + records.len() * (HEADER_BYTES + ALIGNMENT) + HEADER_BYTES);
         let mut standing = Standing::empty(standing.hard_state, standing.base);
-        for piece in pieces(&entries, length_max) {
-            let first = piece[0].id.index;
-            standing.extend(piece[piece.len() - 1].id);
+        for record in records {
+            let first = record[0].id.index;
+            standing.extend(record[record.len() - 1].id);
             let title = Title { kind: Kind::Carry, group, standing, first };
-            frames.push(title, |body| put_entries(body, piece.iter()));
+            frames.push(title, |body| put_entries(body, record.iter()));
         }
     }
     frames.rewrite(0, &head(frames.count() - 1));
@@ -581,4 +582,28 @@ pub(crate) fn checkpoint<'a>(
 
 fn failed(attempt: &'static str, source: io::Error) -> WalError {
     WalError::Io { attempt, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_raft::{EntryId, Payload};
+
+    use super::*;
+
+    /// Memory that grew as it is filled would be there twice, and then be half empty.
+    #[test]
+    fn a_checkpoint_takes_the_memory_of_what_it_carries() {
+        let entries: Vec<Entry> = (1..=200_u64)
+            .map(|index| Entry {
+                id: EntryId::new(1, index),
+                payload: Payload::Command(vec![7; 1000].into()),
+            })
+            .collect();
+        let mut log = GroupLog::default();
+        log.apply(&Record::Append(entries), 1).expect("it follows");
+        let frames = checkpoint([(GroupId(0), &log, true)].into_iter(), 1, 4096);
+        assert!(frames.count() > 50, "the entries take many records");
+        let (room, length) = (frames.room(), frames.len());
+        assert!(room < length + length / 50, "{length} bytes in {room}");
+    }
 }
