@@ -133,8 +133,8 @@ impl Limits {
     pub fn of_witness() -> Self {
         const MIB: usize = 1 << 20;
         Self {
-            peer_queue_bytes: 4 * MIB,
-            inbound_bytes: 4 * MIB,
+            peer_queue_bytes: 2 * MIB,
+            inbound_bytes: 2 * MIB,
             asks_bytes: MIB,
             unflushed_bytes: MIB,
             segment_bytes: 2 * Self::WITNESS_TAIL_BYTES as u64,

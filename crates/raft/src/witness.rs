@@ -98,7 +98,7 @@ use crate::types::{EntryId, NodeId, Term};
 
 /// A leader has at most so many bytes on the way to a witness, give or take one message: a witness is to stay small,
 /// and holds each of them twice, as it arrived and as it is written. That is some milliseconds of a fast network.
-pub(crate) const INFLIGHT_BYTES_MAX: usize = 2 << 20;
+pub(crate) const INFLIGHT_BYTES_MAX: usize = 1 << 20;
 
 impl Core {
     /// Whether this member is a witness, as it was told or as its membership has it.
