@@ -18,6 +18,7 @@ pub(crate) mod foreign;
 pub(crate) mod full_disk;
 pub(crate) mod gap;
 pub(crate) mod handover;
+pub(crate) mod kube;
 pub(crate) mod lan;
 pub(crate) mod links;
 pub(crate) mod members;

@@ -92,6 +92,11 @@ const CHORES: &[Chore] = &[
         run: checks::handover::run,
     },
     Chore {
+        name: "kube",
+        help: "do what kube-apiserver does with its store, with etcd and with Quorate, and compare",
+        run: checks::kube::run,
+    },
+    Chore {
         name: "links",
         help: "measure what a write costs with each way of protecting the links between members",
         run: checks::links::run,

@@ -12,12 +12,14 @@ use quorate_proto::etcdserverpb::watch_client::WatchClient;
 use quorate_proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest, HashKvResponse,
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
-    Member, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
-    MoveLeaderRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest,
-    StatusResponse, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, WatchResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse, Member, MemberAddRequest, MemberListRequest, MemberPromoteRequest,
+    MemberRemoveRequest, MoveLeaderRequest, PutRequest, PutResponse, RangeRequest, RangeResponse,
+    StatusRequest, StatusResponse, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest,
+    WatchResponse,
 };
-use tokio_stream::StreamExt as _;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
@@ -88,6 +90,19 @@ impl Client {
         let mut watch =
             WatchClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
         within(self.timeout, watch.watch(requests)).await
+    }
+
+    /// Opens a stream of many watches, which ends where its member has no leader for long. It lasts until it is
+    /// dropped, or the requests end.
+    pub(crate) async fn watch_many(
+        &self,
+        requests: impl Stream<Item = WatchRequest> + Send + 'static,
+    ) -> Result<Streaming<WatchResponse>, Status> {
+        let mut request = Request::new(requests);
+        request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
+        let mut watch =
+            WatchClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
+        within(self.timeout, watch.watch(request)).await
     }
 
     /// What is left of a lease.
@@ -203,6 +218,30 @@ impl Client {
         let mut lease = LeaseClient::new(self.channel.clone());
         let request = self.request(LeaseGrantRequest { id, ttl });
         within(self.timeout, lease.lease_grant(request)).await.map(drop)
+    }
+
+    /// Grants a lease whose id the server chooses, for so many seconds.
+    pub(crate) async fn grant_any(&self, ttl: i64) -> Result<LeaseGrantResponse, Status> {
+        let mut lease = LeaseClient::new(self.channel.clone());
+        let request = self.request(LeaseGrantRequest { id: 0, ttl });
+        within(self.timeout, lease.lease_grant(request)).await
+    }
+
+    /// Reads a range in parts, and puts them together.
+    pub(crate) async fn range_stream(
+        &self,
+        message: RangeRequest,
+    ) -> Result<RangeResponse, Status> {
+        let mut parts = within(self.timeout, self.kv().range_stream(self.request(message))).await?;
+        let mut whole = RangeResponse::default();
+        while let Some(part) = parts.message().await? {
+            let part = part.range_response.unwrap_or_default();
+            whole.kvs.extend(part.kvs);
+            whole.header = part.header.or(whole.header);
+            whole.more |= part.more;
+            whole.count = whole.count.max(part.count);
+        }
+        Ok(whole)
     }
 
     /// The hash of all that a member holds up to a revision.

@@ -333,7 +333,7 @@ fn code_and_text(status: &Status) -> (tonic::Code, String) {
 }
 
 /// Takes out of a header what names the cluster, and returns the revision.
-fn blank(header: &mut Option<ResponseHeader>) -> i64 {
+pub(crate) fn blank(header: &mut Option<ResponseHeader>) -> i64 {
     let Some(header) = header else { return 0 };
     header.cluster_id = 0;
     header.member_id = 0;
@@ -341,7 +341,7 @@ fn blank(header: &mut Option<ResponseHeader>) -> i64 {
     header.revision
 }
 
-fn blank_txn(response: &mut TxnResponse) {
+pub(crate) fn blank_txn(response: &mut TxnResponse) {
     blank(&mut response.header);
     for response in &mut response.responses {
         if let Some(OpResponse::ResponseTxn(inner)) = &mut response.response {
