@@ -26,6 +26,7 @@ pub(crate) mod misuse;
 pub(crate) mod options;
 pub(crate) mod packages;
 pub(crate) mod partition;
+pub(crate) mod patroni;
 pub(crate) mod power_cut;
 pub(crate) mod relay;
 pub(crate) mod sizes;

@@ -127,6 +127,11 @@ const CHORES: &[Chore] = &[
         run: checks::partition::run,
     },
     Chore {
+        name: "patroni",
+        help: "let Patroni keep a PostgreSQL available on a cluster, and kill the leaders of both",
+        run: checks::patroni::run,
+    },
+    Chore {
         name: "power-cut",
         help: "cut the power of all members at once, under load; needs the right to mount (FUSE)",
         run: checks::power_cut::run,
