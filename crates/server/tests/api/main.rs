@@ -13,6 +13,7 @@ mod lease;
 mod log;
 mod maintenance;
 mod members;
+mod optimistic;
 mod peers;
 #[path = "../../../tls/tests/handshakes/pki.rs"]
 mod pki;
