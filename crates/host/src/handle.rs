@@ -21,7 +21,7 @@ use crate::config::Limits;
 use crate::error::{AskError, MembersError, ReconcileError, RequestError, TransferError};
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::permits::{Permit, Permits};
+use crate::permits::{Lane, Permit, Permits};
 use crate::reconcile;
 use crate::status::HostStatus;
 use crate::turn::Seat;
@@ -190,11 +190,20 @@ impl<O: Send + 'static> Handle<O> {
     /// # Errors
     /// See [`RequestError`], which says for each case whether the command may still take effect.
     pub async fn propose(&self, command: Bytes) -> Result<O, RequestError> {
+        self.propose_in(Lane::Urgent, command).await
+    }
+
+    /// The same for a command that is as urgent as that: what is less so is refused sooner, and leaves room for the
+    /// rest.
+    ///
+    /// # Errors
+    /// As for [`Handle::propose`].
+    pub async fn propose_in(&self, lane: Lane, command: Bytes) -> Result<O, RequestError> {
         let shared = &self.shared;
         if command.len() > shared.limits.command_bytes {
             return Err(RequestError::TooLarge);
         }
-        let Some(permit) = shared.proposals.take(command.len()) else {
+        let Some(permit) = shared.proposals.take_in(lane, command.len()) else {
             shared.metrics.overloaded.add(1);
             return Err(RequestError::Overloaded);
         };

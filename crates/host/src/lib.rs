@@ -196,7 +196,7 @@ pub use handle::Handle;
 pub use host::Host;
 pub use inquiry::{Found, inquire};
 pub use metrics::{Counter, Histogram, Metrics, PeerMetrics};
-pub use permits::{Permit, Permits};
+pub use permits::{Admission, Lane, Permit, Permits, Turn};
 pub use quorate_node::{About, PeerChange, PeerHealth, PeerState, Priority};
 pub use quorate_node::{
     Desired, GroupView, Refusal, Replacement, Replacer, Seen, Standing, Step, Waiting,
