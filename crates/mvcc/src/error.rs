@@ -38,6 +38,8 @@ pub enum Error {
     WatchRangeEmpty,
     /// A watch with an id that is in use on its stream.
     WatchIdInUse,
+    /// There are as many watchers as there may be.
+    TooManyWatchers,
     /// A replicated command whose bytes make no sense. It changes nothing.
     UnknownCommand,
     /// A key to be written is longer than a row can hold. etcd's keys are bounded by the size of a
@@ -99,6 +101,7 @@ impl fmt::Display for Error {
             Self::LeaseTtlTooLarge => "the time to live is too large",
             Self::WatchRangeEmpty => "the range of the watch is empty",
             Self::WatchIdInUse => "the id of the watch is in use",
+            Self::TooManyWatchers => "there are too many watchers",
             Self::UnknownCommand => "the bytes of the command make no sense",
             Self::KeyTooLong => "the key is too long",
             Self::RootUserMissing => "there is no user root",

@@ -19,7 +19,8 @@ use crate::key::KeyRange;
 use crate::range::Snapshot;
 use crate::request::{MemberAttributes, RangeRequest, TxnRequest};
 use crate::response::{
-    Event, EventKind, KeyValue, Lease, Page, RangeResponse, RevisionEvents, Room, TxnResponse,
+    ANSWER_BYTES_MAX, Event, EventKind, KeyValue, Lease, Page, RangeResponse, RevisionEvents, Room,
+    TxnResponse,
 };
 use crate::revision::Revision;
 use crate::rows::{self, Change};
@@ -127,7 +128,19 @@ impl ReadState {
     /// # Errors
     /// [`Error::Compacted`], [`Error::FutureRevision`], [`Error::AnswerTooLarge`], or a failed engine.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
-        let mut room = Room::default();
+        self.range_within(request, ANSWER_BYTES_MAX)
+    }
+
+    /// The same, if the answer takes no more than so many bytes. No more than about that is in memory at any time.
+    ///
+    /// # Errors
+    /// As for [`ReadState::range`].
+    pub fn range_within(
+        &self,
+        request: &RangeRequest,
+        bytes_max: usize,
+    ) -> Result<RangeResponse, ReadError> {
+        let mut room = Room::of(bytes_max);
         let response = self.snapshot().range(request, &mut room)?;
         room.check()?;
         Ok(response)
@@ -156,7 +169,22 @@ impl ReadState {
     /// # Panics
     /// If the transaction could write.
     pub fn txn(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
-        txn::read(request, &self.snapshot())
+        self.txn_within(request, ANSWER_BYTES_MAX)
+    }
+
+    /// The same, if the answer takes no more than so many bytes.
+    ///
+    /// # Errors
+    /// As for [`ReadState::range`].
+    ///
+    /// # Panics
+    /// If the transaction could write.
+    pub fn txn_within(
+        &self,
+        request: &TxnRequest,
+        bytes_max: usize,
+    ) -> Result<TxnResponse, ReadError> {
+        txn::read(request, &self.snapshot(), Room::of(bytes_max))
     }
 
     /// The hash of all that can be read up to a revision, 0 for the newest. Equal to that of an etcd

@@ -47,6 +47,11 @@ impl Default for Room {
 }
 
 impl Room {
+    /// So many bytes, and no more than any answer.
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self { left: Some(bytes.min(ANSWER_BYTES_MAX)) }
+    }
+
     /// Takes room for so many bytes, if there is as much; says whether there was.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         self.left = self.left.and_then(|left| left.checked_sub(bytes));
@@ -66,7 +71,8 @@ impl Room {
 
 impl KeyValue {
     /// The room that it takes in an answer, in bytes.
-    pub(crate) fn room(&self) -> usize {
+    #[must_use]
+    pub fn room(&self) -> usize {
         self.key.len() + self.value.len() + 64
     }
 }

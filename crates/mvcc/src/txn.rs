@@ -298,10 +298,14 @@ pub(crate) fn run<O: Operations>(
 }
 
 /// Answers a transaction that only reads.
-pub(crate) fn read(txn: &TxnRequest, at: &Snapshot<'_>) -> Result<TxnResponse, ReadError> {
+pub(crate) fn read(
+    txn: &TxnRequest,
+    at: &Snapshot<'_>,
+    room: Room,
+) -> Result<TxnResponse, ReadError> {
     assert!(txn.is_read_only(), "a transaction that may write goes through the log");
     let path = Path::plan(txn, at)?;
-    let mut reader = ReadOnly { at, room: Room::default() };
+    let mut reader = ReadOnly { at, room };
     let mut response = run(txn, &path, &mut reader)?;
     reader.room.check()?;
     response.revision = at.revision;

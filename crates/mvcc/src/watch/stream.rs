@@ -264,6 +264,12 @@ impl WatchStream {
         Some(WatchResponse { revision, watch_id, cancel, ..WatchResponse::default() })
     }
 
+    /// The watchers, and of each the first revision that was not sent to it.
+    pub fn next_revisions(&self) -> impl Iterator<Item = (i64, i64)> {
+        let next = |watcher: &Watcher| watcher.behind.unwrap_or(self.position.max(watcher.from));
+        self.watchers.iter().map(move |(id, watcher)| (*id, next(watcher)))
+    }
+
     /// Ends every watcher whose keys that does not let it watch any more, with its reason.
     pub fn cancel_unless(
         &mut self,

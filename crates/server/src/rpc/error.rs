@@ -10,6 +10,9 @@ use tonic::{Code, Status};
 /// What whoever has no room is told, by the quota of the member or by an alarm.
 const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
+/// What whoever comes when there is too much to do is told.
+const TOO_MANY_REQUESTS: &str = "etcdserver: too many requests";
+
 /// Why a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -178,6 +181,8 @@ impl Failure {
                 Refusal::WatchIdInUse => {
                     (InvalidArgument, "mvcc: duplicate watch ID provided on the WatchStream")
                 }
+                // etcd has as many as its memory holds.
+                Refusal::TooManyWatchers => (ResourceExhausted, TOO_MANY_REQUESTS),
                 Refusal::NoSpace => (ResourceExhausted, NO_SPACE),
                 Refusal::CorruptCluster => (DataLoss, "etcdserver: corrupt cluster"),
                 Refusal::TooManyAlarms => (ResourceExhausted, "quorate: too many alarms"),
@@ -192,7 +197,7 @@ impl Failure {
                 let text = format!("grpc: received message larger than max ({found} vs. {limit})");
                 return (ResourceExhausted, text);
             }
-            Self::TooManyRequests => (ResourceExhausted, "etcdserver: too many requests"),
+            Self::TooManyRequests => (ResourceExhausted, TOO_MANY_REQUESTS),
             Self::NoLeader => (Unavailable, "etcdserver: no leader"),
             Self::LeaderChanged => (Unavailable, "etcdserver: leader changed"),
             Self::Timeout => (Unavailable, "etcdserver: request timed out"),
