@@ -25,7 +25,7 @@
 //! `repair.rs` is what an operator can do about a member that is alone and lost something, and `recover.rs` about
 //! a cluster that lost its majority; `look.rs` looks at a store for both · `backup.rs` makes snapshots, and members of
 //! them and of what etcd has ·
-//! `memory.rs` keeps memory out of the swap · `quota.rs` estimates, and
+//! `admission.rs` says who comes in when memory is short, and `rate.rs` who asks too often · `memory.rs` keeps memory out of the swap · `quota.rs` estimates, and
 //! `quota/keeper.rs` raises the alarm and takes it back · `compactor.rs` compacts where nobody asks · `http.rs` and `metrics.rs` are the pages · `log.rs` writes lines.
 //!
 //! # What is not here
@@ -37,6 +37,7 @@
 compile_error!("a build with planted bugs serves nobody: see crates/planted");
 
 mod accept;
+mod admission;
 mod authority;
 pub mod backup;
 mod compactor;
@@ -58,6 +59,7 @@ mod metrics;
 mod peer_tls;
 mod published;
 mod quota;
+mod rate;
 mod rebuild;
 mod reconcile;
 pub mod recover;

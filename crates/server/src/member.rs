@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_host::{Handle, NodeId, Space};
+use quorate_host::{Handle, Lane, NodeId, Permits, Space};
 use quorate_mvcc::watch::{Advance, Recent, WatchStream};
 use quorate_mvcc::{
     Caller, Command, MemberAttributes, Outcome, ReadError, ReadState, Response, Rights,
@@ -14,12 +14,14 @@ use quorate_mvcc::{
 use quorate_proto::etcdserverpb as pb;
 use tokio::sync::Notify;
 
+use crate::admission::{self, Held, Memory, told};
 use crate::config::Quota;
 use crate::identity::Identity;
 use crate::log::Log;
 use crate::login::{Jwt, Passwords, Tokens};
 use crate::metrics::Metrics;
 use crate::published::{Published, Wait};
+use crate::rate::RateLimits;
 use crate::rpc::Failure;
 use crate::rpc::freshness::Wanted;
 use crate::shutdown::Shutdown;
@@ -36,12 +38,16 @@ pub(crate) struct Limits {
     pub(crate) quota: Quota,
     /// The shortest life of a lease, in seconds.
     pub(crate) lease_ttl_min: i64,
+    /// The most watchers on a stream.
+    pub(crate) stream_watchers_max: usize,
     /// The time between progress notifications of a watch.
     pub(crate) progress_interval: Duration,
     /// How long a proposal, a read or a question may take.
     pub(crate) request_timeout: Duration,
     /// What leases get on top when another member takes their clocks over.
     pub(crate) lease_extension: Duration,
+    /// How long a message may take to arrive, and be waited for if others wait for its memory.
+    pub(crate) client_patience: Duration,
     /// How long a stream whose client wants a leader goes on without one.
     pub(crate) leaderless_max: Duration,
 }
@@ -57,6 +63,12 @@ pub(crate) struct Member {
     pub(crate) limits: Limits,
     pub(crate) handle: Handle<Outcome>,
     pub(crate) published: Arc<Published>,
+    /// What clients hold.
+    pub(crate) memory: Arc<Memory>,
+    /// How often clients may ask.
+    pub(crate) rates: RateLimits,
+    /// For watchers.
+    pub(crate) watchers: Arc<Permits>,
     /// How full the disk is.
     pub(crate) space: Arc<Space>,
     /// Told whenever a request was refused because of the quota.
@@ -123,12 +135,33 @@ impl Member {
         caller: &Caller,
         command: Command,
     ) -> Result<(i64, Response), Failure> {
-        let bytes = command.encode_for(caller);
+        let (lane, bytes) = (admission::lane_of(&command), command.encode_for(caller));
         if bytes.len() > self.limits.request_bytes_max {
             return Err(Failure::RequestTooLarge);
         }
-        let outcome = self.handle.propose(bytes).await?;
+        let outcome = self.handle.propose_in(lane, bytes).await?;
         Ok((outcome.revision, outcome.result?))
+    }
+
+    /// The same, for a command whose answer may be long: there is to be memory for it first.
+    pub(crate) async fn propose_for(
+        &self,
+        held: &Held,
+        caller: &Caller,
+        command: Command,
+    ) -> Result<(i64, Response), Failure> {
+        if told::tells(&command) {
+            let state = self.state();
+            let estimate = |bytes_max| {
+                let estimate = |state: &ReadState| Ok(told::bytes(state, &command, bytes_max));
+                let is_short = told::is_short(&command);
+                let bytes =
+                    if is_short { state.read(estimate)? } else { state.read_much(estimate)? };
+                Ok(((), bytes?))
+            };
+            held.answer(admission::lane_of(&command).max(Lane::Ordinary), estimate).await?;
+        }
+        self.propose(caller, command).await
     }
 
     /// A state to read from: at least as new as everything that was acknowledged to anybody before

@@ -1,4 +1,4 @@
-//! Memory that the kernel does not write to a disk.
+//! How much memory there is, and that the kernel does not write it to a disk.
 //!
 //! What a member holds in memory was checked when it was read. A page that is swapped out comes back
 //! from a disk without a check, and as slowly as that disk is: a leader that waits for it is late with its
@@ -13,6 +13,27 @@ use crate::log::Log;
 
 /// Where Linux tells what it swaps to.
 const SWAPS: &str = "/proc/swaps";
+
+/// Where Linux tells how much memory the machine has, and how much of it the group of this process may have, in either
+/// version of such groups.
+const MACHINE: &str = "/proc/meminfo";
+const GROUPS: [&str; 2] =
+    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+
+/// How many bytes this process may have, if the system tells.
+pub(crate) fn available() -> Option<usize> {
+    let read = |path| fs::read_to_string(path).ok();
+    let machine = read(MACHINE).and_then(|text| total(&text));
+    let group = GROUPS.into_iter().find_map(read).and_then(|text| text.trim().parse().ok());
+    machine.into_iter().chain(group).min()
+}
+
+/// The whole of it, in bytes.
+fn total(meminfo: &str) -> Option<usize> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
 
 /// Keeps all memory of this process out of the swap, if that is asked for; and warns if it may get there.
 ///
@@ -51,6 +72,14 @@ fn names(swaps: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_the_machine_is_read() {
+        let meminfo = "MemTotal:       16384000 kB\nMemFree:         1000 kB\n";
+        assert_eq!(total(meminfo), Some(16_384_000 * 1024));
+        assert_eq!(total("MemFree: 1 kB\n"), None);
+        assert_eq!(total("MemTotal: much kB\n"), None);
+    }
 
     #[test]
     fn swaps_are_read() {

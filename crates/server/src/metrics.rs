@@ -22,6 +22,7 @@ use quorate_raft::Time;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::admission::{Held, PIECE_BYTES};
 use crate::http::{Check, Probe};
 use crate::rpc::METHODS;
 
@@ -71,6 +72,8 @@ pub(crate) struct Metrics {
     leases_expired: AtomicU64,
     /// Watchers that are open on this member.
     pub(crate) watchers: AtomicU64,
+    /// Watchers that were cancelled as their client did not read.
+    pub(crate) watchers_too_slow: AtomicU64,
     /// Streams of watches that are open on this member.
     pub(crate) watch_streams: AtomicU64,
     /// Answers of `/health`: good ones, and others.
@@ -132,6 +135,7 @@ impl Metrics {
             members_replaced: AtomicU64::new(0),
             leases_expired: AtomicU64::new(0),
             watchers: AtomicU64::new(0),
+            watchers_too_slow: AtomicU64::new(0),
             watch_streams: AtomicU64::new(0),
             healths: Default::default(),
             probes: Default::default(),
@@ -169,11 +173,12 @@ impl Metrics {
         self.is_extensive.then(|| self.clock.now())
     }
 
-    /// Counts the end of a call when its answer has it.
+    /// Counts the end of a call when its answer has it, which keeps until then what the call holds.
     pub(crate) fn watch_status(
         self: &Arc<Self>,
         method: usize,
         began: Option<Time>,
+        held: Option<Held>,
         response: Response<Body>,
     ) -> Response<Body> {
         // An answer without a body has its status in the headers.
@@ -183,7 +188,16 @@ impl Metrics {
         }
         let (metrics, messages) = (self.clone(), Messages::default());
         response.map(|inner| {
-            Body::new(Counted { inner, metrics, method, began, messages, ended: false })
+            Body::new(Counted {
+                inner,
+                metrics,
+                method,
+                began,
+                messages,
+                ended: false,
+                held,
+                rest: Bytes::new(),
+            })
         })
     }
 
@@ -205,9 +219,23 @@ struct Counted {
     began: Option<Time>,
     messages: Messages,
     ended: bool,
+    /// What the call holds until the last of its answer is gone.
+    held: Option<Held>,
+    /// What is left of a large piece.
+    rest: Bytes,
 }
 
 impl Counted {
+    /// The next piece of what is left. What the call holds stays until it has arrived.
+    fn next_piece(&mut self) -> Bytes {
+        let length = self.rest.len().min(PIECE_BYTES);
+        let piece = self.rest.split_to(length);
+        match &self.held {
+            None => piece,
+            Some(held) => held.leaving(piece, self.rest.is_empty()),
+        }
+    }
+
     fn end(&mut self, code: Code) {
         if !std::mem::replace(&mut self.ended, true) {
             self.metrics.handled(self.method, self.began, code);
@@ -223,6 +251,10 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.rest.is_empty() {
+            let piece = self.next_piece();
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
         match &frame {
             Some(Ok(frame)) => {
@@ -239,11 +271,18 @@ impl http_body::Body for Counted {
             Some(Err(status)) => self.end(status.code()),
             None => {}
         }
+        let frame = match frame {
+            Some(Ok(frame)) if frame.is_data() => {
+                self.rest = frame.into_data().unwrap_or_default();
+                Some(Ok(Frame::data(self.next_piece())))
+            }
+            frame => frame,
+        };
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -21,12 +21,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use quorate_host::Lane;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tonic::body::Body;
 
 use crate::accept::{Acceptor, Begun};
+use crate::admission::Connection;
 use crate::authority::AnyAuthority;
 use crate::config::Config;
 use crate::gateway::{self, RequestBody};
@@ -45,6 +47,9 @@ const STREAM_WINDOW: u32 = 1 << 20;
 
 /// The same for all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// What a connection takes by itself: buffers for what is read and written, and those of TLS.
+const CONNECTION_BYTES: usize = 64 << 10;
 
 /// How long a connection over HTTP/1.1 may wait for its next request, or for the rest of it: longer than whoever
 /// collects metrics lets pass.
@@ -119,12 +124,18 @@ pub(crate) fn protocols(config: &Config) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(config.max_concurrent_streams)
+        .max_concurrent_streams(config.client_limits.streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(config.keepalive_interval)
         .keep_alive_timeout(config.keepalive_timeout);
     builder
+}
+
+/// The time that a message, or a piece of one, has to come or to go: as a connection has to begin, with two more for
+/// what is large.
+pub(crate) fn client_patience(handshake_timeout: Duration) -> Duration {
+    3 * handshake_timeout
 }
 
 /// Accepts connections until `stop` is true, then lets the requests that are under way finish.
@@ -136,7 +147,8 @@ pub(crate) async fn serve(
     mut stop: Shutdown,
     log: Log,
 ) {
-    let server = Arc::new(Server { acceptor, protocols, front });
+    let client_patience = client_patience(acceptor.patience);
+    let server = Arc::new(Server { acceptor, protocols, front, client_patience });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -164,6 +176,8 @@ struct Server {
     acceptor: Acceptor,
     protocols: auto::Builder<TokioExecutor>,
     front: Arc<Front>,
+    /// The time that a client has to read, if others wait for memory.
+    client_patience: Duration,
 }
 
 impl Server {
@@ -186,9 +200,17 @@ impl Server {
         };
         let Ok(Some((stream, name))) = accepted else { return };
 
+        // Whoever only asks how the member does is let in always.
+        let memory = &self.front.pages.member.memory;
+        let claimed = memory.claim_now(Lane::Relief, CONNECTION_BYTES);
+        if claimed.is_none() && self.front.calls.is_some() {
+            return;
+        }
+        let unread = Connection::new(self.client_patience);
         let begun = Begun::default();
         let service = service_fn(|mut request: Request<Incoming>| {
             begun.tell();
+            request.extensions_mut().insert(unread.clone());
             if let Some(name) = &name {
                 request.extensions_mut().insert(name.clone());
             }
@@ -207,6 +229,7 @@ impl Server {
         if goes_on {
             tokio::select! {
                 _ = connection.as_mut() => return,
+                () = unread.is_over() => return,
                 () = stop.requested() => {}
             }
         }

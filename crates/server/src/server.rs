@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use quorate_host::{Host, Machine, Space};
+use quorate_host::{Host, Machine, Permits, Space};
 use quorate_mvcc::{Caller, Command, MemberAttributes, Outcome, Store};
 use quorate_store::{DiskEngine, Options};
 use tokio::runtime::{Builder, Runtime};
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::accept::{Acceptor, Lobby};
+use crate::admission::Memory;
 use crate::config::{ClientSocket, Config, Url};
 use crate::host;
 use crate::http::Pages;
@@ -32,12 +33,13 @@ use crate::member::{Limits, Member};
 use crate::members::Caretaker;
 use crate::metrics::Metrics;
 use crate::published::Published;
+use crate::rate::RateLimits;
 use crate::rebuild::Rebuild;
 use crate::rpc::{Failure, Services};
-use crate::serve::{Calls, Front, protocols, serve};
+use crate::serve::{Calls, Front, client_patience, protocols, serve};
 use crate::shutdown::{self, ShutdownSender};
 use crate::tls::Tls;
-use crate::{compactor, quota, recover, repair, witness};
+use crate::{compactor, memory, quota, recover, repair, witness};
 
 /// How long the end of the server waits for another member to take the lead, and then for requests
 /// that are under way: a moment each, since whoever restarts a cluster waits for both.
@@ -210,6 +212,7 @@ impl Server {
             Builder::new_multi_thread().enable_all().thread_name("quorate-rpc").build().map_err(
                 |error| StartError(format!("can't start the threads for clients: {error}")),
             )?;
+        let clients_memory = Memory::new(config.client_limits.memory.bytes(memory::available()));
         let (stop, stopped) = shutdown::channel();
         let member = Arc::new(Member {
             attributes: MemberAttributes {
@@ -222,6 +225,9 @@ impl Server {
             limits: limits(config),
             handle,
             published,
+            memory: clients_memory,
+            rates: RateLimits::new(config.client_limits.rates.clone()),
+            watchers: Permits::new(config.client_limits.watchers, usize::MAX),
             space,
             refused: Notify::new(),
             passwords: Passwords::new(),
@@ -562,9 +568,11 @@ fn limits(config: &Config) -> Limits {
         request_bytes_max: config.max_request_bytes,
         quota: config.quota,
         lease_ttl_min: i64::try_from(lease_ttl_min).unwrap_or(i64::MAX),
+        stream_watchers_max: config.client_limits.stream_watchers,
         progress_interval: config.progress_interval,
         request_timeout: config.request_timeout(),
         lease_extension: config.election_timeout,
+        client_patience: client_patience(config.tls.handshake_timeout),
         leaderless_max: 3 * config.election_timeout,
     }
 }

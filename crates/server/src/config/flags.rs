@@ -233,11 +233,29 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     flag("max-txn-ops", Value, Used("operations in a transaction (default 128)")),
     flag("max-request-bytes", Value, Used("bytes of a request (default 1572864)")),
+    flag("max-concurrent-streams", Value, Used("streams of a client's connection (default 10000)")),
     flag(
-        "max-concurrent-streams",
+        "client-memory-limit",
         Value,
-        Used("streams of a client's connection (default 4294967295)"),
+        Used(
+            "bytes that requests, their answers, watches and snapshots may take together, 0 is no limit \
+             (default a quarter of this process' memory)",
+        ),
     ),
+    flag(
+        "rate-limit-user",
+        Value,
+        Used("calls of each user in a second, and at once, 'rate[/burst]' (default no limit)"),
+    ),
+    flag(
+        "rate-limit-prefix",
+        Value,
+        Used(
+            "operations of all clients on the keys below a prefix, 'prefix=rate[/burst],…' (default no limit)",
+        ),
+    ),
+    flag("max-watchers-per-stream", Value, Used("watchers of a stream (default 10000)")),
+    flag("max-watchers", Value, Used("watchers of all clients together (default 1000000)")),
     flag(
         "grpc-keepalive-interval",
         Duration,

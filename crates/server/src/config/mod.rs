@@ -6,6 +6,7 @@
 //! etcd ignores those flags afterwards.
 
 mod auth_token;
+mod client_limits;
 mod compaction;
 mod duration;
 mod file;
@@ -27,6 +28,7 @@ use quorate_host::Priority;
 use quorate_raft::{ElectionPolicy, Lease};
 
 pub use self::auth_token::{AuthToken, Jwt, Method};
+pub use self::client_limits::{ClientLimits, MemoryLimit};
 pub use self::compaction::AutoCompaction;
 pub use self::http::Http;
 pub use self::initial::{InitialCluster, InitialMember};
@@ -37,6 +39,7 @@ pub use self::tls::{ClientSocket, Tls};
 use self::typed::Typed;
 pub use self::url::Url;
 use crate::log::Level;
+pub use crate::rate::{Rate, Rates};
 
 /// Beyond this, etcd warns: one such request holds up the heartbeats behind it.
 const REQUEST_BYTES_ADVISED: usize = 10 << 20;
@@ -94,8 +97,8 @@ pub struct Config {
     pub max_txn_ops: usize,
     /// The most bytes of one request. Its message may be 512 KiB larger.
     pub max_request_bytes: usize,
-    /// The most streams on a client's connection.
-    pub max_concurrent_streams: u32,
+    /// What clients may take together.
+    pub client_limits: ClientLimits,
     /// The silence after which a client's connection is pinged. `None` is never.
     pub keepalive_interval: Option<Duration>,
     /// The wait for the answer to such a ping.
@@ -321,7 +324,7 @@ impl Config {
             auto_compaction: AutoCompaction::mean(&typed)?,
             max_txn_ops: number(&typed, "max-txn-ops", 128)?,
             max_request_bytes,
-            max_concurrent_streams: number(&typed, "max-concurrent-streams", u32::MAX)?,
+            client_limits: ClientLimits::mean(&typed, max_request_bytes)?,
             keepalive_interval: Some(keepalive).filter(|interval| !interval.is_zero()),
             keepalive_timeout: duration(&typed, "grpc-keepalive-timeout", Duration::from_secs(20))?,
             progress_interval,

@@ -58,6 +58,44 @@ fn memory_is_locked_where_that_is_asked_for() {
 }
 
 #[test]
+fn memory_for_clients_is_a_quarter_unless_told_otherwise() {
+    let limit = |flags: &[&str]| parse(flags, &[]).map(|config| config.client_limits.memory);
+    assert_eq!(limit(&[]), Ok(MemoryLimit::Quarter));
+    assert_eq!(limit(&["--client-memory-limit=0"]), Ok(MemoryLimit::None));
+    let least = 8 * ((512 << 10) + 1_572_864);
+    let flag = |bytes: usize| format!("--client-memory-limit={bytes}");
+    assert_eq!(limit(&[&flag(least)]), Ok(MemoryLimit::Bytes(least)));
+    let refused = limit(&[&flag(least - 1)]).expect_err("too little for anybody").to_string();
+    assert!(refused.contains("is less than 16777216"), "{refused}");
+    limit(&["--client-memory-limit=1G"]).expect_err("bytes");
+
+    assert_eq!(MemoryLimit::Quarter.bytes(Some(8 << 30)), Some(2 << 30));
+    assert_eq!(MemoryLimit::Quarter.bytes(Some(64 << 20)), Some(128 << 20), "at least");
+    assert_eq!(MemoryLimit::Quarter.bytes(None), None);
+    assert_eq!(MemoryLimit::Bytes(5).bytes(Some(8)), Some(5));
+    assert_eq!(MemoryLimit::None.bytes(Some(8)), None);
+}
+
+#[test]
+fn rates_are_off_unless_they_are_given() {
+    let rates = |flags: &[&str]| parse(flags, &[]).map(|config| config.client_limits.rates);
+    assert_eq!(rates(&[]), Ok(Rates::default()));
+    assert_eq!(rates(&["--rate-limit-prefix="]), Ok(Rates::default()));
+    let given = rates(&["--rate-limit-user=5", "--rate-limit-prefix=/a=b/=10/20,=3"]);
+    let rate = |per_second, burst| Rate { per_second, burst };
+    let prefixes = vec![("/a=b/".into(), rate(10, 20)), ("".into(), rate(3, 3))];
+    assert_eq!(given, Ok(Rates { user: Some(rate(5, 5)), prefixes }));
+    for wrong in ["0", "1/0", "-1", "1.5", "", "1/2/3", "much", "4294967296"] {
+        rates(&["--rate-limit-user", wrong]).expect_err(wrong);
+        rates(&["--rate-limit-prefix", &format!("a={wrong}")]).expect_err(wrong);
+    }
+    rates(&["--rate-limit-prefix=5"]).expect_err("no prefix");
+    let many = |count| format!("--rate-limit-prefix={}", vec!["a=1"; count].join(","));
+    assert_eq!(rates(&[&many(64)]).expect("as many as may be").prefixes.len(), 64);
+    rates(&[&many(65)]).expect_err("one more");
+}
+
+#[test]
 fn all_spellings_of_a_flag() {
     for arguments in [
         &["--name=n1"][..],

@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 
 use super::METADATA;
 use super::status::status_of;
+use crate::admission::Held;
 use crate::log::push_string;
 
 /// What stands before a message in gRPC: whether it is compressed, and its length.
@@ -23,6 +24,7 @@ const PREFIX_BYTES: usize = 5;
 
 /// An answer of one message.
 pub(super) async fn one(message: &'static Message, response: Response<Body>) -> Response<Body> {
+    let held = response.extensions().get::<Held>().cloned();
     let (head, mut messages) = split(response);
     let found = match messages.next().await {
         Next::Message(found) => found,
@@ -36,7 +38,14 @@ pub(super) async fn one(message: &'static Message, response: Response<Body>) -> 
     }
     let mut text = String::new();
     match json::write(message, &found, &mut text) {
-        Ok(()) => page(StatusCode::OK, &head, Body::new(Full::new(text.into()))),
+        Ok(()) => {
+            let text = Bytes::from(text);
+            let text = match held {
+                Some(held) => held.leaving(text, true),
+                None => text,
+            };
+            page(StatusCode::OK, &head, Body::new(Full::new(text)))
+        }
         Err(why) => refusal(&broken(why)),
     }
 }

@@ -11,6 +11,7 @@ use quorate_proto::json::{self, Message};
 use tonic::Status;
 
 use super::objects::{NoObject, Objects};
+use crate::admission::Entry;
 use crate::metrics::Received;
 use crate::rpc::Failure;
 
@@ -20,6 +21,8 @@ pub(crate) struct RequestBody {
     source: Source,
     /// Who counts what comes.
     received: Option<Received>,
+    /// How it is let in.
+    entry: Option<Entry>,
 }
 
 #[derive(Debug)]
@@ -36,16 +39,44 @@ type BrokenOff = Box<dyn Error + Send + Sync>;
 impl RequestBody {
     /// One that came as gRPC.
     pub(crate) fn grpc(body: Incoming) -> Self {
-        Self { source: Source::Grpc(body), received: None }
+        Self { source: Source::Grpc(body), received: None, entry: None }
     }
 
     pub(super) fn json(body: JsonMessages<Incoming>) -> Self {
-        Self { source: Source::Json(body), received: None }
+        Self { source: Source::Json(body), received: None, entry: None }
+    }
+
+    /// Whether it came as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.source, Source::Json(_))
+    }
+
+    /// What is in memory of it beside its messages, at most: a text, before it is one.
+    pub(crate) fn text_bytes(&self) -> usize {
+        match &self.source {
+            Source::Grpc(_) => 0,
+            Source::Json(messages) => messages.text_bytes(),
+        }
     }
 
     /// The same, counted.
     pub(crate) fn counted(self, received: Received) -> Self {
         Self { received: Some(received), ..self }
+    }
+
+    /// The same, let in by and by.
+    pub(crate) fn entering(self, entry: Entry) -> Self {
+        Self { entry: Some(entry), ..self }
+    }
+
+    fn poll_source(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match &mut self.source {
+            Source::Grpc(body) => Pin::new(body).poll_frame(context).map_err(BrokenOff::from),
+            Source::Json(body) => Pin::new(body).poll_frame(context),
+        }
     }
 }
 
@@ -57,22 +88,39 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let Self { source, received } = self.get_mut();
-        let frame = match source {
-            Source::Grpc(body) => Pin::new(body).poll_frame(context).map_err(BrokenOff::from),
-            Source::Json(body) => Pin::new(body).poll_frame(context),
-        };
-        if let (Poll::Ready(Some(Ok(frame))), Some(received)) = (&frame, received)
-            && let Some(data) = frame.data_ref()
+        let this = self.get_mut();
+        if let Some(entry) = &mut this.entry
+            && let Some(frame) = ready!(entry.poll_waiting(context))?
         {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let frame = match this.poll_source(context) {
+            Poll::Ready(frame) => frame.transpose()?,
+            Poll::Pending => {
+                let entry = this.entry.as_mut();
+                return entry.map_or(Poll::Pending, |entry| entry.poll_late(context));
+            }
+        };
+        let Some(frame) = frame else { return Poll::Ready(None) };
+        if let (Some(data), Some(received)) = (frame.data_ref(), &mut this.received) {
             received.add(data);
         }
-        frame
+        match (&mut this.entry, &this.received) {
+            (None, _) | (_, None) => Poll::Ready(Some(Ok(frame))),
+            (Some(entry), Some(received)) => {
+                entry.came(received.largest(), received.is_whole(), frame)?;
+                let frame = ready!(entry.poll_waiting(context))?;
+                Poll::Ready(Some(Ok(frame.expect("it has just come"))))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Grpc(body) => body.is_end_stream(),
+            // What waits to be let in is still to come.
+            Source::Grpc(body) => {
+                body.is_end_stream() && self.entry.as_ref().is_none_or(|entry| !entry.is_waiting())
+            }
             Source::Json(_) => false,
         }
     }
@@ -104,6 +152,16 @@ impl<B> JsonMessages<B> {
         let objects = Objects::new(text_bytes_max);
         let (has_come, has_message) = (false, false);
         Self { body, message, is_stream, objects, text_bytes_max, has_come, has_message }
+    }
+
+    /// How much text there may be at once.
+    fn text_bytes(&self) -> usize
+    where
+        B: Body,
+    {
+        let announced = self.body.size_hint().upper();
+        let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+        announced.map_or(self.text_bytes_max, |bytes| bytes.min(self.text_bytes_max))
     }
 
     /// The next message of those that have come, in a frame of gRPC.

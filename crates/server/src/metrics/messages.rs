@@ -16,6 +16,8 @@ pub(super) struct Messages {
     prefix_length: usize,
     /// So many bytes of the message behind it are still to come.
     left: usize,
+    /// The length of the longest message that has begun.
+    largest: usize,
 }
 
 impl Messages {
@@ -30,6 +32,9 @@ impl Messages {
                 self.prefix_length = end;
                 let [_, a, b, c, d] = self.prefix;
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                if self.prefix_length == PREFIX_BYTES {
+                    self.largest = self.largest.max(self.left);
+                }
                 length
             } else {
                 let length = piece.len().min(self.left);
@@ -67,6 +72,16 @@ impl Received {
         let received = &self.metrics.calls[self.method].received_messages;
         received.fetch_add(messages, Ordering::Relaxed);
     }
+
+    /// The length of the longest message that has begun.
+    pub(crate) fn largest(&self) -> usize {
+        self.messages.largest
+    }
+
+    /// Whether no message has begun that has not ended.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.messages.prefix_length == 0
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +99,7 @@ mod tests {
             let mut messages = Messages::default();
             let counts: Vec<_> = body.chunks(size).map(|piece| messages.add(piece)).collect();
             assert_eq!(counts.iter().sum::<u64>(), 4, "in pieces of {size}");
+            assert_eq!((messages.largest, messages.prefix_length), (7, 0));
             assert_eq!(messages.add(&body[..5]), 1, "nothing is left over");
         }
     }

@@ -11,6 +11,7 @@ use super::{CODES, Call, HandlingTime, Metrics};
 use crate::http::Probe;
 use crate::member::Member;
 use crate::quota;
+use crate::rate::Whose;
 use crate::rpc::{METHODS, Method};
 use crate::tls::Tls;
 use crate::version;
@@ -20,6 +21,7 @@ pub(crate) fn render(member: &Member) -> String {
     let metrics = &member.metrics;
     let mut page = Page(String::with_capacity(64 << 10));
     of_the_member(&mut page, metrics, member);
+    of_the_clients(&mut page, member);
     of_the_host(&mut page, member);
     of_the_peers(&mut page, member);
     of_the_store(&mut page, metrics, member);
@@ -57,6 +59,21 @@ fn of_the_member(page: &mut Page, metrics: &Metrics, member: &Member) {
     page.one("quorate_raft_term", "gauge", status.term.0);
     page.one("quorate_raft_log_last_index", "gauge", status.last.0);
     page.one("quorate_raft_applied_durable_index", "gauge", status.applied_durable.0);
+}
+
+/// What clients hold, and how often they were told to come again.
+fn of_the_clients(page: &mut Page, member: &Member) {
+    let memory = &member.memory;
+    page.one("quorate_client_memory_limit_bytes", "gauge", memory.limit().unwrap_or(0));
+    page.one("quorate_client_memory_bytes", "gauge", memory.held());
+    page.one("quorate_client_memory_waiting", "gauge", memory.waiting());
+    page.one("quorate_client_memory_refused_total", "counter", memory.refused());
+    page.one("quorate_watchers_too_slow_total", "counter", load(&member.metrics.watchers_too_slow));
+    page.head("quorate_rate_limited_total", "counter");
+    for whose in Whose::ALL {
+        let labels = [("by", whose.label())];
+        page.sample("quorate_rate_limited_total", labels, member.rates.refused(whose));
+    }
 }
 
 fn of_the_host(page: &mut Page, member: &Member) {

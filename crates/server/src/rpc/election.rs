@@ -12,10 +12,11 @@ use tonic::{Request, Response, Status};
 use super::queue::{Place, Queue, told};
 use super::stream::Ending;
 use super::{Failure, caller, convert};
+use crate::admission::Held;
 use crate::member::Member;
 
 /// How many changes may wait for an observer that does not read them. Then it sees the last of those that come.
-const LEADERS_WAITING_MAX: usize = 16;
+const LEADERS_WAITING_MAX: usize = 1;
 
 /// The service.
 #[derive(Debug)]
@@ -66,12 +67,13 @@ impl pb::election_server::Election for Election {
         request: Request<pb::LeaderRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
         let mut ending = Ending::new(&self.0, request.metadata());
+        let held = Held::of(&request);
         let queue = Queue::of(&self.0, caller(&request), &request.get_ref().name);
         let (leaders, receiver) = mpsc::channel(LEADERS_WAITING_MAX);
         let election = Self(self.0.clone());
         tokio::spawn(async move {
             let failure = tokio::select! {
-                shown = election.show_leaders(&queue, &leaders) => match shown {
+                shown = election.show_leaders(&queue, &held, &leaders) => match shown {
                     Ok(()) => return,
                     Err(failure) => failure,
                 },
@@ -119,16 +121,20 @@ impl Election {
     async fn show_leaders(
         &self,
         queue: &Queue,
+        held: &Held,
         leaders: &mpsc::Sender<Result<pb::LeaderResponse, Status>>,
     ) -> Result<(), Failure> {
         let _permit = self.0.published.wait()?;
         let mut state = self.0.state_for(false).await?;
-        let mut last_shown = 0;
+        let (mut last_shown, mut shown_memory) = (0, None);
         loop {
             let revision = state.0.revision();
             let leader = queue.first(&state)?.filter(|leader| leader.mod_revision != last_shown);
             if let Some(leader) = leader {
                 last_shown = leader.mod_revision;
+                // The one that waits goes out while the next one is made ready.
+                drop(shown_memory.take());
+                shown_memory = Some(held.claim_piece(2 * leader.room()).await?);
                 if leaders.send(Ok(self.shows(revision, leader))).await.is_err() {
                     return Ok(());
                 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quorate_host::Lane;
 use quorate_mvcc::{Alarm, AlarmCommand, AlarmKind, Command, Response as Answer};
 use quorate_node::Fingerprint;
 use quorate_proto::etcdserverpb as pb;
@@ -13,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::stream::Ending;
 use super::{Failure, caller, snapshot};
+use crate::admission::Held;
 use crate::backup::Image;
 use crate::member::Member;
 use crate::quota;
@@ -167,6 +169,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         let ending = Ending::new(&self.member, request.metadata());
         let turn = self.snapshots.clone().try_acquire_owned();
         let turn = turn.map_err(|_| Failure::TooManyRequests)?;
+        Held::of(&request).claim(Lane::Bulk, snapshot::BYTES_MAX).await?;
         let state = self.member.state();
         let (members, _) = self.member.members(&state)?;
         let image = Image { state: state.0, members };

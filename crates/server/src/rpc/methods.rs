@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use quorate_host::Lane;
+
 /// How many messages either side sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -49,6 +51,20 @@ pub(crate) struct Method {
     pub(crate) kind: Kind,
     /// What a caller needs.
     pub(crate) access: Access,
+}
+
+impl Method {
+    /// How urgent a call is where there is little memory. What it reads may be less so.
+    pub(crate) fn lane(self) -> Lane {
+        match (self.service, self.name) {
+            (KV, "DeleteRange" | "Compact") | (LOCK, "Unlock") | (ELECTION, "Resign") => {
+                Lane::Relief
+            }
+            (LEASE, "LeaseRevoke" | "LeaseKeepAlive")
+            | (CLUSTER | MEMBERSHIP | HEALTH | MAINTENANCE, _) => Lane::Urgent,
+            _ => Lane::Ordinary,
+        }
+    }
 }
 
 const fn unary(service: &'static str, name: &'static str, access: Access) -> Method {

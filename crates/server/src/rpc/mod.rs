@@ -17,6 +17,7 @@ mod lock;
 mod maintenance;
 mod membership;
 mod methods;
+mod outbox;
 mod queue;
 mod range_stream;
 mod reflection;
@@ -43,6 +44,7 @@ pub(crate) use self::error::Failure;
 use self::methods::{Access, Paths};
 pub(crate) use self::methods::{Kind, METHODS, Method};
 use self::reflection::Reflection;
+use crate::admission::{CALL_BYTES, Entry, Held};
 use crate::gateway::RequestBody;
 use crate::leases::Leases;
 use crate::login::Credentials;
@@ -125,7 +127,8 @@ impl Services {
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let at = self.paths.find(request.uri().path());
         let deadline = at.and_then(|at| METHODS[at].deadline(request.headers()));
-        let mut began = None;
+        let (mut began, mut held) = (None, None);
+        let is_json = request.body().is_json();
         let answer = match at {
             None => {
                 let text = format!("unknown method {}", request.uri().path());
@@ -137,7 +140,13 @@ impl Services {
                 let received = Received::new(metrics.clone(), at);
                 let mut request = request.map(|body| body.counted(received));
                 match self.admit(METHODS[at], &mut request) {
-                    Ok(()) => self.dispatch(METHODS[at], request),
+                    Ok(()) => match self.enter(METHODS[at], request) {
+                        Ok((request, entered)) => {
+                            held = Some(entered);
+                            self.dispatch(METHODS[at], request)
+                        }
+                        Err(failure) => refuse(failure),
+                    },
                     Err(failure) => refuse(failure),
                 }
             }
@@ -146,10 +155,40 @@ impl Services {
         async move {
             let response = within_deadline(deadline, answer).await;
             match at {
-                Some(at) => metrics.watch_status(at, began, response),
+                Some(at) => {
+                    let mut answer = metrics.watch_status(at, began, held.clone(), response);
+                    // For the gateway, which makes another answer of it.
+                    if let Some(held) = held.filter(|_| is_json) {
+                        answer.extensions_mut().insert(held);
+                    }
+                    answer
+                }
                 None => response,
             }
         }
+    }
+
+    /// Claims memory for a call. Where it has to wait for that, its messages do.
+    fn enter(
+        &self,
+        method: Method,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Request<RequestBody>, Held), Failure> {
+        let body = request.body();
+        let connection = request.extensions().get().cloned();
+        let held = Held::new(&self.member.memory, method, body.is_json(), connection);
+        let turn = held.ask(CALL_BYTES.saturating_add(body.text_bytes()))?;
+        request.extensions_mut().insert(held.clone());
+        let limits = &self.member.limits;
+        let is_due = method.kind != Kind::BidirectionalStream;
+        let entry = Entry::new(
+            held.clone(),
+            turn,
+            message_bytes_max(limits.request_bytes_max),
+            limits.client_patience,
+            is_due,
+        );
+        Ok((request.map(|body| body.entering(entry)), held))
     }
 
     /// What the metadata of any request may demand.
@@ -194,6 +233,9 @@ impl Services {
             Access::Everybody => {}
             Access::Users | Access::Asked => state.auth().check_user(&caller)?,
             Access::Root => state.auth().check_root(&caller)?,
+        }
+        if let Caller::User { name, .. } = &caller {
+            self.member.rates.user(name)?;
         }
         request.extensions_mut().insert(caller);
         Ok(())

@@ -95,7 +95,9 @@ impl Queue {
         let key = Bytes::from([&self.prefix[..], format!("{lease:x}").as_bytes()].concat());
         let first = RequestOp::Range(self.range(SortOrder::Ascend, 0));
         let own = RequestOp::Range(RangeRequest::new(KeyRange::Point(key.clone())));
-        let put = RequestOp::Put(put(&key, value.clone(), lease));
+        let put = put(&key, value.clone(), lease);
+        self.member.rates.keys(&put)?;
+        let put = RequestOp::Put(put);
         let answer = self
             .txn(TxnRequest {
                 compare: vec![created(&key, 0)],
@@ -165,7 +167,9 @@ impl Queue {
 
     /// Shows another value at a place. Says at which revision, or `None` if the place is lost.
     pub(super) async fn show(&self, place: &Place, value: Bytes) -> Result<Option<i64>, Failure> {
-        let put = RequestOp::Put(put(&place.key, value, place.lease));
+        let put = put(&place.key, value, place.lease);
+        self.member.rates.keys(&put)?;
+        let put = RequestOp::Put(put);
         let answer = self.txn(guarded(place, put)).await?;
         Ok(answer.succeeded.then_some(answer.revision))
     }

@@ -11,16 +11,24 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{Failure, convert};
+use crate::admission::Held;
 use crate::login::Session;
 use crate::member::{Member, State};
 
 /// How many keys the first piece has at most. As etcd's, pieces are twice as long as long as they stay small.
 const FIRST_KEYS: usize = 10;
 
+/// How many bytes it has at most, and the next twice as many if that was too little.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// How many pieces there are at once: one that is sent, one that waits, and one that is made.
+const PIECES_HELD: usize = 3;
+
 /// A range on its way.
 pub(super) struct RangeInPieces {
     member: Arc<Member>,
     session: Session,
+    held: Held,
     request: RangeRequest,
     /// The store's when it began.
     revision: i64,
@@ -31,6 +39,7 @@ impl RangeInPieces {
     pub(super) async fn new(
         member: Arc<Member>,
         session: Session,
+        held: Held,
         mut request: RangeRequest,
     ) -> Result<Self, Failure> {
         let is_sorted =
@@ -52,7 +61,7 @@ impl RangeInPieces {
         if request.revision <= 0 {
             request.revision = revision;
         }
-        Ok(Self { member, session, request, revision })
+        Ok(Self { member, session, held, request, revision })
     }
 
     /// Sends all pieces, or as many as somebody takes.
@@ -65,6 +74,11 @@ impl RangeInPieces {
             Ok(limit) => limit,
         };
         let (mut keys_max, mut sent) = (FIRST_KEYS, 0);
+        let bytes_most = self.member.limits.request_bytes_max.saturating_mul(2);
+        let bytes_most = bytes_most.min(self.held.most_for_piece() / PIECES_HELD);
+        // As large as the last two pieces together were, at least, for as long as the stream takes.
+        let mut memory = self.held.claim_piece(PIECES_HELD * FIRST_BYTES.min(bytes_most)).await?;
+        let mut bytes_max = FIRST_BYTES.min(bytes_most);
         let mut rest = Some(self.request.range.clone());
         while let Some(range) = rest {
             let state = self.state()?;
@@ -73,7 +87,13 @@ impl RangeInPieces {
                 let _ = pieces.send(Ok(piece)).await;
                 return Ok(());
             }
-            let page = self.page(&state, &range, keys_max.min(limit - sent))?;
+            let page = self.page(&state, &range, keys_max.min(limit - sent), bytes_max)?;
+            if page.bytes >= bytes_max && bytes_max < bytes_most {
+                bytes_max = bytes_max.saturating_mul(2).min(bytes_most);
+                // What it had goes first, so that nobody waits for who waits for it.
+                drop(memory);
+                memory = self.held.claim_piece(PIECES_HELD * bytes_max).await?;
+            }
             sent += page.kvs.len();
             keys_max = next_length(keys_max, page.bytes, self.member.limits.request_bytes_max);
             rest = page.rest;
@@ -88,6 +108,7 @@ impl RangeInPieces {
                 return Ok(());
             }
         }
+        self.held.keep(memory);
         Ok(())
     }
 
@@ -99,8 +120,13 @@ impl RangeInPieces {
         Ok(state)
     }
 
-    fn page(&self, state: &State, range: &KeyRange, keys_max: usize) -> Result<Page, Failure> {
-        let bytes_max = self.member.limits.request_bytes_max.saturating_mul(2);
+    fn page(
+        &self,
+        state: &State,
+        range: &KeyRange,
+        keys_max: usize,
+        bytes_max: usize,
+    ) -> Result<Page, Failure> {
         let at = self.request.revision;
         let mut page = state.read_much(|state| state.page(range, at, keys_max, bytes_max))?;
         if self.request.keys_only {

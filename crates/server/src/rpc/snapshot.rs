@@ -22,6 +22,9 @@ const PIECE_BYTES: usize = 32 << 10;
 /// How many pieces are ready before the client takes them.
 const PIECES_READY: usize = 4;
 
+/// What one takes at most: pieces that are ready, on their way and being made, and the pages they are made of.
+pub(super) const BYTES_MAX: usize = 16 * PIECE_BYTES;
+
 type Piece = Result<pb::SnapshotResponse, Status>;
 
 /// Begins to send one. `turn` is given back when it ends, and so is what the state holds.

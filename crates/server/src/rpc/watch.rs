@@ -5,29 +5,32 @@
 //! likes: nothing else waits for it. A client that does not read stops its own stream, which falls
 //! back to the history when it goes on.
 
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use quorate_host::{Lane, Permit};
 use quorate_mvcc::auth::Right;
 use quorate_mvcc::watch::{Cancel, WatchCreateRequest, WatchLimits, WatchResponse, WatchStream};
-use quorate_mvcc::{Error, KeyRange, ReadState};
+use quorate_mvcc::{Error, Event, KeyRange, KeyValue, ReadState};
 use quorate_proto::etcdserverpb as pb;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
-use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use pb::watch_create_request::FilterType;
 use pb::watch_request::RequestUnion;
 
+use super::outbox::{Outbox, Responses, Share, outbox};
 use super::stream::Ending;
 use super::{Failure, convert, message_bytes_max, oversize};
+use crate::admission::Held;
 use crate::login::Session;
 use crate::member::Member;
 
-/// How many responses may wait for a client that does not read them.
+/// How many responses may wait for a client that does not read them. If there is too little memory, they wait as history.
 const RESPONSES_WAITING_MAX: usize = 16;
 
 /// How much is made ready at once for a client that is behind. Together with the number above, this
@@ -35,8 +38,20 @@ const RESPONSES_WAITING_MAX: usize = 16;
 /// [`REVISION_BYTES`].
 const ADVANCE_BYTES: usize = 1 << 20;
 
-/// How much one revision may be for a stream. A million keys, deleted at once, are less.
+/// How much one revision may be for a stream, if there is as much memory. A million keys, deleted at once, are less.
 const REVISION_BYTES: usize = 256 << 20;
+
+/// Which part of all memory for clients that may be.
+const REVISION_PART: usize = 8;
+
+/// How often a response is in memory: as it waits, and as it is sent.
+const RESPONSE_COPIES: usize = 2;
+
+/// What a response takes besides its events.
+const RESPONSE_BYTES: usize = 256;
+
+/// What a watcher takes besides its keys.
+const WATCHER_BYTES: usize = 1 << 10;
 
 /// The service.
 #[derive(Debug)]
@@ -44,7 +59,7 @@ pub(crate) struct Watch(pub(crate) Arc<Member>);
 
 #[tonic::async_trait]
 impl pb::watch_server::Watch for Watch {
-    type WatchStream = ReceiverStream<Result<pb::WatchResponse, Status>>;
+    type WatchStream = Responses<Result<pb::WatchResponse, Status>>;
 
     async fn watch(
         &self,
@@ -52,10 +67,10 @@ impl pb::watch_server::Watch for Watch {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let ending = Ending::new(&self.0, request.metadata());
         let session = Session::of(&request);
-        let (responses, receiver) = mpsc::channel(RESPONSES_WAITING_MAX);
+        let (responses, receiver) = outbox(RESPONSES_WAITING_MAX, Held::of(&request));
         let task = StreamTask::new(self.0.clone(), session, request.into_inner(), responses);
         tokio::spawn(task.run(ending));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(receiver))
     }
 }
 
@@ -69,8 +84,14 @@ struct StreamTask {
     /// Whether the client may still want something. After it has said its last, its watchers go on.
     listening: bool,
     stream: WatchStream,
+    /// What its watchers hold, by their ids.
+    permits: HashMap<i64, [Permit; 2]>,
     published: watch::Receiver<i64>,
-    responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+    responses: Outbox<Result<pb::WatchResponse, Status>>,
+    /// What there is no room for in there.
+    unsent: VecDeque<WatchResponse>,
+    /// The memory of these.
+    share: Share,
     /// Whether some watcher is behind, so that there is something to send without a new event.
     behind: bool,
     open: Gauge,
@@ -81,10 +102,15 @@ enum Woken {
     ByClient(Result<Option<pb::WatchRequest>, Status>),
     ByEvents,
     ByTime,
-    ByItself,
+    /// There is memory for more that is there already.
+    ByItself(Permit),
+    /// There is room for what is not sent yet.
+    ByRoom,
     ByEnd(Failure),
     /// Nobody is there any more.
     Alone,
+    /// What waits to be read is in the way of others.
+    InTheWay,
 }
 
 impl StreamTask {
@@ -92,9 +118,10 @@ impl StreamTask {
         member: Arc<Member>,
         session: Session,
         requests: Streaming<pb::WatchRequest>,
-        responses: mpsc::Sender<Result<pb::WatchResponse, Status>>,
+        responses: Outbox<Result<pb::WatchResponse, Status>>,
     ) -> Self {
         let fragment_bytes = message_bytes_max(member.limits.request_bytes_max);
+        let part = member.memory.limit().map_or(usize::MAX, |limit| limit / REVISION_PART);
         Self {
             session,
             checked: 0,
@@ -103,10 +130,13 @@ impl StreamTask {
             stream: WatchStream::new(WatchLimits {
                 fragment_bytes,
                 advance_bytes: ADVANCE_BYTES,
-                revision_bytes: REVISION_BYTES,
+                revision_bytes: REVISION_BYTES.min(part),
             }),
+            permits: HashMap::new(),
             published: member.published.subscribe(),
             responses,
+            unsent: VecDeque::new(),
+            share: None,
             behind: false,
             open: Gauge::new(&member),
             member,
@@ -116,42 +146,114 @@ impl StreamTask {
     async fn run(mut self, mut ending: Ending) {
         let mut progress = interval(with_jitter(self.member.limits.progress_interval));
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (member, responses) = (self.member.clone(), self.responses.clone());
+        let patience = member.limits.client_patience;
+        let in_the_way = || responses.is_in_the_way(&member.memory, patience);
+        // Goes on from turn to turn, as each of them may be short.
+        let mut is_in_the_way = Box::pin(in_the_way());
         loop {
+            let is_free = self.unsent.is_empty();
+            let memory = member.memory.claim_in_time(Lane::Bulk, ADVANCE_BYTES * RESPONSE_COPIES);
             let woken = tokio::select! {
-                request = self.requests.message(), if self.listening => Woken::ByClient(request),
-                changed = self.published.changed() => match changed {
+                room = responses.room(), if !is_free => match room {
+                    Some(()) => Woken::ByRoom,
+                    None => Woken::Alone,
+                },
+                request = self.requests.message(), if is_free && self.listening => {
+                    Woken::ByClient(request)
+                }
+                changed = self.published.changed(), if is_free && !self.behind => match changed {
                     Ok(()) => Woken::ByEvents,
                     Err(_) => Woken::ByEnd(Failure::Stopped),
                 },
-                _ = progress.tick() => Woken::ByTime,
-                () = std::future::ready(()), if self.behind => Woken::ByItself,
+                _ = progress.tick(), if is_free => Woken::ByTime,
+                memory = memory, if is_free && self.behind => Woken::ByItself(memory),
                 failure = ending.reached() => Woken::ByEnd(failure),
-                () = self.responses.closed() => Woken::Alone,
+                () = responses.abandoned(), if is_free => Woken::Alone,
+                () = &mut is_in_the_way, if !responses.is_empty() => Woken::InTheWay,
             };
             let turn = match woken {
+                Woken::ByRoom => {
+                    let response = self.unsent.pop_front().expect("there is no room to be without");
+                    self.responses.put(Ok(self.response(response)), self.share.clone());
+                    continue;
+                }
                 Woken::ByClient(Ok(Some(request))) => self.answer(request),
                 Woken::ByClient(Ok(None)) => {
                     self.listening = false;
                     continue;
                 }
                 Woken::ByClient(Err(status)) => Err(oversize(&status).map_or(status, Into::into)),
-                Woken::ByEvents | Woken::ByItself => self.advance(),
+                Woken::ByEvents => {
+                    self.behind = true;
+                    continue;
+                }
+                Woken::ByItself(memory) => self.advance(memory),
                 Woken::ByTime => Ok(self.stream.tick()),
                 Woken::ByEnd(failure) => Err(failure.into()),
                 Woken::Alone => return,
-            };
-            self.open.set_watchers(self.stream.len());
-            let sent = tokio::select! {
-                sent = self.send(turn) => sent,
-                failure = ending.reached() => {
-                    // What could not be sent is in the history, for when the client comes back.
-                    let _ = self.responses.try_send(Err(failure.into()));
-                    return;
+                Woken::InTheWay => {
+                    self.give_way();
+                    is_in_the_way.set(in_the_way());
+                    Ok(Vec::new())
                 }
             };
-            if sent.is_none() {
-                return;
+            match turn {
+                Ok(turn) => {
+                    for ended in turn.iter().filter(|response| response.cancel.is_some()) {
+                        self.permits.remove(&ended.watch_id);
+                    }
+                    self.unsent.extend(turn);
+                    if self.unsent.is_empty() {
+                        self.share = None;
+                    }
+                    self.open.set_watchers(self.stream.len());
+                }
+                Err(status) => {
+                    // What could not be sent is in the history, for when the client comes back.
+                    self.responses.put(Err(status), None);
+                    return;
+                }
             }
+        }
+    }
+
+    /// Takes back what the client has not read, and ends the watchers of which something was among it: each is told
+    /// where to go on.
+    fn give_way(&mut self) {
+        let is_answer = |response: &pb::WatchResponse| response.created || response.canceled;
+        let unread = self.responses.take_back(|it| it.as_ref().is_ok_and(|it| !is_answer(it)));
+        let unsent = std::mem::take(&mut self.unsent);
+        let unsent: Vec<_> = unsent.into_iter().map(|response| self.response(response)).collect();
+        let (answers, unsent): (Vec<_>, Vec<_>) = unsent.into_iter().partition(is_answer);
+        self.share = None;
+        for answer in answers {
+            self.responses.put(Ok(answer), None);
+        }
+        let mut resume = BTreeMap::new();
+        for response in unread.into_iter().flatten().chain(unsent) {
+            let first = response.events.first().and_then(|event| event.kv.as_ref());
+            if let Some(first) = first {
+                resume.entry(response.watch_id).or_insert(first.mod_revision);
+            }
+        }
+        for (watch_id, next) in resume {
+            // It may have ended by itself, and was told so then.
+            if self.stream.cancel(watch_id, next - 1).is_none() {
+                continue;
+            }
+            self.permits.remove(&watch_id);
+            self.member.metrics.watchers_too_slow.fetch_add(1, Ordering::Relaxed);
+            let told = pb::WatchResponse {
+                header: self.member.header(next - 1),
+                watch_id,
+                canceled: true,
+                cancel_reason: format!(
+                    "quorate: the watcher is too slow, to be resumed from revision {next}"
+                ),
+                ..Default::default()
+            };
+            self.responses.put(Ok(told), None);
         }
     }
 
@@ -162,8 +264,25 @@ impl StreamTask {
             Some(RequestUnion::CreateRequest(request)) => {
                 let state = self.member.state();
                 let may_watch = may_watch(&self.session, &state.0);
+                let has_room = self.stream.len() < self.member.limits.stream_watchers_max;
+                let keys = request.key.len() + request.range_end.len();
+                // Little, and not behind those streams that wait for much.
+                let memory = self.member.memory.claim_now(Lane::Relief, WATCHER_BYTES + keys);
+                let permit = self.member.watchers.take(0).filter(|_| has_room);
+                let permits = permit.zip(memory).map(<[Permit; 2]>::from);
+                let rates = &self.member.rates;
+                let may_be = |range: &KeyRange| match &permits {
+                    None => Err(Error::TooManyWatchers),
+                    Some(_) => {
+                        may_watch(range)?;
+                        rates.keys(range).map_err(|_| Error::TooManyWatchers)
+                    }
+                };
                 let request = create_request(request);
-                let response = self.stream.create_if(request, revision, may_watch);
+                let response = self.stream.create_if(request, revision, may_be);
+                if response.cancel.is_none() {
+                    self.permits.extend(permits.map(|permits| (response.watch_id, permits)));
+                }
                 // Its history, if it asked for any, comes with the next turn.
                 self.behind = true;
                 Ok(vec![response])
@@ -173,7 +292,9 @@ impl StreamTask {
             }
             Some(RequestUnion::ProgressRequest(_)) => {
                 self.stream.request_progress();
-                self.advance()
+                // It comes with the next turn.
+                self.behind = true;
+                Ok(Vec::new())
             }
             None => Ok(Vec::new()),
         }
@@ -189,31 +310,16 @@ impl StreamTask {
         self.stream.cancel_unless(state.revision(), may_watch(&self.session, state))
     }
 
-    /// Takes what has happened, or what happened long ago.
-    fn advance(&mut self) -> Result<Vec<WatchResponse>, Status> {
+    /// Takes what has happened, or what happened long ago, in so much memory.
+    fn advance(&mut self, mut memory: Permit) -> Result<Vec<WatchResponse>, Status> {
         let recent = self.member.published.recent(self.stream.position());
         let mut responses = self.check_rights(recent.state());
         let advance = self.member.advance(&mut self.stream, recent)?;
         self.behind = advance.more;
         responses.extend(advance.responses);
+        memory.count(RESPONSE_COPIES * responses.iter().map(bytes).sum::<usize>());
+        self.share = Some(Arc::new(memory));
         Ok(responses)
-    }
-
-    /// Sends what a turn has brought. `None` if it was the last.
-    async fn send(&self, turn: Result<Vec<WatchResponse>, Status>) -> Option<()> {
-        match turn {
-            Ok(responses) => {
-                for response in responses {
-                    self.responses.send(Ok(self.response(response))).await.ok()?;
-                }
-                Some(())
-            }
-            Err(status) => {
-                // A client that is gone needs no reason.
-                let _ = self.responses.send(Err(status)).await;
-                None
-            }
-        }
     }
 
     fn response(&self, response: WatchResponse) -> pb::WatchResponse {
@@ -234,6 +340,18 @@ impl StreamTask {
             events: response.events.into_iter().map(convert::event).collect(),
         }
     }
+}
+
+impl Drop for StreamTask {
+    fn drop(&mut self) {
+        self.responses.close();
+    }
+}
+
+/// What a response takes.
+fn bytes(response: &WatchResponse) -> usize {
+    let room = |event: &Event| event.kv.room() + event.prev_kv.as_ref().map_or(0, KeyValue::room);
+    RESPONSE_BYTES + response.events.iter().map(room).sum::<usize>()
 }
 
 /// Which ranges a client may watch, by the rights of a state.

@@ -149,7 +149,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// What a page says of a metric, with exactly these labels; 0 if it says nothing.
-fn number(page: &str, sample: &str) -> f64 {
+pub(crate) fn number(page: &str, sample: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.map_or(0.0, |number| number.parse().expect("a number"))
 }

@@ -10,6 +10,7 @@ mod http;
 mod jwt;
 mod kv;
 mod lease;
+mod limits;
 mod log;
 mod maintenance;
 mod members;

@@ -14,17 +14,17 @@ use tonic::{Code, Request, Status, Streaming};
 use crate::cluster::{Cluster, assert_refused, delete, get, put, within};
 
 /// A stream of a client.
-struct Watching {
+pub(crate) struct Watching {
     requests: mpsc::Sender<pb::WatchRequest>,
     responses: Streaming<pb::WatchResponse>,
 }
 
 impl Watching {
-    async fn open(cluster: &Cluster, at: usize) -> Self {
+    pub(crate) async fn open(cluster: &Cluster, at: usize) -> Self {
         Self::open_with(cluster, at, &[]).await.expect("a stream")
     }
 
-    async fn open_with(
+    pub(crate) async fn open_with(
         cluster: &Cluster,
         at: usize,
         metadata: &[(&'static str, &'static str)],
@@ -40,18 +40,18 @@ impl Watching {
         Ok(Self { requests, responses })
     }
 
-    async fn send(&self, union: RequestUnion) {
+    pub(crate) async fn send(&self, union: RequestUnion) {
         let request = pb::WatchRequest { request_union: Some(union) };
         self.requests.send(request).await.expect("the stream is open");
     }
 
-    async fn next(&mut self) -> pb::WatchResponse {
+    pub(crate) async fn next(&mut self) -> pb::WatchResponse {
         let next = within(self.responses.message()).await.expect("no end");
         next.expect("a response")
     }
 
     /// Creates a watcher and returns its id.
-    async fn create(&mut self, request: pb::WatchCreateRequest) -> i64 {
+    pub(crate) async fn create(&mut self, request: pb::WatchCreateRequest) -> i64 {
         self.send(RequestUnion::CreateRequest(request)).await;
         let created = self.next().await;
         assert!(created.created && !created.canceled && created.events.is_empty(), "{created:?}");
@@ -59,7 +59,7 @@ impl Watching {
     }
 
     /// The next so many events, whatever responses they come in: kind, key and revision.
-    async fn events(&mut self, count: usize) -> Vec<(EventType, String, i64)> {
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<(EventType, String, i64)> {
         let mut events = Vec::new();
         while events.len() < count {
             let response = self.next().await;
@@ -74,17 +74,17 @@ impl Watching {
     }
 
     /// Fails if a response comes within a moment.
-    async fn assert_silent(&mut self) {
+    pub(crate) async fn assert_silent(&mut self) {
         let next = timeout(Duration::from_millis(200), self.responses.message()).await;
         assert!(next.is_err(), "{next:?}");
     }
 }
 
-fn of(key: &str) -> pb::WatchCreateRequest {
+pub(crate) fn of(key: &str) -> pb::WatchCreateRequest {
     pb::WatchCreateRequest { key: key.to_owned().into(), ..Default::default() }
 }
 
-fn of_all(letter: u8) -> pb::WatchCreateRequest {
+pub(crate) fn of_all(letter: u8) -> pb::WatchCreateRequest {
     pb::WatchCreateRequest {
         key: vec![letter].into(),
         range_end: vec![letter + 1].into(),
