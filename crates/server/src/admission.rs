@@ -252,6 +252,12 @@ impl Held {
         Ok(())
     }
 
+    /// Claims memory for an answer that was read already: seldom a long one, and never one of values.
+    pub(crate) async fn hold(&self, bytes: usize) -> Result<(), Failure> {
+        let lane = if bytes <= ANSWER_BYTES { Lane::Ordinary } else { Lane::Bulk };
+        self.claim(lane, bytes.saturating_mul(self.0.answer_copies)).await
+    }
+
     /// Claims memory for one of many answers.
     pub(crate) async fn claim_piece(&self, bytes: usize) -> Result<Permit, Failure> {
         self.0.memory.claim(Lane::Bulk, bytes.saturating_mul(self.0.answer_copies)).await

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::stream::Ending;
 use super::{Failure, caller, oversize};
+use crate::admission::Held;
 use crate::leases::Leases;
 use crate::login::Session;
 use crate::member::Member;
@@ -19,6 +20,9 @@ use crate::quota;
 
 /// How many answers may wait for a client that does not read them. Then its questions wait.
 const ANSWERS_WAITING_MAX: usize = 16;
+
+/// What a key in an answer takes besides its bytes.
+const KEY_BYTES: usize = 64;
 
 /// The service.
 #[derive(Debug)]
@@ -78,18 +82,23 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
-        let caller = caller(&request);
+        let (caller, held) = (caller(&request), Held::of(&request));
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         let remaining = self.leases.time_to_live(&self.member, id).await?;
         let state = self.member.state_for(false).await?;
-        let rights = state.rights(&caller)?;
-        if keys {
-            rights.lease(Right::Read, id).map_err(Failure::from)?;
-        }
-        let keys = match remaining {
-            Some(_) if keys => state.read_much(|state| Ok(state.lease_keys(id)?))?,
-            _ => Vec::new(),
+        let keys = {
+            let rights = state.rights(&caller)?;
+            if keys {
+                rights.lease(Right::Read, id).map_err(Failure::from)?;
+            }
+            match remaining {
+                Some(_) if keys => state.read_much(|state| Ok(state.lease_keys(id)?))?,
+                _ => Vec::new(),
+            }
         };
+        if !keys.is_empty() {
+            held.hold(keys.iter().map(|key| key.len() + KEY_BYTES).sum()).await?;
+        }
         // An unknown lease is no error: its time is up, which -1 says.
         let (ttl, granted_ttl) = remaining.unwrap_or((-1, 0));
         let header = self.member.header(state.0.revision());
@@ -100,10 +109,12 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
+        let (caller, held) = (caller(&request), Held::of(&request));
         let state = self.member.state();
         let leases = state.read_much(|state| Ok(state.leases()?))?;
+        held.hold(leases.len() * size_of::<quorate_mvcc::Lease>()).await?;
         // Which leases there are tells of the keys that have them.
-        let rights = state.rights(&caller(&request))?;
+        let rights = state.rights(&caller)?;
         for lease in &leases {
             rights.lease(Right::Read, lease.id).map_err(Failure::from)?;
         }
