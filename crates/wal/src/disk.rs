@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 
 use quorate_planted::planted;
@@ -122,7 +122,8 @@ pub(crate) fn patiently<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Resul
 }
 
 /// Creates a directory and those above it, as far as they are missing, durably: a new directory is an
-/// entry of its parent and becomes durable with that.
+/// entry of its parent and becomes durable with that. Nobody but the owner may look into it: what is written
+/// there are other people's data.
 ///
 /// # Errors
 /// If the system says so.
@@ -134,7 +135,7 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
         missing.push(path);
     }
     for directory in missing.into_iter().rev() {
-        match fs::create_dir(directory) {
+        match DirBuilder::new().mode(0o700).create(directory) {
             Err(error) if !directory.is_dir() => return Err(error),
             Ok(()) | Err(_) => {}
         }

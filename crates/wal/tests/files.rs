@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 use common::{SMALL, hard_state, models, workload, write};
 use quorate_wal::{Disk, FileDisk, MemDisk, OpenError, Opened, Wal, WalOptions};
@@ -136,6 +136,17 @@ fn files_are_scrubbed_marked_and_healed() {
     damaged.heal(common::healed(&model)).unwrap();
     let (_, found) = Wal::open_whole(file_disk(directory.path()), SMALL).unwrap();
     assert_eq!(found, model);
+}
+
+#[test]
+fn a_new_directory_is_its_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (above, below) = (directory.path().join("data"), directory.path().join("data/wal"));
+    drop(FileDisk::open(&below).unwrap());
+    for made in [above, below] {
+        let mode = fs::metadata(&made).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+    }
 }
 
 #[test]

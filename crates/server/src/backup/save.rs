@@ -1,7 +1,8 @@
 //! A snapshot that is being saved: the file is there when it is complete, or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use quorate_host::whole_file;
@@ -31,9 +32,12 @@ impl SnapshotFile {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
         Ok(Self {
             path: path.to_owned(),
-            file: File::create(&part)?,
+            // It has all that is in the store, for its owner alone.
+            file: options.open(&part)?,
             part,
             bytes: 0,
             hash: Sha256::new(),

@@ -1,6 +1,7 @@
 //! What goes out comes in again, what etcd wrote comes in, and what is damaged or not complete does not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -220,6 +221,8 @@ fn a_file_that_is_saved_is_there_whole_or_not_at_all() {
     for piece in [1000, 7, 1 << 20] {
         assert_eq!(save(&mut sound.chunks(piece)), Ok(sound.len() as u64));
         assert!(fs::read(&path).expect("read") == sound);
+        let mode = fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "all that is in the store is nobody else's business");
     }
 }
 
