@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash as Parsed;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier};
 use bytes::Bytes;
 use quorate_mvcc::auth::PasswordHash;
 use tokio::sync::Semaphore;
@@ -52,22 +52,7 @@ impl Passwords {
         hash: Option<PasswordHash>,
     ) -> Result<bool, Failure> {
         let password = password.clone();
-        self.compute(move || {
-            let Some(PasswordHash(hash)) = hash else {
-                // Nobody shall learn by the time whether there is such a user.
-                drop(Argon2::default().hash_password(password.bytes()));
-                return Ok(false);
-            };
-            let Ok(text) = str::from_utf8(&hash) else { return Ok(false) };
-            if text.starts_with("$2") {
-                // bcrypt has no say in what is behind 72 bytes.
-                let fits = password.bytes().len() <= 72;
-                return Ok(fits && bcrypt::verify(password.bytes(), text).unwrap_or(false));
-            }
-            let is_same = |hash| Argon2::default().verify_password(password.bytes(), &hash).is_ok();
-            Ok(Parsed::new(text).is_ok_and(is_same))
-        })
-        .await
+        self.compute(move || Ok(compare(&password, hash.as_ref()).0)).await
     }
 
     /// Computes something when it has its turn, on a thread for such things.
@@ -85,6 +70,41 @@ impl Passwords {
         });
         computed.await.map_err(|_| Failure::Stopped)?
     }
+}
+
+/// What was computed for an answer. Whoever measures time can learn that, and no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Work {
+    /// Argon2id with so much memory, so often, in so many lanes.
+    Argon2 { memory_kib: u32, passes: u32, lanes: u32 },
+    /// bcrypt, for users who come from etcd.
+    Bcrypt,
+}
+
+impl Work {
+    fn argon2(with: &Params) -> Self {
+        Self::Argon2 { memory_kib: with.m_cost(), passes: with.t_cost(), lanes: with.p_cost() }
+    }
+}
+
+/// Whether a password is the one that a hash was made of, and what was done for that.
+fn compare(password: &Secret, hash: Option<&PasswordHash>) -> (bool, Work) {
+    let text = hash.and_then(|PasswordHash(hash)| str::from_utf8(hash).ok());
+    if let Some(text) = text
+        && text.starts_with("$2")
+    {
+        // bcrypt has no say in what is behind 72 bytes.
+        let fits = password.bytes().len() <= 72;
+        return (fits && bcrypt::verify(password.bytes(), text).unwrap_or(false), Work::Bcrypt);
+    }
+    let argon2 = Argon2::default();
+    let Some(hash) = text.and_then(|text| Parsed::new(text).ok()) else {
+        // Nobody shall learn by the time whether there is such a user.
+        drop(argon2.hash_password(password.bytes()));
+        return (false, Work::argon2(argon2.params()));
+    };
+    let is_same = argon2.verify_password(password.bytes(), &hash).is_ok();
+    (is_same, Work::argon2(&Params::try_from(&hash).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -109,6 +129,16 @@ mod tests {
         assert!(!compare("wrong", &hash).await);
         assert!(!compare("", &hash).await);
         assert!(!passwords.compare(&secret("right").into(), None).await.expect("compared"));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_costs_the_work_of_a_known_one() {
+        let passwords = Passwords::new();
+        let hash = passwords.hash(secret("right")).await.expect("hashed");
+        let (is_same, work) = compare(&secret("right"), Some(&hash));
+        assert!(is_same);
+        assert_eq!(compare(&secret("wrong"), Some(&hash)), (false, work.clone()));
+        assert_eq!(compare(&secret("wrong"), None), (false, work));
     }
 
     #[tokio::test]

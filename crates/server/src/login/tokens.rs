@@ -178,6 +178,21 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_bounded_and_those_that_are_used_stay() {
+        let (tokens, begin) = (Tokens::new(LIFE), Time(1));
+        let token = |number: usize| Token::of(&number.to_be_bytes());
+        let at = |number: usize| begin + Duration::from_micros(number as u64);
+        for number in 0..TOKENS_MAX + TOKENS_MAX / 2 {
+            tokens.note_at(at(number), vec![issued("alice", &token(number))]);
+            assert!(tokens.find_at(at(number), &token(0)).is_some(), "it is used all the time");
+        }
+        let last = TOKENS_MAX + TOKENS_MAX / 2 - 1;
+        assert!(tokens.find_at(at(last), &token(last)).is_some());
+        assert!(tokens.find_at(at(last), &token(1)).is_none(), "it was not used for longest");
+        assert!(tokens.known.lock().expect("no panic").tokens.len() <= TOKENS_MAX);
+    }
+
+    #[test]
     fn what_is_no_hash_is_no_token() {
         let tokens = Tokens::new(LIFE);
         tokens.note(vec![Issued { name: "x".into(), token: "short".into(), revision: 1 }]);
