@@ -4,6 +4,7 @@
 //! sent with each request. What stands in the log is a hash of the token, so that every member knows it and nobody can
 //! take it from there; or nothing, where tokens are signed ([`Jwt`]). None of them is ever shown ([`Secret`]).
 
+mod backoff;
 mod jwt;
 mod password;
 mod secret;
@@ -18,6 +19,7 @@ use crate::accept::CertifiedName;
 use crate::member::Member;
 use crate::rpc::{Failure, caller};
 
+pub(crate) use self::backoff::Backoff;
 pub(crate) use self::jwt::Jwt;
 pub(crate) use self::password::Passwords;
 pub(crate) use self::secret::Secret;

@@ -18,7 +18,7 @@ use crate::admission::{self, Held, Memory, told};
 use crate::config::Quota;
 use crate::identity::Identity;
 use crate::log::Log;
-use crate::login::{Jwt, Passwords, Tokens};
+use crate::login::{Backoff, Jwt, Passwords, Tokens};
 use crate::metrics::Metrics;
 use crate::published::{Published, Wait};
 use crate::rate::RateLimits;
@@ -74,6 +74,8 @@ pub(crate) struct Member {
     /// Told whenever a request was refused because of the quota.
     pub(crate) refused: Notify,
     pub(crate) passwords: Passwords,
+    /// Who has to wait before another password of his is looked at.
+    pub(crate) backoff: Backoff,
     pub(crate) tokens: Arc<Tokens>,
     /// What signs tokens and checks them, if users get such ones.
     pub(crate) jwt: Option<Arc<Jwt>>,

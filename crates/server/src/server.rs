@@ -27,7 +27,7 @@ use crate::http::Pages;
 use crate::identity::{self, Identity};
 use crate::leases::Leases;
 use crate::log::Log;
-use crate::login::{Jwt, Passwords, Tokens};
+use crate::login::{Backoff, Jwt, Passwords, Tokens};
 use crate::machine::Replica;
 use crate::member::{Limits, Member};
 use crate::members::Caretaker;
@@ -231,6 +231,7 @@ impl Server {
             space,
             refused: Notify::new(),
             passwords: Passwords::new(),
+            backoff: Backoff::new(),
             tokens,
             jwt: jwt.clone(),
             tls: tls.clone(),

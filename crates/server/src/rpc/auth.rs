@@ -286,6 +286,7 @@ impl Auth {
     /// Gives a token for a name and a password.
     async fn log_in(&self, name: String, password: Secret) -> Result<(i64, Secret), Failure> {
         let password = Arc::new(password);
+        self.0.backoff.turn(&name).await?;
         for _ in 0..LOGINS_MAX {
             let state = self.0.state_for(false).await?;
             let auth = state.0.auth();
@@ -297,7 +298,9 @@ impl Auth {
                 return Err(Failure::HasNoPassword);
             }
             let hash = user.and_then(|user| user.password.clone());
-            if !self.0.passwords.compare(&password, hash).await? {
+            let was_right = self.0.passwords.compare(&password, hash).await?;
+            self.0.backoff.note(&name, was_right);
+            if !was_right {
                 return Err(Failure::WrongPassword);
             }
             let revision = auth.revision();

@@ -156,6 +156,70 @@ async fn who_logs_in_wrongly_is_told_so() {
     assert_eq!((status.enabled, status.auth_revision), (true, 4));
 }
 
+/// Guesses are not looked at one after the other as fast as they come, and cost nobody else anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_waits_and_nobody_else_does() {
+    let cluster = with_rights(1).await;
+    let channel = cluster.channel(0).await;
+    let guess = |name: &'static str, password: &'static str| {
+        let mut client = pb::auth_client::AuthClient::new(channel.clone());
+        tokio::spawn(async move { client.authenticate(log_in(name, password)).await.map(drop) })
+    };
+    let wrong: Vec<_> = (0..10).map(|_| guess("alice", "wrong")).collect();
+    for refused in wrong {
+        let refused = within(refused).await.expect("it ends").expect_err("it is wrong");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    }
+    // Each of these would wait for those before, and not all of them may: not even with the right one.
+    let right: Vec<_> = (0..5).map(|_| guess("alice", "alicepw")).collect();
+    within(guess("root", "rootpw")).await.expect("it ends").expect("let in at once");
+    let mut refused = 0;
+    for answer in right.into_iter().rev() {
+        // Who waits is not waited for.
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(1), answer).await;
+        if let Ok(Ok(Err(status))) = answer {
+            let text = "etcdserver: too many requests";
+            assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, text));
+            refused += 1;
+        }
+    }
+    assert!(refused >= 1);
+}
+
+/// What proves who somebody is stands in no file: neither in the log nor in the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_written_to_the_disk() {
+    let mut cluster = with_rights(1).await;
+    let root = token(&cluster, 0, "root", "rootpw").await;
+    let mut client = auth(&cluster, 0).await;
+    within(client.user_add(by(&root, user("bob", "first-of-bob")))).await.expect("added");
+    let change = pb::AuthUserChangePasswordRequest {
+        name: "bob".into(),
+        password: "second-of-bob".into(),
+        ..Default::default()
+    };
+    within(client.user_change_password(by(&root, change))).await.expect("changed");
+    let token = token(&cluster, 0, "bob", "second-of-bob").await;
+    within(cluster.kv(0).await.put(by(&root, put("seen", "plainly-there")))).await.expect("put");
+    cluster.stop(0).await;
+    let mut folders = vec![cluster.data_dir(0).to_owned()];
+    let mut content = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => content.extend(std::fs::read(path).expect("a file")),
+            }
+        }
+    }
+    let has = |text: &str| content.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(has("plainly-there"), "the files are those of the data");
+    for secret in ["rootpw", "alicepw", "first-of-bob", "second-of-bob", &root, &token] {
+        assert!(!has(secret), "{secret} is on the disk");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_was_put_out_stays_out() {
     let cluster = with_rights(1).await;
