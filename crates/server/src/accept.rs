@@ -7,6 +7,7 @@
 
 mod begun;
 mod lobby;
+mod shown;
 mod stream;
 
 use std::io;
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 
 pub(crate) use self::begun::Begun;
 pub(crate) use self::lobby::Lobby;
+pub(crate) use self::shown::Shown;
 pub(crate) use self::stream::Stream;
 use crate::tls::Tls;
 
@@ -48,26 +50,41 @@ pub(crate) struct Acceptor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertifiedName(pub(crate) Arc<str>);
 
+/// A connection that is worth serving.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: Stream,
+    /// Who it is, where that is a user.
+    pub(crate) name: Option<CertifiedName>,
+    /// What it was let in for.
+    pub(crate) shown: Shown,
+}
+
+impl Accepted {
+    fn plain(stream: TcpStream) -> Self {
+        Self { stream: Stream::Plain(stream), name: None, shown: Shown::nothing() }
+    }
+}
+
 impl Acceptor {
     /// Tells what a connection is, and shakes hands if it is encrypted. `None` if it is nothing to be served.
     pub(crate) async fn accept(
         &self,
         mut stream: TcpStream,
         from: SocketAddr,
-    ) -> io::Result<Option<(Stream, Option<CertifiedName>)>> {
+    ) -> io::Result<Option<Accepted>> {
         // Answers are small and waited for; to hold them back for a fuller packet would only delay them.
         stream.set_nodelay(true)?;
-        let Some(tls) = &self.tls else { return Ok(Some((Stream::Plain(stream), None))) };
+        let Some(tls) = &self.tls else { return Ok(Some(Accepted::plain(stream))) };
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {
             return Ok(None);
         }
         if first == [HANDSHAKE] {
-            let (stream, name) = tls.handshake(stream, from).await?;
-            return Ok(Some((Stream::Tls(Box::new(stream)), name)));
+            return tls.handshake(stream, from).await.map(Some);
         }
         if self.plain {
-            return Ok(Some((Stream::Plain(stream), None)));
+            return Ok(Some(Accepted::plain(stream)));
         }
         if first[0].is_ascii_uppercase() {
             refuse_plain(&mut stream).await?;

@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use quorate_host::Clock;
+use quorate_host::{Clock, wall_clock};
 use quorate_raft::Time;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Stop};
-use crate::log::Log;
+use crate::log::{Level, Log};
+use crate::login::Jwt;
 use crate::memory;
 use crate::server::Server;
 
@@ -46,12 +47,15 @@ pub fn run(flags: Vec<OsString>) -> ExitCode {
 /// What only the cluster knows is not asked: whether others have the same settings, or the ports are free.
 #[must_use]
 pub fn check(flags: Vec<OsString>) -> ExitCode {
-    let checked = parse(flags).and_then(|config| {
+    let checked = parse(flags).and_then(|mut config| {
         // The initial cluster counts where there is no member yet.
         if !config.data_dir.exists() {
             config.initial_cluster().map_err(Stop::Refused)?;
         }
         config.peer_links.check().map_err(Stop::Refused)?;
+        config.warnings.extend(config.tls.check(wall_clock()).map_err(Stop::Refused)?);
+        let silent = Log::new(Level::Fatal, io::sink());
+        Jwt::open(&config.auth_token, &silent).map_err(Stop::Refused)?;
         Ok(config)
     });
     let config = match checked {

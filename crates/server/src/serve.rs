@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tonic::body::Body;
 
-use crate::accept::{Acceptor, Begun};
+use crate::accept::{Accepted, Acceptor, Begun};
 use crate::admission::Connection;
 use crate::authority::AnyAuthority;
 use crate::config::Config;
@@ -198,7 +198,7 @@ impl Server {
             () = &mut overdue => return,
             () = stop.requested() => return,
         };
-        let Ok(Some((stream, name))) = accepted else { return };
+        let Ok(Some(Accepted { stream, name, mut shown })) = accepted else { return };
 
         // Whoever only asks how the member does is let in always.
         let memory = &self.front.pages.member.memory;
@@ -219,8 +219,10 @@ impl Server {
         });
         let stream = TokioIo::new(AnyAuthority::new(stream).telling(begun.clone()));
         let mut connection = pin!(self.protocols.serve_connection(stream, service));
+        let mut barred = pin!(shown.counts_no_more());
         let goes_on = tokio::select! {
             _ = connection.as_mut() => return,
+            () = &mut barred => return,
             () = begun.told() => true,
             () = &mut overdue => return,
             () = stop.requested() => false,
@@ -230,6 +232,7 @@ impl Server {
             tokio::select! {
                 _ = connection.as_mut() => return,
                 () = unread.is_over() => return,
+                () = &mut barred => return,
                 () = stop.requested() => {}
             }
         }

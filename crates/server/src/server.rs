@@ -96,7 +96,10 @@ impl Listeners {
         Ok(Self {
             client: sockets.iter().map(|socket| bind(&socket.url)).collect::<Result<_, _>>()?,
             peer: bind_all(&config.listen_peer)?,
-            metrics: bind_all(&config.http.listen_metrics)?,
+            metrics: ClientSocket::of(&config.http.listen_metrics)
+                .iter()
+                .map(|socket| bind(&socket.url))
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -294,10 +297,14 @@ impl Server {
             lobby: Arc::default(),
             patience: config.tls.handshake_timeout,
         };
-        for listener in listeners {
+        let sockets = ClientSocket::of(&config.http.listen_metrics);
+        assert_eq!(sockets.len(), listeners.len(), "one for each address");
+        for (listener, socket) in listeners.into_iter().zip(sockets) {
             let listener = self.listen(listener)?;
             self.metrics_addresses.push(listener.local_addr().map_err(unusable)?);
-            let (protocols, acceptor) = (protocols(config), acceptor.clone());
+            let tls = member.tls.clone().filter(|_| socket.secure);
+            let acceptor = Acceptor { plain: socket.plain, tls, ..acceptor.clone() };
+            let protocols = protocols(config);
             let (stop, log) = (member.stop.clone(), member.log.clone());
             self.spawn(serve(listener, acceptor, protocols, front.clone(), stop, log));
         }

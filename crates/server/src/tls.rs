@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use quorate_host::{Clock, wall_clock};
 use quorate_raft::Time;
+use quorate_tls::rustls::pki_types::CertificateDer;
 use quorate_tls::{Certificate, Look, Reloading, ServerSettings, self_signed};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
-use crate::accept::CertifiedName;
+use crate::accept::{Accepted, CertifiedName, Shown, Stream};
 use crate::config::Config;
 use crate::log::Log;
 use crate::shutdown::Shutdown;
@@ -29,6 +30,8 @@ const LINE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Tls {
     reloading: Reloading<ServerSettings>,
+    /// Tells those who are connected that the files have changed.
+    reloaded: watch::Sender<u64>,
     names_are_users: bool,
     log: Log,
     clock: Clock,
@@ -50,6 +53,7 @@ impl Tls {
         let reloading = Reloading::new(settings.clone()).map_err(|error| error.to_string())?;
         let tls = Self {
             reloading,
+            reloaded: watch::Sender::new(0),
             names_are_users: config.tls.names_are_users,
             log: log.clone(),
             clock: Clock::start(),
@@ -62,20 +66,35 @@ impl Tls {
 
     /// Shakes hands with a client. With the certificate that there is now, by the authorities that there are now.
     pub(crate) async fn handshake(
-        &self,
+        self: &Arc<Self>,
         stream: TcpStream,
         from: SocketAddr,
-    ) -> io::Result<(TlsStream<TcpStream>, Option<CertifiedName>)> {
+    ) -> io::Result<Accepted> {
+        // Before the files are looked at, so that no change is missed.
+        let reloads = self.reloaded.subscribe();
         let config = self.reloading.current().config.clone();
         let stream = TlsAcceptor::from(config).accept(stream).await.inspect_err(|error| {
             self.handshake_failed(from, error);
         })?;
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let name = self.names_are_users.then(|| {
-            let certificates = stream.get_ref().1.peer_certificates();
-            let name = Certificate::parse(certificates?.first()?)?.common_name?;
+            let name = Certificate::parse(certificates.first()?)?.common_name?;
             Some(CertifiedName(name.into()))
         });
-        Ok((stream, name.flatten()))
+        let shown = match certificates {
+            [] => Shown::nothing(),
+            _ => Shown::certificates(certificates.to_vec(), self.clone(), reloads),
+        };
+        Ok(Accepted { stream: Stream::Tls(Box::new(stream)), name: name.flatten(), shown })
+    }
+
+    /// Whether who has shown these certificates would be let in now.
+    pub(crate) fn lets_in(
+        &self,
+        shown: &[CertificateDer<'_>],
+        now: Duration,
+    ) -> Result<(), quorate_tls::Error> {
+        self.reloading.current().lets_in(shown, now)
     }
 
     fn handshake_failed(&self, from: SocketAddr, error: &io::Error) {
@@ -113,6 +132,7 @@ impl Tls {
                     self.log
                         .info("new connections of clients have the certificates that were changed");
                     self.warn();
+                    self.reloaded.send_modify(|count| *count += 1);
                 }
                 Look::Kept(error) => {
                     self.log

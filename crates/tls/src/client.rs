@@ -108,7 +108,8 @@ impl Source for ClientSettings {
         };
         config.alpn_protocols.clone_from(&self.alpn);
         config.resumption = Resumption::disabled();
-        Ok(Loaded { config: Arc::new(config), own_not_after, trusted_not_after, warnings })
+        let config = Arc::new(config);
+        Ok(Loaded { config, own_not_after, trusted_not_after, warnings, judge: None })
     }
 }
 

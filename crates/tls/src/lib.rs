@@ -41,8 +41,11 @@ mod server;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use rustls;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 
 pub use self::certificate::Certificate;
 pub use self::client::{ClientSettings, Servers};
@@ -85,4 +88,22 @@ pub struct Loaded<T> {
     pub trusted_not_after: Option<u64>,
     /// What an operator should look at.
     pub warnings: Vec<String>,
+    /// Who judges the certificates of those that connect, if anybody is asked for one.
+    judge: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl<T> Loaded<T> {
+    /// Whether who has shown these certificates, its own first, would be let in at this time since 1970.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn lets_in(&self, shown: &[CertificateDer<'_>], now: Duration) -> Result<(), Error> {
+        let Some(judge) = &self.judge else { return Ok(()) };
+        let (own, others) =
+            shown.split_first().ok_or_else(|| Error::new("no certificate was shown"))?;
+        judge
+            .verify_client_cert(own, others, UnixTime::since_unix_epoch(now))
+            .map(drop)
+            .map_err(|error| Error::new(error.to_string()))
+    }
 }

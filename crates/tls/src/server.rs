@@ -48,7 +48,7 @@ impl Source for ServerSettings {
     fn load(&self, files: &Files) -> Result<Loaded<ServerConfig>, Error> {
         let provider = self.protocol.provider();
         let own = pem::own(files, &self.identity, provider)?;
-        let mut trusted_not_after = None;
+        let (mut trusted_not_after, mut judge) = (None, None);
         let builder = ServerConfig::builder_with_provider(provider.clone());
         let builder = builder.with_protocol_versions(self.protocol.versions());
         let builder = builder.map_err(|error| Error::new(error.to_string()))?;
@@ -67,7 +67,9 @@ impl Source for ServerSettings {
                 let inner = inner.map_err(|error| Error::of(blamed, error))?;
                 let named: Named<dyn ClientCertVerifier> =
                     Named { allowed: allowed.clone(), inner };
-                builder.with_client_cert_verifier(Arc::new(named))
+                let named: Arc<dyn ClientCertVerifier> = Arc::new(named);
+                judge = Some(named.clone());
+                builder.with_client_cert_verifier(named)
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own.key)));
@@ -80,6 +82,7 @@ impl Source for ServerSettings {
             own_not_after: own.not_after,
             trusted_not_after,
             warnings: own.warnings,
+            judge,
         })
     }
 }

@@ -11,7 +11,7 @@ pub struct Http {
     pub gateway: bool,
     /// Whether more is measured than costs nearly nothing.
     pub extensive_metrics: bool,
-    /// Where `/metrics` and the probes are served beside the URLs for clients.
+    /// Where `/metrics` and the probes are served beside the URLs for clients; with `https`, as those for clients are.
     pub listen_metrics: Vec<Url>,
 }
 
@@ -28,11 +28,6 @@ impl Http {
         };
         for url in &listen_metrics {
             url.check_listen().map_err(Stop::Refused)?;
-            if url.is_secure() {
-                return Err(Stop::Refused(format!(
-                    "--listen-metrics-urls: https is not supported there yet: {url}"
-                )));
-            }
         }
         let gateway = typed.get("enable-grpc-gateway") != Some("false");
         Ok(Self { gateway, extensive_metrics, listen_metrics })

@@ -277,7 +277,9 @@ impl Config {
         }
 
         let quota = Quota::mean(&typed, &mut warnings)?;
-        let tls = Tls::mean(&typed, &data_dir, &listen_client, &mut warnings)?;
+        let http = Http::mean(&typed)?;
+        let tls =
+            Tls::mean(&typed, &data_dir, &listen_client, &http.listen_metrics, &mut warnings)?;
         let max_request_bytes = number(&typed, "max-request-bytes", 1_572_864)?;
         if max_request_bytes > REQUEST_BYTES_ADVISED {
             warnings.push(format!(
@@ -332,7 +334,7 @@ impl Config {
             auth_token: AuthToken::mean(&typed)?,
             auth_token_ttl,
             memory_mlock: typed.get("memory-mlock") == Some("true"),
-            http: Http::mean(&typed)?,
+            http,
             log_level,
             warnings,
             name,

@@ -337,7 +337,8 @@ fn exit_code_1_for_what_can_not_be_meant() {
         (
             &["--listen-metrics-urls=https://127.0.0.1:1"],
             &[],
-            "--listen-metrics-urls: https is not supported there yet: https://127.0.0.1:1",
+            "TLS key/cert (--cert-file, --key-file) must be provided for metrics url \
+             https://127.0.0.1:1 with HTTPS scheme",
         ),
         (&["--auto-compaction-mode=hourly"], &[], "unexpected auto-compaction-mode \"hourly\""),
         (

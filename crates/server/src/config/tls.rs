@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate_tls::{Allowed, Clients, Identity, Protocol, ServerSettings, Trust, Version};
+use quorate_tls::{
+    Allowed, Clients, Identity, Protocol, Reloading, ServerSettings, Trust, Version,
+};
 
 use super::{Stop, Typed, Url, duration, number};
 
@@ -74,13 +76,15 @@ impl Tls {
         typed: &Typed,
         data_dir: &Path,
         listen: &[Url],
+        metrics: &[Url],
         warnings: &mut Vec<String>,
     ) -> Result<Self, Stop> {
         let handshake_timeout = duration(typed, "handshake-timeout", HANDSHAKE_TIMEOUT_DEFAULT)?;
         if handshake_timeout.is_zero() {
             return Err(Stop::Refused("--handshake-timeout must be more than 0".into()));
         }
-        let (own, automatic) = identity(typed, data_dir, listen, warnings)?;
+        let all = [listen, metrics].concat();
+        let (own, automatic) = identity(typed, data_dir, &all, warnings)?;
         let clients = clients(typed)?;
         let protocol = protocol(typed)?;
         let demands_certificates = is_on(typed, "client-cert-auth");
@@ -98,15 +102,16 @@ impl Tls {
                 ));
             }
         }
-        let server = match (own, listen.iter().find(|url| url.is_secure())) {
+        let server = match (own, all.iter().position(Url::is_secure)) {
             (_, None) => None,
             (Some(identity), Some(_)) => {
                 let alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
                 Some(ServerSettings { identity, clients, protocol, alpn })
             }
-            (None, Some(url)) => {
+            (None, Some(at)) => {
+                let (of, url) = (if at < listen.len() { "client" } else { "metrics" }, &all[at]);
                 return Err(Stop::Refused(format!(
-                    "TLS key/cert (--cert-file, --key-file) must be provided for client url {url} \
+                    "TLS key/cert (--cert-file, --key-file) must be provided for {of} url {url} \
                      with HTTPS scheme"
                 )));
             }
@@ -117,6 +122,27 @@ impl Tls {
             server,
             handshake_timeout,
         })
+    }
+}
+
+impl Tls {
+    /// Whether the files that it needs are of use at this time since 1970, as they are now. Makes none. Says what an
+    /// operator should look at.
+    pub(crate) fn check(&self, now: Duration) -> Result<Vec<String>, String> {
+        let Some(settings) = self.server.as_ref().filter(|_| self.automatic.is_none()) else {
+            return Ok(Vec::new());
+        };
+        let reloading = Reloading::new(settings.clone()).map_err(|error| error.to_string())?;
+        let loaded = reloading.current();
+        let mut warnings = loaded.warnings.clone();
+        let ends = [
+            (loaded.own_not_after, "the certificate of --cert-file"),
+            (loaded.trusted_not_after, "an authority of --trusted-ca-file"),
+        ];
+        let is_over = |not_after: Option<u64>| not_after.is_some_and(|end| end <= now.as_secs());
+        let expired = ends.iter().filter(|(not_after, _)| is_over(*not_after));
+        warnings.extend(expired.map(|(_, whose)| format!("{whose} is not valid any more")));
+        Ok(warnings)
     }
 }
 
@@ -325,6 +351,52 @@ mod tests {
         assert_eq!(config.tls.automatic, None);
         assert_eq!(config.warnings, ["ignoring client auto TLS since certs given"]);
         assert!(refused(&[&["--self-signed-cert-validity=0"]]).contains("between 1 and 100"));
+    }
+
+    #[test]
+    fn probes_may_be_encrypted_where_clients_are_not() {
+        let metrics = ["--listen-metrics-urls=https://127.0.0.1:1"];
+        let config = parse(&[&metrics, &OWN]).expect("good flags");
+        assert!(config.tls.server.is_some());
+        let text = refused(&[&metrics]);
+        assert!(text.contains("for metrics url https://127.0.0.1:1"), "{text}");
+        let config = parse(&[&metrics, &["--auto-tls", "--data-dir=d"]]).expect("good flags");
+        let automatic = config.tls.automatic.expect("one is made");
+        assert!(automatic.hosts.contains(&"127.0.0.1".to_owned()));
+    }
+
+    #[test]
+    fn files_are_looked_at_when_the_configuration_is_checked() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| folder.path().join(name);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let named = rcgen::CertificateParams::new(["a".to_owned()]).expect("a name");
+        let certificate = named.self_signed(&key).expect("signed");
+        std::fs::write(at("c"), certificate.pem()).expect("written");
+        std::fs::write(at("k"), rcgen::KeyPair::generate().expect("a key").serialize_pem())
+            .expect("written");
+        let own = [
+            format!("--cert-file={}", at("c").display()),
+            format!("--key-file={}", at("k").display()),
+        ];
+        let own = own.each_ref().map(String::as_str);
+        let now = quorate_host::wall_clock();
+        let check = |flags: &[&str]| parse(&[&SECURE, flags]).expect("good flags").tls.check(now);
+        let text = check(&own).expect_err("another key");
+        assert!(text.contains(&own[1]["--key-file=".len()..]), "{text}");
+        std::fs::write(at("k"), key.serialize_pem()).expect("written");
+        check(&own).expect("they fit");
+        let end = Duration::from_secs(u64::from(u32::MAX) * 100);
+        let config = parse(&[&SECURE, &own]).expect("good flags");
+        let warnings = config.tls.check(end).expect("they fit");
+        let expired = "the certificate of --cert-file is not valid any more";
+        assert!(warnings.iter().any(|warning| warning == expired), "{warnings:?}");
+        check(&OWN).expect_err("no such files");
+        let trusted = format!("--trusted-ca-file={}", at("nowhere").display());
+        let text = check(&[own[0], own[1], &trusted]).expect_err("no authorities");
+        assert!(text.contains("nowhere"), "{text}");
+        let automatic = parse(&[&SECURE, &["--auto-tls"]]).expect("good flags");
+        automatic.tls.check(now).expect("it is made at the start");
     }
 
     #[test]

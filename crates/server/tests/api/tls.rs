@@ -68,7 +68,9 @@ impl Member {
         ];
         all.extend(flags.iter().map(|flag| flag.replace("{}", &path)));
         let config = Config::parse(all, []).expect("good flags");
-        let listeners = Listeners { client: vec![client], peer: vec![peer], metrics: Vec::new() };
+        let metrics = flags.iter().filter(|flag| flag.starts_with("--listen-metrics-urls="));
+        let metrics = metrics.map(|_| bind()).collect();
+        let listeners = Listeners { client: vec![client], peer: vec![peer], metrics };
         let server = Server::start_on(&config, listeners, Log::to_stderr(Level::Fatal));
         let server = server.expect("started");
         assert!(within(server.ready()).await, "clients are served");
@@ -387,6 +389,57 @@ async fn new_connections_have_what_is_in_the_files_now() {
     }
     let mut kv = pb::kv_client::KvClient::new(before);
     within(kv.range(get("k"))).await.expect("who was connected stays so");
+}
+
+/// The rules of clients are those of whoever collects metrics over https.
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_are_encrypted_where_their_url_says_so() {
+    let flags =
+        demanding(&["--listen-metrics-urls=https://127.0.0.1:0", "--client-crl-file={}/revoked"]);
+    let mut member = Member::start_at(&["https"], &flags, |authority| {
+        let list = authority.file().with_file_name("revoked");
+        fs::write(list, authority.revoke(&[9])).expect("written");
+    })
+    .await;
+    let (alice, bob) =
+        (member.client_as("alice"), member.client(Some(member.authority.sign("bob", 9))));
+    member.address = member.server.metrics_addresses()[0];
+    let page = member.page(&alice, "/metrics").await;
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    for (client, why) in [(member.client(None), "CertificateRequired"), (bob, "CertificateRevoked")]
+    {
+        let alert = member.alert(&client).await;
+        assert!(alert.contains(why), "{alert}");
+    }
+    let mut plain = TcpStream::connect(member.address).await.expect("a connection");
+    plain.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    within(plain.read_to_string(&mut answer)).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.0 400"), "{answer}");
+}
+
+/// A list that is read anew ends the connections of those whom it names, and of nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_revoked_is_put_out() {
+    let revoked = "--client-crl-file={}/revoked";
+    let mut list = PathBuf::new();
+    let member = Member::start_at(&["https"], &demanding(&[revoked]), |authority| {
+        list = authority.file().with_file_name("revoked");
+        fs::write(&list, authority.revoke(&[9])).expect("written");
+    })
+    .await;
+    let alice = member.channel(&member.client_as("alice")).await.expect("a connection");
+    let bob = member.client(Some(member.authority.sign("bob", 8)));
+    let mut of_bob = member.handshake(&bob).await;
+    of_bob.write_all(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    let mut answer = [0; 4096];
+    within(of_bob.read(&mut answer)).await.expect("he is served");
+    fs::write(&list, member.authority.revoke(&[8, 9])).expect("written");
+    // He says nothing more, and is not waited for.
+    while within(of_bob.read(&mut answer)).await.is_ok_and(|read| read > 0) {}
+    member.ask(&bob).await.expect_err("he is not let in again");
+    let mut kv = pb::kv_client::KvClient::new(alice);
+    within(kv.range(get("k"))).await.expect("who was not named stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]
