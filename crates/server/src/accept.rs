@@ -3,9 +3,11 @@
 //! Whoever connects has until one deadline to say what it wants: the first byte tells TLS from the rest, a handshake
 //! follows or not, and then the first request, or HTTP/2's preface, must come. Nothing before that is believed to
 //! come from a client: connections that have not begun have a place in the [`Lobby`], which has room for so many, and
-//! the one that waited longest makes room for the next.
+//! the one that waited longest makes room for the next. Those that have begun stay; how many there may be in all, the
+//! [`Crowd`] knows.
 
 mod begun;
+mod crowd;
 mod lobby;
 mod shown;
 mod stream;
@@ -19,6 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 pub(crate) use self::begun::Begun;
+pub(crate) use self::crowd::{Crowd, Guest, Origin};
 pub(crate) use self::lobby::Lobby;
 pub(crate) use self::shown::Shown;
 pub(crate) use self::stream::Stream;
@@ -41,6 +44,7 @@ pub(crate) struct Acceptor {
     pub(crate) plain: bool,
     /// What encrypted ones are served with.
     pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) lobby: Arc<Lobby>,
     /// The time that a connection has to begin.
     pub(crate) patience: Duration,

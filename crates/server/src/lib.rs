@@ -42,6 +42,7 @@ mod authority;
 pub mod backup;
 mod compactor;
 pub mod config;
+mod files;
 mod gateway;
 mod host;
 mod http;

@@ -76,6 +76,8 @@ pub(crate) struct Metrics {
     pub(crate) watchers_too_slow: AtomicU64,
     /// Streams of watches that are open on this member.
     pub(crate) watch_streams: AtomicU64,
+    /// Connections for which there was no room.
+    pub(crate) connections_refused: AtomicU64,
     /// Answers of `/health`: good ones, and others.
     healths: [AtomicU64; 2],
     /// The checks of each probe.
@@ -137,6 +139,7 @@ impl Metrics {
             watchers: AtomicU64::new(0),
             watchers_too_slow: AtomicU64::new(0),
             watch_streams: AtomicU64::new(0),
+            connections_refused: AtomicU64::new(0),
             healths: Default::default(),
             probes: Default::default(),
         }

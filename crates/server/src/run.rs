@@ -10,6 +10,7 @@ use quorate_raft::Time;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Stop};
+use crate::files;
 use crate::log::{Level, Log};
 use crate::login::Jwt;
 use crate::memory;
@@ -27,6 +28,7 @@ pub fn run(flags: Vec<OsString>) -> ExitCode {
         Err(stop) => return tell(&stop),
     };
     let log = Log::to_stderr(config.log_level);
+    files::take_all();
     if let Err(error) = memory::prepare(config.memory_mlock, &log) {
         log.fatal("failed to start").with("error", error);
         return ExitCode::FAILURE;

@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{
@@ -27,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tonic::body::Body;
 
-use crate::accept::{Accepted, Acceptor, Begun};
+use crate::accept::{Accepted, Acceptor, Begun, Guest, Origin};
 use crate::admission::Connection;
 use crate::authority::AnyAuthority;
 use crate::config::Config;
@@ -40,6 +41,9 @@ use crate::shutdown::Shutdown;
 /// How long to wait before the next connection when the last could not be accepted. Too many open
 /// files is the usual reason, and it does not go away at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many connections that found no room are worth a line: the first, and one in so many.
+const REFUSED_PER_LINE: u64 = 10_000;
 
 /// How much of a request's body may be under way before the client has to wait: enough for a large
 /// value to arrive without a pause. HTTP/2's own 64 KiB are not.
@@ -158,9 +162,12 @@ pub(crate) async fn serve(
             () = stop.requested() => break,
         };
         match accepted {
-            Ok((stream, from)) => {
-                connections.spawn(server.clone().connection(stream, from, stop.clone()));
-            }
+            Ok((stream, from)) => match server.acceptor.crowd.enter(Origin::of(from.ip())) {
+                Some(guest) => {
+                    connections.spawn(server.clone().connection(stream, from, guest, stop.clone()));
+                }
+                None => server.turn_away(from, &log),
+            },
             Err(error) => {
                 log.warn("failed to accept a connection").with("error", error);
                 sleep(ACCEPT_PAUSE).await;
@@ -181,10 +188,27 @@ struct Server {
 }
 
 impl Server {
+    /// Notes that there was no room for a connection.
+    fn turn_away(&self, from: SocketAddr, log: &Log) {
+        let refused = &self.front.pages.member.metrics.connections_refused;
+        let before = refused.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(REFUSED_PER_LINE) {
+            log.warn("refused a connection: there are too many, or too many from that address")
+                .with("remote-addr", from)
+                .number("refused", before + 1);
+        }
+    }
+
     /// Serves one connection to its end. How it ends is the client's business: a reset or a broken request
     /// is nothing an operator could act on.
-    async fn connection(self: Arc<Self>, stream: TcpStream, from: SocketAddr, mut stop: Shutdown) {
-        let mut place = self.acceptor.lobby.enter();
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        from: SocketAddr,
+        _inside: Guest,
+        mut stop: Shutdown,
+    ) {
+        let mut place = self.acceptor.lobby.enter(Origin::of(from.ip()));
         let patience = self.acceptor.patience;
         // In a box, so that it can go before the rest, and the place with it.
         let mut overdue = Box::pin(async move {

@@ -19,9 +19,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::accept::{Acceptor, Lobby};
+use crate::accept::{Acceptor, Crowd, Lobby};
 use crate::admission::Memory;
 use crate::config::{ClientSocket, Config, Url};
+use crate::files;
 use crate::host;
 use crate::http::Pages;
 use crate::identity::{self, Identity};
@@ -48,6 +49,9 @@ const REQUESTS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often to look how full the disk is. A fast disk takes some hundred megabytes meanwhile.
 const LOOK_AT_SPACE: Duration = Duration::from_millis(500);
+
+/// How many connections whoever collects metrics and the probes may have together.
+const PROBES_MAX: usize = 128;
 
 /// How long to wait before the member's name is proposed again.
 const PUBLISH_AGAIN: Duration = Duration::from_millis(100);
@@ -294,7 +298,8 @@ impl Server {
         let acceptor = Acceptor {
             plain: true,
             tls: None,
-            lobby: Arc::default(),
+            crowd: Arc::new(Crowd::new(PROBES_MAX)),
+            lobby: Arc::new(Lobby::within(PROBES_MAX)),
             patience: config.tls.handshake_timeout,
         };
         let sockets = ClientSocket::of(&config.http.listen_metrics);
@@ -336,7 +341,9 @@ impl Server {
             pages: Pages { member: member.clone(), only_probes: false },
         });
         let protocols = protocols(config);
-        let lobby = Arc::new(Lobby::default());
+        let connections_max = files::for_clients();
+        let crowd = Arc::new(Crowd::new(connections_max));
+        let lobby = Arc::new(Lobby::within(connections_max));
         let sockets = ClientSocket::of(&config.listen_client);
         assert_eq!(sockets.len(), listeners.len(), "one for each address");
         let mut waiting = Vec::new();
@@ -346,6 +353,7 @@ impl Server {
             let acceptor = Acceptor {
                 plain: socket.plain,
                 tls: member.tls.clone().filter(|_| socket.secure),
+                crowd: crowd.clone(),
                 lobby: lobby.clone(),
                 patience: config.tls.handshake_timeout,
             };

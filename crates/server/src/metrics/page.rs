@@ -179,6 +179,8 @@ fn of_the_store(page: &mut Page, metrics: &Metrics, member: &Member) {
     page.one("etcd_debugging_auth_revision", "gauge", state.auth().revision());
     page.histogram("etcd_disk_backend_commit_duration_seconds", &metrics.store_commit);
     page.one("etcd_debugging_mvcc_watcher_total", "gauge", load(&metrics.watchers));
+    let refused = load(&metrics.connections_refused);
+    page.one("quorate_client_connections_refused_total", "counter", refused);
     page.one("etcd_debugging_mvcc_watch_stream_total", "gauge", load(&metrics.watch_streams));
     page.one("etcd_debugging_server_lease_expired_total", "counter", load(&metrics.leases_expired));
 }
