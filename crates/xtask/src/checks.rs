@@ -1,6 +1,7 @@
 //! The longer checks: real processes, real disks and sockets, and clients and servers that nobody
 //! here wrote. Each is a chore of its own, run by `.ci/run`; none belongs to `cargo test`.
 
+pub(crate) mod abuse;
 pub(crate) mod blackbox;
 pub(crate) mod capsule;
 pub(crate) mod client;

@@ -27,6 +27,11 @@ struct Chore {
 
 const CHORES: &[Chore] = &[
     Chore {
+        name: "abuse",
+        help: "slow handshakes, floods of frames and requests that want too much, while others are served",
+        run: checks::abuse::run,
+    },
+    Chore {
         name: "blackbox",
         help: "mixed clients of a real cluster under faults, held against the checkers",
         run: checks::blackbox::run,

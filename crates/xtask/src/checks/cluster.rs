@@ -488,12 +488,21 @@ impl Cluster {
 
     /// Resident memory of each member, in bytes.
     pub(crate) fn resident(&self) -> Vec<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that each member ever had, in bytes.
+    pub(crate) fn peak(&self) -> Vec<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> Vec<u64> {
         self.members
             .iter()
             .filter_map(|member| member.process.as_ref())
             .filter_map(|process| fs::read_to_string(format!("/proc/{}/status", process.id())).ok())
             .filter_map(|status| {
-                let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+                let line = status.lines().find(|line| line.starts_with(what))?;
                 line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
             })
             .collect()
