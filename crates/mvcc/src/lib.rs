@@ -45,6 +45,8 @@ mod compact;
 pub mod engine;
 pub mod error;
 pub mod fingerprint;
+#[cfg(feature = "suite")]
+pub mod forge;
 pub mod hash;
 pub mod import;
 mod instalment;

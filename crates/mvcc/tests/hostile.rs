@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate_mvcc::command::{Command, Proposal};
 use quorate_mvcc::engine::Table;
-use quorate_mvcc::fingerprint::LiveRows;
+use quorate_mvcc::forge::{self, Row, body, pieces, rows};
 use quorate_mvcc::mem::MemEngine;
 use quorate_mvcc::{
     Alarm, AlarmCommand, AlarmKind, DeleteRangeRequest, Error, KeyRange, PutRequest, RangeRequest,
@@ -76,87 +76,7 @@ fn source() -> Store {
 
 /// The rows of a snapshot, one piece after the other, without checksums.
 fn bodies(store: &mut Store) -> Vec<Vec<u8>> {
-    let mut snapshot = store.snapshot().expect("a state freezes");
-    let (mut cursor, mut bodies) = (Bytes::new(), Vec::new());
-    loop {
-        let read = snapshot.read(&cursor, PIECE_BYTES).expect("the cursor is good");
-        bodies.push(read.data[5..].to_vec());
-        let Some(next) = read.next else { return bodies };
-        cursor = next;
-    }
-}
-
-/// CRC-32C, bit by bit: what a peer computes that means harm.
-fn checksum(before: u32, bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| (crc >> 1) ^ (0x82f6_3b78 & 0u32.wrapping_sub(crc & 1));
-    !bytes.iter().fold(!before, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
-}
-
-/// A row of a snapshot: table, key, value.
-type Row = (u8, Vec<u8>, Vec<u8>);
-
-/// Takes the rows of bodies apart. Lengths are below 128 here, thus single bytes.
-fn rows(bodies: &[Vec<u8>]) -> Vec<Row> {
-    let all = bodies.concat();
-    let mut rest = &all[..];
-    let mut rows = Vec::new();
-    while rest[0] != 0xff {
-        let (table, after) = (rest[0], 2 + usize::from(rest[1]));
-        let end = after + 1 + usize::from(rest[after]);
-        rows.push((table, rest[2..after].to_vec(), rest[after + 1..end].to_vec()));
-        rest = &rest[end..];
-    }
-    rows
-}
-
-/// Makes the sums in the state's row those of the rows, as a liar would; rows that make no sense at all
-/// have none.
-fn sum_up(rows: &mut [Row]) {
-    let mut live = LiveRows::default();
-    for (table, key, value) in &*rows {
-        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-        let Ok(table) = Table::try_from(*table) else { return };
-        if live.add(table, &key, &value).is_err() {
-            return;
-        }
-    }
-    let bytes = |(_, key, value): &Row| (key.len() + value.len()) as u64;
-    let bytes: u64 = rows.iter().filter(|row| row.0 != 0).map(bytes).sum();
-    let state = rows.iter_mut().find(|row| row.0 == 0 && row.1 == b"state");
-    if let Some((_, _, state)) = state
-        && let Some(at) = state.len().checked_sub(40)
-    {
-        state[at..at + 8].copy_from_slice(&bytes.to_be_bytes());
-        state[at + 8..at + 24].copy_from_slice(&live.sum().to_be_bytes());
-    }
-}
-
-/// Rows as the body of a single piece, in order, with their number and their sum.
-fn body(rows: &[Row]) -> Vec<u8> {
-    let number = |mut number: usize| {
-        let mut bytes = Vec::new();
-        while number >= 0x80 {
-            bytes.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        bytes.push(number as u8);
-        bytes
-    };
-    let mut sorted = rows.to_vec();
-    sorted.sort();
-    sorted.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
-    sum_up(&mut sorted);
-    let mut body = Vec::new();
-    for (table, key, value) in &sorted {
-        body.push(*table);
-        for part in [key, value] {
-            body.extend(number(part.len()));
-            body.extend(part);
-        }
-    }
-    body.push(0xff);
-    body.extend(number(sorted.len()));
-    body
+    forge::bodies(store, PIECE_BYTES)
 }
 
 /// One change to a row, of the kinds that a liar would choose.
@@ -186,19 +106,6 @@ fn change(row: &mut Row, kind: u8, at: Place, byte: u8) {
         6 => row.0 = byte % 6,
         _ => part.truncate(at),
     }
-}
-
-/// The pieces around bodies, with right checksums.
-fn pieces(bodies: &[Vec<u8>], last: EntryId) -> Vec<Piece> {
-    let mut crc = 0;
-    let framed = |(position, body): (usize, &Vec<u8>)| {
-        crc = checksum(crc, body);
-        let data = [&[1][..], &crc.to_be_bytes(), body].concat();
-        let end = position + 1 == bodies.len();
-        let membership = Bytes::from_static(b"members");
-        Piece { last, membership, first: position == 0, data: data.into(), end }
-    };
-    bodies.iter().enumerate().map(framed).collect()
 }
 
 fn restore(store: &mut Store, pieces: &[Piece]) -> Result<(), RestoreError> {
@@ -481,4 +388,18 @@ fn a_lease_that_names_another_key_is_damage_and_no_panic() {
         let revoke = Command::LeaseRevoke { id: 7 }.encode();
         assert!(run(&mut store, &[revoke]).is_err(), "the member stops");
     }
+}
+
+/// No member writes such a row, and no reader falls over it.
+#[test]
+fn a_deletion_at_revision_0_has_nothing_before_it() {
+    let mut store = new_store();
+    run(&mut store, &[put("a", "1", 0).encode()]).expect("the history is sound");
+    let mut rows = rows(&bodies(&mut store));
+    rows.push((Table::Revision as u8, vec![0; 16], b"\x01z".to_vec()));
+    let mut copy = new_store();
+    restore(&mut copy, &pieces(&[body(&rows)], store.applied())).expect("each row makes sense");
+    let history = copy.read_state().history(0, 10).expect("nothing was compacted");
+    assert_eq!(history.len(), 2);
+    assert_eq!(history[0].events[0].prev_kv, None);
 }
