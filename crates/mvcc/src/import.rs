@@ -130,6 +130,9 @@ impl Import {
             Err(ImportError::Refused(format!("the change of {key} at revision {revision}: {why}")))
         };
         self.pass(*revision)?;
+        if revision.main < State::START.revision {
+            return refused("no change was ever there");
+        }
         if kv.key.is_empty() {
             return refused("it has no key");
         }

@@ -319,7 +319,8 @@ impl ReadState {
         let at = mod_revision - 1;
         let creates = event.kind == EventKind::Put && create_revision == mod_revision;
         // What was compacted may be there still, on this member; the answer must not depend on it.
-        if creates || at < self.compacted() {
+        // No change is at revision 0, but for those that another member or a backup made up.
+        if creates || at < self.compacted().max(0) {
             return Ok(None);
         }
         let prefix = Bytes::from(rows::key_prefix(key));

@@ -210,6 +210,14 @@ fn what_can_not_be_is_refused() {
     refused(&record(6, 0, KeyValue { key: Bytes::new(), ..kv(6) }));
     refused(&record(6, 0, KeyValue { key: vec![0; 40_000].into(), ..kv(6) }));
 
+    let deletion = Record { deletion: true, ..record(0, 0, kv(0)) };
+    for record in
+        [deletion, Record { revision: Revision { main: 0, sub: 1 }, ..record(1, 0, kv(1)) }]
+    {
+        let refused = begin().change(&record);
+        assert!(matches!(refused, Err(ImportError::Refused(_))), "{record:?}");
+    }
+
     for (id, ttl) in [(0, 5), (7, 0), (7, -5), (7, i64::MAX)] {
         assert!(begin().lease(Lease { id, ttl }).is_err(), "{id} {ttl}");
     }
