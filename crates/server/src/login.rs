@@ -5,6 +5,7 @@
 //! take it from there; or nothing, where tokens are signed ([`Jwt`]). None of them is ever shown ([`Secret`]).
 
 mod backoff;
+mod hashed;
 mod jwt;
 mod password;
 mod secret;

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::phc::PasswordHash as Parsed;
-use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier};
+use argon2::{Argon2, Params, PasswordHasher as _};
 use bytes::Bytes;
 use quorate_mvcc::auth::PasswordHash;
 use tokio::sync::Semaphore;
 
 use super::Secret;
+use super::hashed::Hashed;
 use crate::rpc::Failure;
 
 /// How many hashes are computed at once: each takes 19 MiB and some tens of milliseconds of a core.
@@ -82,6 +82,13 @@ enum Work {
 }
 
 impl Work {
+    fn of(hash: &Hashed<'_>) -> Self {
+        match hash {
+            Hashed::Bcrypt(_) => Self::Bcrypt,
+            Hashed::Argon2(hash) => Self::argon2(&Params::try_from(&**hash).unwrap_or_default()),
+        }
+    }
+
     fn argon2(with: &Params) -> Self {
         Self::Argon2 { memory_kib: with.m_cost(), passes: with.t_cost(), lanes: with.p_cost() }
     }
@@ -89,22 +96,15 @@ impl Work {
 
 /// Whether a password is the one that a hash was made of, and what was done for that.
 fn compare(password: &Secret, hash: Option<&PasswordHash>) -> (bool, Work) {
-    let text = hash.and_then(|PasswordHash(hash)| str::from_utf8(hash).ok());
-    if let Some(text) = text
-        && text.starts_with("$2")
-    {
-        // bcrypt has no say in what is behind 72 bytes.
-        let fits = password.bytes().len() <= 72;
-        return (fits && bcrypt::verify(password.bytes(), text).unwrap_or(false), Work::Bcrypt);
+    match hash.and_then(|PasswordHash(hash)| Hashed::parse(hash)) {
+        Some(hash) => (hash.is_of(password.bytes()), Work::of(&hash)),
+        None => {
+            // Nobody shall learn by the time whether there is such a user.
+            let argon2 = Argon2::default();
+            drop(argon2.hash_password(password.bytes()));
+            (false, Work::argon2(argon2.params()))
+        }
     }
-    let argon2 = Argon2::default();
-    let Some(hash) = text.and_then(|text| Parsed::new(text).ok()) else {
-        // Nobody shall learn by the time whether there is such a user.
-        drop(argon2.hash_password(password.bytes()));
-        return (false, Work::argon2(argon2.params()));
-    };
-    let is_same = argon2.verify_password(password.bytes(), &hash).is_ok();
-    (is_same, Work::argon2(&Params::try_from(&hash).unwrap_or_default()))
 }
 
 #[cfg(test)]
