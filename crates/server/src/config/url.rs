@@ -45,6 +45,11 @@ impl Url {
         if host.contains('@') || (host.contains(':') && !bracketed) {
             return Err(malformed());
         }
+        // What no host has in its name would not come back from where addresses are written in lists and in lines.
+        let is_of_host = |c: char| c.is_alphanumeric() || "-._~%:[]".contains(c);
+        if let Some(wrong) = host.chars().find(|c| !is_of_host(*c)) {
+            return Err(format!("URL has {wrong:?} in its host name: {text:?}"));
+        }
         // Digits only: the standard parser would let a sign pass.
         if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(malformed());
@@ -158,6 +163,9 @@ mod tests {
             ("http://::1:80", "URL address does not have the form \"host:port\": http://::1:80"),
             ("http://u@a:1", "URL address does not have the form \"host:port\": http://u@a:1"),
             ("http://a:1/", "URL must not contain a path: http://a:1/"),
+            ("http://a b:1", "URL has ' ' in its host name: \"http://a b:1\""),
+            ("http://a,b:1", "URL has ',' in its host name: \"http://a,b:1\""),
+            ("http://a\nb:1", "URL has '\\n' in its host name: \"http://a\\nb:1\""),
         ] {
             assert_eq!(Url::parse(text).expect_err(text), why);
         }
