@@ -182,6 +182,23 @@ impl Greeting {
     }
 }
 
+/// A greeting of these bytes, with a card of those behind it, and right checksums.
+#[cfg(feature = "fuzz")]
+pub(crate) fn signed(said: &[u8]) -> Vec<u8> {
+    const HEAD_BYTES: usize = GREETING_BYTES - CHECKSUM_BYTES;
+    let mut out = said.to_vec();
+    out.resize(out.len().max(HEAD_BYTES), 0);
+    let card = out.split_off(HEAD_BYTES);
+    let length = u16::try_from(card.len()).unwrap_or(u16::MAX);
+    out[HEAD_BYTES - 2..].copy_from_slice(&length.to_le_bytes());
+    out.put_u32_le(crc32fast::hash(&out));
+    if !card.is_empty() {
+        out.put_slice(&card);
+        out.put_u32_le(crc32fast::hash(&card));
+    }
+    out
+}
+
 /// What the one who accepts thinks of a greeting.
 pub(crate) fn judge(
     ours: Identity,

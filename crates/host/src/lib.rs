@@ -161,6 +161,8 @@ mod driver;
 mod error;
 mod fatal;
 mod following;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod handle;
 mod handshake;
 mod host;

@@ -24,7 +24,11 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 pub use self::authenticated::Authenticated;
+#[cfg(feature = "fuzz")]
+pub(crate) use self::authenticated::fuzz;
 pub use self::networks::{Networks, PlainWithin};
+#[cfg(feature = "fuzz")]
+pub(crate) use self::secrets::parse as parse_secrets;
 pub use self::secrets::{SECRET_BYTES_MIN, Secret, Secrets, SecretsEvent, WeakSecret};
 use crate::clock::Clock;
 use crate::handshake;

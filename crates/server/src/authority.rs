@@ -33,6 +33,8 @@
 
 mod block;
 mod frames;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod huffman;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,8 @@
 
 mod content;
 mod file;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod image;
 mod messages;
 mod restore;

@@ -23,6 +23,9 @@
 //!
 //! A member's name comes last in its line because it may contain anything but a line break.
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};

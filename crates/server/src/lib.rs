@@ -43,6 +43,8 @@ pub mod backup;
 mod compactor;
 pub mod config;
 mod files;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gateway;
 mod host;
 mod http;

@@ -5,6 +5,8 @@
 //! take it from there; or nothing, where tokens are signed ([`Jwt`]). None of them is ever shown ([`Secret`]).
 
 mod backoff;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hashed;
 mod jwt;
 mod password;

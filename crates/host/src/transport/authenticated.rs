@@ -206,11 +206,11 @@ impl Open {
         Self { keys, incoming: Incoming::default(), outgoing: Outgoing::default() }
     }
 
-    fn read(&mut self, mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, mut source: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         let incoming = &mut self.incoming;
         if incoming.from == incoming.to && !incoming.open(&mut self.keys.opener)? {
             let space = incoming.space()?;
-            let read = socket.read(space)?;
+            let read = source.read(space)?;
             if read == 0 {
                 return Ok(0); // With a part of a record, which nobody hears of.
             }
@@ -309,5 +309,7 @@ impl Outgoing {
     }
 }
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -207,7 +207,7 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, bool), String> {
 }
 
 /// The secrets in the text of a file. Empty lines, and those that begin with `#`, are none.
-fn parse(text: &[u8]) -> Result<Arc<[Secret]>, String> {
+pub(crate) fn parse(text: &[u8]) -> Result<Arc<[Secret]>, String> {
     let mut secrets = Vec::new();
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();

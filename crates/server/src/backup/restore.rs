@@ -14,9 +14,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quorate_bolt::Bolt;
+use quorate_bolt::{Bolt, ReadAt};
 use quorate_host::{Repair, whole_file};
-use quorate_mvcc::{Beginning, Import, Imported};
+use quorate_mvcc::engine::Engine;
+use quorate_mvcc::{Beginning, Import, Imported, Store};
 use quorate_raft::{EntryId, Index, Membership, NodeId, Term};
 use quorate_store::{DiskEngine, Options};
 
@@ -33,7 +34,7 @@ use crate::sha1::sha1_prefix;
 const NOTE: &str = "restore-unfinished";
 
 /// Where the log begins, of every member alike.
-const FIRST: EntryId = EntryId { term: Term(1), index: Index(1) };
+pub(super) const FIRST: EntryId = EntryId { term: Term(1), index: Index(1) };
 
 /// What the operator wants.
 #[derive(Clone, Debug, Default)]
@@ -160,15 +161,25 @@ fn build(
 ) -> Result<Imported, String> {
     let data_dir = &place.data_dir;
     let engine = DiskEngine::open(&data_dir.join(STORE), Options::default());
-    let mut import = Import::begin(Box::new(engine.map_err(|error| error.to_string())?));
-    content::import_keys(bolt, &mut import)?;
-    content::import_leases(bolt, &mut import)?;
-    let auth = content::auth(bolt)?;
-    let (store, imported) = import.finish(&auth, how).map_err(|error| error.to_string())?;
+    let engine = engine.map_err(|error| error.to_string())?;
+    let (store, imported) = fill(bolt, Box::new(engine), how)?;
     drop(store);
     Repair::anew(how.entry).write(&data_dir.join(LOG))?;
     identity.store_or_explain(data_dir)?;
     Ok(imported)
+}
+
+/// Makes a store of a backend, in an empty engine.
+pub(super) fn fill<R: ReadAt + ?Sized>(
+    bolt: &Bolt<'_, R>,
+    engine: Box<dyn Engine>,
+    how: &Beginning,
+) -> Result<(Store, Imported), String> {
+    let mut import = Import::begin(engine);
+    content::import_keys(bolt, &mut import)?;
+    content::import_leases(bolt, &mut import)?;
+    let auth = content::auth(bolt)?;
+    import.finish(&auth, how).map_err(|error| error.to_string())
 }
 
 /// A data directory in which a member is built.

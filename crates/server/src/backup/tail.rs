@@ -84,7 +84,7 @@ fn files(wal: &Path) -> Result<Vec<(u64, PathBuf)>, String> {
 
 /// What was read so far.
 #[derive(Debug, Default)]
-struct Tail {
+pub(super) struct Tail {
     crc: Option<u32>,
     /// The entries behind the last that was applied, and whether each matters.
     behind: Vec<(u64, bool)>,
@@ -96,8 +96,18 @@ impl Tail {
     fn read(&mut self, path: &Path, applied: u64) -> Result<(), String> {
         let failed = |error: std::io::Error| error.to_string();
         let file = File::open(path).map_err(failed)?;
-        let mut left = file.metadata().map_err(failed)?.len();
-        let mut file = BufReader::new(file);
+        let bytes = file.metadata().map_err(failed)?.len();
+        self.take_all(BufReader::new(file), bytes, applied)
+    }
+
+    /// Takes the records of a file of so many bytes.
+    pub(super) fn take_all(
+        &mut self,
+        mut file: impl Read,
+        mut left: u64,
+        applied: u64,
+    ) -> Result<(), String> {
+        let failed = |error: std::io::Error| error.to_string();
         loop {
             let mut frame = [0; 8];
             match file.read_exact(&mut frame) {

@@ -11,6 +11,8 @@ mod compaction;
 mod duration;
 mod file;
 mod flags;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod http;
 mod initial;
 mod peers;

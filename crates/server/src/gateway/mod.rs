@@ -13,6 +13,8 @@
 //! lines of a stream, and headers that become metadata.
 
 mod answer;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod objects;
 mod request;
 mod status;

@@ -53,6 +53,16 @@ impl<'a> Hashed<'a> {
             Self::Argon2(hash) => Argon2::default().verify_password(password, &**hash).is_ok(),
         }
     }
+
+    /// Whether it takes less than a millisecond or so.
+    #[cfg(feature = "fuzz")]
+    pub(super) fn is_cheap(&self) -> bool {
+        match self {
+            Self::Bcrypt(text) => text.starts_with("$2b$04$"),
+            Self::Argon2(hash) => Params::try_from(&**hash)
+                .is_ok_and(|params| params.m_cost().saturating_mul(params.t_cost()) <= 256),
+        }
+    }
 }
 
 #[cfg(test)]

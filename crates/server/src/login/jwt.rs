@@ -4,6 +4,8 @@
 //! A token has the revision of users and rights at which its user was let in; once these are newer, it is refused as
 //! old. Keys are read again when their files change, and then only the new ones count.
 
+#[cfg(feature = "fuzz")]
+pub(super) mod fuzz;
 mod keys;
 mod token;
 

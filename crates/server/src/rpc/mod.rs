@@ -10,6 +10,8 @@ mod convert;
 mod election;
 mod error;
 pub(crate) mod freshness;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod health;
 mod kv;
 mod lease;

@@ -378,7 +378,7 @@ fn reason(refusal: Error) -> String {
     }
 }
 
-fn create_request(request: pb::WatchCreateRequest) -> WatchCreateRequest {
+pub(super) fn create_request(request: pb::WatchCreateRequest) -> WatchCreateRequest {
     // A number that is no filter drops nothing, as in etcd.
     let filters = |filter: FilterType| request.filters.contains(&filter.into());
     WatchCreateRequest {

@@ -50,6 +50,13 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// A secret for HS256.
+    #[cfg(feature = "fuzz")]
+    pub(super) fn of_secret(secret: &[u8]) -> Self {
+        let pair = Pair::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret));
+        Self { method: Method::Hs256, pair, warning: None }
+    }
+
     pub(super) fn method(&self) -> Method {
         self.method
     }
