@@ -7,6 +7,7 @@
 
 mod checks;
 mod codegen;
+mod fuzz;
 mod manifest;
 mod museum;
 mod proof;
@@ -92,6 +93,11 @@ const CHORES: &[Chore] = &[
         run: checks::full_disk::run,
     },
     Chore {
+        name: "fuzz",
+        help: "give all parsers bytes that reach what none reached before; needs a C++ compiler",
+        run: fuzz::run,
+    },
+    Chore {
         name: "handover",
         help: "hand over the lead of Quorate and of etcd on purpose, and time what writers notice",
         run: checks::handover::run,
@@ -164,8 +170,17 @@ const CHORES: &[Chore] = &[
 ];
 
 /// The chores that read what follows their name.
-const WITH_OPTIONS: &[&str] =
-    &["blackbox", "crash-points", "damage", "full-disk", "museum", "power-cut", "proof", "relay"];
+const WITH_OPTIONS: &[&str] = &[
+    "blackbox",
+    "crash-points",
+    "damage",
+    "full-disk",
+    "fuzz",
+    "museum",
+    "power-cut",
+    "proof",
+    "relay",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
