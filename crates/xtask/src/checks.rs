@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod come_and_go;
 pub(crate) mod compare;
+pub(crate) mod conformance;
 pub(crate) mod crash;
 pub(crate) mod crash_points;
 pub(crate) mod damage;

@@ -53,6 +53,11 @@ const CHORES: &[Chore] = &[
         run: checks::compare::run,
     },
     Chore {
+        name: "conformance",
+        help: "let clients that others wrote drive etcd and Quorate, and compare what comes of it; needs npm and protoc",
+        run: checks::conformance::run,
+    },
+    Chore {
         name: "crash",
         help: "kill and hold members of a real cluster under load, and count what was acknowledged",
         run: checks::crash::run,
@@ -73,19 +78,9 @@ const CHORES: &[Chore] = &[
         run: checks::differential::run,
     },
     Chore {
-        name: "etcdctl",
-        help: "run the same session of etcdctl against etcd and Quorate, and compare the output",
-        run: checks::etcdctl::run,
-    },
-    Chore {
         name: "failover",
         help: "kill the leaders of Quorate and of etcd by turns, and time what a writer notices",
         run: checks::failover::run,
-    },
-    Chore {
-        name: "foreign",
-        help: "let the Rust crate etcd-client drive a cluster; needs a protobuf compiler",
-        run: checks::foreign::run,
     },
     Chore {
         name: "full-disk",

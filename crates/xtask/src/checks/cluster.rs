@@ -257,7 +257,13 @@ impl Cluster {
     /// Where clients reach a member.
     pub(crate) fn endpoint(&self, member: usize) -> String {
         let member = &self.members[member];
-        format!("http://{}:{}", member.address, member.client_port)
+        format!("{}://{}:{}", self.client_scheme(), member.address, member.client_port)
+    }
+
+    /// How clients reach members.
+    fn client_scheme(&self) -> &'static str {
+        let is_secure = self.flags.iter().any(|flag| flag == "--cert-file");
+        if is_secure { "https" } else { "http" }
     }
 
     /// Where clients reach the members.
@@ -346,6 +352,7 @@ impl Cluster {
     /// Starts a member that is not running.
     pub(crate) fn restart(&mut self, number: usize) -> io::Result<()> {
         let (initial, scheme) = (self.initial_cluster(), self.peer_scheme());
+        let client_scheme = self.client_scheme();
         let member = &mut self.members[number];
         assert!(member.process.is_none(), "{} runs already", member.name);
         fs::create_dir_all(&member.folder)?;
@@ -353,7 +360,7 @@ impl Cluster {
         // A member that has data does not look at it.
         let state = if member.joins { "existing" } else { "new" };
         let at = |scheme, port| format!("{scheme}://{}:{port}", member.address);
-        let client = at("http", member.client_port);
+        let client = at(client_scheme, member.client_port);
         let (peer, listen) = (at(scheme, member.peer_port), at(scheme, member.listen_port));
         let mut command = self.program.command(member.host);
         command
