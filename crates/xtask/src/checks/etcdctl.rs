@@ -12,7 +12,7 @@ mod wire;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{env, io};
+use std::{env, io, thread};
 
 use tokio::runtime::Runtime;
 
@@ -121,7 +121,12 @@ pub(crate) fn compare() -> io::Result<(usize, usize)> {
                     let etcdctl = Etcdctl { program: &program, scheme, format };
                     etcdctl.execute(step, subject)
                 };
-                let (theirs, own) = (run(&etcd)?, run(&ours)?);
+                let (theirs, own) = thread::scope(|scope| {
+                    let theirs = scope.spawn(|| run(&etcd));
+                    let own = run(&ours);
+                    (theirs.join().expect("it does not panic"), own)
+                });
+                let (theirs, own) = (theirs?, own?);
                 if theirs == own {
                     same += 1;
                 } else {
